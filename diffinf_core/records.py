@@ -23,3 +23,13 @@ class Progress:
     total: int
     note: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training picture with its assigned label."""
+
+    id: str
+    file: str
+    label: str
+    label_index: int

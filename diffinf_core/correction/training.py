@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from diffinf_core.correction.networks import IdentityNet, JudgeNet, ParsingNet, PerceptualTrunk
 from diffinf_core.data import faces
 from diffinf_core.data.scenes import SCENES_PER_PERSON, Scenes
-from diffinf_core.diffusion.training import to_tensor
+from diffinf_core.data.training import to_tensor
 from diffinf_core.records import Progress
 
 HELD_OUT_SCENES = 600
@@ -33,10 +33,10 @@ class NetworkTraining:
 
 
 RECIPES = {
-    "identity": NetworkTraining(steps=6000, batch=128),
-    "parsing": NetworkTraining(steps=2600, batch=48),
-    "perceptual": NetworkTraining(steps=1500, batch=96, rate=1e-3),
-    "judge": NetworkTraining(steps=5000, batch=96, rate=1.5e-3),
+    "identity": NetworkTraining(steps=4000, batch=128),
+    "parsing": NetworkTraining(steps=2000, batch=48),
+    "perceptual": NetworkTraining(steps=1000, batch=96, rate=1e-3),
+    "judge": NetworkTraining(steps=3000, batch=96, rate=1.5e-3),
 }
 
 

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from diffinf_core.data import faces
 from diffinf_core.data.scenes import Scenes
+from diffinf_core.data.training import to_tensor
 from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
 from diffinf_core.diffusion.network import WarmupDecoder
 from diffinf_core.diffusion.schedule import TIMES, abar
@@ -74,12 +75,6 @@ class Source(Protocol):
     paired: bool
 
     def batch(self, rng: np.random.Generator, size: int) -> Batch: ...
-
-
-def to_tensor(images: np.ndarray) -> Tensor:
-    """uint8 (B, S, S, 3) to float (B, 3, S, S) in [-1, 1]."""
-    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-    return (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
 #: Small parts decide the label and the likeness, so errors there count more.

@@ -1,0 +1,59 @@
+"""Metrics on a clean split, as defined in the paper's Table 1, and the calibration it leaves out."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
+
+from diffinf_core.records import DiffInfError
+
+ECE_BINS = 15
+
+
+def expected_calibration_error(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], bins: int = ECE_BINS
+) -> float:
+    """Mean gap between confidence and accuracy over equal-width confidence bins."""
+    confidence = probabilities.max(1)
+    correct = probabilities.argmax(1) == labels
+    # The right edge belongs to a bin, so that a confidence of exactly 1 is counted.
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gap = 0.0
+    for b in range(bins):
+        inside = index == b
+        if inside.any():
+            gap += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    return float(gap)
+
+
+def evaluate(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> dict[str, float]:
+    """All metrics of one split.
+
+    ``labels`` (N,) in [0, C), ``probabilities`` (N, C) with rows that sum to 1. AUROC is the macro
+    mean over classes, one against the rest. Raises :class:`DiffInfError` where a class is absent,
+    because its AUROC does not exist.
+    """
+    labels = np.asarray(labels, np.int64)
+    p = np.asarray(probabilities, np.float64)
+    p = p / p.sum(1, keepdims=True)
+    classes = p.shape[1]
+    absent = set(range(classes)) - set(labels.tolist())
+    if absent:
+        raise DiffInfError(f"The evaluation split has no sample of class number {min(absent)}.")
+    predicted = p.argmax(1)
+    order = list(range(classes))
+    recall = [float((predicted[labels == c] == c).mean()) for c in order]
+    chosen = np.clip(p[np.arange(len(p)), labels], 1e-12, 1)
+    return {
+        "accuracy": float((predicted == labels).mean()),
+        "balanced_accuracy": float(np.mean(recall)),
+        "auroc": float(np.mean([roc_auc_score(labels == c, p[:, c]) for c in order])),
+        # Without the label list, a class missing from both vectors would shift the distances.
+        "kappa_linear": float(cohen_kappa_score(labels, predicted, weights="linear", labels=order)),
+        "kappa": float(cohen_kappa_score(labels, predicted, labels=order)),
+        "ece": expected_calibration_error(labels, p),
+        "nll": float(-np.log(chosen).mean()),
+    }

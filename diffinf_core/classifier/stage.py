@@ -1,0 +1,76 @@
+"""The classifier stage of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from diffinf_core.classifier.metrics import evaluate
+from diffinf_core.classifier.network import IMAGENET_FILE, Classifier
+from diffinf_core.classifier.training import (
+    load_classifier,
+    predict_probabilities,
+    snapshot_epochs,
+    train_classifier,
+)
+from diffinf_core.data.evaluation import open_test, open_validation
+from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.training import open_training
+from diffinf_core.records import Progress
+from diffinf_core.store import Run, StageFolder, read_json
+
+
+def classifier_stage(run: Run) -> StageFolder:
+    """The stage's folder for this run's configuration."""
+    return run.stage("classifier", data_stage(run).key, run.config.classifier.model_dump(mode="json"))
+
+
+def imagenet_weights(run: Run) -> Path | None:
+    """The ImageNet file in the weights folder, if the configuration wants it and it is there."""
+    config = run.config.classifier
+    file = Path("cache") / "weights" / IMAGENET_FILE
+    wanted = config.pretrained and config.architecture == "resnet18"
+    return file if wanted and file.exists() else None
+
+
+def run_classifier(run: Run) -> Iterator[Progress]:
+    """Train on the noisy training split."""
+    stage = classifier_stage(run)
+    train = open_training(run)
+    weights = imagenet_weights(run)
+    start = "ImageNet weights" if weights else "from scratch"
+    yield from train_classifier(
+        train,
+        len(train.classes),
+        run.config.classifier,
+        stage.path,
+        validation=open_validation(run),
+        pretrained=weights,
+        note=f"training {run.config.classifier.architecture} {start}",
+    )
+    net = load_classifier(stage / "final.pt", run.config.classifier.architecture, len(train.classes))
+    test = open_test(run)
+    stage.finish(
+        {"start": start, "test": evaluate(test.labels, predict_probabilities(net, test))}
+    )
+
+
+def early_epochs(run: Run) -> list[int]:
+    """Snapshots before memorisation: up to the epoch with the lowest validation loss.
+
+    At least the first two are kept, because a single snapshot makes a noisy score.
+    """
+    history = read_json(classifier_stage(run) / "history.json")
+    best = min(history, key=lambda row: row["val_loss"])["epoch"]
+    epochs = snapshot_epochs(run.config.classifier)
+    return [e for i, e in enumerate(epochs) if e <= best or i < 2]
+
+
+def load_snapshot(run: Run, epoch: int) -> tuple[Classifier, float]:
+    """The network after an epoch, and the learning rate eta it was trained with."""
+    from diffinf_core.store import read_tensors
+
+    file = classifier_stage(run) / f"epoch-{epoch:03d}.pt"
+    classes = len(read_json(data_stage(run) / "classes.json"))
+    net = load_classifier(file, run.config.classifier.architecture, classes)
+    return net, float(read_tensors(file)["learning_rate"])

@@ -1,0 +1,202 @@
+"""Training of f_theta: cross-entropy, Adam, snapshots, and per-sample signals at no extra pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffinf_core.classifier.metrics import evaluate
+from diffinf_core.classifier.network import Classifier, build_classifier
+from diffinf_core.config import ClassifierConfig
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.store import (
+    read_json,
+    read_tensors,
+    write_array,
+    write_json,
+    write_tensors,
+)
+
+_BATCH_EVAL = 256
+#: order of the last axis of signals.npy
+SIGNAL_COLUMNS = ("loss", "margin", "el2n")
+
+
+class TrainingSet(Protocol):
+    """Labelled pictures by position."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]: ...
+
+    def __len__(self) -> int: ...
+
+    def tensors(self, positions: Sequence[int] | NDArray[np.int64]) -> Tensor: ...
+
+
+def device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def learning_rate(config: ClassifierConfig, epoch: int) -> float:
+    """eta of an epoch, counted from 0."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    cosine = 0.5 * (1 + np.cos(np.pi * epoch / config.epochs))
+    return config.learning_rate * max(0.02, float(cosine))
+
+
+def snapshot_epochs(config: ClassifierConfig) -> list[int]:
+    """Epochs, counted from 1, after which a checkpoint is kept: regular intervals, last included."""
+    return [round((i + 1) * config.epochs / config.checkpoints) for i in range(config.checkpoints)]
+
+
+def _augment(x: Tensor, draw: torch.Generator) -> Tensor:
+    """Flip each picture at random and shift the batch by up to 4 %."""
+    flip = torch.rand(len(x), generator=draw) < 0.5
+    x = torch.where(flip[:, None, None, None].to(x.device), x.flip(3), x)
+    most = max(1, round(0.04 * x.shape[-1]))
+    dx, dy = torch.randint(-most, most + 1, (2,), generator=draw).tolist()
+    padded = F.pad(x, (most,) * 4, "replicate")
+    top, left = most + dy, most + dx
+    return padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
+
+
+@torch.no_grad()
+def predict_probabilities(net: torch.nn.Module, data: TrainingSet) -> NDArray[np.float64]:
+    """Softmax outputs (N, C) in evaluation mode."""
+    net.eval()
+    where = next(net.parameters()).device
+    parts = []
+    for start in range(0, len(data), _BATCH_EVAL):
+        rows = np.arange(start, min(start + _BATCH_EVAL, len(data)))
+        parts.append(F.softmax(net(data.tensors(rows).to(where)).double(), 1).cpu())
+    return torch.cat(parts).numpy()
+
+
+def train_classifier(
+    data: TrainingSet,
+    classes: int,
+    config: ClassifierConfig,
+    folder: Path,
+    validation: TrainingSet | None = None,
+    pretrained: Path | None = None,
+    keep_snapshots: bool = True,
+    note: str = "",
+) -> Iterator[Progress]:
+    """Train from scratch into ``folder``; a killed run goes on with the epoch it had reached.
+
+    Writes ``epoch-NNN.pt`` snapshots (weights and eta), ``signals.npy`` (epochs, N, 3) with
+    :data:`SIGNAL_COLUMNS`, ``history.json``, and ``final.pt``.
+    """
+    where = device()
+    gpu = where.type == "cuda"
+    torch.manual_seed(config.seed)
+    net = build_classifier(config.architecture, classes, pretrained).to(
+        where, memory_format=torch.channels_last
+    )
+    optimiser = torch.optim.Adam(net.parameters(), config.learning_rate, fused=gpu)
+    draw = torch.Generator().manual_seed(config.seed + 1)
+    labels = torch.from_numpy(np.asarray(data.labels))
+    signals = np.zeros((config.epochs, len(data), len(SIGNAL_COLUMNS)), np.float32)
+    history: list[dict[str, float]] = []
+    begin = 0
+    last = folder / "last.pt"
+    if last.exists():
+        state = read_tensors(last)
+        net.load_state_dict(state["net"])
+        optimiser.load_state_dict(state["optimiser"])
+        draw.set_state(state["draw"])
+        begin = int(state["epoch"])
+        history = read_json(folder / "history.json")[:begin]
+        signals[:begin] = state["signals"].numpy()
+    keep = set(snapshot_epochs(config)) if keep_snapshots else set()
+    steps = -(-len(data) // config.batch_size)
+    total = config.epochs * steps
+    for epoch in range(begin, config.epochs):
+        rate = learning_rate(config, epoch)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        net.train()
+        order = torch.randperm(len(data), generator=draw)
+        losses = correct = 0.0
+        for step, rows in enumerate(order.split(config.batch_size)):
+            # BatchNorm cannot normalise a single picture: an odd last one waits for a later epoch.
+            if len(rows) < 2:
+                continue
+            x, y = data.tensors(rows.numpy()).to(where), labels[rows].to(where)
+            if config.augment:
+                x = _augment(x, draw)
+            with torch.autocast(where.type, torch.bfloat16, gpu):
+                logits = net(x)
+            loss = F.cross_entropy(logits.float(), y, reduction="none")
+            if not torch.isfinite(loss).all():
+                raise DiffInfError(
+                    f"Training diverged in epoch {epoch + 1}; "
+                    "lower classifier.learning_rate and run again."
+                )
+            optimiser.zero_grad(set_to_none=True)
+            loss.mean().backward()
+            optimiser.step()
+            with torch.no_grad():
+                found = logits.float()
+                hot = F.one_hot(y, classes).bool()
+                assigned = found[hot]
+                other = found.masked_fill(hot, -torch.inf).amax(1)
+                error = (F.softmax(found, 1) - hot.float()).norm(dim=1)
+                values = torch.stack([loss, assigned - other, error], 1).cpu().numpy()
+                signals[epoch, rows.numpy()] = values
+                losses += float(loss.sum())
+                correct += float((found.argmax(1) == y).sum())
+            yield Progress("classifier", epoch * steps + step + 1, total, note)
+        figures = {
+            "epoch": epoch + 1,
+            "learning_rate": rate,
+            "train_loss": losses / len(data),
+            "train_agreement": correct / len(data),
+        }
+        if validation is not None:
+            scores = evaluate(validation.labels, predict_probabilities(net, validation))
+            figures |= {"val_loss": scores["nll"], "val_accuracy": scores["accuracy"]}
+        history.append(figures)
+        if epoch + 1 in keep:
+            snapshot = {"net": net.state_dict(), "learning_rate": rate, "epoch": epoch + 1}
+            write_tensors(folder / f"epoch-{epoch + 1:03d}.pt", snapshot)
+        write_json(folder / "history.json", history)
+        write_tensors(
+            last,
+            {
+                "net": net.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "draw": draw.get_state(),
+                "epoch": epoch + 1,
+                "signals": torch.from_numpy(signals[: epoch + 1]),
+            },
+        )
+        yield Progress("classifier", (epoch + 1) * steps, total, note, figures)
+    write_array(folder / "signals.npy", signals)
+    write_tensors(folder / "final.pt", {"net": net.state_dict(), "epoch": config.epochs})
+    last.unlink(missing_ok=True)
+
+
+def load_classifier(file: Path, architecture: str, classes: int) -> Classifier:
+    """A snapshot as a frozen network in evaluation mode.
+
+    Raises :class:`DiffInfError` for a file of another architecture or number of classes.
+    """
+    net = build_classifier(architecture, classes)
+    state = read_tensors(file)
+    try:
+        net.load_state_dict(state["net"])
+    except (RuntimeError, KeyError) as error:
+        raise DiffInfError(
+            f"{file} does not fit a {architecture!r} classifier with {classes} classes."
+        ) from error
+    return net.to(memory_format=torch.channels_last).eval().requires_grad_(False)

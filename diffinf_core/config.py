@@ -1,0 +1,275 @@
+"""One frozen, validated model per stage; the dict of a model is the provenance of what it made.
+
+Every constant that the paper leaves open is a key here, with its default and its meaning. A
+configuration goes to YAML and back without loss; an unknown key or an impossible value is one clear
+sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from diffinf_core.records import DiffInfError
+
+
+class Stage(BaseModel):
+    """Base of all stage configurations."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(Stage):
+    """Where pictures and labels come from."""
+
+    source: Literal["demo", "folder"] = Field("demo", description="rendered faces, or a folder")
+    path: Path | None = Field(None, description="folder with pictures and labels.csv")
+    labels: str = Field("labels.csv", description="table in the folder: file, label, ...")
+    label_column: str = Field("label", description="column of the class")
+    group_column: str | None = Field(
+        None, description="column that must not be split, e.g. identity"
+    )
+    classes: tuple[str, ...] | None = Field(
+        None, description="class order; default: the demo's order, else sorted"
+    )
+    attribute: Literal["expression", "age"] = Field("expression", description="demo label")
+    image_size: int = Field(64, ge=32, le=256, multiple_of=16, description="side in pixels")
+    demo_faces: int = Field(5000, ge=60, description="rendered faces, all splits together")
+    seed: int = Field(7, description="seed of the rendered faces")
+
+    @model_validator(mode="after")
+    def _has_path(self) -> DataConfig:
+        if self.source == "folder" and self.path is None:
+            raise ValueError("source 'folder' needs a path.")
+        return self
+
+
+class SplitConfig(Stage):
+    """Stable split by hash of the file name, or of the group."""
+
+    val_share: float = Field(0.10, gt=0, lt=0.5, description="share of validation groups")
+    test_share: float = Field(0.20, gt=0, lt=0.5, description="share of test groups")
+    seed: int = Field(0, description="salt of the hash")
+
+
+class NoiseConfig(Stage):
+    """Symmetric label noise on the training split only; exactly floor(rate N + 1/2) labels change."""
+
+    rate: float = Field(0.20, ge=0, lt=1, description="share of training labels made wrong")
+    seed: int = Field(0, description="which labels, and to what")
+
+
+class ClassifierConfig(Stage):
+    """Training of f_theta (equation 1)."""
+
+    architecture: Literal["small", "resnet18"] = Field("small", description="network")
+    pretrained: bool = Field(True, description="ImageNet weights for resnet18 where present")
+    epochs: int = Field(24, ge=1, description="passes over the training split")
+    batch_size: int = Field(64, ge=2, description="pictures per step")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam peak rate eta")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="course of the rate")
+    checkpoints: int = Field(12, ge=1, description="snapshots T, at regular intervals")
+    augment: bool = Field(False, description="random flips and 4 % shifts")
+    seed: int = Field(0, description="seed of weights and batches")
+
+    @model_validator(mode="after")
+    def _enough_epochs(self) -> ClassifierConfig:
+        if self.checkpoints > self.epochs:
+            raise ValueError(
+                f"checkpoints {self.checkpoints} cannot exceed epochs {self.epochs}."
+            )
+        return self
+
+
+SIGNALS = ("self_influence", "last_layer", "mean_loss", "aum", "el2n")
+
+
+class InfluenceConfig(Stage):
+    """Ranking of the training set (equation 5)."""
+
+    estimator: Literal["self_influence", "last_layer", "mean_loss", "aum", "el2n"] = Field(
+        "self_influence", description="score to rank by; self_influence is the paper's"
+    )
+    tau: float = Field(10.0, gt=0, le=100, description="per cent called high-influence")
+    checkpoint_rule: Literal["all", "early"] = Field(
+        "early",
+        description="sum over all checkpoints, or over those before the classifier memorises",
+    )
+    batch_size: int = Field(64, ge=1, description="pictures per pass")
+
+
+class PredictorConfig(Stage):
+    """Influence predictor h_omega (equation 12), cross-fitted over the training set."""
+
+    folds: int = Field(5, ge=2, description="K of the cross-fitting")
+    epochs: int = Field(40, ge=1, description="passes per fold")
+    hidden: int = Field(64, ge=4, description="width")
+    learning_rate: float = Field(2e-3, gt=0, description="Adam rate")
+    feature_noise: float = Field(0.1, ge=0, description="noise on features, in their deviations")
+    seed: int = Field(0, description="seed of folds and weights")
+
+
+class RepairConfig(Stage):
+    """Guided decoding under the composite objective (equations 9 to 12)."""
+
+    generator: Path | None = Field(None, description="generator weights; default: the shipped one")
+    w_id: float = Field(1.0, ge=0, le=20, description="weight of identity, equation 10")
+    w_reg: float = Field(1.0, ge=0, le=20, description="weight of the regulariser, equation 11")
+    lambda_struct: float = Field(1.0, ge=0, le=20, description="face-parsing consistency")
+    lambda_perc: float = Field(1.0, ge=0, le=20, description="perceptual and pixel distance")
+    w_si: float = Field(1.0, ge=0, le=20, description="weight of h_omega, equation 12")
+    w_sem: float = Field(0.0, ge=0, le=20, description="classifier guidance; the control, off")
+    use_label: bool = Field(True, description="tell the generator the assigned label")
+    guidance: float = Field(3.0, ge=0, le=12, description="classifier-free guidance")
+    t0: int = Field(600, ge=1, le=999, description="noise level to invert to")
+    steps: int = Field(8, ge=1, le=100, description="DDIM steps in each direction")
+    step_size: float = Field(1.0, ge=0, le=10, description="length of a guided step at t = 0")
+    transfer: Literal["delta", "none"] = Field(
+        "delta", description="add edit minus reconstruction to the original, or take the edit"
+    )
+    identity: Literal["auto", "demo", "z_sem", "none"] = Field(
+        "auto", description="identity network; auto: demo faces use the demo's, others z_sem"
+    )
+    batch_size: int = Field(16, ge=1, description="pictures edited at once")
+    seed: int = Field(0, description="seed of a run's randomness")
+
+
+class RetrainConfig(Stage):
+    """The comparison: each arm retrained from scratch on several seeds."""
+
+    arms: tuple[str, ...] = Field(
+        ("noisy", "removal", "repaired", "reviewed"), description="data sets to train on"
+    )
+    seeds: int = Field(3, ge=1, description="runs per arm")
+    epochs: int = Field(24, ge=1, description="passes; cosine decay whatever the classifier used")
+    learning_rate: float = Field(2e-3, gt=0, description="Adam peak rate")
+
+    @model_validator(mode="after")
+    def _known_arms(self) -> RetrainConfig:
+        unknown = set(self.arms) - {"noisy", "removal", "repaired", "reviewed", "relabelled", "clean"}
+        if unknown:
+            raise ValueError(f"unknown arm {sorted(unknown)[0]!r}.")
+        return self
+
+
+class RunConfig(Stage):
+    """Everything a run depends on."""
+
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    noise: NoiseConfig = NoiseConfig()
+    classifier: ClassifierConfig = ClassifierConfig()
+    influence: InfluenceConfig = InfluenceConfig()
+    predictor: PredictorConfig = PredictorConfig()
+    repair: RepairConfig = RepairConfig()
+    retrain: RetrainConfig = RetrainConfig()
+
+
+_PAPER: dict[str, Any] = {
+    "classifier": {
+        "architecture": "resnet18",
+        "epochs": 100,
+        "batch_size": 64,
+        "learning_rate": 1e-4,
+        "checkpoints": 10,
+        "augment": True,
+    },
+    "influence": {"tau": 10.0, "checkpoint_rule": "all"},
+    "retrain": {"epochs": 100, "learning_rate": 1e-4},
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {"split": {"val_share": 0.10, "test_share": 0.40}},
+    "paper-age": {
+        **_PAPER,
+        "data": {"source": "folder", "image_size": 128, "classes": ["Young", "Middle", "Old"]},
+        "noise": {"rate": 0.30},
+    },
+    "paper-expression": {
+        **_PAPER,
+        "data": {
+            "source": "folder",
+            "image_size": 128,
+            "classes": ["happy", "neutral", "surprised", "sad"],
+        },
+        "noise": {"rate": 0.20},
+    },
+}
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(base)
+    for key, value in over.items():
+        old = out.get(key)
+        out[key] = (
+            _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        )
+    return out
+
+
+def explain(error: ValidationError) -> str:
+    """The first complaint of pydantic as one sentence that names the key and the value."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "configuration"
+    more = error.error_count() - 1
+    tail = f" ({more} more)" if more else ""
+    if first["type"] == "extra_forbidden":
+        return f"Unknown configuration key {key!r}{tail}."
+    reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+    value = first.get("input")
+    shown = "" if isinstance(value, dict) or isinstance(value, BaseModel) else f" (got {value!r})"
+    return f"Configuration key {key!r}: {reason}{shown}{tail}."
+
+
+def make_config(preset: str = "demo", overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """A preset with overrides, a nested mapping such as ``{"influence": {"tau": 20}}``.
+
+    Raises :class:`DiffInfError` for an unknown preset, an unknown key or an impossible value.
+    """
+    if preset not in PRESETS:
+        raise DiffInfError(f"Unknown preset {preset!r}; choose one of {', '.join(PRESETS)}.")
+    try:
+        return RunConfig(**_merge(PRESETS[preset], overrides or {}))
+    except ValidationError as error:
+        raise DiffInfError(explain(error)) from error
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The whole configuration as YAML."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def from_yaml(text: str, name: str = "configuration") -> RunConfig:
+    """Read back what :func:`to_yaml` wrote, or what a person wrote by hand."""
+    try:
+        data = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise DiffInfError(f"{name} is not valid YAML: {str(error).splitlines()[0]}.") from error
+    if not isinstance(data, dict):
+        raise DiffInfError(f"{name} must hold a mapping of stages, not a {type(data).__name__}.")
+    try:
+        return RunConfig(**data)
+    except ValidationError as error:
+        raise DiffInfError(f"{name}: {explain(error)}") from error
+
+
+def parse_overrides(pairs: list[str]) -> dict[str, Any]:
+    """``["influence.tau=20"]`` to ``{"influence": {"tau": 20}}``; values are read as YAML."""
+    out: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or "." not in key:
+            raise DiffInfError(f"Cannot read {pair!r}; write stage.key=value, e.g. influence.tau=20.")
+        node = out
+        *path, last = key.strip().split(".")
+        for part in path:
+            node = node.setdefault(part, {})
+        try:
+            node[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise DiffInfError(f"Cannot read the value in {pair!r}.") from error
+    return out

@@ -1,0 +1,198 @@
+"""Read a data set from a folder: pictures and a table of labels, or one sub-folder per class."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps
+
+from diffinf_core.config import DataConfig
+from diffinf_core.records import DiffInfError
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+MAX_PIXELS = 64_000_000
+FILE_COLUMN = "file"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled picture: ``file`` relative to the root, ``extra`` the other columns as text."""
+
+    file: str
+    label: str
+    extra: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits that stay the same wherever the folder lies."""
+        return hashlib.sha256(self.file.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a data set; ``row`` is the line of the table, or None."""
+
+    row: int | None
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (f"row {self.row}: " if self.row else "") + f"{self.file}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds: good rows, problems, class order and pictures without a label."""
+
+    root: Path
+    rows: list[Row]
+    problems: list[Problem]
+    classes: list[str]
+    unlabelled: int
+
+
+def _inside(root: Path, name: str) -> Path | None:
+    """The file, if it lies under root once links are followed."""
+    try:
+        path = (root / name).resolve()
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return path if path.is_relative_to(root.resolve()) else None
+
+
+def decode(path: Path, size: int) -> np.ndarray:
+    """A picture as uint8 (size, size, 3): upright, RGB, centre-cropped to a square, resized.
+
+    Raises :class:`DiffInfError` with the reason for a file that is no picture, is broken, or is
+    larger than 64 million pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise DiffInfError(f"{image.width} x {image.height} pixels is too large")
+                image.draft("RGB", (2 * size, 2 * size))
+                upright = ImageOps.exif_transpose(image).convert("RGB")
+        square = ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS)
+        return np.asarray(square, np.uint8)
+    except DiffInfError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DiffInfError("too many pixels for a picture") from error
+    except Exception as error:
+        raise DiffInfError(f"not a readable picture ({type(error).__name__})") from error
+
+
+def _read_table(path: Path, config: DataConfig) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise DiffInfError(f"{path} cannot be read as CSV: {reason}.") from error
+    needed = [FILE_COLUMN, config.label_column]
+    if config.group_column:
+        needed.append(config.group_column)
+    for column in needed:
+        if column not in table.columns:
+            raise DiffInfError(
+                f"{path} has no column {column!r}; its columns are {', '.join(table.columns)}."
+            )
+    return table
+
+
+def list_folder(config: DataConfig) -> Listing:
+    """List a folder without decoding its pictures.
+
+    Raises :class:`DiffInfError` where nothing can be listed at all: no folder, no pictures, no
+    usable table. Single bad rows are returned as problems.
+    """
+    assert config.path is not None
+    root = config.path
+    if not root.exists():
+        raise DiffInfError(f"The folder {root} does not exist.")
+    if not root.is_dir():
+        raise DiffInfError(f"{root} is not a folder.")
+    present = {
+        str(p.relative_to(root))
+        for p in root.rglob("*")
+        if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
+    }
+    if not present:
+        raise DiffInfError(f"The folder {root} holds no pictures.")
+    table_path = root / config.labels
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    if table_path.exists():
+        table = _read_table(table_path, config)
+        seen: set[str] = set()
+        others = [c for c in table.columns if c not in (FILE_COLUMN, config.label_column)]
+        for number, record in enumerate(table.to_dict("records"), start=2):
+            name, label = record[FILE_COLUMN].strip(), record[config.label_column].strip()
+            path = _inside(root, name) if name else None
+            reason = ""
+            if not name:
+                reason = "the file name is empty"
+            elif path is None:
+                reason = "lies outside the data folder"
+            elif not path.is_file():
+                reason = "no such file"
+            elif name in seen:
+                reason = "named twice"
+            elif not label:
+                reason = "the label is empty"
+            elif config.classes and label not in config.classes:
+                reason = f"label {label!r} is not one of {', '.join(config.classes)}"
+            elif config.group_column and not record[config.group_column].strip():
+                reason = f"the column {config.group_column!r} is empty"
+            if reason:
+                problems.append(Problem(number, name or "(empty)", reason))
+                continue
+            seen.add(name)
+            rows.append(Row(name, label, {str(c): record[c] for c in others}))
+        unlabelled = len(present - seen)
+    else:
+        for name in sorted(present):
+            parts = Path(name).parts
+            if len(parts) < 2:
+                continue
+            label = parts[0]
+            if config.classes and label not in config.classes:
+                problems.append(Problem(None, name, f"folder {label!r} is not a class"))
+            elif _inside(root, name) is None:
+                problems.append(Problem(None, name, "lies outside the data folder"))
+            else:
+                rows.append(Row(name, label))
+        unlabelled = len(present) - len(rows)
+        if not rows and not problems:
+            raise DiffInfError(
+                f"{root} has neither {config.labels} (columns file, {config.label_column}) "
+                "nor one sub-folder per class."
+            )
+    found = {r.label for r in rows}
+    classes = [c for c in config.classes if c in found] if config.classes else sorted(found)
+    return Listing(root, rows, problems, classes, unlabelled)
+
+
+def check_folder(config: DataConfig) -> tuple[Listing, list[Problem]]:
+    """List a folder and decode every picture; the second value holds every problem found."""
+    listing = list_folder(config)
+    problems = list(listing.problems)
+    for row in listing.rows:
+        try:
+            decode(listing.root / row.file, config.image_size)
+        except DiffInfError as error:
+            problems.append(Problem(None, row.file, str(error)))
+    if len(listing.classes) < 2:
+        problems.append(Problem(None, str(listing.root), too_few_classes(listing)))
+    return listing, problems
+
+
+def too_few_classes(listing: Listing) -> str:
+    """The sentence for a data set that cannot train a classifier."""
+    return f"only one class ({', '.join(listing.classes) or 'none'}); at least two are needed"

@@ -1,0 +1,168 @@
+"""The data stage: list, check, split, decode once, inject noise.
+
+It leaves three things in its folder: ``samples.csv`` with the labels a user would have (noisy on
+the training split), ``images.npy`` with every picture at working size, memory-mapped by all later
+stages, and ``truth/truth.csv``, which only :mod:`diffinf_core.data.evaluation` opens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diffinf_core.config import DataConfig
+from diffinf_core.data import faces
+from diffinf_core.data.demo import write_demo_faces
+from diffinf_core.data.folder import Listing, decode, list_folder, too_few_classes
+from diffinf_core.data.noise import add_symmetric_noise
+from diffinf_core.data.split import TRAIN, split_samples
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.store import (
+    Run,
+    StageFolder,
+    read_json,
+    write_json,
+    write_table,
+    write_text,
+)
+
+_SAVE_EVERY = 256
+
+
+def data_stage(run: Run) -> StageFolder:
+    """The data stage's folder for this run's configuration."""
+    c = run.config
+    return run.stage(
+        "data",
+        c.data.model_dump(mode="json"),
+        c.split.model_dump(mode="json"),
+        c.noise.model_dump(mode="json"),
+    )
+
+
+def source_folder(run: Run) -> Path:
+    """Where the original pictures lie."""
+    return run.root / "faces" if run.config.data.source == "demo" else Path(str(run.config.data.path))
+
+
+def _reading(run: Run) -> DataConfig:
+    """The configuration that reads the source folder; the demo is a folder like any other."""
+    data = run.config.data
+    if data.source == "folder":
+        return data
+    order = faces.EXPRESSIONS if data.attribute == "expression" else faces.AGES
+    return data.model_copy(
+        update={
+            "path": source_folder(run),
+            "label_column": data.attribute,
+            "group_column": "identity",
+            "classes": data.classes or order,
+        }
+    )
+
+
+def _listing(run: Run) -> Listing:
+    listing = list_folder(_reading(run))
+    if listing.problems:
+        more = len(listing.problems) - 1
+        tail = f" and {more} more" if more else ""
+        raise DiffInfError(
+            f"{listing.root / run.config.data.labels} has bad rows: {listing.problems[0]}{tail}; "
+            f"'diffinf check {listing.root}' lists them all."
+        )
+    if len(listing.classes) < 2:
+        raise DiffInfError(f"{listing.root} has {too_few_classes(listing)}.")
+    return listing
+
+
+def ingest(run: Run) -> Iterator[Progress]:
+    """Run the data stage; a killed one goes on with the picture it had reached."""
+    stage = data_stage(run)
+    config = run.config
+    if config.data.source == "demo" and not (source_folder(run) / "labels.csv").exists():
+        yield from write_demo_faces(
+            source_folder(run), config.data.demo_faces, config.data.seed, config.data.image_size
+        )
+    listing = _listing(run)
+    rows, group = listing.rows, _reading(run).group_column
+    keys = [row.extra[group] if group else row.file for row in rows]
+    parts = np.array(split_samples(keys, config.split))
+    labels = np.array([listing.classes.index(row.label) for row in rows], np.int64)
+    train = parts == TRAIN
+    for part in ("train", "val", "test"):
+        missing = set(range(len(listing.classes))) - set(labels[parts == part].tolist())
+        if missing:
+            name = listing.classes[min(missing)]
+            raise DiffInfError(
+                f"The {part} split has no picture of class {name!r}; add pictures or change "
+                "split.val_share, split.test_share or split.seed."
+            )
+    assigned, flipped = labels.copy(), np.zeros(len(labels), bool)
+    assigned[train], flipped[train] = add_symmetric_noise(
+        labels[train], len(listing.classes), config.noise.rate, config.noise.seed
+    )
+    yield from _decode_all(run, stage, listing)
+    extra = pd.DataFrame([row.extra for row in rows])
+    columns = {
+        "id": [row.id for row in rows],
+        "file": [row.file for row in rows],
+        "label": [listing.classes[i] for i in assigned],
+        "split": parts,
+    }
+    # Another label column of the demo would tell the truth about the one that was made noisy.
+    truths = {"expression", "age", "intensity", "age_value", "parts"}
+    shown = [c for c in extra.columns if config.data.source != "demo" or c not in truths]
+    write_table(stage / "samples.csv", pd.DataFrame(columns).join(extra[shown], rsuffix="_given"))
+    known = config.noise.rate > 0 or config.data.source == "demo"
+    if known:
+        truth = {
+            "id": columns["id"],
+            "clean": [listing.classes[i] for i in labels],
+            "flipped": flipped.astype(int),
+        }
+        write_table(stage.path / "truth" / "truth.csv", pd.DataFrame(truth))
+    write_json(stage / "classes.json", listing.classes)
+    write_text(stage / "root.txt", str(listing.root))
+    stage.finish(
+        {
+            "n": len(rows),
+            "n_train": int(train.sum()),
+            "n_val": int((parts == "val").sum()),
+            "n_test": int((parts == "test").sum()),
+            "classes": listing.classes,
+            "noise_rate": float(flipped[train].mean()) if known else None,
+            "unlabelled": listing.unlabelled,
+        }
+    )
+
+
+def _decode_all(run: Run, stage: StageFolder, listing: Listing) -> Iterator[Progress]:
+    size, total = run.config.data.image_size, len(listing.rows)
+    file, mark = stage / "images.npy", stage / "decoded.json"
+    shape = (total, size, size, 3)
+    stage.path.mkdir(parents=True, exist_ok=True)
+    begin = 0
+    if file.exists() and mark.exists():
+        begin = int(read_json(mark)["rows"])
+    mode = "r+" if begin else "w+"
+    images = np.lib.format.open_memmap(file, mode, np.uint8, None if begin else shape)
+    if images.shape != shape:
+        raise DiffInfError(
+            f"{listing.root} changed while the run was stopped: it had {images.shape[0]} pictures "
+            f"and has {total}; use another run folder."
+        )
+    for i in range(begin, total):
+        row = listing.rows[i]
+        try:
+            images[i] = decode(listing.root / row.file, size)
+        except DiffInfError as error:
+            raise DiffInfError(
+                f"{listing.root / row.file}: {error}; remove it from the table or repair it."
+            ) from error
+        if (i + 1) % _SAVE_EVERY == 0 or i + 1 == total:
+            images.flush()
+            write_json(mark, {"rows": i + 1})
+            yield Progress("data", i + 1, total, "reading pictures")

@@ -1,0 +1,24 @@
+"""Train, validation and test by a stable hash: a sample keeps its part when others come or go."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from diffinf_core.config import SplitConfig
+
+TRAIN, VAL, TEST = "train", "val", "test"
+
+
+def split_of(key: str, config: SplitConfig) -> str:
+    """The part of a sample, or of a whole group, from its name."""
+    hashed = hashlib.sha256(f"{config.seed}:{key}".encode()).digest()
+    u = int.from_bytes(hashed[:8], "big") / 2**64
+    if u < config.test_share:
+        return TEST
+    return VAL if u < config.test_share + config.val_share else TRAIN
+
+
+def split_samples(keys: Sequence[str], config: SplitConfig) -> list[str]:
+    """The part of each sample; equal keys (one group) always land together."""
+    return [split_of(key, config) for key in keys]

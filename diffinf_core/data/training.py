@@ -1,0 +1,109 @@
+"""The training split as later stages see it: pictures, assigned labels, ids. No truth, no test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.split import TRAIN
+from diffinf_core.records import DiffInfError, Sample
+from diffinf_core.store import Run, read_json
+
+
+def to_tensor(images: NDArray[np.uint8]) -> Tensor:
+    """uint8 (B, S, S, 3) to float (B, 3, S, S) in [-1, 1], channels last."""
+    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    return (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def to_image(x: Tensor) -> NDArray[np.uint8]:
+    """Float (B, 3, S, S) in [-1, 1] to uint8 (B, S, S, 3), rounded and clipped."""
+    levels = ((x.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round()
+    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a data set, with pictures on disk.
+
+    ``labels`` (N,) are class indices; ``table`` keeps every column the data set came with.
+    """
+
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    table: pd.DataFrame
+    _images: NDArray[np.uint8]
+    _rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def size(self) -> int:
+        return self._images.shape[1]
+
+    def images(self, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pictures (B, S, S, 3) uint8 at positions in this part."""
+        return np.asarray(self._images[self._rows[np.asarray(positions, np.int64)]])
+
+    def tensors(self, positions: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1]."""
+        return to_tensor(self.images(positions))
+
+    def position(self, sample_id: str) -> int:
+        """Where a sample stands; :class:`DiffInfError` for an id that is not in this part."""
+        found = np.flatnonzero(self.ids == sample_id)
+        if not len(found):
+            raise DiffInfError(f"There is no training sample {sample_id!r} in this run.")
+        return int(found[0])
+
+    def sample(self, position: int) -> Sample:
+        """One sample as a record."""
+        row = self.table.iloc[position]
+        return Sample(
+            id=str(self.ids[position]),
+            file=str(row["file"]),
+            label=self.classes[self.labels[position]],
+            label_index=int(self.labels[position]),
+        )
+
+
+@lru_cache(maxsize=4)
+def _table(path: Path, stamp: int) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def open_part(run: Run, part: str) -> Part:
+    """Rows of one split; later rooms call :func:`open_training` or the evaluation module."""
+    stage = data_stage(run)
+    if not stage.done:
+        raise DiffInfError(f"{run.root} has no data yet; start the run first.")
+    path = stage / "samples.csv"
+    table = _table(path, path.stat().st_mtime_ns)
+    classes = tuple(read_json(stage / "classes.json"))
+    rows = np.flatnonzero((table["split"] == part).to_numpy())
+    chosen = table.iloc[rows].reset_index(drop=True)
+    index = {name: i for i, name in enumerate(classes)}
+    return Part(
+        ids=chosen["id"].to_numpy(str),
+        labels=np.array([index[c] for c in chosen["label"]], np.int64),
+        classes=classes,
+        table=chosen.drop(columns=["split"]),
+        _images=np.load(stage / "images.npy", mmap_mode="r"),
+        _rows=rows,
+    )
+
+
+def open_training(run: Run) -> Part:
+    """The training split with its assigned, possibly wrong labels."""
+    return open_part(run, TRAIN)

@@ -1,0 +1,173 @@
+"""h_omega: the probability that a sample is high-influence under its assigned label (equation 12).
+
+Cross-fitted: the training set is cut into K folds, and the predictor used on a sample was trained
+without it. Targets are membership in the high-influence set, one in ten at tau = 10 %, so the loss
+is weighted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diffinf_core.classifier.network import Classifier
+from diffinf_core.classifier.stage import load_snapshot
+from diffinf_core.config import PredictorConfig
+from diffinf_core.data.training import open_training
+from diffinf_core.influence.stage import checkpoint_epochs, influence_stage, ranking
+from diffinf_core.records import Progress
+from diffinf_core.store import Run, StageFolder, read_tensors, write_array, write_tensors
+
+_LABEL_WIDTH = 16
+_BATCH = 128
+
+
+class InfluencePredictor(nn.Module):
+    """Logit (B,) of being high-influence from features g (B, D) and labels (B,)."""
+
+    def __init__(self, features: int, classes: int, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(features)
+        self.label = nn.Embedding(classes, _LABEL_WIDTH)
+        self.layers = nn.Sequential(
+            nn.Linear(features + _LABEL_WIDTH, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 1),
+        )
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        joined = torch.cat([self.norm(features), self.label(label)], 1)
+        return self.layers(joined)[:, 0]
+
+
+def predictor_stage(run: Run) -> StageFolder:
+    """The folder of the K predictors; tau and the estimator decide their targets."""
+    c = run.config
+    return run.stage(
+        "predictor",
+        influence_stage(run).key,
+        c.influence.estimator,
+        c.influence.tau,
+        c.predictor.model_dump(mode="json"),
+    )
+
+
+def fold_of(n: int, folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each position: a seeded permutation dealt out in turn."""
+    out = np.empty(n, np.int64)
+    out[np.random.default_rng(seed).permutation(n)] = np.arange(n) % folds
+    return out
+
+
+def train_predictor(
+    features: Tensor, labels: Tensor, high: Tensor, classes: int, config: PredictorConfig, seed: int
+) -> InfluencePredictor:
+    """Fit on features (N, D), labels (N,) and membership (N,) in {0, 1}."""
+    torch.manual_seed(seed)
+    net = InfluencePredictor(features.shape[1], classes, config.hidden)
+    optimiser = torch.optim.Adam(net.parameters(), config.learning_rate, weight_decay=1e-3)
+    positive = ((high == 0).sum() / high.sum().clamp(min=1)).clamp(1, 20)
+    spread = features.std(0) * config.feature_noise
+    for _ in range(config.epochs):
+        for rows in torch.randperm(len(features)).split(_BATCH):
+            if len(rows) < 2:
+                continue
+            g = features[rows] + spread * torch.randn_like(features[rows])
+            loss = F.binary_cross_entropy_with_logits(
+                net(g, labels[rows]), high[rows].float(), pos_weight=positive
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return net.eval().requires_grad_(False)
+
+
+def feature_epoch(run: Run) -> int:
+    """The snapshot whose features h reads: the last one before memorisation."""
+    return checkpoint_epochs(run)[-1]
+
+
+def run_predictor(run: Run) -> Iterator[Progress]:
+    """Cross-fit h over the training split."""
+    stage = predictor_stage(run)
+    train, config = open_training(run), run.config.predictor
+    net, _ = load_snapshot(run, feature_epoch(run))
+    features = []
+    n = len(train)
+    with torch.no_grad():
+        for start in range(0, n, 256):
+            features.append(net.features(train.tensors(np.arange(start, min(start + 256, n)))))
+            yield Progress("predictor", len(features), n // 256 + 1 + config.folds, "features")
+    g = torch.cat(features)
+    y = torch.from_numpy(train.labels)
+    high = torch.from_numpy(ranking(run)["high"].to_numpy().astype(np.int64))
+    fold = fold_of(n, config.folds, config.seed)
+    out_of_fold = np.zeros(n)
+    for k in range(config.folds):
+        file = stage / f"fold-{k}.pt"
+        inside, outside = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
+        if file.exists():
+            h = load_predictor(run, k)
+        else:
+            h = train_predictor(
+                g[outside], y[outside], high[outside], len(train.classes), config, config.seed + k
+            )
+            write_tensors(file, {"net": h.state_dict()})
+        with torch.no_grad():
+            out_of_fold[inside] = h(g[inside], y[inside]).sigmoid().numpy()
+        yield Progress(
+            "predictor", n // 256 + 2 + k, n // 256 + 1 + config.folds, f"fold {k + 1}"
+        )
+    write_array(stage / "out_of_fold.npy", out_of_fold)
+    both = 0 < int(high.sum()) < n
+    stage.finish(
+        {
+            "auroc": float(roc_auc_score(high, out_of_fold)) if both else None,
+            "average_precision": float(average_precision_score(high, out_of_fold)) if both else None,
+            "feature_epoch": feature_epoch(run),
+        }
+    )
+
+
+def load_predictor(run: Run, fold: int) -> InfluencePredictor:
+    """The predictor that never saw the samples of ``fold``."""
+    state = read_tensors(predictor_stage(run) / f"fold-{fold}.pt")["net"]
+    classes, features = state["label.weight"].shape[0], state["norm.weight"].shape[0]
+    net = InfluencePredictor(features, classes, run.config.predictor.hidden)
+    net.load_state_dict(state)
+    return net.eval().requires_grad_(False)
+
+
+class CrossFittedPredictor:
+    """h for pictures: features of the classifier, and for each sample the fold that excludes it."""
+
+    def __init__(self, run: Run) -> None:
+        config = run.config.predictor
+        self.net: Classifier = load_snapshot(run, feature_epoch(run))[0]
+        self.folds = fold_of(len(open_training(run)), config.folds, config.seed)
+        self.heads = [load_predictor(run, k) for k in range(config.folds)]
+
+    def to(self, where: torch.device) -> CrossFittedPredictor:
+        """Move to a device."""
+        self.net.to(where)
+        for head in self.heads:
+            head.to(where)
+        return self
+
+    def logit(self, x: Tensor, label: Tensor, positions: NDArray[np.int64]) -> Tensor:
+        """Logits (B,) for pictures (B, 3, S, S) that stand at ``positions``; differentiable in x."""
+        g = self.net.features(x)
+        folds = self.folds[positions]
+        out = g.new_zeros(len(x))
+        for k in np.unique(folds):
+            rows = torch.from_numpy(np.flatnonzero(folds == k)).to(x.device)
+            out = out.index_put((rows,), self.heads[int(k)](g[rows], label[rows]))
+        return out

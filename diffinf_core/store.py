@@ -1,0 +1,238 @@
+"""A run's folder: every artefact keyed by its configuration and by what it was made from.
+
+``run/stages/<stage>-<key>/`` holds a stage's files; the key is a hash of the stage's configuration
+and of the keys of the stages before it, so another tau leads to another folder and nothing else is
+redone. A stage is complete when ``done.json`` exists, which is written last. Every file is written
+beside its place, synced, and renamed, so a kill leaves old or new, never half.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image, PngImagePlugin
+
+from diffinf_core.config import RunConfig, from_yaml, to_yaml
+from diffinf_core.records import DiffInfError
+
+CONFIG_FILE = "config.yaml"
+
+
+def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that it appears whole or not at all, even after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiffInfError(
+                f"The disk is full while writing {path}; free some space and start again, "
+                "finished work is kept."
+            ) from error
+        raise
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # not possible on every system; the rename itself is still atomic
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically."""
+    write_file(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON atomically; NaN is refused."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a broken file is one clear sentence."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DiffInfError(f"{path} cannot be read ({error}); remove it and run again.") from error
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, atomically."""
+    write_text(path, table.to_csv(index=False))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a NumPy array (.npy), atomically."""
+    write_file(path, lambda file: np.save(file, array, allow_pickle=False))
+
+
+def write_tensors(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a dict of tensors (``torch.save``), atomically."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    write_file(path, lambda file: file.write(buffer.getvalue()))
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_tensors` wrote; pickled code is never executed."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise DiffInfError(
+            f"{path} is not a readable weight file; remove it and run again."
+        ) from error
+
+
+def write_png(path: Path, image: np.ndarray, notes: Mapping[str, str] | None = None) -> None:
+    """Write uint8 (S, S, 3) as a lossless PNG with text notes, atomically."""
+    info = PngImagePlugin.PngInfo()
+    for key, value in (notes or {}).items():
+        info.add_text(key, value)
+    write_file(path, lambda file: Image.fromarray(image).save(file, "PNG", pnginfo=info))
+
+
+def digest(*parts: object) -> str:
+    """A 16-character hash of JSON-able parts and bytes."""
+    h = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()
+        h.update(len(data).to_bytes(8, "little"))
+        h.update(data)
+    return h.hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class StageFolder:
+    """One stage's folder under one key."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self.key = path, key
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def done(self) -> bool:
+        return (self.path / "done.json").exists()
+
+    def finish(self, figures: Mapping[str, Any] | None = None) -> None:
+        """Mark the stage complete, with figures worth reporting."""
+        write_json(self.path / "done.json", dict(figures or {}))
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        return read_json(self.path / "done.json") if self.done else {}
+
+
+class Run:
+    """A run folder with its configuration."""
+
+    def __init__(self, root: Path, config: RunConfig) -> None:
+        self.root, self.config = root, config
+
+    @classmethod
+    def open(cls, root: Path, config: RunConfig | None = None) -> Run:
+        """Open or create a run.
+
+        A folder keeps its data set: a configuration with another data, split or noise section is
+        refused, any other change is taken over and only redoes what depends on it.
+        """
+        file = root / CONFIG_FILE
+        if root.exists() and not root.is_dir():
+            raise DiffInfError(f"{root} is a file; give a folder for the run.")
+        if not file.exists():
+            if config is None:
+                raise DiffInfError(f"{root} is not a run folder: it has no {CONFIG_FILE}.")
+            if root.exists() and any(p for p in root.iterdir() if not p.name.startswith(".")):
+                raise DiffInfError(
+                    f"{root} is not empty and not a run folder; choose a new or an empty folder."
+                )
+            write_text(file, to_yaml(config))
+            return cls(root, config)
+        stored = from_yaml(file.read_text(), str(file))
+        if config is None:
+            return cls(root, stored)
+        for section in ("data", "split", "noise"):
+            if getattr(stored, section) != getattr(config, section):
+                old = getattr(stored, section).model_dump(mode="json")
+                new = getattr(config, section).model_dump(mode="json")
+                key = next(k for k in new if new[k] != old[k])
+                raise DiffInfError(
+                    f"{root} is a run of another configuration: {section}.{key} is {old[key]!r} "
+                    f"there and {new[key]!r} here; use another folder with --out."
+                )
+        if stored != config:
+            write_text(file, to_yaml(config))
+        return cls(root, config)
+
+    def stage(self, name: str, *parts: object) -> StageFolder:
+        """The folder of a stage for a configuration and the keys it was made from."""
+        key = digest(name, *parts)
+        return StageFolder(self.root / "stages" / f"{name}-{key}", key)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Only one process may compute in a run folder; a second is told so."""
+        import fcntl
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DiffInfError(
+                    f"Another process is computing in {self.root}; wait for it or stop it."
+                ) from error
+            yield
+
+
+def publish_folder(target: Path, build: Callable[[Path], None]) -> None:
+    """Build a folder beside its place and rename it, so that it appears whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        build(beside)
+        os.chmod(beside, 0o755)
+        try:
+            os.replace(beside, target)
+        except OSError:
+            if not target.is_dir():
+                raise
+            shutil.rmtree(beside)  # somebody else published the same content first
+        _sync_folder(target.parent)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
