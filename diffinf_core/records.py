@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 class DiffInfError(Exception):
@@ -33,3 +34,63 @@ class Sample:
     file: str
     label: str
     label_index: int
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One version of a repaired picture, with everything needed to judge and to repeat it.
+
+    ``settings`` is the repair configuration it was made with. Probabilities are per class, in class
+    order; ``losses`` holds each unweighted term at each step. ``flags`` maps a warning to the
+    figures behind it.
+    """
+
+    sample: str
+    version: str
+    label: str
+    settings: dict[str, Any]
+    generator: str
+    identity_name: str
+    perceptual_name: str
+    judge_name: str
+    identity: float | None
+    perceptual: float
+    perceptual_floor: float
+    ssim: float
+    l1: float
+    h_before: float
+    h_after: float
+    influence_before: float
+    influence_after: float
+    judge_before: list[float]
+    judge_after: list[float]
+    classifier_before: list[float]
+    classifier_after: list[float]
+    losses: dict[str, list[float]]
+    flags: dict[str, str]
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+ACTIONS = ("accept", "reject", "keep", "relabel", "drop", "second_look")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person decided about one sample.
+
+    accept: train on the edit ``version``. reject: the edit is no good, keep the original. keep: the
+    original and its label are right. relabel: the original under ``new_label``. drop: leave it out.
+    second_look: not decided yet.
+    """
+
+    sample: str
+    action: str
+    reviewer: str
+    time: str
+    version: str | None = None
+    new_label: str | None = None
+    comment: str = ""

@@ -155,7 +155,9 @@ def list_folder(config: DataConfig) -> Listing:
                 continue
             seen.add(name)
             rows.append(Row(name, label, {str(c): record[c] for c in others}))
-        unlabelled = len(present - seen)
+        # Pictures elsewhere, such as masks, were never meant to be labelled.
+        homes = {str(Path(name).parent) for name in seen}
+        unlabelled = sum(str(Path(name).parent) in homes for name in present - seen)
     else:
         for name in sorted(present):
             parts = Path(name).parts

@@ -42,10 +42,13 @@ class InfluencePredictor(nn.Module):
             nn.ReLU(),
             nn.Linear(hidden, 1),
         )
+        # Training weighs positives up; this takes the weight out again, so h is a probability.
+        self.register_buffer("prior", torch.zeros(()))
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
         joined = torch.cat([self.norm(features), self.label(label)], 1)
-        return self.layers(joined)[:, 0]
+        logit = self.layers(joined)[:, 0]
+        return logit if self.training else logit - self.prior
 
 
 def predictor_stage(run: Run) -> StageFolder:
@@ -87,6 +90,7 @@ def train_predictor(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+    net.prior.fill_(float(positive.log()))
     return net.eval().requires_grad_(False)
 
 

@@ -1,0 +1,132 @@
+"""The independent judge: a network that shares neither weights nor architecture with the guide.
+
+It never takes part in a repair. On the demo it is a shipped network trained on the clean truth of
+other rendered people; on a user's data it is trained here on their own noisy labels, cross-fitted in
+two folds, so that no picture is judged by a network that saw it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffinf_core.correction.networks import JudgeNet
+from diffinf_core.data import faces
+from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.training import Part, open_training
+from diffinf_core.influence.predictor import fold_of
+from diffinf_core.records import Progress
+from diffinf_core.store import Run, StageFolder, read_tensors, write_tensors
+from diffinf_core.weights import load_weights, shipped
+
+FOLDS = 2
+_EPOCHS = 30
+_BATCH = 64
+_SEED = 4321
+
+
+def judge_stage(run: Run) -> StageFolder:
+    """The folder of a cross-fitted judge; the shipped one leaves it empty."""
+    return run.stage("judge", data_stage(run).key, {"epochs": _EPOCHS, "folds": FOLDS})
+
+
+def judge_name(run: Run) -> str:
+    """What the report says of the judge."""
+    if run.config.data.source == "demo":
+        return "shipped demo judge, trained on the clean truth of other rendered people"
+    return f"JudgeNet cross-fitted in {FOLDS} folds on the assigned (noisy) labels"
+
+
+def _augment(x: Tensor) -> Tensor:
+    flip = torch.rand(len(x)) < 0.5
+    x = torch.where(flip[:, None, None, None], x.flip(3), x)
+    most = max(1, x.shape[-1] // 16)
+    dx, dy = torch.randint(0, 2 * most + 1, (2,)).tolist()
+    padded = F.pad(x, (most,) * 4, "replicate")
+    return padded[:, :, dy : dy + x.shape[2], dx : dx + x.shape[3]]
+
+
+def run_judge(run: Run) -> Iterator[Progress]:
+    """Train the cross-fitted judge where none is shipped for the data."""
+    stage = judge_stage(run)
+    if run.config.data.source == "demo":
+        stage.finish({"judge": judge_name(run)})
+        return
+    train = open_training(run)
+    fold = fold_of(len(train), FOLDS, _SEED)
+    labels = torch.from_numpy(train.labels)
+    agreement = []
+    for k in range(FOLDS):
+        inside, outside = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
+        file = stage / f"fold-{k}.pt"
+        if not file.exists():
+            torch.manual_seed(_SEED + k)
+            net = JudgeNet((len(train.classes),)).to(memory_format=torch.channels_last)
+            optimiser = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.05)
+            for epoch in range(_EPOCHS):
+                rate = 1e-3 * max(0.02, 0.5 * (1 + np.cos(np.pi * epoch / _EPOCHS)))
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                for rows in np.array_split(
+                    outside[torch.randperm(len(outside)).numpy()], -(-len(outside) // _BATCH)
+                ):
+                    (logits,) = net(_augment(train.tensors(rows)))
+                    # Smoothing keeps a network that is trained on wrong labels from being sure.
+                    loss = F.cross_entropy(logits, labels[rows], label_smoothing=0.1)
+                    optimiser.zero_grad(set_to_none=True)
+                    loss.backward()
+                    optimiser.step()
+                done = k * _EPOCHS + epoch + 1
+                yield Progress("judge", done, FOLDS * _EPOCHS, "cross-fitting the judge")
+            write_tensors(file, {"net": net.state_dict()})
+        found = Judge(run, only=k).probabilities(train, inside)
+        agreement.append((found.argmax(1) == train.labels[inside]).mean())
+    stage.finish({"judge": judge_name(run), "agreement_with_labels": float(np.mean(agreement))})
+
+
+class Judge:
+    """Class probabilities of pictures, by a network that saw none of them in training."""
+
+    def __init__(self, run: Run, only: int | None = None) -> None:
+        train = open_training(run)
+        self._demo = run.config.data.source == "demo"
+        self._head = 0
+        if self._demo:
+            net = JudgeNet((len(faces.EXPRESSIONS), len(faces.AGES)))
+            self._nets = {0: load_weights(shipped("judge"), net)}
+            self._folds = np.zeros(len(train), np.int64)
+            attribute = run.config.data.attribute
+            order = faces.EXPRESSIONS if attribute == "expression" else faces.AGES
+            self._head = 0 if attribute == "expression" else 1
+            # The data set may list the classes in another order, or lack one.
+            self._columns = [order.index(c) for c in train.classes]
+            return
+        self._folds = fold_of(len(train), FOLDS, _SEED)
+        self._columns = list(range(len(train.classes)))
+        self._nets = {}
+        for k in range(FOLDS) if only is None else [only]:
+            net = JudgeNet((len(train.classes),))
+            net.load_state_dict(read_tensors(judge_stage(run) / f"fold-{k}.pt")["net"])
+            self._nets[k] = net.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def judge(self, x: Tensor, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Probabilities (B, C) for pictures (B, 3, S, S) that stand at training positions."""
+        x = x.cpu()
+        out = np.zeros((len(x), len(self._columns)))
+        folds = self._folds[positions]
+        for k in np.unique(folds):
+            rows = np.flatnonzero(folds == k)
+            logits = self._nets[int(k)](x[torch.from_numpy(rows)])[self._head]
+            out[rows] = F.softmax(logits[:, self._columns].double(), 1).numpy()
+        return out
+
+    def probabilities(self, part: Part, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Probabilities of the originals at some positions, in batches."""
+        chunks = np.array_split(positions, -(-len(positions) // 128))
+        return np.concatenate([self.judge(part.tensors(c), c) for c in chunks])

@@ -1,0 +1,328 @@
+"""The repair stage: a map over sample ids, the same code for one picture and for thousands.
+
+Each version of an edit is a folder ``edits/<sample>/<version>/`` that appears whole: ``edit.png``,
+``reconstruction.png`` (the plain decoding, no guidance) and ``edit.json``. The version is a hash of the
+picture, its label, the settings, the generator and the predictor, so asking again is instant.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffinf_core.classifier.stage import load_snapshot
+from diffinf_core.classifier.training import device
+from diffinf_core.config import RepairConfig
+from diffinf_core.correction.guidance import guided_decode, invert, transfer
+from diffinf_core.correction.judge import Judge, judge_name, judge_stage
+from diffinf_core.correction.objective import Objective, perceptual_distance
+from diffinf_core.correction.perceptors import Perceptors, load_perceptors
+from diffinf_core.correction.quality import flags_of, ssim
+from diffinf_core.data.training import open_training, to_image, to_tensor
+from diffinf_core.diffusion.loading import load_autoencoder
+from diffinf_core.influence.gradients import GradientNorms
+from diffinf_core.influence.predictor import CrossFittedPredictor, predictor_stage
+from diffinf_core.influence.stage import checkpoint_epochs, ranking
+from diffinf_core.records import DiffInfError, Edit, Progress
+from diffinf_core.store import (
+    Run,
+    StageFolder,
+    digest,
+    file_digest,
+    publish_folder,
+    read_json,
+    write_json,
+    write_png,
+)
+from diffinf_core.weights import shipped
+
+_ID = re.compile(r"[0-9a-f]{12}")
+_VERSION = re.compile(r"[0-9a-f]{16}")
+#: bump when the same settings start to give another picture
+_METHOD = 1
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A repair in progress: pictures uint8 (B, S, S, 3) and the mean of each term so far."""
+
+    done: int
+    total: int
+    images: NDArray[np.uint8]
+    terms: dict[str, float]
+
+
+def generator_file(run: Run) -> Path:
+    """The generator of a run: configured, else trained in the run's folder, else the demo's."""
+    if run.config.repair.generator is not None:
+        return run.config.repair.generator
+    own = run.root / "generator" / "generator.safetensors"
+    if own.exists():
+        return own
+    if run.config.data.source == "demo":
+        return shipped("generator")
+    raise DiffInfError(
+        "No generator knows these pictures: run 'diffinf train-generator "
+        f"--run {run.root}', or give repair.generator=FILE."
+    )
+
+
+def _scores_key(run: Run) -> str:
+    """What every edit of a run depends on beside its own settings."""
+    return digest(
+        _METHOD, predictor_stage(run).key, judge_stage(run).key, file_digest(generator_file(run))
+    )
+
+
+def repair_stage(run: Run) -> StageFolder:
+    """The folder that lists which version of each high-influence sample the run made."""
+    settings = run.config.repair.model_dump(mode="json", exclude={"batch_size", "generator"})
+    return run.stage("repair", _scores_key(run), settings)
+
+
+def edit_folder(run: Run, sample: str, version: str) -> Path:
+    """Where a version lies; :class:`DiffInfError` for names that are no ids."""
+    if not _ID.fullmatch(sample) or not _VERSION.fullmatch(version):
+        raise DiffInfError(f"There is no edit {version!r} of sample {sample!r}.")
+    return run.root / "edits" / sample / version
+
+
+def load_edit(run: Run, sample: str, version: str) -> Edit:
+    """The record of a version."""
+    return Edit(**read_json(edit_folder(run, sample, version) / "edit.json"))
+
+
+def versions_of(run: Run, sample: str) -> list[str]:
+    """All versions of a sample, oldest first."""
+    folder = edit_folder(run, sample, "0" * 16).parent
+    if not folder.is_dir():
+        return []
+    found = [p for p in folder.iterdir() if _VERSION.fullmatch(p.name) and (p / "edit.json").exists()]
+    return [p.name for p in sorted(found, key=lambda p: (p / "edit.json").stat().st_mtime_ns)]
+
+
+class Repairer:
+    """Everything a repair needs, loaded once; holds no state between calls."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.device = device()
+        self.train = open_training(run)
+        file = generator_file(run)
+        self.generator = load_autoencoder(file, device=self.device)
+        self.generator_name = f"{file.name} {file_digest(file)[:12]}"
+        if self.generator.architecture.image_size != self.train.size:
+            raise DiffInfError(
+                f"The generator {file} draws {self.generator.architecture.image_size} pixels, "
+                f"the data set has {self.train.size}; set data.image_size or train another one."
+            )
+        self.predictor = CrossFittedPredictor(run).to(self.device)
+        self.judge = Judge(run)
+        self._key = _scores_key(run)
+        self._perceptors: dict[str, Perceptors] = {}
+
+    @cached_property
+    def told(self) -> tuple[int, list[int]] | None:
+        """Which attribute of the generator the data set labels, and its index of each class."""
+        ours = [c.lower() for c in self.train.classes]
+        for i, attribute in enumerate(self.generator.architecture.attributes):
+            theirs = [c.lower() for c in attribute.classes]
+            if set(ours) <= set(theirs):
+                return i, [theirs.index(c) for c in ours]
+        return None
+
+    @cached_property
+    def snapshots(self) -> list[tuple[torch.nn.Module, float]]:
+        """The checkpoints of equation 5, for the true self-influence of an edit."""
+        pairs = [load_snapshot(self.run, epoch) for epoch in checkpoint_epochs(self.run)]
+        return [(net.to(self.device).requires_grad_(True), eta) for net, eta in pairs]
+
+    def perceptors(self, kind: str) -> Perceptors:
+        """Perceptors for a choice of identity network, loaded once."""
+        if kind not in self._perceptors:
+            demo = self.run.config.data.source == "demo"
+            self._perceptors[kind] = load_perceptors(kind, demo, self.generator, self.device)
+        return self._perceptors[kind]
+
+    def version(self, position: int, config: RepairConfig) -> str:
+        """The content address of an edit."""
+        settings = config.model_dump(mode="json", exclude={"batch_size", "generator"})
+        picture = self.train.images([position]).tobytes()
+        return digest(picture, int(self.train.labels[position]), settings, self._key)
+
+    def label_for(self, labels: Tensor, config: RepairConfig) -> Tensor | None:
+        """What the generator is told: (B, attributes) with -1 for what the data does not label."""
+        if not config.use_label or self.told is None:
+            return None
+        attribute, index = self.told
+        count = len(self.generator.architecture.attributes)
+        out = torch.full((len(labels), count), -1, device=self.device)
+        out[:, attribute] = torch.tensor(index, device=self.device)[labels]
+        return out
+
+    def self_influence(self, x: Tensor, y: Tensor) -> NDArray[np.float64]:
+        """Equation 5 for pictures that are not in the training set."""
+        out = np.zeros(len(x))
+        for net, eta in self.snapshots:
+            with GradientNorms(net, check=False) as norms:
+                out += eta * norms(x, y).double().cpu().numpy()
+        return out
+
+    def repair(
+        self, positions: NDArray[np.int64], config: RepairConfig
+    ) -> Iterator[Preview | list[Edit]]:
+        """Repair a batch: previews step by step, then the published edits, as the last event."""
+        began = time.perf_counter()
+        x = self.train.tensors(positions).to(self.device)
+        y = torch.from_numpy(self.train.labels[positions]).to(self.device)
+        perceptors = self.perceptors(config.identity)
+        classifier = self.predictor.net
+
+        def influence(pictures: Tensor) -> Tensor:
+            return self.predictor.logit(pictures, y, positions)
+
+        objective = Objective(config, perceptors, influence, classifier, x, y)
+        inversion = invert(self.generator, x, config)
+        label = self.label_for(y, config)
+        history: list[dict[str, Tensor]] = []
+        edit = inversion.reconstruction
+        for step in guided_decode(self.generator, inversion, label, objective, config):
+            edit = transfer(x, step.x0, inversion.reconstruction, config.transfer)
+            history.append(step.terms)
+            means = {k: float(v.mean()) for k, v in step.terms.items()}
+            yield Preview(step.done, step.total, to_image(edit), means)
+        # What is judged is what is stored: eight bits per channel.
+        images = to_image(edit)
+        plain = to_image(inversion.reconstruction)
+        final = to_tensor(images).to(self.device)
+        records = self._judge(positions, x, y, final, objective, perceptors, inversion.reconstruction)
+        seconds = (time.perf_counter() - began) / len(positions)
+        edits = []
+        for i, position in enumerate(positions):
+            sample = self.train.sample(int(position))
+            losses = {
+                name: [round(float(step[name][i]), 6) for step in history if name in step]
+                for name in (history[-1] if history else {})
+            }
+            edit_record = Edit(
+                sample=sample.id,
+                version=self.version(int(position), config),
+                label=sample.label,
+                settings=config.model_dump(mode="json"),
+                generator=self.generator_name,
+                identity_name=perceptors.identity_name,
+                perceptual_name=perceptors.perceptual_name,
+                judge_name=judge_name(self.run),
+                losses=losses,
+                seconds=seconds,
+                **records[i],
+            )
+            self._publish(edit_record, images[i], plain[i])
+            edits.append(edit_record)
+        yield edits
+
+    @torch.no_grad()
+    def _judge(
+        self,
+        positions: NDArray[np.int64],
+        x: Tensor,
+        y: Tensor,
+        final: Tensor,
+        objective: Objective,
+        perceptors: Perceptors,
+        reconstruction: Tensor,
+    ) -> list[dict]:
+        reference = objective.reference
+        identity = None
+        if perceptors.identity and reference.identity is not None:
+            identity = (perceptors.identity(final) * reference.identity).sum(1)
+        perceptual = perceptual_distance(perceptors.perceptual(final), reference.perceptual)
+        floor = perceptual_distance(perceptors.perceptual(reconstruction), reference.perceptual)
+        similar = ssim(x, final)
+        h = [self.predictor.logit(p, y, positions).sigmoid() for p in (x, final)]
+        si = [self.self_influence(p, y) for p in (x, final)]
+        seen = [F.softmax(self.predictor.net(p).double(), 1) for p in (x, final)]
+        judged = [self.judge.judge(p, positions) for p in (x, final)]
+        l1 = (x - final).abs().mean((1, 2, 3)) * 127.5
+        out = []
+        for i in range(len(positions)):
+            same = None if identity is None else float(identity[i])
+            out.append(
+                {
+                    "identity": same,
+                    "perceptual": float(perceptual[i]),
+                    "perceptual_floor": float(floor[i]),
+                    "ssim": float(similar[i]),
+                    "l1": float(l1[i]),
+                    "h_before": float(h[0][i]),
+                    "h_after": float(h[1][i]),
+                    "influence_before": float(si[0][i]),
+                    "influence_after": float(si[1][i]),
+                    "judge_before": judged[0][i].tolist(),
+                    "judge_after": judged[1][i].tolist(),
+                    "classifier_before": seen[0][i].tolist(),
+                    "classifier_after": seen[1][i].tolist(),
+                    "flags": flags_of(
+                        same, float(l1[i]), float(h[1][i]), float(judged[1][i][int(y[i])])
+                    ),
+                }
+            )
+        return out
+
+    def _publish(
+        self, edit: Edit, image: NDArray[np.uint8], reconstruction: NDArray[np.uint8]
+    ) -> None:
+        # Edited faces are synthetic; the file says so wherever it is taken.
+        notes = {
+            "Software": "DiffInf",
+            "Synthetic": "edited by a diffusion autoencoder; not a photograph",
+            "Sample": edit.sample,
+            "Version": edit.version,
+        }
+
+        def build(folder: Path) -> None:
+            write_png(folder / "edit.png", image, notes)
+            write_png(folder / "reconstruction.png", reconstruction, notes)
+            write_json(folder / "edit.json", edit.as_dict())
+
+        publish_folder(edit_folder(self.run, edit.sample, edit.version), build)
+
+
+def run_repair(run: Run) -> Iterator[Progress]:
+    """Repair the high-influence set; edits made already are kept."""
+    stage = repair_stage(run)
+    repairer = Repairer(run)
+    config = run.config.repair
+    high = np.flatnonzero(ranking(run)["high"].to_numpy())
+    order = high[np.argsort(ranking(run)["rank"].to_numpy()[high])]
+    versions = {str(repairer.train.ids[p]): repairer.version(int(p), config) for p in order}
+    missing = [
+        int(p)
+        for p in order
+        if not (edit_folder(run, str(repairer.train.ids[p]), versions[str(repairer.train.ids[p])])
+                / "edit.json").exists()
+    ]
+    done, total = len(order) - len(missing), len(order)
+    note = "" if repairer.told else "the generator does not know these labels"
+    yield Progress("repair", done, total, note)
+    for start in range(0, len(missing), config.batch_size):
+        batch = np.array(missing[start : start + config.batch_size])
+        for event in repairer.repair(batch, config):
+            if isinstance(event, Preview):
+                part = len(batch) * event.done / (event.total + 1)
+                yield Progress("repair", done + int(part), total, note, event.terms)
+            else:
+                done += len(event)
+                yield Progress("repair", done, total, note)
+    write_json(stage / "versions.json", versions)
+    stage.finish({"n": total, "told_label": repairer.told is not None and config.use_label})

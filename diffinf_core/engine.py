@@ -1,0 +1,220 @@
+"""The only door for the command line and the user interface: stages in order, and the review verbs.
+
+A stage takes the run folder and yields progress; it holds no live object across calls, so the same
+plan can be driven by a thread, a process or a cluster.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from diffinf_core import config as configuration
+from diffinf_core.classifier.stage import classifier_stage, run_classifier
+from diffinf_core.config import RepairConfig, RunConfig
+from diffinf_core.correction.judge import judge_stage, run_judge
+from diffinf_core.correction.stage import (
+    Preview,
+    Repairer,
+    edit_folder,
+    load_edit,
+    repair_stage,
+    run_repair,
+    versions_of,
+)
+from diffinf_core.data.folder import Listing, Problem, check_folder
+from diffinf_core.data.ingest import data_stage, ingest
+from diffinf_core.data.training import Part, open_training
+from diffinf_core.export.folder import export_folder
+from diffinf_core.influence.predictor import predictor_stage, run_predictor
+from diffinf_core.influence.stage import influence_stage, ranking, run_influence
+from diffinf_core.records import Decision, DiffInfError, Edit, Progress
+from diffinf_core.report.retrain import run_retrain
+from diffinf_core.report.summary import summarise
+from diffinf_core.review.journal import Journal
+from diffinf_core.review.queue import build_queue, open_journal
+from diffinf_core.store import Run, StageFolder, write_json
+
+__all__ = ["STAGES", "Engine"]
+
+_Stage = tuple[Callable[[Run], StageFolder], Callable[[Run], Iterator[Progress]]]
+STAGES: dict[str, _Stage] = {
+    "data": (data_stage, ingest),
+    "classifier": (classifier_stage, run_classifier),
+    "influence": (influence_stage, run_influence),
+    "predictor": (predictor_stage, run_predictor),
+    "judge": (judge_stage, run_judge),
+    "repair": (repair_stage, run_repair),
+}
+
+
+class Engine:
+    """One run folder and everything that can be done with it."""
+
+    def __init__(self, root: Path, config: RunConfig | None = None) -> None:
+        self.run = Run.open(root, config)
+        self._repairer: Repairer | None = None
+        self._journal: Journal | None = None
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration."""
+        return self.run.config
+
+    # ------------------------------------------------------------------ stages
+
+    def status(self) -> dict[str, bool]:
+        """Which stages are complete for the present configuration."""
+        out: dict[str, bool] = {}
+        for name, (folder, _) in STAGES.items():
+            # A stage's key can depend on files that an earlier one writes.
+            try:
+                out[name] = all(out.values()) and folder(self.run).done
+            except DiffInfError:
+                out[name] = False
+        return out
+
+    def compute(self, until: str = "repair") -> Iterator[Progress]:
+        """Run every stage up to ``until`` that is not complete; close the generator to cancel."""
+        if until not in STAGES:
+            raise DiffInfError(f"Unknown stage {until!r}; choose one of {', '.join(STAGES)}.")
+        with self.run.lock():
+            for name, (folder, work) in STAGES.items():
+                stage = folder(self.run)
+                if stage.done:
+                    yield Progress(name, 1, 1, "done already")
+                else:
+                    began = time.perf_counter()
+                    yield from work(self.run)
+                    seconds = round(time.perf_counter() - began, 2)
+                    stage.finish({**stage.figures, "seconds": seconds})
+                    yield Progress(name, 1, 1, f"done in {seconds:.0f} s")
+                if name == until:
+                    return
+
+    def retrain(self, workers: int | None = None) -> Iterator[Progress]:
+        """Retrain and evaluate the arms that are missing."""
+        if not self.status()["repair"]:
+            raise DiffInfError(f"{self.run.root} has no repairs yet; run it first.")
+        with self.run.lock():
+            yield from run_retrain(self.run, workers)
+            write_json(self.run.root / "report.json", self.report())
+
+    def report(self) -> dict[str, Any]:
+        """The run in figures."""
+        return summarise(self.run)
+
+    # ------------------------------------------------------------------ looking
+
+    @property
+    def training(self) -> Part:
+        """The training split."""
+        return open_training(self.run)
+
+    def ranking(self) -> pd.DataFrame:
+        """Score and rank of every training sample."""
+        return ranking(self.run)
+
+    def queue(self) -> pd.DataFrame:
+        """The pairs to review, most suspicious first."""
+        return build_queue(self.run)
+
+    def original(self, sample: str) -> np.ndarray:
+        """The picture of a training sample, uint8 (S, S, 3)."""
+        train = self.training
+        return train.images([train.position(sample)])[0]
+
+    def pictures(self, sample: str, version: str) -> tuple[np.ndarray, np.ndarray]:
+        """(edit, plain reconstruction) of a version, uint8 (S, S, 3)."""
+        folder = edit_folder(self.run, sample, version)
+        out = []
+        for name in ("edit.png", "reconstruction.png"):
+            with Image.open(folder / name) as image:
+                out.append(np.asarray(image.convert("RGB"), np.uint8))
+        return out[0], out[1]
+
+    def edit(self, sample: str, version: str) -> Edit:
+        """The record of a version."""
+        return load_edit(self.run, sample, version)
+
+    def versions(self, sample: str) -> list[str]:
+        """All versions of a sample, oldest first."""
+        return versions_of(self.run, sample)
+
+    # ------------------------------------------------------------------ review
+
+    @property
+    def journal(self) -> Journal:
+        """The journal of decisions."""
+        if self._journal is None:
+            self._journal = open_journal(self.run)
+        return self._journal
+
+    def decide(
+        self,
+        sample: str,
+        action: str,
+        reviewer: str,
+        version: str | None = None,
+        new_label: str | None = None,
+        comment: str = "",
+    ) -> int:
+        """Write a decision; it is on disk when this returns."""
+        self.training.position(sample)
+        if action == "accept" and version not in self.versions(sample):
+            raise DiffInfError(f"There is no edit {version!r} of sample {sample!r}.")
+        return self.journal.decide(sample, action, reviewer, version, new_label, comment)
+
+    def decisions(self) -> dict[str, Decision]:
+        """The standing decision of each decided sample."""
+        return self.journal.decisions()
+
+    def undo(self, reviewer: str) -> str | None:
+        """Take back the reviewer's last standing decision; its sample, or None."""
+        return self.journal.undo(reviewer)
+
+    def redo(self, reviewer: str) -> str | None:
+        """Bring back what was undone last; its sample, or None."""
+        return self.journal.redo(reviewer)
+
+    def repair_one(
+        self, sample: str, overrides: dict[str, Any] | None = None
+    ) -> Iterator[Preview | Edit]:
+        """Edit one picture with other settings; previews, then the new version.
+
+        ``overrides`` are keys of :class:`RepairConfig`. A version that exists already comes at once.
+        """
+        try:
+            settings = RepairConfig(
+                **{**self.config.repair.model_dump(mode="json"), **(overrides or {})}
+            )
+        except configuration.ValidationError as error:
+            raise DiffInfError(configuration.explain(error)) from error
+        if self._repairer is None:
+            self._repairer = Repairer(self.run)
+        repairer = self._repairer
+        position = self.training.position(sample)
+        version = repairer.version(position, settings)
+        if version in self.versions(sample):
+            yield self.edit(sample, version)
+            return
+        for event in repairer.repair(np.array([position]), settings):
+            if isinstance(event, Preview):
+                yield event
+            else:
+                yield event[0]
+
+    def export(self, target: Path, undecided: str = "original") -> Iterator[Progress]:
+        """Write the refined data set."""
+        return export_folder(self.run, target, undecided)
+
+
+def check(config: configuration.DataConfig) -> tuple[Listing, list[Problem]]:
+    """Read a data set and list everything wrong with it."""
+    return check_folder(config)

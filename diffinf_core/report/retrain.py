@@ -1,0 +1,131 @@
+"""Retrain every arm from scratch over seeds and evaluate it on the clean test split.
+
+Each (arm, seed) is its own job with its own files, so jobs run side by side and a killed comparison
+goes on with the epoch each had reached.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diffinf_core.baselines.arms import arm_key, build_arm
+from diffinf_core.classifier.metrics import evaluate
+from diffinf_core.classifier.stage import imagenet_weights
+from diffinf_core.classifier.training import (
+    device,
+    load_classifier,
+    predict_probabilities,
+    train_classifier,
+)
+from diffinf_core.config import ClassifierConfig
+from diffinf_core.data.evaluation import open_test
+from diffinf_core.data.ingest import data_stage
+from diffinf_core.records import Progress
+from diffinf_core.store import Run, StageFolder, read_json, write_array
+
+METRICS = ("accuracy", "balanced_accuracy", "auroc", "kappa_linear", "kappa", "ece", "nll")
+
+
+def retrain_config(run: Run, seed: int) -> ClassifierConfig:
+    """The classifier of the run with the comparison's epochs, rate and cosine decay."""
+    c = run.config
+    return c.classifier.model_copy(
+        update={
+            "epochs": c.retrain.epochs,
+            "learning_rate": c.retrain.learning_rate,
+            "schedule": "cosine",
+            "checkpoints": 1,
+            "seed": 100 + seed,
+        }
+    )
+
+
+def arm_stage(run: Run, arm: str, seed: int) -> StageFolder:
+    """The folder of one arm under one seed."""
+    config = retrain_config(run, seed).model_dump(mode="json")
+    return run.stage(f"arm-{arm}", data_stage(run).key, arm_key(run, arm), config)
+
+
+def _train(run: Run, arm: str, seed: int) -> Iterator[Progress]:
+    stage = arm_stage(run, arm, seed)
+    data = build_arm(run, arm)
+    assert data is not None
+    config, classes = retrain_config(run, seed), len(data.train.classes)
+    yield from train_classifier(
+        data,
+        classes,
+        config,
+        stage.path,
+        pretrained=imagenet_weights(run),
+        keep_snapshots=False,
+        note=f"{arm}, seed {seed}",
+    )
+    net = load_classifier(stage / "final.pt", config.architecture, classes).to(device())
+    test = open_test(run)
+    probabilities = predict_probabilities(net, test)
+    write_array(stage / "test_probabilities.npy", probabilities.astype(np.float32))
+    stage.finish({"test": evaluate(test.labels, probabilities), "n": len(data)})
+
+
+def _job(task: tuple[str, str, int]) -> tuple[str, int]:
+    root, arm, seed = task
+    torch.set_num_threads(1)
+    for _ in _train(Run.open(Path(root)), arm, seed):
+        pass
+    return arm, seed
+
+
+def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
+    """Retrain what is missing, ``workers`` jobs at a time (default: one per core, one on a GPU)."""
+    jobs = []
+    wanted = [
+        (arm, seed)
+        for arm in run.config.retrain.arms
+        if build_arm(run, arm) is not None
+        for seed in range(run.config.retrain.seeds)
+    ]
+    jobs = [(str(run.root), arm, seed) for arm, seed in wanted if not arm_stage(run, arm, seed).done]
+    done, total = len(wanted) - len(jobs), len(wanted)
+    yield Progress("retrain", done, total)
+    if workers is None:
+        workers = 1 if device().type == "cuda" else (os.cpu_count() or 1)
+    if min(workers, len(jobs)) < 2:
+        for _, arm, seed in jobs:
+            for event in _train(run, arm, seed):
+                yield Progress("retrain", done, total, event.note, event.values)
+            done += 1
+            yield Progress("retrain", done, total, f"{arm}, seed {seed}")
+        return
+    # spawn: a forked child of a process that has used torch can hang in its thread pool.
+    pool = multiprocessing.get_context("spawn").Pool(workers)
+    try:
+        for arm, seed in pool.imap_unordered(_job, jobs):
+            done += 1
+            yield Progress("retrain", done, total, f"{arm}, seed {seed}")
+        pool.close()
+    finally:
+        pool.terminate()  # also on cancel: the epochs reached are on disk
+        pool.join()
+
+
+def read_arms(run: Run) -> dict[str, dict]:
+    """Mean and standard deviation of each metric over the seeds of each arm that is complete."""
+    out: dict[str, dict] = {}
+    for arm in run.config.retrain.arms:
+        stages = [arm_stage(run, arm, seed) for seed in range(run.config.retrain.seeds)]
+        done = [read_json(s / "done.json") for s in stages if s.done]
+        if not done:
+            continue
+        figures: dict[str, object] = {"seeds": len(done), "n_train": done[0]["n"]}
+        for metric in METRICS:
+            values = [d["test"][metric] for d in done]
+            figures[metric] = float(np.mean(values))
+            figures[f"{metric}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        out[arm] = figures
+    return out

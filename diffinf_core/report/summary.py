@@ -1,0 +1,143 @@
+"""The run in figures: one JSON object, null where a thing was not run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import average_precision_score
+
+from diffinf_core.classifier.stage import classifier_stage
+from diffinf_core.config import SIGNALS
+from diffinf_core.correction.judge import judge_name
+from diffinf_core.correction.stage import load_edit, repair_stage
+from diffinf_core.data.evaluation import training_truth
+from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.training import open_training
+from diffinf_core.influence.predictor import predictor_stage
+from diffinf_core.influence.stage import influence_stage, ranking, read_scores, top_tau
+from diffinf_core.records import ACTIONS
+from diffinf_core.report.retrain import read_arms
+from diffinf_core.review.queue import open_journal
+from diffinf_core.store import Run, read_json
+
+
+def _dataset(run: Run) -> dict[str, Any] | None:
+    stage = data_stage(run)
+    return stage.figures if stage.done else None
+
+
+def _influence(run: Run) -> dict[str, Any] | None:
+    stage = influence_stage(run)
+    if not stage.done:
+        return None
+    config = run.config.influence
+    out: dict[str, Any] = {
+        "estimator": config.estimator,
+        "tau": config.tau,
+        "checkpoint_epochs": stage.figures["checkpoint_epochs"],
+        "seconds": stage.figures.get("seconds"),
+        "average_precision": None,
+        "precision_at_tau": None,
+        "by_signal": {},
+    }
+    truth = training_truth(run)
+    # With no wrong label there is nothing to find, and average precision does not exist.
+    if truth is None or not truth[1].any():
+        return out
+    table = read_scores(run)
+    for signal in SIGNALS:
+        score = table[signal].to_numpy(float)
+        out["by_signal"][signal] = {
+            "average_precision": float(average_precision_score(truth[1], score)),
+            "precision_at_tau": float(truth[1][top_tau(score, config.tau)].mean()),
+        }
+    out |= out["by_signal"][config.estimator]
+    return out
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _repair(run: Run) -> dict[str, Any] | None:
+    stage = repair_stage(run)
+    if not stage.done:
+        return None
+    train = open_training(run)
+    classes = list(train.classes)
+    edits = [load_edit(run, s, v) for s, v in read_json(stage / "versions.json").items()]
+    labels = np.array([classes.index(e.label) for e in edits])
+    before = np.array([np.argmax(e.judge_before) for e in edits]) == labels
+    after = np.array([np.argmax(e.judge_after) for e in edits]) == labels
+    truth = training_truth(run)
+    wrong = None
+    if truth is not None:
+        at = {s: i for i, s in enumerate(train.ids)}
+        wrong = np.array([truth[1][at[e.sample]] for e in edits])
+    identity = [e.identity for e in edits if e.identity is not None]
+
+    def by_class(values: np.ndarray, rows: np.ndarray) -> dict[str, float | None]:
+        return {
+            name: _mean(list(values[rows & (labels == i)])) for i, name in enumerate(classes)
+        }
+
+    everything = np.ones(len(edits), bool)
+    perceptual = np.array([e.perceptual for e in edits])
+    shifted = wrong if wrong is not None else everything
+    return {
+        "n": len(edits),
+        "judge": judge_name(run),
+        "identity_network": edits[0].identity_name,
+        "lpips_network": edits[0].perceptual_name,
+        "told_label": stage.figures["told_label"],
+        "seconds_per_image": float(np.mean([e.seconds for e in edits])),
+        "judge_agreement_before": float(before.mean()),
+        "judge_agreement_after": float(after.mean()),
+        "judge_agreement_by_class": by_class(after, everything),
+        "judge_agreement_mislabelled": None if wrong is None else _mean(list(after[wrong])),
+        "judge_agreement_mislabelled_before": None if wrong is None else _mean(list(before[wrong])),
+        "judge_agreement_mislabelled_by_class": by_class(after, shifted) if wrong is not None else None,
+        "identity_mean": _mean(identity),
+        "identity_p10": float(np.percentile(identity, 10)) if identity else None,
+        "lpips_mean": float(perceptual.mean()),
+        "lpips_floor": float(np.mean([e.perceptual_floor for e in edits])),
+        "lpips_by_class": by_class(perceptual, everything),
+        "ssim_mean": float(np.mean([e.ssim for e in edits])),
+        "h_before": float(np.mean([e.h_before for e in edits])),
+        "h_after": float(np.mean([e.h_after for e in edits])),
+        "influence_before": float(np.mean([e.influence_before for e in edits])),
+        "influence_after": float(np.mean([e.influence_after for e in edits])),
+        "flagged": dict(Counter(name for e in edits for name in e.flags)),
+    }
+
+
+def _review(run: Run) -> dict[str, int] | None:
+    if not data_stage(run).done:
+        return None
+    journal = open_journal(run)
+    counts = Counter(d.action for d in journal.decisions().values())
+    journal.close()
+    names = {"accept": "accepted", "reject": "rejected", "keep": "kept", "relabel": "relabelled"}
+    names |= {"drop": "dropped", "second_look": "second_look"}
+    return {names[a]: counts.get(a, 0) for a in ACTIONS}
+
+
+def summarise(run: Run) -> dict[str, Any]:
+    """Everything worth reporting about a run; JSON-able."""
+    classifier = classifier_stage(run) if data_stage(run).done else None
+    predictor = predictor_stage(run)
+    ranked = influence_stage(run).done
+    high = int(ranking(run)["high"].sum()) if ranked else None
+    return {
+        "dataset": _dataset(run),
+        "classifier": classifier.figures if classifier and classifier.done else None,
+        "influence": _influence(run),
+        "high_influence": high,
+        "predictor": predictor.figures if predictor.done else None,
+        "repair": _repair(run),
+        "review": _review(run),
+        "arms": read_arms(run) if data_stage(run).done else {},
+    }
+
