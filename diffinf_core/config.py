@@ -79,9 +79,7 @@ class ClassifierConfig(Stage):
     @model_validator(mode="after")
     def _enough_epochs(self) -> ClassifierConfig:
         if self.checkpoints > self.epochs:
-            raise ValueError(
-                f"checkpoints {self.checkpoints} cannot exceed epochs {self.epochs}."
-            )
+            raise ValueError(f"checkpoints {self.checkpoints} cannot exceed epochs {self.epochs}.")
         return self
 
 
@@ -150,7 +148,14 @@ class RetrainConfig(Stage):
 
     @model_validator(mode="after")
     def _known_arms(self) -> RetrainConfig:
-        unknown = set(self.arms) - {"noisy", "removal", "repaired", "reviewed", "relabelled", "clean"}
+        unknown = set(self.arms) - {
+            "noisy",
+            "removal",
+            "repaired",
+            "reviewed",
+            "relabelled",
+            "clean",
+        }
         if unknown:
             raise ValueError(f"unknown arm {sorted(unknown)[0]!r}.")
         return self
@@ -221,7 +226,7 @@ def explain(error: ValidationError) -> str:
         return f"Unknown configuration key {key!r}{tail}."
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
     value = first.get("input")
-    shown = "" if isinstance(value, dict) or isinstance(value, BaseModel) else f" (got {value!r})"
+    shown = "" if isinstance(value, dict | BaseModel) else f" (got {value!r})"
     return f"Configuration key {key!r}: {reason}{shown}{tail}."
 
 
@@ -263,7 +268,9 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, sign, value = pair.partition("=")
         if not sign or "." not in key:
-            raise DiffInfError(f"Cannot read {pair!r}; write stage.key=value, e.g. influence.tau=20.")
+            raise DiffInfError(
+                f"Cannot read {pair!r}; write stage.key=value, e.g. influence.tau=20."
+            )
         node = out
         *path, last = key.strip().split(".")
         for part in path:

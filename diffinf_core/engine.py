@@ -35,6 +35,7 @@ from diffinf_core.export.folder import export_folder
 from diffinf_core.influence.predictor import predictor_stage, run_predictor
 from diffinf_core.influence.stage import influence_stage, ranking, run_influence
 from diffinf_core.records import Decision, DiffInfError, Edit, Progress
+from diffinf_core.report import plots
 from diffinf_core.report.retrain import run_retrain
 from diffinf_core.report.summary import summarise
 from diffinf_core.review.journal import Journal
@@ -147,6 +148,24 @@ class Engine:
         """All versions of a sample, oldest first."""
         return versions_of(self.run, sample)
 
+    def plots(self) -> dict[str, Any]:
+        """Plotly figures of what the run has so far, by name."""
+        figures = self.report()
+        out: dict[str, Any] = {}
+        if figures["arms"]:
+            for metric in ("accuracy", "auroc", "kappa_linear", "ece"):
+                out[metric] = plots.arms(figures["arms"], metric)
+        if figures["influence"]:
+            table = self.ranking()
+            threshold = float(table.loc[table["high"], "score"].min())
+            name = self.config.influence.estimator
+            out["scores"] = plots.score_distribution(table["score"].to_numpy(), threshold, name)
+            if figures["influence"]["by_signal"]:
+                out["signals"] = plots.signals(figures["influence"]["by_signal"])
+        if figures["repair"]:
+            out["agreement"] = plots.agreement(figures["repair"])
+        return out
+
     # ------------------------------------------------------------------ review
 
     @property
@@ -218,3 +237,31 @@ class Engine:
 def check(config: configuration.DataConfig) -> tuple[Listing, list[Problem]]:
     """Read a data set and list everything wrong with it."""
     return check_folder(config)
+
+
+def train_generator(
+    out: Path | None,
+    run_root: Path | None,
+    settings: dict[str, Any],
+    scenes: int,
+    scene_seed: int,
+    cache: Path,
+) -> Iterator[Progress]:
+    """Train a generator on a run's training split, or on rendered scenes without ``run_root``."""
+    from diffinf_core.diffusion.assets import train_on_run, train_on_scenes
+
+    if run_root is not None:
+        yield from train_on_run(Run.open(run_root), settings, out)
+    else:
+        yield from train_on_scenes(
+            out or Path("assets/weights"), settings, scenes, scene_seed, cache
+        )
+
+
+def train_perceptor(
+    name: str, out: Path, scenes: int, scene_seed: int, cache: Path
+) -> Iterator[Progress]:
+    """Train one of the small shipped networks."""
+    from diffinf_core.correction.assets import train_asset
+
+    yield from train_asset(name, out, scenes, scene_seed, cache)

@@ -40,7 +40,7 @@ def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        Path(name).replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
@@ -225,9 +225,9 @@ def publish_folder(target: Path, build: Callable[[Path], None]) -> None:
     beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         build(beside)
-        os.chmod(beside, 0o755)
+        beside.chmod(0o755)
         try:
-            os.replace(beside, target)
+            beside.replace(target)
         except OSError:
             if not target.is_dir():
                 raise

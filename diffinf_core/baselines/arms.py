@@ -75,7 +75,9 @@ def build_arm(run: Run, name: str) -> Arm | None:
         truth = training_truth(run)
         if truth is None:
             return None
-        high = ranking(run)["high"].to_numpy() if name == "relabelled" else np.ones(len(train), bool)
+        high = (
+            ranking(run)["high"].to_numpy() if name == "relabelled" else np.ones(len(train), bool)
+        )
         return Arm(train, everything, np.where(high, truth[0], labels), {})
     if name == "removal":
         kept = everything[~ranking(run)["high"].to_numpy()]

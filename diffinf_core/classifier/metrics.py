@@ -27,9 +27,7 @@ def expected_calibration_error(
     return float(gap)
 
 
-def evaluate(
-    labels: NDArray[np.int64], probabilities: NDArray[np.float64]
-) -> dict[str, float]:
+def evaluate(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float]:
     """All metrics of one split.
 
     ``labels`` (N,) in [0, C), ``probabilities`` (N, C) with rows that sum to 1. AUROC is the macro

@@ -22,7 +22,9 @@ from diffinf_core.store import Run, StageFolder, read_json
 
 def classifier_stage(run: Run) -> StageFolder:
     """The stage's folder for this run's configuration."""
-    return run.stage("classifier", data_stage(run).key, run.config.classifier.model_dump(mode="json"))
+    return run.stage(
+        "classifier", data_stage(run).key, run.config.classifier.model_dump(mode="json")
+    )
 
 
 def imagenet_weights(run: Run) -> Path | None:
@@ -48,11 +50,11 @@ def run_classifier(run: Run) -> Iterator[Progress]:
         pretrained=weights,
         note=f"training {run.config.classifier.architecture} {start}",
     )
-    net = load_classifier(stage / "final.pt", run.config.classifier.architecture, len(train.classes))
-    test = open_test(run)
-    stage.finish(
-        {"start": start, "test": evaluate(test.labels, predict_probabilities(net, test))}
+    net = load_classifier(
+        stage / "final.pt", run.config.classifier.architecture, len(train.classes)
     )
+    test = open_test(run)
+    stage.finish({"start": start, "test": evaluate(test.labels, predict_probabilities(net, test))})
 
 
 def early_epochs(run: Run) -> list[int]:

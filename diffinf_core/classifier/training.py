@@ -99,9 +99,8 @@ def train_classifier(
     where = device()
     gpu = where.type == "cuda"
     torch.manual_seed(config.seed)
-    net = build_classifier(config.architecture, classes, pretrained).to(
-        where, memory_format=torch.channels_last
-    )
+    net = build_classifier(config.architecture, classes, pretrained)
+    net = net.to(where).to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(net.parameters(), config.learning_rate, fused=gpu)
     draw = torch.Generator().manual_seed(config.seed + 1)
     labels = torch.from_numpy(np.asarray(data.labels))

@@ -57,7 +57,7 @@ def guided_decode(
     """Decode towards the label under the objective, a step per event.
 
     ``label`` (B, attributes) is what the generator is told, None for nothing. A guided step has
-    length step_size sqrt(abar_t): long while the picture is noise, shorter than a grey level never.
+    length step_size sqrt(abar_t): small while the picture is mostly noise, full at the end.
     """
     schedule = times(config.steps, config.t0)
     z, h = inversion.z_sem, inversion.x_T

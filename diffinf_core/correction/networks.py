@@ -40,9 +40,7 @@ class ParsingNet(nn.Module):
         w = width
         self.top = nn.Sequential(_conv(12, w), _conv(w, w))
         self.mid = nn.Sequential(_conv(w, 2 * w, 2), _conv(2 * w, 2 * w))
-        self.low = nn.Sequential(
-            _conv(2 * w, 3 * w, 2), _conv(3 * w, 3 * w), _conv(3 * w, 3 * w)
-        )
+        self.low = nn.Sequential(_conv(2 * w, 3 * w, 2), _conv(3 * w, 3 * w), _conv(3 * w, 3 * w))
         self.to_mid = _conv(5 * w, 2 * w)
         self.to_top = nn.Sequential(_conv(3 * w, 2 * w), _conv(2 * w, 2 * w))
         self.out = nn.Conv2d(2 * w, 4 * parts, 1)
@@ -69,7 +67,10 @@ class PerceptualTrunk(nn.Module):
             [
                 nn.Sequential(nn.Conv2d(3, w, 4, 2, 1), nn.ReLU()),
                 nn.Sequential(
-                    nn.Conv2d(w, 2 * w, 3, 2, 1), nn.ReLU(), nn.Conv2d(2 * w, 2 * w, 3, 1, 1), nn.ReLU()
+                    nn.Conv2d(w, 2 * w, 3, 2, 1),
+                    nn.ReLU(),
+                    nn.Conv2d(2 * w, 2 * w, 3, 1, 1),
+                    nn.ReLU(),
                 ),
                 nn.Sequential(
                     nn.Conv2d(2 * w, 4 * w, 3, 2, 1),
@@ -98,7 +99,9 @@ class _Depthwise(nn.Module):
         super().__init__()
         self.spatial = nn.Conv2d(width, width, 5, 1, 2, groups=width)
         self.norm = nn.GroupNorm(1, width)
-        self.mix = nn.Sequential(nn.Conv2d(width, 2 * width, 1), nn.GELU(), nn.Conv2d(2 * width, width, 1))
+        self.mix = nn.Sequential(
+            nn.Conv2d(width, 2 * width, 1), nn.GELU(), nn.Conv2d(2 * width, width, 1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.mix(self.norm(self.spatial(x)))

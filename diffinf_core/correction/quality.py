@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-from torch.nn import functional as F
-
 #: an edit below these is flagged; the numbers are the demo's targets and said in the flag
 IDENTITY_DRIFT = 0.75
 NO_CHANGE_L1 = 0.6
 H_FOOLED = 0.1
 JUDGE_AGREES = 0.5
-
-
-def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
-    """Structural similarity (B,) of pictures (B, 3, S, S) in [-1, 1], uniform window (Wang 2004)."""
-    a, b = (a + 1) / 2, (b + 1) / 2
-
-    def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, window, 1)
-
-    ma, mb = mean(a), mean(b)
-    va, vb = mean(a * a) - ma**2, mean(b * b) - mb**2
-    cov = mean(a * b) - ma * mb
-    c1, c2 = 0.01**2, 0.03**2
-    score = (2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
-    return score.mean((1, 2, 3))
 
 
 def flags_of(

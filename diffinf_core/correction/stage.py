@@ -27,8 +27,9 @@ from diffinf_core.correction.guidance import guided_decode, invert, transfer
 from diffinf_core.correction.judge import Judge, judge_name, judge_stage
 from diffinf_core.correction.objective import Objective, perceptual_distance
 from diffinf_core.correction.perceptors import Perceptors, load_perceptors
-from diffinf_core.correction.quality import flags_of, ssim
+from diffinf_core.correction.quality import flags_of
 from diffinf_core.data.training import open_training, to_image, to_tensor
+from diffinf_core.diffusion.figures import ssim
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.influence.gradients import GradientNorms
 from diffinf_core.influence.predictor import CrossFittedPredictor, predictor_stage
@@ -107,7 +108,9 @@ def versions_of(run: Run, sample: str) -> list[str]:
     folder = edit_folder(run, sample, "0" * 16).parent
     if not folder.is_dir():
         return []
-    found = [p for p in folder.iterdir() if _VERSION.fullmatch(p.name) and (p / "edit.json").exists()]
+    found = [
+        p for p in folder.iterdir() if _VERSION.fullmatch(p.name) and (p / "edit.json").exists()
+    ]
     return [p.name for p in sorted(found, key=lambda p: (p / "edit.json").stat().st_mtime_ns)]
 
 
@@ -205,7 +208,9 @@ class Repairer:
         images = to_image(edit)
         plain = to_image(inversion.reconstruction)
         final = to_tensor(images).to(self.device)
-        records = self._judge(positions, x, y, final, objective, perceptors, inversion.reconstruction)
+        records = self._judge(
+            positions, x, y, final, objective, perceptors, inversion.reconstruction
+        )
         seconds = (time.perf_counter() - began) / len(positions)
         edits = []
         for i, position in enumerate(positions):
@@ -309,8 +314,10 @@ def run_repair(run: Run) -> Iterator[Progress]:
     missing = [
         int(p)
         for p in order
-        if not (edit_folder(run, str(repairer.train.ids[p]), versions[str(repairer.train.ids[p])])
-                / "edit.json").exists()
+        if not (
+            edit_folder(run, str(repairer.train.ids[p]), versions[str(repairer.train.ids[p])])
+            / "edit.json"
+        ).exists()
     ]
     done, total = len(order) - len(missing), len(order)
     note = "" if repairer.told else "the generator does not know these labels"

@@ -107,14 +107,14 @@ def _parsing_loss(net: nn.Module, pool: _Pool, n: int) -> Tensor:
 def _perceptual_loss(net: nn.Module, pool: _Pool, n: int) -> Tensor:
     assert isinstance(net, PerceptualTrunk)
     x = pool.images(*pool.draw(n))
-    views = []
+    views: list[Tensor] = []
     for _ in range(2):
         dx, dy = pool.rng.integers(-3, 4, 2)
         moved = F.pad(x, (3, 3, 3, 3), "replicate")
         moved = moved[:, :, 3 + dy : 3 + dy + x.shape[2], 3 + dx : 3 + dx + x.shape[3]]
         gain = 1 + 0.1 * torch.randn(len(x), 3, 1, 1)
         views.append(net.embed(_soften(moved * gain, pool.rng)))
-    return _contrast(*views)
+    return _contrast(views[0], views[1])
 
 
 def _judge_loss(net: nn.Module, pool: _Pool, n: int) -> Tensor:

@@ -35,7 +35,7 @@ def training_truth(run: Run) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | No
     if not path.exists():
         return None
     train = open_training(run)
-    table = pd.read_csv(path, dtype=str, keep_default_na=False).set_index("id").loc[train.ids]
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).set_index("id").loc[list(train.ids)]
     index = {name: i for i, name in enumerate(train.classes)}
     clean = np.array([index[c] for c in table["clean"]], np.int64)
     return clean, (table["flipped"] == "1").to_numpy()

@@ -45,7 +45,9 @@ def data_stage(run: Run) -> StageFolder:
 
 def source_folder(run: Run) -> Path:
     """Where the original pictures lie."""
-    return run.root / "faces" if run.config.data.source == "demo" else Path(str(run.config.data.path))
+    return (
+        run.root / "faces" if run.config.data.source == "demo" else Path(str(run.config.data.path))
+    )
 
 
 def _reading(run: Run) -> DataConfig:

@@ -23,9 +23,7 @@ _COS, _SIN = np.cos(_ANGLES), np.sin(_ANGLES)
 Points = NDArray[np.float64]
 
 
-def ellipse(
-    x: float, y: float, rx: float, ry: float, tilt: float = 0.0, every: int = 1
-) -> Points:
+def ellipse(x: float, y: float, rx: float, ry: float, tilt: float = 0.0, every: int = 1) -> Points:
     """Outline of an ellipse, shape (40 / every, 2)."""
     c, s = np.cos(tilt), np.sin(tilt)
     cos, sin = _COS[::every], _SIN[::every]
@@ -98,7 +96,9 @@ class _Face:
         self.child = max(0.0, (0.32 - age) / 0.32)
         self.old = float(np.clip((age - 0.45) / 0.55, 0, 1))
         grey = float(np.clip((age - 0.42) / 0.4, 0, 1)) * 0.92
-        self.skin = person.skin * (1 - 0.10 * self.old) + np.array([190, 170, 150]) * 0.10 * self.old
+        self.skin = (
+            person.skin * (1 - 0.10 * self.old) + np.array([190, 170, 150]) * 0.10 * self.old
+        )
         self.hair = person.hair * (1 - grey) + np.array([205, 203, 200]) * grey
         self.width = person.face_width * (1 + 0.05 * self.child + 0.02 * self.old)
         self.height = person.face_height * (1 - 0.07 * self.child)
@@ -116,9 +116,7 @@ class _Face:
         """A superellipse whose lower half narrows to the jaw."""
         x = np.sign(cos) * np.abs(cos) ** (2 / self.squareness)
         y = np.sign(sin) * np.abs(sin) ** (2 / self.squareness)
-        return _xy(
-            x * self.width * (1 - self.jaw * np.clip(y, 0, 1) ** 1.5), y * self.height
-        )
+        return _xy(x * self.width * (1 - self.jaw * np.clip(y, 0, 1) ** 1.5), y * self.height)
 
 
 def _background(canvas: _Canvas, nuisance: Nuisance) -> None:
@@ -232,9 +230,7 @@ def _beard(canvas: _Canvas, face: _Face) -> None:
     colour = _rgb(face.hair * 0.75 + face.skin * 0.25, 0.92)
     if person.beard == f.FULL_BEARD:
         a = np.linspace(-0.02 * np.pi, 1.02 * np.pi, 24)
-        inner = _xy(
-            np.cos(a) * face.width * 0.72, 0.15 + np.sin(a) * (y - 0.06) * 0.35
-        )
+        inner = _xy(np.cos(a) * face.width * 0.72, 0.15 + np.sin(a) * (y - 0.06) * 0.35)
         canvas.fill(_ring(face.outline(np.cos(a), np.sin(a)), inner), colour, f.HAIR)
     if person.beard == f.GOATEE:
         canvas.fill(ellipse(0, y + 0.20, 0.16, 0.15), colour, f.HAIR)
@@ -316,9 +312,7 @@ def _eyes(canvas: _Canvas, face: _Face, gaze: tuple[float, float]) -> None:
             top = np.interp(disc[:, 0] / size, t, upper)
             return _xy(disc[:, 0], np.clip(disc[:, 1], top, np.interp(disc[:, 0] / size, t, lower)))
 
-        canvas.fill(
-            _ring(turned(t * size, upper), turned(t * size, lower)), (246, 244, 240), f.EYE
-        )
+        canvas.fill(_ring(turned(t * size, upper), turned(t * size, lower)), (246, 244, 240), f.EYE)
         for radius, colour in ((iris, _rgb(person.iris)), (iris * 0.5, (14, 12, 12))):
             disc = inside(radius)
             canvas.fill(turned(disc[:, 0], disc[:, 1]), colour)
@@ -388,7 +382,7 @@ def _glasses(canvas: _Canvas, face: _Face) -> None:
             rim = ellipse(x, y + 0.02, 0.20, 0.14)
         else:
             box = [(-0.185, -0.13), (0.185, -0.13), (0.17, 0.14), (-0.17, 0.14)]
-            rim = np.array(box) + [x, y + 0.015]
+            rim = np.array(box) + np.array([x, y + 0.015])
         canvas.stroke(np.concatenate([rim, rim[:2]]), colour, 0.028, f.OTHER)
         arm = [(side * (esp + 0.18) + yaw, y - 0.02), (side * face.width, y - 0.03)]
         canvas.stroke(np.array(arm), colour, 0.026, f.OTHER)

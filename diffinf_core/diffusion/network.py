@@ -8,6 +8,7 @@ per attribute; each attribute has an extra "unknown" row, used for label dropout
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,7 @@ class SemanticEncoder(nn.Module):
         widths = [width, 2 * width, 3 * width, 4 * width]
         blocks: list[nn.Module] = [_EncoderBlock(width, width, False)]
         side = size // patch
-        for cin, cout in zip(widths, widths[1:], strict=False):
+        for cin, cout in pairwise(widths):
             blocks.append(_EncoderBlock(cin, cout, True))
             side //= 2
         while side > 4:
@@ -189,17 +190,15 @@ class ConditionalUNet(nn.Module):
         # z_sem as a small picture: layout (pose, hair outline) is hard to say by modulation alone.
         self.layout = nn.Linear(code_in, last * self.side * self.side)
         self.down = nn.ModuleList(_Block(w, w, embed) for w in widths)
-        self.shrink = nn.ModuleList(
-            nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in pairwise(widths))
         self.middle_attention = _Attention(last)
         self.middle = _Block(last, last, embed)
         self.up = nn.ModuleList(_Block(2 * w, w, embed) for w in widths)
         self.attention = _Attention(widths[-2])
-        self.narrow = nn.ModuleList(
-            _Block(b, a, embed) for a, b in zip(widths, widths[1:], strict=False)
+        self.narrow = nn.ModuleList(_Block(b, a, embed) for a, b in pairwise(widths))
+        self.out = nn.Sequential(
+            _norm(first), nn.SiLU(), nn.Conv2d(first, 3 * patch * patch, 3, 1, 1)
         )
-        self.out = nn.Sequential(_norm(first), nn.SiLU(), nn.Conv2d(first, 3 * patch * patch, 3, 1, 1))
         for parameter in self.out[2].parameters():
             nn.init.zeros_(parameter)
 

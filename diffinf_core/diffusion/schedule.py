@@ -30,7 +30,5 @@ def abar(t: Tensor | int, like: Tensor) -> Tensor:
 def times(steps: int, t0: int) -> list[int]:
     """``steps + 1`` ascending times from 0 to ``t0``, evenly spaced, ends included."""
     if not 1 <= steps <= t0 <= TIMES - 1:
-        raise ValueError(
-            f"steps={steps}, t0={t0}: need 1 <= steps <= t0 <= {TIMES - 1}."
-        )
+        raise ValueError(f"steps={steps}, t0={t0}: need 1 <= steps <= t0 <= {TIMES - 1}.")
     return [round(i * t0 / steps) for i in range(steps + 1)]

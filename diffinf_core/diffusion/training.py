@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from diffinf_core.data import faces
 from diffinf_core.data.scenes import Scenes
 from diffinf_core.data.training import to_tensor
-from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
+from diffinf_core.diffusion.autoencoder import Architecture, DiffusionAutoencoder
 from diffinf_core.diffusion.network import WarmupDecoder
 from diffinf_core.diffusion.schedule import TIMES, abar
 from diffinf_core.records import DiffInfError, Progress
@@ -45,7 +45,9 @@ class GeneratorTraining(BaseModel):
     steps: int = Field(6000, ge=1, description="steps of the diffusion phase")
     batch_size: int = Field(24, ge=2, description="pictures per step")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW peak rate, both phases")
-    decay_share: float = Field(0.35, gt=0, le=1, description="last share of steps with falling rate")
+    decay_share: float = Field(
+        0.35, gt=0, le=1, description="last share of steps with falling rate"
+    )
     z_noise: float = Field(0.1, ge=0, description="noise added to z_sem while training")
     z_blank: float = Field(0.3, ge=0, le=1, description="share of blanked codes for unpaired data")
     warmup_weight: float = Field(0.5, ge=0, description="weight of the plain decoder in phase two")
@@ -159,7 +161,7 @@ def train_generator(
     """
     provenance = {"architecture": architecture.model_dump(mode="json"), **config.model_dump()}
     torch.manual_seed(config.seed)
-    net = _Trainer(architecture).to(device, memory_format=torch.channels_last)
+    net = _Trainer(architecture).to(device).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(net.model).requires_grad_(False)
     optimiser = torch.optim.AdamW(
         net.parameters(), config.learning_rate, weight_decay=1e-4, betas=(0.9, 0.98)
@@ -203,8 +205,10 @@ def train_generator(
         phase_step = step if warming else step - config.warmup_steps
         phase_steps = config.warmup_steps if warming else config.steps
         # Phase one hands over at full speed; only the end of phase two anneals.
-        rate = min(1.0, (step + 1) / 100) if warming else _rate(
-            phase_step, phase_steps, config.decay_share
+        rate = (
+            min(1.0, (step + 1) / 100)
+            if warming
+            else _rate(phase_step, phase_steps, config.decay_share)
         )
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * rate

@@ -31,10 +31,15 @@ class _Tap(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None, None]:
         (x,) = ctx.saved_tensors
         squares = layer_norm_of(ctx.layer, x, g)
-        return g, squares.to(torch.float64 if g.dtype == torch.float64 else torch.float32), None, None
+        return (
+            g,
+            squares.to(torch.float64 if g.dtype == torch.float64 else torch.float32),
+            None,
+            None,
+        )
 
 
 class _NotCovered(Exception):

@@ -81,7 +81,9 @@ def _conv_gram(layer: nn.Conv2d, x: Tensor, g: Tensor) -> Tensor:
 def _conv_direct(layer: nn.Conv2d, x: Tensor, g: Tensor) -> Tensor:
     """The ordinary weight gradient, several samples at once as groups of one convolution."""
     step = max(1, _DIRECT_BUDGET // layer.weight.numel())
-    if x.device.type == "cpu":  # measured: many groups are slow there, most of all with few channels
+    if (
+        x.device.type == "cpu"
+    ):  # measured: many groups are slow there, most of all with few channels
         step = 1 if x.shape[1] < 16 else min(step, 8)
     geometry = (list(layer.stride), [int(p) for p in layer.padding], list(layer.dilation))
     out = []
@@ -147,11 +149,15 @@ def any_norm(layer: nn.Module, x: Tensor, g: Tensor) -> Tensor:
     buffers = dict(layer.named_buffers(recurse=False))
 
     def one(x_i: Tensor, g_i: Tensor) -> Tensor:
-        _, pull = vjp(lambda p: functional_call(layer, (p, buffers), (x_i[None],)), parameters)
+        pull = vjp(lambda p: functional_call(layer, (p, buffers), (x_i[None],)), parameters)[1]
         squares = [v.square().sum() for v in pull(g_i[None])[0].values()]
         return torch.stack(squares).sum()
 
     return vmap(one)(x, g)
+
+
+def _plain_padding(layer: nn.Conv2d) -> bool:
+    return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
 
 def layer_norm_of(layer: nn.Module, x: Tensor, g: Tensor) -> Tensor:
@@ -161,7 +167,7 @@ def layer_norm_of(layer: nn.Module, x: Tensor, g: Tensor) -> Tensor:
             x = x.to(g.dtype)
         else:
             g = g.to(x.dtype)
-    if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and layer.padding != "same":
+    if isinstance(layer, nn.Conv2d) and _plain_padding(layer):
         return conv_norm(layer, x, g)
     if isinstance(layer, nn.Linear):
         return linear_norm(layer, x, g)

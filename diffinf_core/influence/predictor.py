@@ -31,6 +31,8 @@ _BATCH = 128
 class InfluencePredictor(nn.Module):
     """Logit (B,) of being high-influence from features g (B, D) and labels (B,)."""
 
+    prior: Tensor
+
     def __init__(self, features: int, classes: int, hidden: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(features)
@@ -127,15 +129,15 @@ def run_predictor(run: Run) -> Iterator[Progress]:
             write_tensors(file, {"net": h.state_dict()})
         with torch.no_grad():
             out_of_fold[inside] = h(g[inside], y[inside]).sigmoid().numpy()
-        yield Progress(
-            "predictor", n // 256 + 2 + k, n // 256 + 1 + config.folds, f"fold {k + 1}"
-        )
+        yield Progress("predictor", n // 256 + 2 + k, n // 256 + 1 + config.folds, f"fold {k + 1}")
     write_array(stage / "out_of_fold.npy", out_of_fold)
     both = 0 < int(high.sum()) < n
     stage.finish(
         {
             "auroc": float(roc_auc_score(high, out_of_fold)) if both else None,
-            "average_precision": float(average_precision_score(high, out_of_fold)) if both else None,
+            "average_precision": float(average_precision_score(high, out_of_fold))
+            if both
+            else None,
             "feature_epoch": feature_epoch(run),
         }
     )

@@ -90,7 +90,9 @@ def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
         if build_arm(run, arm) is not None
         for seed in range(run.config.retrain.seeds)
     ]
-    jobs = [(str(run.root), arm, seed) for arm, seed in wanted if not arm_stage(run, arm, seed).done]
+    jobs = [
+        (str(run.root), arm, seed) for arm, seed in wanted if not arm_stage(run, arm, seed).done
+    ]
     done, total = len(wanted) - len(jobs), len(wanted)
     yield Progress("retrain", done, total)
     if workers is None:

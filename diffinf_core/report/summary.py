@@ -79,9 +79,7 @@ def _repair(run: Run) -> dict[str, Any] | None:
     identity = [e.identity for e in edits if e.identity is not None]
 
     def by_class(values: np.ndarray, rows: np.ndarray) -> dict[str, float | None]:
-        return {
-            name: _mean(list(values[rows & (labels == i)])) for i, name in enumerate(classes)
-        }
+        return {name: _mean(list(values[rows & (labels == i)])) for i, name in enumerate(classes)}
 
     everything = np.ones(len(edits), bool)
     perceptual = np.array([e.perceptual for e in edits])
@@ -98,7 +96,9 @@ def _repair(run: Run) -> dict[str, Any] | None:
         "judge_agreement_by_class": by_class(after, everything),
         "judge_agreement_mislabelled": None if wrong is None else _mean(list(after[wrong])),
         "judge_agreement_mislabelled_before": None if wrong is None else _mean(list(before[wrong])),
-        "judge_agreement_mislabelled_by_class": by_class(after, shifted) if wrong is not None else None,
+        "judge_agreement_mislabelled_by_class": by_class(after, shifted)
+        if wrong is not None
+        else None,
         "identity_mean": _mean(identity),
         "identity_p10": float(np.percentile(identity, 10)) if identity else None,
         "lpips_mean": float(perceptual.mean()),
@@ -140,4 +140,3 @@ def summarise(run: Run) -> dict[str, Any]:
         "review": _review(run),
         "arms": read_arms(run) if data_stage(run).done else {},
     }
-

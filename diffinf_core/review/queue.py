@@ -60,8 +60,8 @@ def build_queue(run: Run) -> pd.DataFrame:
         rows.append(
             {
                 "id": sample,
-                "rank": int(ranked.at[sample, "rank"]),
-                "score": float(ranked.at[sample, "score"]),
+                "rank": int(ranked["rank"][sample]),
+                "score": float(ranked["score"][sample]),
                 "label": edit.label,
                 "version": version,
                 "identity": edit.identity,

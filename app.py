@@ -1,0 +1,31 @@
+"""Open the review app on a run: ``python app.py --run RUN --port 7860``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Parse the arguments and serve."""
+    parser = argparse.ArgumentParser(description="Open the DiffInf app on a run.")
+    parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="folder of the run")
+    parser.add_argument("--port", type=int, default=7860, help="port, default 7860")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address; any other than loopback needs DIFFINF_LOGIN"
+    )
+    arguments = parser.parse_args()
+
+    from diffinf_core.records import DiffInfError
+    from diffinf_core.ui.app import serve
+
+    try:
+        serve(arguments.run, arguments.port, arguments.host)
+    except DiffInfError as error:
+        print(f"diffinf: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,387 @@
+"""The command line: one verb per stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from diffinf_core.config import PRESETS, RunConfig, from_yaml, make_config, parse_overrides, to_yaml
+from diffinf_core.records import DiffInfError, Progress
+
+app = typer.Typer(
+    name="diffinf",
+    help="Find the training pictures whose labels disturb a classifier, and repair the pictures.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console(stderr=True)
+
+RunFolder = Annotated[Path, typer.Argument(help="Folder of the run.", metavar="RUN")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change one setting, e.g. --set influence.tau=20. Repeatable."),
+]
+
+
+def _watch(events: Iterator[Progress]) -> None:
+    """Drive a stage and show a bar for each."""
+    columns = (
+        TextColumn("[bold]{task.description:<16}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    plain = not console.is_terminal
+    with Bars(*columns, console=console, disable=plain) as bars:
+        tasks: dict[str, Any] = {}
+        tenth: dict[str, int] = {}
+        for event in events:
+            if event.stage not in tasks:
+                tasks[event.stage] = bars.add_task(event.stage, total=event.total, note="")
+            figures = "  ".join(f"{k} {v:.3f}" for k, v in event.values.items())
+            note = f"{event.note}  {figures}".strip()
+            task = tasks[event.stage]
+            bars.update(task, completed=event.done, total=event.total, note=note)
+            # A log file gets a line per tenth instead of a moving bar.
+            part = 10 * event.done // max(1, event.total)
+            if plain and part != tenth.get(event.stage):
+                tenth[event.stage] = part
+                console.print(f"{event.stage}: {event.done}/{event.total} {note}", highlight=False)
+
+
+def _config(preset: str, file: Path | None, settings: list[str] | None, **data: Any) -> RunConfig:
+    over = parse_overrides(settings or [])
+    if file is not None:
+        if not file.exists():
+            raise DiffInfError(f"The configuration file {file} does not exist.")
+        base = from_yaml(file.read_text(), str(file)).model_dump(mode="json")
+        for stage, values in over.items():
+            base.setdefault(stage, {}).update(values)
+        base["data"].update(data)
+        return from_yaml(json.dumps(base), str(file))
+    given = over.setdefault("data", {})
+    for key, value in data.items():
+        given.setdefault(key, value)
+    return make_config(preset, over)
+
+
+def _engine(run: Path, config: RunConfig | None = None) -> Any:
+    from diffinf_core.engine import Engine
+
+    return Engine(run, config)
+
+
+def _with_settings(run: Path, settings: list[str] | None) -> Any:
+    """Open an existing run and take over changed settings."""
+    engine = _engine(run)
+    if not settings:
+        return engine
+    base = engine.config.model_dump(mode="json")
+    for stage, values in parse_overrides(settings).items():
+        base.setdefault(stage, {}).update(values)
+    return _engine(run, from_yaml(json.dumps(base), "--set"))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/demo"),
+    app_: Annotated[bool, typer.Option("--app/--no-app", help="Open the review app.")] = True,
+    retrain_: Annotated[
+        bool, typer.Option("--retrain/--no-retrain", help="Also retrain and compare the arms.")
+    ] = True,
+    port: Annotated[int, typer.Option(help="Port of the app.")] = 7860,
+    settings: Settings = None,
+) -> None:
+    """Run everything on embedded rendered faces: rank, repair, then review in the app.
+
+    With the app, retraining waits for you on the Compare page; headless, it runs at once.
+    """
+    engine = _engine(out, _config("demo", None, settings))
+    _watch(engine.compute())
+    if app_:
+        _serve(out, port)
+        return
+    if retrain_:
+        _watch(engine.retrain())
+    console.print(f"Done. 'diffinf report {out}' prints the figures.")
+
+
+@app.command()
+def run(
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Folder with pictures and labels.csv (file, label), or class folders."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/run"),
+    preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "demo",
+    config: Annotated[Path | None, typer.Option(help="YAML instead of a preset.")] = None,
+    until: Annotated[str, typer.Option(help="Last stage to run.")] = "repair",
+    settings: Settings = None,
+) -> None:
+    """Train, rank and repair. Finished work is kept: the same command again does nothing."""
+    source = {"source": "folder", "path": str(data.resolve())} if data is not None else {}
+    if data is None and (out / "config.yaml").exists() and config is None and preset == "demo":
+        engine = _with_settings(out, settings)
+    else:
+        engine = _engine(out, _config(preset, config, settings, **source))
+    _watch(engine.compute(until))
+    console.print(f"Done. 'diffinf review {out}' opens the app on it.")
+
+
+@app.command()
+def rank(
+    run: RunFolder,
+    by: Annotated[
+        str | None, typer.Option(help="self_influence, last_layer, mean_loss, aum or el2n.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Rows to print.")] = 20,
+    settings: Settings = None,
+) -> None:
+    """Print the most suspicious training samples."""
+    changes = [*(settings or []), *([f"influence.estimator={by}"] if by else [])]
+    engine = _with_settings(run, changes)
+    _watch(engine.compute("influence"))
+    table = engine.ranking().sort_values("rank").head(top)
+    train = engine.training
+    out = Table("rank", "score", "id", "file", "label", title=engine.config.influence.estimator)
+    for row in table.itertuples():
+        sample = train.sample(train.position(row.id))
+        out.add_row(str(row.rank), f"{row.score:.4g}", sample.id, sample.file, sample.label)
+    Console().print(out)
+
+
+@app.command()
+def repair(run: RunFolder, settings: Settings = None) -> None:
+    """Repair the high-influence set, e.g. with other weights: --set repair.w_id=2."""
+    engine = _with_settings(run, settings)
+    _watch(engine.compute("repair"))
+
+
+@app.command()
+def review(
+    run: RunFolder,
+    port: Annotated[int, typer.Option(help="Port of the app.")] = 7860,
+) -> None:
+    """Open the review app on a run."""
+    _serve(run, port)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="New folder for the data set.")],
+    undecided: Annotated[
+        str, typer.Option(help="Samples nobody decided on: 'original' or 'repaired'.")
+    ] = "original",
+) -> None:
+    """Write the refined data set with a manifest of hashes and lineage."""
+    _watch(_engine(run).export(out, undecided))
+    console.print(f"Wrote {out}.")
+
+
+@app.command()
+def retrain(
+    run: RunFolder,
+    workers: Annotated[int | None, typer.Option(min=1, help="Jobs at once.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Retrain every arm from scratch over seeds and compare them on the clean test split."""
+    engine = _with_settings(run, settings)
+    _watch(engine.retrain(workers))
+    _print_arms(engine.report()["arms"])
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Print what a run measured."""
+    figures = _engine(run).report()
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2))
+        return
+    _print_report(figures)
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _print_report(figures: dict[str, Any]) -> None:
+    out = Console()
+    for name in ("dataset", "influence", "predictor", "repair", "review"):
+        section = figures[name]
+        table = Table("figure", "value", title=name, title_justify="left", min_width=60)
+        for key, value in (section or {"not run": None}).items():
+            shown = (
+                ", ".join(f"{k} {_number(v)}" for k, v in value.items() if not isinstance(v, dict))
+                if isinstance(value, dict)
+                else _number(value)
+            )
+            if shown:
+                table.add_row(key, shown)
+        out.print(table)
+    _print_arms(figures["arms"])
+
+
+def _print_arms(arms: dict[str, Any]) -> None:
+    keys = ("accuracy", "auroc", "kappa_linear", "kappa", "ece")
+    table = Table("arm", "seeds", "n", *keys, title="arms", title_justify="left")
+    for arm, row in arms.items():
+        cells = []
+        for key in keys:
+            sd = row[f"{key}_sd"]
+            cells.append(_number(row[key]) + (f" ± {sd:.3f}" if sd is not None else ""))
+        table.add_row(arm, str(row["seeds"]), str(row["n_train"]), *cells)
+    Console().print(table)
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Folder with pictures and labels.")],
+    labels: Annotated[str, typer.Option(help="Table in the folder.")] = "labels.csv",
+    label_column: Annotated[str, typer.Option(help="Column of the class.")] = "label",
+    group_column: Annotated[str | None, typer.Option(help="Column kept together.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Allowed classes, comma-separated.")] = None,
+) -> None:
+    """Read a data set and name each bad row; exit code 2 if there is one."""
+    from diffinf_core.engine import check as check_data
+
+    data = make_config(
+        "demo",
+        {
+            "data": {
+                "source": "folder",
+                "path": str(folder),
+                "labels": labels,
+                "label_column": label_column,
+                "group_column": group_column,
+                "classes": classes.split(",") if classes else None,
+            }
+        },
+    ).data
+    listing, problems = check_data(data)
+    counts: dict[str, int] = {}
+    for row in listing.rows:
+        counts[row.label] = counts.get(row.label, 0) + 1
+    typer.echo(f"{len(listing.rows)} usable pictures, {listing.unlabelled} without a label.")
+    for name in listing.classes:
+        typer.echo(f"  {name}: {counts.get(name, 0)}")
+    for problem in problems:
+        typer.echo(f"bad: {problem}")
+    if problems:
+        raise DiffInfError(f"{folder} has {len(problems)} problem(s), listed above.")
+    typer.echo("No problems found.")
+
+
+@app.command("train-generator")
+def train_generator(
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the weights; default: RUN/generator.")
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Train on this run's training split; without it on rendered faces."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Diffusion steps.")] = None,
+    warmup_steps: Annotated[int | None, typer.Option(min=0, help="Encoder-only steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Pictures per step.")] = None,
+    scenes: Annotated[
+        int, typer.Option(min=64, help="Rendered scenes, four pictures each.")
+    ] = 10000,
+    scene_seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 20261,
+    cache: Annotated[Path, typer.Option(help="Where rendered scenes are kept.")] = Path(
+        "cache/scenes"
+    ),
+) -> None:
+    """Train a diffusion autoencoder; a killed training resumes where it was."""
+    from diffinf_core.engine import train_generator as work
+
+    changes = {"steps": steps, "warmup_steps": warmup_steps, "batch_size": batch_size}
+    given = {k: v for k, v in changes.items() if v is not None}
+    _watch(work(out, run, given, scenes, scene_seed, cache))
+
+
+@app.command("train-classifier")
+def train_classifier(run: RunFolder, settings: Settings = None) -> None:
+    """Train the classifier of a run on its noisy labels."""
+    engine = _with_settings(run, settings)
+    _watch(engine.compute("classifier"))
+
+
+@app.command("train-perceptor")
+def train_perceptor(
+    name: Annotated[str, typer.Argument(help="identity, parsing, perceptual or judge.")],
+    out: Annotated[Path, typer.Option(help="Folder for the weights.")] = Path("assets/weights"),
+    scenes: Annotated[int, typer.Option(min=1000, help="Rendered scenes.")] = 10000,
+    scene_seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 20261,
+    cache: Annotated[Path, typer.Option(help="Where rendered scenes are kept.")] = Path(
+        "cache/scenes"
+    ),
+) -> None:
+    """Train one of the small shipped networks on rendered faces."""
+    from diffinf_core.engine import train_perceptor as work
+
+    _watch(work(name, out, scenes, scene_seed, cache))
+
+
+@app.command("config")
+def show_config(
+    preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "demo",
+    settings: Settings = None,
+) -> None:
+    """Print a preset as YAML, to be edited and given to 'diffinf run --config'."""
+    over = parse_overrides(settings or [])
+    if PRESETS.get(preset, {}).get("data", {}).get("source") == "folder":
+        over.setdefault("data", {}).setdefault("path", "FOLDER")
+    typer.echo(to_yaml(make_config(preset, over)))
+
+
+def _serve(run: Path, port: int) -> None:
+    from diffinf_core.ui.app import serve
+
+    serve(run, port)
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except DiffInfError as error:
+        console.print(f"diffinf: {error}", style="red", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("Stopped. Finished work is kept; the same command goes on from here.")
+        sys.exit(130)
+
+
+def main() -> None:
+    """Entry point of ``diffinf``."""
+    import torch
+
+    # One thread per process: the work is parallel over jobs, and two contended threads are slower
+    # than one. OMP_NUM_THREADS overrides it.
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    with _one_sentence():
+        app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Plotly figures of a run; each takes plain figures and draws one thing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+INK, ACCENT, MUTED = "#3b4252", "#c2571a", "#8a94a6"
+_COLOURS = {
+    "noisy": "#8a94a6",
+    "removal": "#4f7cac",
+    "repaired": "#c2571a",
+    "reviewed": "#7a9e3f",
+    "relabelled": "#9a6fb0",
+    "clean": "#3b4252",
+}
+
+
+def _style(figure: go.Figure, title: str, height: int = 340) -> go.Figure:
+    figure.update_layout(
+        title={"text": title, "font": {"size": 15}},
+        height=height,
+        margin={"l": 56, "r": 16, "t": 48, "b": 48},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": MUTED},
+        showlegend=False,
+    )
+    figure.update_xaxes(gridcolor="rgba(138,148,166,0.25)", zeroline=False)
+    figure.update_yaxes(gridcolor="rgba(138,148,166,0.25)", zeroline=False)
+    return figure
+
+
+def arms(figures: dict[str, Any], metric: str = "accuracy") -> go.Figure:
+    """Mean of a metric per arm with one standard deviation over seeds."""
+    names = list(figures)
+    values = [figures[n][metric] for n in names]
+    spread = [figures[n][f"{metric}_sd"] or 0 for n in names]
+    # Dots, not bars: the axis does not start at zero, and a bar's length would exaggerate.
+    dots = go.Scatter(
+        x=names,
+        y=values,
+        mode="markers+text",
+        error_y={"array": spread, "color": MUTED, "thickness": 2, "width": 8},
+        marker={"size": 14, "color": [_COLOURS.get(n, MUTED) for n in names]},
+        text=[f"  {v:.3f}" for v in values],
+        textposition="middle right",
+        cliponaxis=False,
+    )
+    figure = _style(go.Figure(dots), f"{metric.replace('_', ' ')} on the clean test split")
+    figure.update_xaxes(range=[-0.5, len(names) - 0.2])
+    return figure
+
+
+def score_distribution(score: NDArray[np.float64], threshold: float, name: str) -> go.Figure:
+    """Histogram of log10 score with the line of tau."""
+    positive = np.maximum(score, np.min(score[score > 0], initial=1e-12))
+    figure = go.Figure(go.Histogram(x=np.log10(positive), nbinsx=60, marker_color=ACCENT))
+    figure.add_vline(
+        x=float(np.log10(max(threshold, 1e-12))),
+        line_dash="dash",
+        line_color=MUTED,
+        annotation_text="top tau %",
+    )
+    figure.update_xaxes(title=f"log10 {name}")
+    figure.update_yaxes(title="training pictures")
+    return _style(figure, "Scores of the training split")
+
+
+def signals(by_signal: dict[str, dict[str, float]]) -> go.Figure:
+    """Average precision of each signal for finding the injected wrong labels."""
+    names = list(by_signal)
+    values = [by_signal[n]["average_precision"] for n in names]
+    bars = go.Bar(
+        x=values,
+        y=names,
+        orientation="h",
+        marker_color=ACCENT,
+        text=[f"{v:.2f}" for v in values],
+    )
+    figure = go.Figure(bars)
+    figure.update_xaxes(title="average precision", range=[0, 1])
+    return _style(figure, "Which signal finds the wrong labels")
+
+
+def agreement(repair: dict[str, Any]) -> go.Figure:
+    """Share of edits that the independent judge gives their assigned label, by class."""
+    by_class = {k: v for k, v in repair["judge_agreement_by_class"].items() if v is not None}
+    bars = go.Bar(
+        x=list(by_class),
+        y=list(by_class.values()),
+        marker_color=ACCENT,
+        text=[f"{v:.2f}" for v in by_class.values()],
+    )
+    figure = go.Figure(bars)
+    figure.update_yaxes(range=[0, 1], title="judge agrees")
+    return _style(figure, "The independent judge sees the assigned label in the edit")
