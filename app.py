@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded
     from diffinf_core.records import DiffInfError
     from diffinf_core.ui.app import serve
 

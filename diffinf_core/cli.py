@@ -373,12 +373,9 @@ def _one_sentence() -> Iterator[None]:
 
 def main() -> None:
     """Entry point of ``diffinf``."""
-    import torch
-
     # One thread per process: the work is parallel over jobs, and two contended threads are slower
-    # than one. OMP_NUM_THREADS overrides it.
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
+    # than one. It is read when torch is loaded, which is not yet.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with _one_sentence():
         app()
 

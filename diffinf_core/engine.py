@@ -29,7 +29,7 @@ from diffinf_core.correction.stage import (
     versions_of,
 )
 from diffinf_core.data.folder import Listing, Problem, check_folder
-from diffinf_core.data.ingest import data_stage, ingest
+from diffinf_core.data.ingest import data_stage, ingest, preflight
 from diffinf_core.data.training import Part, open_training
 from diffinf_core.export.folder import export_folder
 from diffinf_core.influence.predictor import predictor_stage, run_predictor
@@ -40,7 +40,7 @@ from diffinf_core.report.retrain import run_retrain
 from diffinf_core.report.summary import summarise
 from diffinf_core.review.journal import Journal
 from diffinf_core.review.queue import build_queue, open_journal
-from diffinf_core.store import Run, StageFolder, write_json
+from diffinf_core.store import CONFIG_FILE, Run, StageFolder, write_json
 
 __all__ = ["STAGES", "Engine"]
 
@@ -59,6 +59,8 @@ class Engine:
     """One run folder and everything that can be done with it."""
 
     def __init__(self, root: Path, config: RunConfig | None = None) -> None:
+        if config is not None and not (root / CONFIG_FILE).exists():
+            preflight(config.data)
         self.run = Run.open(root, config)
         self._repairer: Repairer | None = None
         self._journal: Journal | None = None
@@ -101,8 +103,8 @@ class Engine:
 
     def retrain(self, workers: int | None = None) -> Iterator[Progress]:
         """Retrain and evaluate the arms that are missing."""
-        if not self.status()["repair"]:
-            raise DiffInfError(f"{self.run.root} has no repairs yet; run it first.")
+        if not self.status()["influence"]:
+            raise DiffInfError(f"{self.run.root} is not ranked yet; run it first.")
         with self.run.lock():
             yield from run_retrain(self.run, workers)
             write_json(self.run.root / "report.json", self.report())

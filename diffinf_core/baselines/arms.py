@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diffinf_core.correction.stage import edit_folder, repair_stage
+from diffinf_core.correction.stage import edit_folder, has_repairs, repair_stage
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.training import Part, open_training, to_tensor
 from diffinf_core.influence.stage import influence_stage, ranking
@@ -58,14 +58,14 @@ def arm_key(run: Run, name: str) -> str:
         "clean": "",
         "removal": influence,
         "relabelled": influence,
-        "repaired": repair_stage(run).key,
+        "repaired": repair_stage(run).key if has_repairs(run) else None,
         "reviewed": [open_journal(run).key()],
     }
     return digest(name, parts[name])
 
 
 def build_arm(run: Run, name: str) -> Arm | None:
-    """The data of an arm, or None where it cannot exist (no truth, no decision yet)."""
+    """The data of an arm, or None where it cannot exist (no truth, repair or decision yet)."""
     train = open_training(run)
     everything = np.arange(len(train))
     labels = train.labels.copy()
@@ -83,6 +83,8 @@ def build_arm(run: Run, name: str) -> Arm | None:
         kept = everything[~ranking(run)["high"].to_numpy()]
         return Arm(train, kept, labels[kept], {})
     if name == "repaired":
+        if not has_repairs(run):
+            return None
         versions = read_json(repair_stage(run) / "versions.json")
         at = {sample: i for i, sample in enumerate(train.ids)}
         edits = {

@@ -91,6 +91,14 @@ def repair_stage(run: Run) -> StageFolder:
     return run.stage("repair", _scores_key(run), settings)
 
 
+def has_repairs(run: Run) -> bool:
+    """Whether the high-influence set is repaired; False also where no generator is at hand yet."""
+    try:
+        return repair_stage(run).done
+    except DiffInfError:
+        return False
+
+
 def edit_folder(run: Run, sample: str, version: str) -> Path:
     """Where a version lies; :class:`DiffInfError` for names that are no ids."""
     if not _ID.fullmatch(sample) or not _VERSION.fullmatch(version):

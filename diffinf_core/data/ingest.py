@@ -66,13 +66,19 @@ def _reading(run: Run) -> DataConfig:
     )
 
 
-def _listing(run: Run) -> Listing:
-    listing = list_folder(_reading(run))
+def preflight(data: DataConfig) -> None:
+    """Refuse a folder that cannot become a run, before anything is written for it."""
+    if data.source == "folder":
+        _usable(data)
+
+
+def _usable(data: DataConfig) -> Listing:
+    listing = list_folder(data)
     if listing.problems:
         more = len(listing.problems) - 1
         tail = f" and {more} more" if more else ""
         raise DiffInfError(
-            f"{listing.root / run.config.data.labels} has bad rows: {listing.problems[0]}{tail}; "
+            f"{listing.root / data.labels} has bad rows: {listing.problems[0]}{tail}; "
             f"'diffinf check {listing.root}' lists them all."
         )
     if len(listing.classes) < 2:
@@ -88,7 +94,7 @@ def ingest(run: Run) -> Iterator[Progress]:
         yield from write_demo_faces(
             source_folder(run), config.data.demo_faces, config.data.seed, config.data.image_size
         )
-    listing = _listing(run)
+    listing = _usable(_reading(run))
     rows, group = listing.rows, _reading(run).group_column
     keys = [row.extra[group] if group else row.file for row in rows]
     parts = np.array(split_samples(keys, config.split))

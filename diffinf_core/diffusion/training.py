@@ -42,7 +42,7 @@ class GeneratorTraining(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     warmup_steps: int = Field(1800, ge=0, description="steps of the encoder-only phase")
-    steps: int = Field(6000, ge=1, description="steps of the diffusion phase")
+    steps: int = Field(4000, ge=1, description="steps of the diffusion phase")
     batch_size: int = Field(24, ge=2, description="pictures per step")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW peak rate, both phases")
     decay_share: float = Field(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffinf_core.correction.stage import edit_folder, load_edit, repair_stage
+from diffinf_core.correction.stage import edit_folder, has_repairs, load_edit, repair_stage
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.training import open_training
 from diffinf_core.records import DiffInfError, Progress
@@ -38,8 +38,7 @@ def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterat
     train = open_training(run)
     root = Path((data_stage(run) / "root.txt").read_text())
     decisions = open_journal(run).decisions()
-    stage = repair_stage(run)
-    proposed = read_json(stage / "versions.json") if stage.done else {}
+    proposed = read_json(repair_stage(run) / "versions.json") if has_repairs(run) else {}
     rows: list[dict[str, Any]] = []
     entries: list[dict[str, Any]] = []
     dropped: list[str] = []

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 from diffinf_core.classifier.stage import classifier_stage
 from diffinf_core.config import SIGNALS
 from diffinf_core.correction.judge import judge_name
-from diffinf_core.correction.stage import load_edit, repair_stage
+from diffinf_core.correction.stage import has_repairs, load_edit, repair_stage
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.training import open_training
@@ -62,9 +62,9 @@ def _mean(values: list[float]) -> float | None:
 
 
 def _repair(run: Run) -> dict[str, Any] | None:
-    stage = repair_stage(run)
-    if not stage.done:
+    if not has_repairs(run):
         return None
+    stage = repair_stage(run)
     train = open_training(run)
     classes = list(train.classes)
     edits = [load_edit(run, s, v) for s, v in read_json(stage / "versions.json").items()]

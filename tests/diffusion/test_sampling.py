@@ -1,0 +1,130 @@
+"""Schedule and DDIM: closed forms, and inversion as the opposite of decoding."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
+from diffinf_core.diffusion.sampling import decode, eps_for, from_v, invert, step_to
+from diffinf_core.diffusion.schedule import abar, times
+
+
+def small() -> DiffusionAutoencoder:
+    """An untrained generator whose output layer is not the zero it starts with."""
+    torch.manual_seed(0)
+    model = DiffusionAutoencoder(
+        Architecture(
+            image_size=32,
+            z_dim=16,
+            widths=(8, 16),
+            embed=16,
+            encoder_width=8,
+            attributes=(Attribute(name="a", classes=("x", "y", "z")),),
+        )
+    )
+    for parameter in model.unet.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    return model.double().eval()
+
+
+def test_schedule_ends_where_the_linear_betas_do() -> None:
+    like = torch.zeros(1, dtype=torch.float64)
+    assert float(abar(0, like)) == pytest.approx(1 - 1e-4)
+    assert float(abar(1, like)) == pytest.approx((1 - 1e-4) * (1 - 1e-4 - 0.0199 / 999))
+    assert float(abar(999, like)) == pytest.approx(4.0358e-5, rel=1e-3)
+
+
+def test_times_are_even_and_end_at_t0() -> None:
+    assert times(8, 600) == [0, 75, 150, 225, 300, 375, 450, 525, 600]
+    with pytest.raises(ValueError, match="t0"):
+        times(10, 5)
+
+
+@pytest.mark.parametrize("t", [0, 1, 500, 999])
+def test_v_eps_and_x0_are_one_thing(t: int) -> None:
+    torch.manual_seed(1)
+    x0, eps = torch.randn(2, 2, 3, 8, 8, dtype=torch.float64)
+    a = abar(t, x0)
+    x_t = a.sqrt() * x0 + (1 - a).sqrt() * eps
+    v = a.sqrt() * eps - (1 - a).sqrt() * x0
+    found_x0, found_eps = from_v(x_t, v, t)
+    torch.testing.assert_close(found_x0, x0)
+    torch.testing.assert_close(found_eps, eps)
+    torch.testing.assert_close(eps_for(x_t, x0, t), eps)
+    torch.testing.assert_close(step_to(x0, eps, t) if t else x_t, x_t)
+
+
+def test_inversion_and_decoding_are_opposite_for_a_perfect_predictor() -> None:
+    """A predictor that knows the picture must get it back exactly, whatever the steps."""
+    torch.manual_seed(2)
+    x = torch.rand(2, 3, 8, 8, dtype=torch.float64) * 2 - 1
+
+    def predict(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        return x, eps_for(x_t, x, t)
+
+    for steps, t0 in ((3, 600), (20, 999)):
+        noise = invert(predict, x, steps, t0)
+        assert noise.shape == x.shape
+        torch.testing.assert_close(decode(predict, noise, steps, t0), x)
+
+
+def test_callback_moves_the_estimate_and_sees_every_step() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def predict(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(x_t), eps_for(x_t, torch.zeros_like(x_t), t)
+
+    def callback(i: int, t: int, x_t: Tensor, x0: Tensor) -> Tensor:
+        seen.append((i, t))
+        return x0 + 0.5 if t == 150 else x0
+
+    out = decode(predict, torch.randn(1, 3, 8, 8), 4, 600, callback)
+    assert seen == [(0, 600), (1, 450), (2, 300), (3, 150)]
+    torch.testing.assert_close(out, torch.full_like(out, 0.5))
+
+
+def test_guidance_one_is_the_label_alone_and_zero_is_none() -> None:
+    model, x = small(), torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    z = model.encode(x).double()
+    label = torch.tensor([[0], [2]])
+    with torch.no_grad():
+        told = model.decode(x, z, 3, 600, label)
+        untold = model.decode(x, z, 3, 600)
+        torch.testing.assert_close(model.decode(x, z, 3, 600, label, guidance=1.0), told)
+        torch.testing.assert_close(model.decode(x, z, 3, 600, label, guidance=0.0), untold)
+        assert (told - untold).abs().max() > 1e-6
+        strong = model.decode(x, z, 3, 600, label, guidance=3.0)
+    assert (strong - untold).norm() > (told - untold).norm()
+
+
+def test_unknown_label_and_no_label_are_the_same() -> None:
+    model, x = small(), torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    z = model.encode(x).double()
+    unknown = torch.full((2, 1), -1)
+    torch.testing.assert_close(model.eps(x, 300, z, unknown), model.eps(x, 300, z))
+
+
+def test_code_has_a_fixed_norm() -> None:
+    z = small().encode(torch.randn(4, 3, 32, 32, dtype=torch.float64))
+    torch.testing.assert_close(z.mean(1), torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(z.var(1, unbiased=False), torch.ones(4), atol=1e-2, rtol=0)
+
+
+def test_gradient_through_decoding_matches_finite_differences() -> None:
+    model, x = small(), torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    z = model.encode(x).double().detach()
+    weight = torch.randn_like(x)
+
+    def loss(code: Tensor) -> Tensor:
+        return (model.decode(x, code, 3, 600) * weight).sum()
+
+    code = z.clone().requires_grad_(True)
+    (g,) = torch.autograd.grad(loss(code), code)
+    way = torch.randn_like(z)
+    h = 1e-5
+    with torch.no_grad():
+        numeric = (loss(z + h * way) - loss(z - h * way)) / (2 * h)
+    assert float((g * way).sum()) == pytest.approx(float(numeric), rel=1e-5)

@@ -1,0 +1,151 @@
+"""The command line as a user meets it: help, figures, and one sentence for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def call(diffinf: list[str], *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    """Run a command to its end."""
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path.cwd()),
+        "COLUMNS": "200",
+    }
+    return subprocess.run(
+        [*diffinf, *words], capture_output=True, text=True, cwd=cwd, env=environment, timeout=300
+    )
+
+
+def pictures(folder: Path, rows: list[tuple[str, str]]) -> Path:
+    """A data folder with noise pictures."""
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    for name, _ in rows:
+        image = draw.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(image).save(folder / name)
+    text = "file,label\n" + "".join(f"{n},{label}\n" for n, label in rows)
+    (folder / "labels.csv").write_text(text)
+    return folder
+
+
+def refused(done: subprocess.CompletedProcess, *parts: str) -> None:
+    """Exit code 2, one sentence, no traceback."""
+    assert done.returncode == 2, done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    for part in parts:
+        assert part in last, f"{part!r} is not in {last!r}"
+
+
+def test_help_names_every_verb(diffinf: list[str]) -> None:
+    text = call(diffinf, "--help").stdout
+    for verb in (
+        "demo", "run", "rank", "repair", "review", "export", "retrain", "report",
+        "train-generator", "train-classifier", "train-perceptor", "check", "config",
+    ):  # fmt: skip
+        assert verb in text
+
+
+def test_missing_empty_and_unlabelled_folders(diffinf: list[str], tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path / "run")]
+    refused(call(diffinf, "run", str(tmp_path / "nowhere"), *out), "nowhere does not exist")
+    (tmp_path / "empty").mkdir()
+    refused(call(diffinf, "run", str(tmp_path / "empty"), *out), "empty holds no pictures")
+
+
+def test_bad_tables(diffinf: list[str], tmp_path: Path) -> None:
+    rows = [(f"{i}.png", "ab"[i % 2]) for i in range(6)]
+    data = pictures(tmp_path / "data", rows)
+    with open(data / "labels.csv", "a") as file:
+        file.write("ghost.png,a\n")
+    out = ["--out", str(tmp_path / "run")]
+    refused(call(diffinf, "run", str(data), *out), "row 8", "ghost.png", "no such file")
+    checked = call(diffinf, "check", str(data))
+    refused(checked, "1 problem")
+    assert "row 8: ghost.png: no such file" in checked.stdout
+
+    one = pictures(tmp_path / "one", [(f"{i}.png", "a") for i in range(6)])
+    refused(call(diffinf, "run", str(one), "--out", str(tmp_path / "r2")), "only one class (a)")
+
+
+@pytest.mark.parametrize("tau", ["0", "101"])
+def test_impossible_tau(diffinf: list[str], tmp_path: Path, tau: str) -> None:
+    done = call(
+        diffinf, "demo", "--no-app", "--out", str(tmp_path / "r"), "--set", f"influence.tau={tau}"
+    )
+    refused(done, "influence.tau", tau)
+    assert not (tmp_path / "r").exists()
+
+
+def test_unknown_key_and_stage(diffinf: list[str], tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path / "r")]
+    refused(call(diffinf, "demo", "--no-app", *out, "--set", "influence.tauu=3"), "influence.tauu")
+    refused(call(diffinf, "demo", "--no-app", *out, "--set", "tau=3"), "stage.key=value")
+
+
+def test_corrupt_weights(diffinf: list[str], finished_run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"not weights")
+    (tmp_path / "bad.json").write_text('{"architecture": {}}')
+    done = call(diffinf, "repair", str(run), "--set", f"repair.generator={bad}")
+    refused(done, "bad.safetensors", "corrupt")
+
+
+def test_run_folder_of_another_configuration(diffinf: list[str], finished_run: Path) -> None:
+    done = call(diffinf, "demo", "--no-app", "--out", str(finished_run))
+    refused(done, "another configuration", "data.demo_faces")
+    refused(call(diffinf, "report", str(finished_run / "stages")), "not a run folder")
+
+
+def test_report_and_rank_print_the_run(diffinf: list[str], finished_run: Path) -> None:
+    report = call(diffinf, "report", str(finished_run), "--json")
+    figures = json.loads(report.stdout)
+    assert figures["repair"]["n"] == figures["high_influence"]
+    assert "judge_agreement" in call(diffinf, "report", str(finished_run)).stdout
+    rank = call(diffinf, "rank", str(finished_run), "--top", "3")
+    assert rank.returncode == 0 and "images/" in rank.stdout
+
+
+def test_config_goes_round(diffinf: list[str]) -> None:
+    from diffinf_core.config import from_yaml, make_config
+
+    text = call(diffinf, "config", "--preset", "demo", "--set", "influence.tau=20").stdout
+    assert from_yaml(text) == make_config("demo", {"influence": {"tau": 20}})
+
+
+def test_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    """The first failing sync of a run, as a full disk gives it."""
+    import sys
+
+    code = """
+import errno, os, sys
+from diffinf_core import cli
+real = os.fsync
+calls = 0
+def full(handle):
+    global calls
+    calls += 1
+    if calls > 6:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    real(handle)
+os.fsync = full
+sys.argv = ["diffinf", "demo", "--no-app", "--out", sys.argv[1], "--set", "data.demo_faces=80", "--set", "split.val_share=0.3",
+            "--set", "classifier.epochs=2", "--set", "classifier.checkpoints=1"]
+cli.main()
+"""
+    done = call([sys.executable], "-c", code, str(tmp_path / "run"))
+    refused(done, "disk is full", "finished work is kept")
+    assert not [p for p in (tmp_path / "run").rglob("*") if p.name.endswith(".part")]

@@ -1,0 +1,271 @@
+"""The run as a whole: nothing is done twice, a kill costs nothing, doors stay shut."""
+
+from __future__ import annotations
+
+import ast
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from diffinf_core.config import RunConfig, from_yaml, make_config, to_yaml
+from diffinf_core.engine import STAGES, Engine
+from diffinf_core.influence.stage import influence_stage
+from diffinf_core.records import DiffInfError
+
+PACKAGE = Path(__file__).parents[2] / "diffinf_core"
+
+
+def files_of(root: Path) -> dict[str, int]:
+    """Every file with its time of change."""
+    return {
+        str(p.relative_to(root)): p.stat().st_mtime_ns
+        for p in sorted(root.rglob("*"))
+        if p.is_file() and p.name != ".lock"
+    }
+
+
+def test_the_same_run_again_does_nothing(run_copy: Path, tiny_config: RunConfig) -> None:
+    before = files_of(run_copy)
+    events = list(Engine(run_copy, tiny_config).compute())
+    assert [e.note for e in events] == ["done already"] * len(STAGES)
+    assert files_of(run_copy) == before
+
+
+def test_another_tau_redoes_only_what_depends_on_it(run_copy: Path, tiny_config: RunConfig) -> None:
+    before = files_of(run_copy)
+    changed = tiny_config.model_copy(
+        update={"influence": tiny_config.influence.model_copy(update={"tau": 12.0})}
+    )
+    events = list(Engine(run_copy, changed).compute("predictor"))
+    redone = {e.stage for e in events if e.note != "done already"}
+    assert redone == {"predictor"}
+    after = files_of(run_copy)
+    touched = {
+        k.split("/")[1].split("-")[0] for k in after if after[k] != before.get(k) and "/" in k
+    }
+    assert touched == {"predictor"}
+    # And back: what the first tau made is still there.
+    assert all(Engine(run_copy, tiny_config).status().values())
+
+
+_CHILD = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from diffinf_core.config import from_yaml
+from diffinf_core.engine import Engine
+engine = Engine(Path(sys.argv[1]), from_yaml(Path(sys.argv[2]).read_text()))
+for event in engine.compute():
+    print(event.stage, event.done, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_ten_kills_lose_nothing(finished_run: Path, tiny_config: RunConfig, tmp_path: Path) -> None:
+    """SIGKILL at ten moments spread over all stages; the scores must equal an undisturbed run's."""
+    config = tmp_path / "config.yaml"
+    config.write_text(to_yaml(tiny_config))
+    root = tmp_path / "run"
+    draw = random.Random(5)
+    # Events of an undisturbed run, about: faces, pictures, batches, slices, folds, repairs.
+    for kill in range(10):
+        child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, str(root), str(config)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=PACKAGE.parent,
+        )
+        assert child.stdout is not None
+        for _ in range(draw.randint(1, 6 + 2 * kill)):
+            if not child.stdout.readline():
+                break
+        time.sleep(draw.random() * 0.05)
+        child.kill()
+        child.wait()
+    engine = Engine(root, tiny_config)
+    for _ in engine.compute():
+        pass
+    whole = Engine(finished_run)
+    read = [(influence_stage(e.run) / "scores.csv").read_bytes() for e in (engine, whole)]
+    assert read[0] == read[1]
+    ours, theirs = engine.queue(), whole.queue()
+    pd.testing.assert_frame_equal(ours, theirs, rtol=1e-4)
+    assert not [p for p in root.rglob("*") if p.name.endswith(".part")]
+
+
+def test_a_second_process_in_the_same_folder_is_refused(run_copy: Path) -> None:
+    engine = Engine(run_copy)
+    events = engine.compute()
+    next(events)
+    with pytest.raises(DiffInfError, match="Another process"):
+        next(Engine(run_copy).compute())
+    events.close()
+    next(Engine(run_copy).compute())
+
+
+def test_decisions_make_the_reviewed_arm_and_the_export(run_copy: Path, tmp_path: Path) -> None:
+    engine = Engine(run_copy)
+    queue = engine.queue()
+    ids, versions = list(queue["id"]), list(queue["version"])
+    train = engine.training
+    new = next(c for c in train.classes if c != queue["label"][1])
+    engine.decide(ids[0], "accept", "me", versions[0])
+    engine.decide(ids[1], "relabel", "me", new_label=new)
+    engine.decide(ids[2], "drop", "me", comment="=HYPERLINK(1)")
+    engine.decide(ids[3], "keep", "me")
+    target = tmp_path / "export"
+    for _ in engine.export(target):
+        pass
+    table = pd.read_csv(target / "labels.csv", dtype=str).set_index("id")
+    manifest = json.loads((target / "manifest.json").read_text())
+    assert len(table) == len(train) - 1 == manifest["n"]
+    assert ids[2] not in table.index and manifest["dropped"] == [ids[2]]
+    assert table.at[ids[1], "label"] == new
+    assert table.at[ids[0], "source"] == "repaired"
+    entries = {e["id"]: e for e in manifest["samples"]}
+    assert entries[ids[0]]["synthetic"] is True
+    assert entries[ids[0]]["decision"]["reviewer"] == "me"
+    # Originals are the same bytes, and the source folder is as it was.
+    source = run_copy / "faces" / entries[ids[3]]["original"]
+    assert (target / entries[ids[3]]["file"]).read_bytes() == source.read_bytes()
+    with pytest.raises(DiffInfError, match="not empty"):
+        next(engine.export(target))
+
+    for _ in engine.retrain(workers=1):
+        pass
+    arms = engine.report()["arms"]
+    assert set(arms) == {"noisy", "removal", "repaired", "reviewed"}
+    assert arms["removal"]["n_train"] == len(train) - len(queue)
+    assert arms["repaired"]["n_train"] == arms["noisy"]["n_train"] == len(train)
+    assert arms["reviewed"]["n_train"] == len(train) - 1
+
+
+def test_export_of_everything_repaired_keeps_the_size(run_copy: Path, tmp_path: Path) -> None:
+    engine = Engine(run_copy)
+    for _ in engine.export(tmp_path / "out", "repaired"):
+        pass
+    table = pd.read_csv(tmp_path / "out" / "labels.csv")
+    assert len(table) == len(engine.training)
+    assert (table["source"] == "repaired").sum() == len(engine.queue())
+    # A fresh run can read what was exported.
+    data = {
+        "source": "folder",
+        "path": str(tmp_path / "out"),
+        "classes": list(engine.training.classes),
+    }
+    from diffinf_core.engine import check
+
+    listing, problems = check(make_config("demo", {"data": data}).data)
+    assert len(listing.rows) == len(table) and not problems
+
+
+def test_re_edit_makes_a_version_and_the_second_time_is_instant(run_copy: Path) -> None:
+    engine = Engine(run_copy)
+    sample = str(engine.queue()["id"][0])
+    first = list(engine.repair_one(sample, {"w_id": 2.5}))
+    assert len(first) == engine.config.repair.steps + 1
+    assert len(engine.versions(sample)) == 2
+    began = time.perf_counter()
+    again = list(engine.repair_one(sample, {"w_id": 2.5}))
+    assert len(again) == 1 and again[0] == first[-1]
+    assert time.perf_counter() - began < 1
+    with pytest.raises(DiffInfError, match="w_id"):
+        next(engine.repair_one(sample, {"w_id": -1}))
+    with pytest.raises(DiffInfError, match="no training sample"):
+        next(engine.repair_one("0" * 12))
+
+
+def test_report_has_the_promised_shape(finished_run: Path) -> None:
+    report = json.loads(json.dumps(Engine(finished_run).report(), allow_nan=False))
+    assert set(report["dataset"]) >= {"n_train", "n_test", "classes", "noise_rate"}
+    assert set(report["influence"]) >= {
+        "estimator", "average_precision", "precision_at_tau", "seconds", "by_signal",
+    }  # fmt: skip
+    assert "auroc" in report["predictor"]
+    assert set(report["repair"]) >= {
+        "n", "judge", "seconds_per_image", "judge_agreement_before", "judge_agreement_after",
+        "judge_agreement_by_class", "judge_agreement_mislabelled", "identity_mean",
+        "identity_p10", "lpips_mean", "lpips_by_class", "ssim_mean", "flagged",
+    }  # fmt: skip
+    assert report["review"]["accepted"] == 0
+    assert report["arms"] == {}
+
+
+def test_report_of_an_empty_run_is_null_not_an_error(tmp_path: Path) -> None:
+    report = Engine(tmp_path / "run", make_config("demo")).report()
+    assert report["dataset"] is None and report["repair"] is None and report["arms"] == {}
+
+
+# ---------------------------------------------------------------- the house
+
+#: rooms in the order of the data's way; a room imports only from those before it
+ROOMS = [
+    "records", "config", "store", "weights", "data", "classifier", "influence", "diffusion",
+    "correction", "review", "export", "baselines", "report", "engine", "cli", "ui",
+]  # fmt: skip
+
+
+def imports(file: Path) -> set[str]:
+    """Modules of this package that a file imports, also inside functions."""
+    out = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("diffinf_core"):
+            out |= {f"{node.module}.{a.name}" for a in node.names} | {str(node.module)}
+        elif isinstance(node, ast.Import):
+            out |= {a.name for a in node.names if a.name.startswith("diffinf_core")}
+    return out
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
+def test_imports_run_one_way(file: Path) -> None:
+    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    # Training a network reads rendered scenes and the engine opens every door; cli starts the ui.
+    for module in imports(file):
+        parts = module.split(".")
+        if len(parts) < 2 or parts[1] not in ROOMS:
+            continue
+        if (room, parts[1]) == ("cli", "ui"):
+            continue
+        assert ROOMS.index(parts[1]) <= ROOMS.index(room), f"{file.name} imports {module}"
+
+
+def test_the_test_split_and_the_truth_stay_out_of_repair_and_review() -> None:
+    for room in ("diffusion", "correction", "review", "export", "ui", "influence"):
+        for file in (PACKAGE / room).rglob("*.py"):
+            found = {m for m in imports(file) if "evaluation" in m}
+            assert not found, f"{file} reaches {found}"
+
+
+def test_ui_and_cli_see_no_stage_and_no_torch() -> None:
+    stages = {"classifier", "influence", "diffusion", "correction", "export", "baselines", "report"}
+    for file in [*(PACKAGE / "ui").rglob("*.py"), PACKAGE / "cli.py"]:
+        assert not {m for m in imports(file) if m.split(".")[1] in stages}, file
+        if file.parent.name == "ui":
+            assert "import torch" not in file.read_text()
+
+
+def test_scores_are_the_same_in_another_process(
+    finished_run: Path, tiny_config: RunConfig, tmp_path: Path
+) -> None:
+    root = tmp_path / "again"
+    shutil.copytree(finished_run, root)
+    for stage in ("classifier", "influence"):
+        for folder in (root / "stages").glob(f"{stage}-*"):
+            shutil.rmtree(folder)
+    engine = Engine(root, from_yaml(to_yaml(tiny_config)))
+    for _ in engine.compute("influence"):
+        pass
+    np.testing.assert_array_equal(
+        engine.ranking()["score"].to_numpy(), Engine(finished_run).ranking()["score"].to_numpy()
+    )
