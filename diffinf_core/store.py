@@ -31,6 +31,16 @@ from diffinf_core.records import DiffInfError
 CONFIG_FILE = "config.yaml"
 
 
+def _read_umask() -> int:
+    # There is no way to read it without setting it; at import no other thread writes files yet.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _read_umask()
+
+
 def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that it appears whole or not at all, even after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,6 +49,8 @@ def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
+            # mkstemp's file is for its owner alone
+            Path(name).chmod(0o666 & ~_UMASK)
             os.fsync(file.fileno())
         Path(name).replace(path)
         _sync_folder(path.parent)
@@ -225,7 +237,7 @@ def publish_folder(target: Path, build: Callable[[Path], None]) -> None:
     beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         build(beside)
-        beside.chmod(0o755)
+        beside.chmod(0o777 & ~_UMASK)
         try:
             beside.replace(target)
         except OSError:

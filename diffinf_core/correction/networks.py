@@ -55,10 +55,7 @@ class ParsingNet(nn.Module):
 
 
 class PerceptualTrunk(nn.Module):
-    """A small VGG-like trunk; ``forward`` gives the activations of its three stages.
-
-    ``embed`` is used in training only, to tell pictures apart.
-    """
+    """A small VGG-like trunk; ``forward`` gives the activations of its three stages."""
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
@@ -80,7 +77,7 @@ class PerceptualTrunk(nn.Module):
                 ),
             ]
         )
-        self.project = nn.Linear(4 * w * 16, 128)
+        self.width = 4 * w
 
     def forward(self, x: Tensor) -> list[Tensor]:
         out = []
@@ -88,10 +85,6 @@ class PerceptualTrunk(nn.Module):
             x = stage(x)
             out.append(x)
         return out
-
-    def embed(self, x: Tensor) -> Tensor:
-        last = F.adaptive_avg_pool2d(self.forward(x)[-1], 4)
-        return F.normalize(self.project(last.flatten(1)), dim=1)
 
 
 class _Depthwise(nn.Module):

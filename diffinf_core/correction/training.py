@@ -40,6 +40,19 @@ RECIPES = {
 }
 
 
+class _WithHead(nn.Module):
+    """The perceptual trunk under the head it is trained with; only the trunk is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = PerceptualTrunk()
+        self.project = nn.Linear(self.trunk.width * 16, 128)
+
+    def forward(self, x: Tensor) -> Tensor:
+        last = F.adaptive_avg_pool2d(self.trunk(x)[-1], 4)
+        return F.normalize(self.project(last.flatten(1)), dim=1)
+
+
 class _Pool:
     """Random pictures of a share of the scenes."""
 
@@ -105,7 +118,6 @@ def _parsing_loss(net: nn.Module, pool: _Pool, n: int) -> Tensor:
 
 
 def _perceptual_loss(net: nn.Module, pool: _Pool, n: int) -> Tensor:
-    assert isinstance(net, PerceptualTrunk)
     x = pool.images(*pool.draw(n))
     views: list[Tensor] = []
     for _ in range(2):
@@ -113,7 +125,7 @@ def _perceptual_loss(net: nn.Module, pool: _Pool, n: int) -> Tensor:
         moved = F.pad(x, (3, 3, 3, 3), "replicate")
         moved = moved[:, :, 3 + dy : 3 + dy + x.shape[2], 3 + dx : 3 + dx + x.shape[3]]
         gain = 1 + 0.1 * torch.randn(len(x), 3, 1, 1)
-        views.append(net.embed(_soften(moved * gain, pool.rng)))
+        views.append(net(_soften(moved * gain, pool.rng)))
     return _contrast(views[0], views[1])
 
 
@@ -160,9 +172,8 @@ def _parsing_figures(net: nn.Module, pool: _Pool) -> dict[str, float]:
 
 @torch.no_grad()
 def _perceptual_figures(net: nn.Module, pool: _Pool) -> dict[str, float]:
-    assert isinstance(net, PerceptualTrunk)
     x = pool.images(*pool.draw(200))
-    one, two = (net.embed(x + 0.05 * torch.randn_like(x)) for _ in range(2))
+    one, two = (net(x + 0.05 * torch.randn_like(x)) for _ in range(2))
     return {"retrieval_top1": float(((one @ two.T).argmax(1) == torch.arange(200)).float().mean())}
 
 
@@ -187,7 +198,7 @@ _Figures = Callable[[nn.Module, _Pool], dict[str, float]]
 _PARTS: dict[str, tuple[Callable[[], nn.Module], _Loss, _Figures]] = {
     "identity": (IdentityNet, _identity_loss, _identity_figures),
     "parsing": (ParsingNet, _parsing_loss, _parsing_figures),
-    "perceptual": (PerceptualTrunk, _perceptual_loss, _perceptual_figures),
+    "perceptual": (_WithHead, _perceptual_loss, _perceptual_figures),
     "judge": (
         lambda: JudgeNet((len(faces.EXPRESSIONS), len(faces.AGES))),
         _judge_loss,
@@ -225,4 +236,5 @@ def train_network(
         optimiser.step()
         yield Progress(f"train-{name}", step + 1, recipe.steps, values={"loss": loss.item()})
     net.eval().requires_grad_(False)
-    done(net, figures_of(net, _Pool(scenes, True, rng)))
+    figures = figures_of(net, _Pool(scenes, True, rng))
+    done(net.trunk if isinstance(net, _WithHead) else net, figures)
