@@ -115,19 +115,24 @@ class RepairConfig(Stage):
     """Guided decoding under the composite objective (equations 9 to 12)."""
 
     generator: Path | None = Field(None, description="generator weights; default: the shipped one")
-    w_id: float = Field(1.0, ge=0, le=20, description="weight of identity, equation 10")
+    w_id: float = Field(4.0, ge=0, le=20, description="weight of identity, equation 10")
     w_reg: float = Field(1.0, ge=0, le=20, description="weight of the regulariser, equation 11")
     lambda_struct: float = Field(1.0, ge=0, le=20, description="face-parsing consistency")
     lambda_perc: float = Field(1.0, ge=0, le=20, description="perceptual and pixel distance")
     w_si: float = Field(1.0, ge=0, le=20, description="weight of h_omega, equation 12")
     w_sem: float = Field(0.0, ge=0, le=20, description="classifier guidance; the control, off")
     use_label: bool = Field(True, description="tell the generator the assigned label")
-    guidance: float = Field(3.0, ge=0, le=12, description="classifier-free guidance")
+    guidance: float = Field(2.5, ge=0, le=12, description="strength of the way to the label")
+    guide_from: Literal["seen", "unknown"] = Field(
+        "seen", description="invert under, and guide away from, the class seen or no label"
+    )
     t0: int = Field(600, ge=1, le=999, description="noise level to invert to")
     steps: int = Field(8, ge=1, le=100, description="DDIM steps in each direction")
-    step_size: float = Field(1.0, ge=0, le=10, description="length of a guided step at t = 0")
-    transfer: Literal["delta", "none"] = Field(
-        "delta", description="add edit minus reconstruction to the original, or take the edit"
+    step_size: float = Field(0.7, ge=0, le=10, description="length of a guided step at t = 0")
+    transfer: Literal["gated", "delta", "none"] = Field(
+        "gated",
+        description="what of the original the generator cannot draw is added back to the edit: "
+        "where it changed little, everywhere, nowhere",
     )
     identity: Literal["auto", "demo", "z_sem", "none"] = Field(
         "auto", description="identity network; auto: demo faces use the demo's, others z_sem"

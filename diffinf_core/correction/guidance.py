@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.objective import Objective
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.sampling import eps_for, step_to
 from diffinf_core.diffusion.schedule import abar, times
+
+#: mean change of a pixel's surroundings, of 2, from which the gate closes, and where it is shut
+GATE_LOW, GATE_HIGH = 0.06, 0.16
 
 
 @dataclass(frozen=True)
@@ -40,36 +44,43 @@ class Inversion:
 
 
 @torch.no_grad()
-def invert(generator: DiffusionAutoencoder, x: Tensor, config: RepairConfig) -> Inversion:
-    """Codes of x at noise level t0, with the label unknown, and their decoding without guidance."""
+def invert(
+    generator: DiffusionAutoencoder, x: Tensor, label: Tensor | None, config: RepairConfig
+) -> Inversion:
+    """Codes of x at noise level t0, and their decoding under the same label without guidance."""
     z = generator.encode(x)
-    x_T = generator.invert(x, z, config.steps, config.t0)
-    return Inversion(z, x_T, generator.decode(x_T, z, config.steps, config.t0))
+    x_T = generator.invert(x, z, config.steps, config.t0, label)
+    return Inversion(z, x_T, generator.decode(x_T, z, config.steps, config.t0, label))
 
 
 def guided_decode(
     generator: DiffusionAutoencoder,
     inversion: Inversion,
     label: Tensor | None,
+    away: Tensor | None,
     objective: Objective,
     config: RepairConfig,
 ) -> Iterator[GuidedStep]:
     """Decode towards the label under the objective, a step per event.
 
-    ``label`` (B, attributes) is what the generator is told, None for nothing. A guided step has
-    length step_size sqrt(abar_t): small while the picture is mostly noise, full at the end.
+    ``label`` (B, attributes) is what the generator is told, None for nothing; guidance leads from
+    ``away``, of the same shape, to it. A guided step has length step_size sqrt(abar_t): small while
+    the picture is mostly noise, full at the end.
     """
     schedule = times(config.steps, config.t0)
+    x = objective.reference.x
     z, h = inversion.z_sem, inversion.x_T
     for i in reversed(range(config.steps)):
         t = schedule[i + 1]
         with torch.no_grad():
-            x0, eps = _predict(generator, h, t, z, label, config.guidance)
+            x0, eps = _predict(generator, h, t, z, label, away, config.guidance)
         terms: dict[str, Tensor] = {}
         if config.step_size:
             with torch.enable_grad():
                 moving = x0.detach().requires_grad_(True)
-                terms = objective.terms(moving)
+                terms = objective.terms(
+                    transfer(x, moving, inversion.reconstruction, config.transfer)
+                )
                 if terms:
                     (g,) = torch.autograd.grad(objective.loss(terms).sum(), moving)
                     length = g.flatten(1).norm(dim=1)[:, None, None, None]
@@ -87,22 +98,38 @@ def _predict(
     t: int,
     z: Tensor,
     label: Tensor | None,
+    away: Tensor | None,
     guidance: float,
 ) -> tuple[Tensor, Tensor]:
-    if label is None or guidance == 1.0:
+    if label is None or away is None or guidance == 1.0:
         return generator.predict(h, t, z, label)
-    both = torch.cat([label, torch.full_like(label, -1)])
+    both = torch.cat([label, away])
     x0, _ = generator.predict(h.repeat(2, 1, 1, 1), t, z.repeat(2, 1), both)
-    told, untold = x0.chunk(2)
-    x0 = untold + guidance * (told - untold)
+    towards, origin = x0.chunk(2)
+    x0 = origin + guidance * (towards - origin)
     return x0, eps_for(h, x0, t)
 
 
 def transfer(x: Tensor, edit: Tensor, reconstruction: Tensor, how: str) -> Tensor:
     """Bring an edit back to the original's sharpness.
 
-    "delta" adds what the edit changed, edit - reconstruction, to the original, so that everything
-    the generator cannot draw stays as photographed; "none" takes the edit as it is.
+    The residual x - reconstruction is what the generator cannot draw. "delta" adds all of it to the
+    edit, so that everything stays as photographed but for edit - reconstruction; "gated" adds it
+    only where the edit left the picture alone, because where a mouth opened, the residual still
+    holds the lines of the closed one; "none" takes the edit as it is.
     """
-    out = x + edit - reconstruction if how == "delta" else edit
-    return out.clamp(-1, 1)
+    if how == "none":
+        return edit
+    residual = x - reconstruction
+    if how == "gated":
+        residual = residual * (1 - changed(edit, reconstruction))
+    return edit + residual
+
+
+def changed(edit: Tensor, reconstruction: Tensor) -> Tensor:
+    """Soft mask (B, 1, S, S) of where an edit redrew the picture, with a margin of a few pixels."""
+    with torch.no_grad():
+        d = (edit - reconstruction).abs().mean(1, keepdim=True)
+        for _ in range(2):
+            d = F.avg_pool2d(d, 5, 1, 2, count_include_pad=False)
+        return ((d - GATE_LOW) / (GATE_HIGH - GATE_LOW)).clamp(0, 1)

@@ -50,7 +50,7 @@ from diffinf_core.weights import shipped
 _ID = re.compile(r"[0-9a-f]{12}")
 _VERSION = re.compile(r"[0-9a-f]{16}")
 #: bump when the same settings start to give another picture
-_METHOD = 1
+_METHOD = 2
 
 
 @dataclass(frozen=True)
@@ -176,10 +176,28 @@ class Repairer:
         if not config.use_label or self.told is None:
             return None
         attribute, index = self.told
-        count = len(self.generator.architecture.attributes)
-        out = torch.full((len(labels), count), -1, device=self.device)
+        out = self._untold(len(labels))
         out[:, attribute] = torch.tensor(index, device=self.device)[labels]
         return out
+
+    @torch.no_grad()
+    def label_before(self, x: Tensor, labels: Tensor, config: RepairConfig) -> Tensor | None:
+        """What the original is inverted under and guidance leads away from, as :meth:`label_for`.
+
+        "unknown" is classifier-free guidance. "seen" is the class, other than the assigned one, that
+        the checkpoints together see in the original: told what it looks at, the inversion leaves
+        less of the old expression in x_T, and the way from a surprised face to a neutral one is
+        another than from the average face.
+        """
+        if not config.use_label or self.told is None:
+            return None
+        if config.guide_from == "unknown":
+            return self._untold(len(labels))
+        seen = torch.stack([net(x).float().softmax(1) for net, _ in self.snapshots]).sum(0)
+        return self.label_for(seen.scatter(1, labels[:, None], -1.0).argmax(1), config)
+
+    def _untold(self, n: int) -> Tensor:
+        return torch.full((n, len(self.generator.architecture.attributes)), -1, device=self.device)
 
     def self_influence(self, x: Tensor, y: Tensor) -> NDArray[np.float64]:
         """Equation 5 for pictures that are not in the training set."""
@@ -203,11 +221,11 @@ class Repairer:
             return self.predictor.logit(pictures, y, positions)
 
         objective = Objective(config, perceptors, influence, classifier, x, y)
-        inversion = invert(self.generator, x, config)
-        label = self.label_for(y, config)
+        label, before = self.label_for(y, config), self.label_before(x, y, config)
+        inversion = invert(self.generator, x, before, config)
         history: list[dict[str, Tensor]] = []
         edit = inversion.reconstruction
-        for step in guided_decode(self.generator, inversion, label, objective, config):
+        for step in guided_decode(self.generator, inversion, label, before, objective, config):
             edit = transfer(x, step.x0, inversion.reconstruction, config.transfer)
             history.append(step.terms)
             means = {k: float(v.mean()) for k, v in step.terms.items()}

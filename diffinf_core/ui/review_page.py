@@ -77,7 +77,7 @@ def build(session: Session) -> Callable[[], list[Any]]:
             table = gr.HTML(elem_id="review-scores")
             with gr.Accordion("Re-edit with other weights", open=False, elem_id="reedit-panel"):
                 c = session.engine.config.repair
-                w_id = gr.Slider(0, 5, c.w_id, step=0.1, label="w_id: same person")
+                w_id = gr.Slider(0, 10, c.w_id, step=0.1, label="w_id: same person")
                 struct = gr.Slider(
                     0, 5, c.lambda_struct, step=0.1, label="lambda_struct: same layout"
                 )

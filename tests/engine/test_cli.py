@@ -142,7 +142,8 @@ def full(handle):
         raise OSError(errno.ENOSPC, "No space left on device")
     real(handle)
 os.fsync = full
-sys.argv = ["diffinf", "demo", "--no-app", "--out", sys.argv[1], "--set", "data.demo_faces=80", "--set", "split.val_share=0.3",
+sys.argv = ["diffinf", "demo", "--no-app", "--out", sys.argv[1], "--set", "data.demo_faces=80",
+            "--set", "split.val_share=0.3",
             "--set", "classifier.epochs=2", "--set", "classifier.checkpoints=1"]
 cli.main()
 """
