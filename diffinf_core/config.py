@@ -20,7 +20,7 @@ from diffinf_core.records import DiffInfError
 class Stage(BaseModel):
     """Base of all stage configurations."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataConfig(Stage):
@@ -39,12 +39,16 @@ class DataConfig(Stage):
     attribute: Literal["expression", "age"] = Field("expression", description="demo label")
     image_size: int = Field(64, ge=32, le=256, multiple_of=16, description="side in pixels")
     demo_faces: int = Field(5000, ge=60, description="rendered faces, all splits together")
-    seed: int = Field(7, description="seed of the rendered faces")
+    seed: int = Field(7, ge=0, lt=2**32, description="seed of the rendered faces")
 
     @model_validator(mode="after")
     def _has_path(self) -> DataConfig:
         if self.source == "folder" and self.path is None:
             raise ValueError("source 'folder' needs a path.")
+        if self.source == "folder" and self.group_column == self.label_column:
+            raise ValueError(
+                f"group_column {self.group_column!r} is the label; a split by it has no class twice."
+            )
         return self
 
 
@@ -53,14 +57,14 @@ class SplitConfig(Stage):
 
     val_share: float = Field(0.10, gt=0, lt=0.5, description="share of validation groups")
     test_share: float = Field(0.20, gt=0, lt=0.5, description="share of test groups")
-    seed: int = Field(0, description="salt of the hash")
+    seed: int = Field(0, ge=0, lt=2**32, description="salt of the hash")
 
 
 class NoiseConfig(Stage):
     """Symmetric label noise on the training split only; exactly floor(rate N + 1/2) labels change."""
 
     rate: float = Field(0.20, ge=0, lt=1, description="share of training labels made wrong")
-    seed: int = Field(0, description="which labels, and to what")
+    seed: int = Field(0, ge=0, lt=2**32, description="which labels, and to what")
 
 
 class ClassifierConfig(Stage):
@@ -74,7 +78,7 @@ class ClassifierConfig(Stage):
     schedule: Literal["constant", "cosine"] = Field("constant", description="course of the rate")
     checkpoints: int = Field(12, ge=1, description="snapshots T, at regular intervals")
     augment: bool = Field(False, description="random flips and 4 % shifts")
-    seed: int = Field(0, description="seed of weights and batches")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of weights and batches")
 
     @model_validator(mode="after")
     def _enough_epochs(self) -> ClassifierConfig:
@@ -108,7 +112,7 @@ class PredictorConfig(Stage):
     hidden: int = Field(64, ge=4, description="width")
     learning_rate: float = Field(2e-3, gt=0, description="Adam rate")
     feature_noise: float = Field(0.1, ge=0, description="noise on features, in their deviations")
-    seed: int = Field(0, description="seed of folds and weights")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of folds and weights")
 
 
 class RepairConfig(Stage):
@@ -138,7 +142,7 @@ class RepairConfig(Stage):
         "auto", description="identity network; auto: demo faces use the demo's, others z_sem"
     )
     batch_size: int = Field(16, ge=1, description="pictures edited at once")
-    seed: int = Field(0, description="seed of a run's randomness")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of a run's randomness")
 
 
 class RetrainConfig(Stage):
@@ -256,13 +260,17 @@ def to_yaml(config: RunConfig) -> str:
 def from_yaml(text: str, name: str = "configuration") -> RunConfig:
     """Read back what :func:`to_yaml` wrote, or what a person wrote by hand."""
     try:
-        data = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise DiffInfError(f"{name} is not valid YAML: {str(error).splitlines()[0]}.") from error
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DiffInfError(f"{name} is not valid YAML{where}: {reason}.") from error
+    data = {} if data is None else data
     if not isinstance(data, dict):
         raise DiffInfError(f"{name} must hold a mapping of stages, not a {type(data).__name__}.")
     try:
-        return RunConfig(**data)
+        return RunConfig.model_validate(data)
     except ValidationError as error:
         raise DiffInfError(f"{name}: {explain(error)}") from error
 
@@ -280,8 +288,10 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
         *path, last = key.strip().split(".")
         for part in path:
             node = node.setdefault(part, {})
+            if not isinstance(node, dict):
+                raise DiffInfError(f"{pair!r} goes below {part!r}, which was given a value.")
         try:
             node[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise DiffInfError(f"Cannot read the value in {pair!r}.") from error
     return out

@@ -419,7 +419,6 @@ with Run(root, make_config()).lock():
 """
 
 
-@pytest.mark.xfail(strict=True, reason="orphaned renderers inherit the lock and never end")
 def test_a_run_killed_while_rendering_can_be_started_again(tmp_path: Path) -> None:
     process = child(_RENDER, tmp_path)
     assert process.stdout is not None

@@ -69,6 +69,14 @@ def _augment(x: Tensor, draw: torch.Generator) -> Tensor:
     return padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
 
 
+def _batches(order: Tensor, size: int) -> list[Tensor]:
+    """Consecutive batches; an odd last picture, which BatchNorm cannot normalise, joins the one before."""
+    batches = list(order.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
 @torch.no_grad()
 def predict_probabilities(net: torch.nn.Module, data: TrainingSet) -> NDArray[np.float64]:
     """Softmax outputs (N, C) in evaluation mode."""
@@ -117,7 +125,7 @@ def train_classifier(
         history = read_json(folder / "history.json")[:begin]
         signals[:begin] = state["signals"].numpy()
     keep = set(snapshot_epochs(config)) if keep_snapshots else set()
-    steps = -(-len(data) // config.batch_size)
+    steps = len(_batches(torch.arange(len(data)), config.batch_size))
     total = config.epochs * steps
     for epoch in range(begin, config.epochs):
         rate = learning_rate(config, epoch)
@@ -126,10 +134,7 @@ def train_classifier(
         net.train()
         order = torch.randperm(len(data), generator=draw)
         losses = correct = 0.0
-        for step, rows in enumerate(order.split(config.batch_size)):
-            # BatchNorm cannot normalise a single picture: an odd last one waits for a later epoch.
-            if len(rows) < 2:
-                continue
+        for step, rows in enumerate(_batches(order, config.batch_size)):
             x, y = data.tensors(rows.numpy()).to(where), labels[rows].to(where)
             if config.augment:
                 x = _augment(x, draw)

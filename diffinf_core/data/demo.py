@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from PIL import Image
 from diffinf_core.data import faces
 from diffinf_core.data.render import render_face
 from diffinf_core.records import Progress
+from diffinf_core.store import write_table
+from diffinf_core.workers import worker_pool
 
 _CHUNK = 50
 #: fainter expressions than this are ambiguous to people too, so the clean labels leave them out
@@ -70,8 +71,8 @@ def write_demo_faces(
             rows += job(chunk)
             yield Progress("faces", len(rows), count, "rendering demo faces")
     else:
-        with ProcessPoolExecutor(workers) as pool:
+        with worker_pool(workers) as pool:
             for result in pool.map(job, chunks):
                 rows += result
                 yield Progress("faces", len(rows), count, "rendering demo faces")
-    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    write_table(folder / "labels.csv", pd.DataFrame(rows))

@@ -56,6 +56,13 @@ class Listing:
     unlabelled: int
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no disk can hold
+        return False
+
+
 def _inside(root: Path, name: str) -> Path | None:
     """The file, if it lies under root once links are followed."""
     try:
@@ -63,6 +70,22 @@ def _inside(root: Path, name: str) -> Path | None:
     except (OSError, ValueError, RuntimeError):
         return None
     return path if path.is_relative_to(root.resolve()) else None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Eight bits, three channels, what is transparent on white."""
+    if image.mode == "F":
+        raise DiffInfError("floating-point pixels have no known range")
+    if image.mode.startswith("I"):
+        levels = np.asarray(image).astype(np.int64)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise DiffInfError("has more than sixteen bits per pixel")
+        # Pillow clips what is above 255; sixteen bits are a range, not an overflow.
+        image = Image.fromarray((levels >> 8).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        over = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
+    return image.convert("RGB")
 
 
 def decode(path: Path, size: int) -> np.ndarray:
@@ -78,7 +101,7 @@ def decode(path: Path, size: int) -> np.ndarray:
                 if image.width * image.height > MAX_PIXELS:
                     raise DiffInfError(f"{image.width} x {image.height} pixels is too large")
                 image.draft("RGB", (2 * size, 2 * size))
-                upright = ImageOps.exif_transpose(image).convert("RGB")
+                upright = _to_rgb(ImageOps.exif_transpose(image))
         square = ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS)
         return np.asarray(square, np.uint8)
     except DiffInfError:
@@ -91,9 +114,12 @@ def decode(path: Path, size: int) -> np.ndarray:
 
 def _read_table(path: Path, config: DataConfig) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        # Blank lines are kept so that rows keep their numbers, and dropped further on.
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False
+        )
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).strip().splitlines()[0].rpartition("C error: ")[2].rstrip(".")
         raise DiffInfError(f"{path} cannot be read as CSV: {reason}.") from error
     needed = [FILE_COLUMN, config.label_column]
     if config.group_column:
@@ -131,8 +157,11 @@ def list_folder(config: DataConfig) -> Listing:
     if table_path.exists():
         table = _read_table(table_path, config)
         seen: set[str] = set()
+        files: set[Path] = set()
         others = [c for c in table.columns if c not in (FILE_COLUMN, config.label_column)]
         for number, record in enumerate(table.to_dict("records"), start=2):
+            if not any(record.values()):
+                continue
             name, label = record[FILE_COLUMN].strip(), record[config.label_column].strip()
             path = _inside(root, name) if name else None
             reason = ""
@@ -140,9 +169,9 @@ def list_folder(config: DataConfig) -> Listing:
                 reason = "the file name is empty"
             elif path is None:
                 reason = "lies outside the data folder"
-            elif not path.is_file():
+            elif not _is_file(path):
                 reason = "no such file"
-            elif name in seen:
+            elif path in files:
                 reason = "named twice"
             elif not label:
                 reason = "the label is empty"
@@ -153,12 +182,19 @@ def list_folder(config: DataConfig) -> Listing:
             if reason:
                 problems.append(Problem(number, name or "(empty)", reason))
                 continue
+            assert path is not None
             seen.add(name)
+            files.add(path)
             rows.append(Row(name, label, {str(c): record[c] for c in others}))
         # Pictures elsewhere, such as masks, were never meant to be labelled.
         homes = {str(Path(name).parent) for name in seen}
         unlabelled = sum(str(Path(name).parent) in homes for name in present - seen)
     else:
+        if config.group_column:
+            raise DiffInfError(
+                f"data.group_column {config.group_column!r} needs the table {config.labels}, "
+                f"and {root} has none."
+            )
         for name in sorted(present):
             parts = Path(name).parts
             if len(parts) < 2:

@@ -16,13 +16,14 @@ import pandas as pd
 from diffinf_core.config import DataConfig
 from diffinf_core.data import faces
 from diffinf_core.data.demo import write_demo_faces
-from diffinf_core.data.folder import Listing, decode, list_folder, too_few_classes
+from diffinf_core.data.folder import FILE_COLUMN, Listing, Row, decode, list_folder, too_few_classes
 from diffinf_core.data.noise import add_symmetric_noise
 from diffinf_core.data.split import TRAIN, split_samples
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.store import (
     Run,
     StageFolder,
+    digest,
     read_json,
     write_json,
     write_table,
@@ -96,7 +97,7 @@ def ingest(run: Run) -> Iterator[Progress]:
         )
     listing = _usable(_reading(run))
     rows, group = listing.rows, _reading(run).group_column
-    keys = [row.extra[group] if group else row.file for row in rows]
+    keys = [_cell(row, group) for row in rows]
     parts = np.array(split_samples(keys, config.split))
     labels = np.array([listing.classes.index(row.label) for row in rows], np.int64)
     train = parts == TRAIN
@@ -123,7 +124,13 @@ def ingest(run: Run) -> Iterator[Progress]:
     # Another label column of the demo would tell the truth about the one that was made noisy.
     truths = {"expression", "age", "intensity", "age_value", "parts"}
     shown = [c for c in extra.columns if config.data.source != "demo" or c not in truths]
-    write_table(stage / "samples.csv", pd.DataFrame(columns).join(extra[shown], rsuffix="_given"))
+    table = pd.DataFrame(columns)
+    for name in shown:
+        free = name
+        while free in table:
+            free += "_given"
+        table[free] = extra[name]
+    write_table(stage / "samples.csv", table)
     known = config.noise.rate > 0 or config.data.source == "demo"
     if known:
         truth = {
@@ -147,21 +154,24 @@ def ingest(run: Run) -> Iterator[Progress]:
     )
 
 
+def _cell(row: Row, group: str | None) -> str:
+    return row.file if group in (None, FILE_COLUMN) else row.extra[group]
+
+
 def _decode_all(run: Run, stage: StageFolder, listing: Listing) -> Iterator[Progress]:
     size, total = run.config.data.image_size, len(listing.rows)
     file, mark = stage / "images.npy", stage / "decoded.json"
     shape = (total, size, size, 3)
     stage.path.mkdir(parents=True, exist_ok=True)
+    # Rows decoded under another table would be other pictures: a changed table starts again.
+    files = digest([row.file for row in listing.rows])
     begin = 0
     if file.exists() and mark.exists():
-        begin = int(read_json(mark)["rows"])
+        reached = read_json(mark)
+        if reached["files"] == files:
+            begin = int(reached["rows"])
     mode = "r+" if begin else "w+"
     images = np.lib.format.open_memmap(file, mode, np.uint8, None if begin else shape)
-    if images.shape != shape:
-        raise DiffInfError(
-            f"{listing.root} changed while the run was stopped: it had {images.shape[0]} pictures "
-            f"and has {total}; use another run folder."
-        )
     for i in range(begin, total):
         row = listing.rows[i]
         try:
@@ -172,5 +182,5 @@ def _decode_all(run: Run, stage: StageFolder, listing: Listing) -> Iterator[Prog
             ) from error
         if (i + 1) % _SAVE_EVERY == 0 or i + 1 == total:
             images.flush()
-            write_json(mark, {"rows": i + 1})
+            write_json(mark, {"rows": i + 1, "files": files})
             yield Progress("data", i + 1, total, "reading pictures")

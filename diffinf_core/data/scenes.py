@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from numpy.typing import NDArray
 from diffinf_core.data import faces
 from diffinf_core.data.render import render_face
 from diffinf_core.records import Progress
+from diffinf_core.store import write_json
+from diffinf_core.workers import worker_pool
 
 _CHUNK = 64
 #: scenes per person, so that an identity network sees the same person photographed anew
@@ -87,7 +88,7 @@ def render_scenes(
     parts = np.lib.format.open_memmap(folder / "parts.npy", "w+", np.uint8, shape)
     expression, age = np.empty((count, 2), np.int64), np.empty((count, 2), np.int64)
     starts = range(0, count, _CHUNK)
-    with ProcessPoolExecutor(workers) as pool:
+    with worker_pool(workers) as pool:
         jobs = [pool.submit(_chunk, seed, s, min(s + _CHUNK, count), size) for s in starts]
         for start, job in zip(starts, jobs, strict=True):
             stop = min(start + _CHUNK, count)
@@ -98,7 +99,7 @@ def render_scenes(
     images.flush()
     parts.flush()
     np.savez(folder / "labels.npz", expression=expression, age=age)
-    stamp.write_text(json.dumps(want))
+    write_json(stamp, want)
 
 
 def open_scenes(folder: Path) -> Scenes:

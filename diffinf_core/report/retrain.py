@@ -28,6 +28,7 @@ from diffinf_core.data.evaluation import open_test
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.records import Progress
 from diffinf_core.store import Run, StageFolder, read_json, write_array
+from diffinf_core.workers import follow_parent
 
 METRICS = ("accuracy", "balanced_accuracy", "auroc", "kappa_linear", "kappa", "ece", "nll")
 
@@ -105,7 +106,9 @@ def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
             yield Progress("retrain", done, total, f"{arm}, seed {seed}")
         return
     # spawn: a forked child of a process that has used torch can hang in its thread pool.
-    pool = multiprocessing.get_context("spawn").Pool(workers)
+    pool = multiprocessing.get_context("spawn").Pool(
+        workers, initializer=follow_parent, initargs=(os.getpid(),)
+    )
     try:
         for arm, seed in pool.imap_unordered(_job, jobs):
             done += 1

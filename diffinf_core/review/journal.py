@@ -26,6 +26,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateTable
 
 from diffinf_core.records import ACTIONS, Decision, DiffInfError
 from diffinf_core.store import digest
@@ -50,10 +51,14 @@ MAX_COMMENT = 2000
 
 def _tune(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=10000")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA busy_timeout=10000")
     cursor.close()
+
+
+def _name(reviewer: str) -> str:
+    return reviewer[:80] or "anonymous"
 
 
 class Journal:
@@ -65,7 +70,8 @@ class Journal:
         self._engine = create_engine(f"sqlite:///{file}")
         event.listen(self._engine, "connect", _tune)
         try:
-            _meta.create_all(self._engine)
+            with self._engine.begin() as connection:
+                connection.execute(CreateTable(_lines, if_not_exists=True))
         except SQLAlchemyError as error:
             raise DiffInfError(
                 f"The journal {file} cannot be opened; it is damaged or not a journal."
@@ -106,7 +112,7 @@ class Journal:
                 f"{new_label!r} is not a class; choose one of {', '.join(self.classes)}."
             )
         return self._append(
-            reviewer=reviewer[:80] or "anonymous",
+            reviewer=_name(reviewer),
             action=action,
             sample=sample,
             version=version if action == "accept" else None,
@@ -115,8 +121,13 @@ class Journal:
         )
 
     def _rows(self) -> list[Any]:
-        with self._engine.connect() as connection:
-            return list(connection.execute(select(_lines).order_by(_lines.c.seq)))
+        try:
+            with self._engine.connect() as connection:
+                return list(connection.execute(select(_lines).order_by(_lines.c.seq)))
+        except SQLAlchemyError as error:
+            raise DiffInfError(
+                f"The journal {self.file} cannot be read; it is damaged. Put a copy in its place."
+            ) from error
 
     @staticmethod
     def _undone(rows: Iterable[Any]) -> set[int]:
@@ -130,6 +141,7 @@ class Journal:
 
     def undo(self, reviewer: str) -> str | None:
         """Take back this reviewer's last standing decision; returns its sample, None if there is none."""
+        reviewer = _name(reviewer)
         rows = self._rows()
         undone = self._undone(rows)
         for row in reversed(rows):
@@ -140,6 +152,7 @@ class Journal:
 
     def redo(self, reviewer: str) -> str | None:
         """Bring back what :meth:`undo` took last, unless a new decision was made since."""
+        reviewer = _name(reviewer)
         rows = self._rows()
         undone = self._undone(rows)
         by_seq = {row.seq: row for row in rows}

@@ -207,7 +207,6 @@ def test_wrong_labels_stand_out_in_every_signal(tmp_path: Path) -> None:
         assert np.median(high[wrong]) > np.quantile(high[right], 0.95)
 
 
-@pytest.mark.xfail(strict=True, reason="zeros are logged and enter the means")
 def test_a_picture_left_over_in_an_epoch_is_not_logged_as_perfectly_learnt(tmp_path: Path) -> None:
     train(tmp_path, toy(33), config(epochs=2, checkpoints=1))
     found = np.load(tmp_path / "signals.npy")

@@ -1,0 +1,37 @@
+"""Worker processes that inherit nothing from their parent and never outlive it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+_LOOK_EVERY = 0.5
+
+
+def worker_pool(count: int) -> ProcessPoolExecutor:
+    """``count`` processes, each with one thread for its numbers.
+
+    They are spawned, not forked: a forked worker would inherit the run's lock and keep it after its
+    parent was killed, and forking a process with threads, such as the app's, can hang.
+    """
+    return ProcessPoolExecutor(
+        count,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=follow_parent,
+        initargs=(os.getpid(),),
+    )
+
+
+def follow_parent(parent: int) -> None:
+    """Initialise a worker: one thread, and an end as soon as process ``parent`` is gone."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_EVERY)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
