@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,16 @@ def assets_folder() -> Path:
     """The shipped assets: beside the package in a checkout, inside it in an installed wheel."""
     inside = _PACKAGE / "_assets"
     return inside if inside.is_dir() else _PACKAGE.parent / "assets"
+
+
+def added_weights() -> Path:
+    """Where weights that a user adds are looked for: ``DIFFINF_WEIGHTS``, else ``cache/weights`` of a
+    checkout, else the user's cache."""
+    if given := os.environ.get("DIFFINF_WEIGHTS"):
+        return Path(given)
+    if (_PACKAGE.parent / "pyproject.toml").exists():
+        return _PACKAGE.parent / "cache" / "weights"
+    return Path.home() / ".cache" / "diffinf" / "weights"
 
 
 def shipped(name: str) -> Path:

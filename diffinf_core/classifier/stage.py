@@ -18,6 +18,7 @@ from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.training import open_training
 from diffinf_core.records import Progress
 from diffinf_core.store import Run, StageFolder, read_json
+from diffinf_core.weights import added_weights
 
 
 def classifier_stage(run: Run) -> StageFolder:
@@ -30,7 +31,7 @@ def classifier_stage(run: Run) -> StageFolder:
 def imagenet_weights(run: Run) -> Path | None:
     """The ImageNet file in the weights folder, if the configuration wants it and it is there."""
     config = run.config.classifier
-    file = Path("cache") / "weights" / IMAGENET_FILE
+    file = added_weights() / IMAGENET_FILE
     wanted = config.pretrained and config.architecture == "resnet18"
     return file if wanted and file.exists() else None
 
