@@ -153,7 +153,7 @@ class RetrainConfig(Stage):
     )
     seeds: int = Field(3, ge=1, description="runs per arm")
     epochs: int = Field(24, ge=1, description="passes; cosine decay whatever the classifier used")
-    learning_rate: float = Field(2e-3, gt=0, description="Adam peak rate")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam peak rate")
 
     @model_validator(mode="after")
     def _known_arms(self) -> RetrainConfig:

@@ -54,7 +54,8 @@ def build(session: Session) -> gr.Blocks:
             tab.select(pages[name], outputs=pages[name].outputs, queue=False)
         review = pages["review"]
         # The queue is read anew when a run finishes while the page is open elsewhere.
-        review_tab.select(review, outputs=review.outputs, queue=False)
+        again, given = review.again
+        review_tab.select(again, given, outputs=review.outputs, queue=False)
 
         def first_page() -> Any:
             return gr.Tabs(selected="review" if session.ready() else "run")

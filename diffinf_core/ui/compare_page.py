@@ -34,12 +34,12 @@ def reading(report: dict[str, Any]) -> str:
     said = []
     if repair:
         wrong = repair["judge_agreement_mislabelled"]
-        over = " of the mislabelled ones" if wrong is not None else ""
-        share = wrong if wrong is not None else repair["judge_agreement_after"]
         said.append(
-            f"The independent judge gives {share:.0%}{over} of {repair['n']} edits "
-            "their assigned label."
+            f"The independent judge sees the assigned label in {repair['judge_agreement_after']:.0%} "
+            f"of {repair['n']} edits; in the originals it was {repair['judge_agreement_before']:.0%}."
         )
+        if wrong is not None:
+            said.append(f"Among the edits of wrongly labelled pictures it is {wrong:.0%}.")
         fooled = repair["flagged"].get("adversarial", 0)
         if fooled:
             said.append(f"{fooled} edits satisfy the guide but not the judge: look at them first.")
@@ -76,7 +76,10 @@ def build(session: Session) -> Callable[[], list[Any]]:
     message = gr.HTML(elem_id="compare-message")
     text = gr.HTML(elem_id="compare-reading")
     table = gr.Dataframe(
-        interactive=False, label="Clean test split, mean ± deviation over seeds", elem_id="arms"
+        interactive=False,
+        label="Clean test split, mean ± deviation over seeds",
+        elem_id="arms",
+        visible=False,
     )
     panels: list[gr.Plot] = []
     for i in range(0, len(_PLOTS), 2):
@@ -102,10 +105,15 @@ def build(session: Session) -> Callable[[], list[Any]]:
             report, figures = session.engine.report(), session.engine.plots()
         except DiffInfError as error:
             none = [gr.update(value=None, visible=False)] * len(panels)
-            return [markup.notice(str(error), "empty"), arms_table({}), *none]
+            return [markup.notice(str(error), "empty"), gr.update(visible=False), *none]
         shown = [gr.update(value=figures.get(n), visible=n in figures) for n in _PLOTS]
         words = reading(report) or "Nothing to compare yet: start the run, then retrain."
-        return [markup.notice(words), arms_table(report["arms"]), *shown]
+        arms = report["arms"]
+        return [
+            markup.notice(words),
+            gr.update(value=arms_table(arms), visible=bool(arms)),
+            *shown,
+        ]
 
     def begin() -> str:
         try:

@@ -22,7 +22,9 @@ def build(session: Session) -> Callable[[], list[Any]]:
         "picture. The source folder is never touched."
     )
     counts = gr.HTML(elem_id="export-counts")
-    target = gr.Textbox(label="New folder", elem_id="export-target")
+    target = gr.Textbox(
+        value=str(session.root.resolve() / "export"), label="New folder", elem_id="export-target"
+    )
     undecided = gr.Radio(
         [("keep the original", "original"), ("take the edit", "repaired")],
         value="original",
@@ -57,7 +59,7 @@ def build(session: Session) -> Callable[[], list[Any]]:
     go.click(export, [target, undecided], [message], show_progress="hidden")
 
     def load() -> list[Any]:
-        return [summary(), str(session.root.resolve() / "export")]
+        return [summary()]
 
-    load.outputs = [counts, target]  # type: ignore[attr-defined]
+    load.outputs = [counts]  # type: ignore[attr-defined]
     return load

@@ -178,7 +178,11 @@ def build(session: Session) -> Callable[[], list[Any]]:
     def take_back(order: list[str], place: int, verb: str, request: gr.Request) -> list[Any]:
         engine = session.engine
         call = engine.undo if verb == "undo" else engine.redo
-        sample = call(reviewer_of(request))
+        try:
+            sample = call(reviewer_of(request))
+        except DiffInfError as error:
+            said = markup.notice(str(error), "error")
+            return [order, place, *show(order, place, None, said)]
         if sample is None:
             said = markup.notice(f"Nothing to {verb}.")
             return [order, place, *show(order, place, None, said)]
@@ -279,5 +283,17 @@ def build(session: Session) -> Callable[[], list[Any]]:
             return [gr.update(), [], 0, *empty(str(error))]
         return [gr.update(choices=labels), order, 0, *show(order, 0)]
 
+    def again(order: list[str], place: int, *chosen: str) -> list[Any]:
+        # Back from another page: the same pair, unless a run finished meanwhile.
+        if order:
+            return [gr.skip(), gr.skip(), gr.skip(), *show(order, place)]
+        try:
+            labels = ["all", *session.engine.training.classes]
+            order = session.filtered(*chosen)
+        except DiffInfError as error:
+            return [gr.skip(), [], 0, *empty(str(error))]
+        return [gr.update(choices=labels), order, 0, *show(order, 0)]
+
     load.outputs = [label, ids, at, *shown]  # type: ignore[attr-defined]
+    load.again = (again, [ids, at, *filters])  # type: ignore[attr-defined]
     return load
