@@ -12,11 +12,20 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from diffinf_core.config import PRESETS, RunConfig, from_yaml, make_config, parse_overrides, to_yaml
+from diffinf_core.config import (
+    PRESETS,
+    RunConfig,
+    change,
+    from_yaml,
+    make_config,
+    parse_overrides,
+    to_yaml,
+)
 from diffinf_core.records import DiffInfError, Progress
 
 app = typer.Typer(
@@ -42,7 +51,7 @@ def _watch(events: Iterator[Progress]) -> None:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     plain = not console.is_terminal
     with Bars(*columns, console=console, disable=plain) as bars:
@@ -59,7 +68,11 @@ def _watch(events: Iterator[Progress]) -> None:
             part = 10 * event.done // max(1, event.total)
             if plain and part != tenth.get(event.stage):
                 tenth[event.stage] = part
-                console.print(f"{event.stage}: {event.done}/{event.total} {note}", highlight=False)
+                console.print(
+                    f"{event.stage}: {event.done}/{event.total} {note}",
+                    markup=False,
+                    highlight=False,
+                )
 
 
 def _config(preset: str, file: Path | None, settings: list[str] | None, **data: Any) -> RunConfig:
@@ -67,11 +80,8 @@ def _config(preset: str, file: Path | None, settings: list[str] | None, **data: 
     if file is not None:
         if not file.exists():
             raise DiffInfError(f"The configuration file {file} does not exist.")
-        base = from_yaml(file.read_text(), str(file)).model_dump(mode="json")
-        for stage, values in over.items():
-            base.setdefault(stage, {}).update(values)
-        base["data"].update(data)
-        return from_yaml(json.dumps(base), str(file))
+        over.setdefault("data", {}).update(data)
+        return change(from_yaml(file.read_text(), str(file)), over, str(file))
     given = over.setdefault("data", {})
     for key, value in data.items():
         given.setdefault(key, value)
@@ -89,10 +99,7 @@ def _with_settings(run: Path, settings: list[str] | None) -> Any:
     engine = _engine(run)
     if not settings:
         return engine
-    base = engine.config.model_dump(mode="json")
-    for stage, values in parse_overrides(settings).items():
-        base.setdefault(stage, {}).update(values)
-    return _engine(run, from_yaml(json.dumps(base), "--set"))
+    return _engine(run, change(engine.config, parse_overrides(settings)))
 
 
 @app.command()
@@ -102,7 +109,7 @@ def demo(
     retrain_: Annotated[
         bool, typer.Option("--retrain/--no-retrain", help="Also retrain and compare the arms.")
     ] = True,
-    port: Annotated[int, typer.Option(help="Port of the app.")] = 7860,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the app.")] = 7860,
     settings: Settings = None,
 ) -> None:
     """Run everything on embedded rendered faces: rank, repair, then review in the app.
@@ -116,7 +123,7 @@ def demo(
         return
     if retrain_:
         _watch(engine.retrain())
-    console.print(f"Done. 'diffinf report {out}' prints the figures.")
+    console.print(f"Done. 'diffinf report {out}' prints the figures.", markup=False)
 
 
 @app.command()
@@ -138,7 +145,7 @@ def run(
     else:
         engine = _engine(out, _config(preset, config, settings, **source))
     _watch(engine.compute(until))
-    console.print(f"Done. 'diffinf review {out}' opens the app on it.")
+    console.print(f"Done. 'diffinf review {out}' opens the app on it.", markup=False)
 
 
 @app.command()
@@ -151,15 +158,17 @@ def rank(
     settings: Settings = None,
 ) -> None:
     """Print the most suspicious training samples."""
-    changes = [*(settings or []), *([f"influence.estimator={by}"] if by else [])]
-    engine = _with_settings(run, changes)
+    engine = _with_settings(run, settings)
     _watch(engine.compute("influence"))
-    table = engine.ranking().sort_values("rank").head(top)
+    table = engine.ranking(by).sort_values("rank").head(top)
     train = engine.training
-    out = Table("rank", "score", "id", "file", "label", title=engine.config.influence.estimator)
+    title = by or engine.config.influence.estimator
+    out = Table("rank", "score", "id", "file", "label", title=title)
     for row in table.itertuples():
         sample = train.sample(train.position(row.id))
-        out.add_row(str(row.rank), f"{row.score:.4g}", sample.id, sample.file, sample.label)
+        out.add_row(
+            str(row.rank), f"{row.score:.4g}", sample.id, escape(sample.file), escape(sample.label)
+        )
     Console().print(out)
 
 
@@ -173,7 +182,7 @@ def repair(run: RunFolder, settings: Settings = None) -> None:
 @app.command()
 def review(
     run: RunFolder,
-    port: Annotated[int, typer.Option(help="Port of the app.")] = 7860,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the app.")] = 7860,
 ) -> None:
     """Open the review app on a run."""
     _serve(run, port)
@@ -189,7 +198,7 @@ def export(
 ) -> None:
     """Write the refined data set with a manifest of hashes and lineage."""
     _watch(_engine(run).export(out, undecided))
-    console.print(f"Wrote {out}.")
+    console.print(f"Wrote {out}.", markup=False)
 
 
 @app.command()
@@ -363,8 +372,11 @@ def _serve(run: Path, port: int) -> None:
 def _one_sentence() -> Iterator[None]:
     try:
         yield
-    except DiffInfError as error:
-        console.print(f"diffinf: {error}", style="red", highlight=False, soft_wrap=True)
+    except (DiffInfError, OSError, UnicodeDecodeError) as error:
+        # A path may hold brackets, which Rich would take for its markup.
+        console.print(
+            f"diffinf: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         console.print("Stopped. Finished work is kept; the same command goes on from here.")

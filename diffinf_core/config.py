@@ -37,7 +37,7 @@ class DataConfig(Stage):
         None, description="class order; default: the demo's order, else sorted"
     )
     attribute: Literal["expression", "age"] = Field("expression", description="demo label")
-    image_size: int = Field(64, ge=32, le=256, multiple_of=16, description="side in pixels")
+    image_size: Literal[32, 64, 128, 256] = Field(64, description="side in pixels")
     demo_faces: int = Field(5000, ge=60, description="rendered faces, all splits together")
     seed: int = Field(7, ge=0, lt=2**32, description="seed of the rendered faces")
 
@@ -128,7 +128,8 @@ class RepairConfig(Stage):
     use_label: bool = Field(True, description="tell the generator the assigned label")
     guidance: float = Field(2.5, ge=0, le=12, description="strength of the way to the label")
     guide_from: Literal["seen", "unknown"] = Field(
-        "seen", description="invert under, and guide away from, the class seen or no label"
+        "seen",
+        description="invert under, and guide away from, the class that the picture shows, or no label",
     )
     t0: int = Field(600, ge=1, le=999, description="noise level to invert to")
     steps: int = Field(8, ge=1, le=100, description="DDIM steps in each direction")
@@ -142,7 +143,13 @@ class RepairConfig(Stage):
         "auto", description="identity network; auto: demo faces use the demo's, others z_sem"
     )
     batch_size: int = Field(16, ge=1, description="pictures edited at once")
-    seed: int = Field(0, ge=0, lt=2**32, description="seed of a run's randomness")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the noise that shows the class seen")
+
+    @model_validator(mode="after")
+    def _room_for_steps(self) -> RepairConfig:
+        if self.steps > self.t0:
+            raise ValueError(f"steps {self.steps} cannot exceed t0 {self.t0}.")
+        return self
 
 
 class RetrainConfig(Stage):
@@ -271,6 +278,14 @@ def from_yaml(text: str, name: str = "configuration") -> RunConfig:
         raise DiffInfError(f"{name} must hold a mapping of stages, not a {type(data).__name__}.")
     try:
         return RunConfig.model_validate(data)
+    except ValidationError as error:
+        raise DiffInfError(f"{name}: {explain(error)}") from error
+
+
+def change(config: RunConfig, over: Mapping[str, Any], name: str = "--set") -> RunConfig:
+    """A configuration with overrides as :func:`parse_overrides` gives them."""
+    try:
+        return RunConfig.model_validate(_merge(config.model_dump(mode="json"), over))
     except ValidationError as error:
         raise DiffInfError(f"{name}: {explain(error)}") from error
 

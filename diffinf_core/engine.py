@@ -120,9 +120,16 @@ class Engine:
         """The training split."""
         return open_training(self.run)
 
-    def ranking(self) -> pd.DataFrame:
-        """Score and rank of every training sample."""
-        return ranking(self.run)
+    def ranking(self, by: str | None = None) -> pd.DataFrame:
+        """Score and rank of every training sample, by the run's estimator or another one."""
+        if by is None:
+            return ranking(self.run)
+        if by not in configuration.SIGNALS:
+            raise DiffInfError(
+                f"Unknown estimator {by!r}; choose one of {', '.join(configuration.SIGNALS)}."
+            )
+        config = self.config.influence.model_copy(update={"estimator": by})
+        return ranking(self.run, config)
 
     def queue(self) -> pd.DataFrame:
         """The pairs to review, most suspicious first."""

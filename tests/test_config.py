@@ -68,7 +68,7 @@ def overrides(draw: st.DrawFn) -> dict[str, Any]:
             "label_column": draw(words),
             "group_column": draw(st.none() | words),
             "classes": draw(st.none() | st.lists(words, min_size=2, max_size=5, unique=True)),
-            "image_size": 16 * draw(st.integers(2, 16)),
+            "image_size": draw(st.sampled_from([32, 64, 128, 256])),
             "demo_faces": draw(st.integers(60, 10**6)),
         },
         "split": {
@@ -91,7 +91,7 @@ def overrides(draw: st.DrawFn) -> dict[str, Any]:
             "generator": draw(st.none() | words),
             "w_id": draw(weight),
             "w_si": draw(weight),
-            "t0": draw(st.integers(1, 999)),
+            "t0": draw(st.integers(100, 999)),
         },
         "retrain": {"arms": draw(st.lists(st.sampled_from(["noisy", "removal", "clean"])))},
     }
@@ -190,6 +190,8 @@ def test_every_key_refuses_a_senseless_value_by_name(stage: str, field: str) -> 
     "key,value",
     [
         ("data.image_size", 65),
+        ("data.image_size", 96),
+        ("repair.t0", 5),
         ("data.image_size", 272),
         ("data.demo_faces", 59),
         ("data.source", "web"),

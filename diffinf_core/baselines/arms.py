@@ -52,16 +52,17 @@ class Arm:
 
 def arm_key(run: Run, name: str) -> str:
     """What an arm's data depends on; arms that nothing changed keep their key."""
-    influence = [influence_stage(run).key, run.config.influence.estimator, run.config.influence.tau]
-    parts: dict[str, object] = {
-        "noisy": "",
-        "clean": "",
-        "removal": influence,
-        "relabelled": influence,
-        "repaired": repair_stage(run).key if has_repairs(run) else None,
-        "reviewed": [open_journal(run).key()],
-    }
-    return digest(name, parts[name])
+    part: object = ""
+    if name in ("removal", "relabelled"):
+        c = run.config.influence
+        part = [influence_stage(run).key, c.estimator, c.tau]
+    elif name == "repaired":
+        part = repair_stage(run).key if has_repairs(run) else None
+    elif name == "reviewed":
+        journal = open_journal(run)
+        part = [journal.key()]
+        journal.close()
+    return digest(name, part)
 
 
 def build_arm(run: Run, name: str) -> Arm | None:
@@ -98,7 +99,9 @@ def build_arm(run: Run, name: str) -> Arm | None:
 
 def _reviewed(run: Run, train: Part, labels: NDArray[np.int64]) -> Arm | None:
     """What the reviewers decided; a sample nobody decided on stays as it was."""
-    decisions = open_journal(run).decisions()
+    journal = open_journal(run)
+    decisions = journal.decisions()
+    journal.close()
     if not decisions:
         return None
     at = {sample: i for i, sample in enumerate(train.ids)}

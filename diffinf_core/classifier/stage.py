@@ -8,6 +8,7 @@ from pathlib import Path
 from diffinf_core.classifier.metrics import evaluate
 from diffinf_core.classifier.network import IMAGENET_FILE, Classifier
 from diffinf_core.classifier.training import (
+    device,
     load_classifier,
     predict_probabilities,
     snapshot_epochs,
@@ -53,7 +54,7 @@ def run_classifier(run: Run) -> Iterator[Progress]:
     )
     net = load_classifier(
         stage / "final.pt", run.config.classifier.architecture, len(train.classes)
-    )
+    ).to(device())
     test = open_test(run)
     stage.finish({"start": start, "test": evaluate(test.labels, predict_probabilities(net, test))})
 

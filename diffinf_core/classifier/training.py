@@ -104,6 +104,8 @@ def train_classifier(
     Writes ``epoch-NNN.pt`` snapshots (weights and eta), ``signals.npy`` (epochs, N, 3) with
     :data:`SIGNAL_COLUMNS`, ``history.json``, and ``final.pt``.
     """
+    if (folder / "final.pt").exists():
+        return  # killed between the training and what its caller measures of it
     where = device()
     gpu = where.type == "cuda"
     torch.manual_seed(config.seed)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffinf_core.classifier.training import device
 from diffinf_core.correction.networks import JudgeNet
 from diffinf_core.data import faces
 from diffinf_core.data.ingest import data_stage
@@ -66,7 +67,8 @@ def run_judge(run: Run) -> Iterator[Progress]:
         file = stage / f"fold-{k}.pt"
         if not file.exists():
             torch.manual_seed(_SEED + k)
-            net = JudgeNet((len(train.classes),)).to(memory_format=torch.channels_last)
+            net = JudgeNet((len(train.classes),)).to(device())
+            net = net.to(memory_format=torch.channels_last)
             optimiser = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.05)
             for epoch in range(_EPOCHS):
                 rate = 1e-3 * max(0.02, 0.5 * (1 + np.cos(np.pi * epoch / _EPOCHS)))
@@ -75,9 +77,9 @@ def run_judge(run: Run) -> Iterator[Progress]:
                 for rows in np.array_split(
                     outside[torch.randperm(len(outside)).numpy()], -(-len(outside) // _BATCH)
                 ):
-                    (logits,) = net(_augment(train.tensors(rows)))
+                    (logits,) = net(_augment(train.tensors(rows)).to(device()))
                     # Smoothing keeps a network that is trained on wrong labels from being sure.
-                    loss = F.cross_entropy(logits, labels[rows], label_smoothing=0.1)
+                    loss = F.cross_entropy(logits, labels[rows].to(device()), label_smoothing=0.1)
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()
                     optimiser.step()
@@ -98,7 +100,7 @@ class Judge:
         self._head = 0
         if self._demo:
             net = JudgeNet((len(faces.EXPRESSIONS), len(faces.AGES)))
-            self._nets = {0: load_weights(shipped("judge"), net)}
+            self._nets = {0: load_weights(shipped("judge"), net).to(device())}
             self._folds = np.zeros(len(train), np.int64)
             attribute = run.config.data.attribute
             order = faces.EXPRESSIONS if attribute == "expression" else faces.AGES
@@ -112,18 +114,18 @@ class Judge:
         for k in range(FOLDS) if only is None else [only]:
             net = JudgeNet((len(train.classes),))
             net.load_state_dict(read_tensors(judge_stage(run) / f"fold-{k}.pt")["net"])
-            self._nets[k] = net.eval().requires_grad_(False)
+            self._nets[k] = net.to(device()).eval().requires_grad_(False)
 
     @torch.no_grad()
     def judge(self, x: Tensor, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         """Probabilities (B, C) for pictures (B, 3, S, S) that stand at training positions."""
-        x = x.cpu()
+        x = x.to(device())
         out = np.zeros((len(x), len(self._columns)))
         folds = self._folds[positions]
         for k in np.unique(folds):
             rows = np.flatnonzero(folds == k)
-            logits = self._nets[int(k)](x[torch.from_numpy(rows)])[self._head]
-            out[rows] = F.softmax(logits[:, self._columns].double(), 1).numpy()
+            logits = self._nets[int(k)](x[torch.from_numpy(rows).to(x.device)])[self._head]
+            out[rows] = F.softmax(logits[:, self._columns].double(), 1).cpu().numpy()
         return out
 
     def probabilities(self, part: Part, positions: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ def flags_of(
     l1: float,
     h_after: float,
     judge_label_after: float,
+    label_lost: bool = False,
 ) -> dict[str, str]:
     """Warnings by name, each with the figures behind it.
 
@@ -27,6 +28,8 @@ def flags_of(
         )
     elif judge_label_after < JUDGE_AGREES:
         flags["judge disagrees"] = f"the judge gives the label {judge_label_after:.2f}"
+    if label_lost:
+        flags["label lost"] = "the judge saw the label in the original and does not in the edit"
     if identity is not None and identity < IDENTITY_DRIFT:
         flags["identity drift"] = f"identity cosine {identity:.2f} is below {IDENTITY_DRIFT}"
     if l1 < NO_CHANGE_L1:

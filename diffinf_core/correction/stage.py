@@ -31,6 +31,7 @@ from diffinf_core.correction.quality import flags_of
 from diffinf_core.data.training import open_training, to_image, to_tensor
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.diffusion.loading import load_autoencoder
+from diffinf_core.diffusion.schedule import abar
 from diffinf_core.influence.gradients import GradientNorms
 from diffinf_core.influence.predictor import CrossFittedPredictor, predictor_stage
 from diffinf_core.influence.stage import checkpoint_epochs, ranking
@@ -50,7 +51,9 @@ from diffinf_core.weights import shipped
 _ID = re.compile(r"[0-9a-f]{12}")
 _VERSION = re.compile(r"[0-9a-f]{16}")
 #: bump when the same settings start to give another picture
-_METHOD = 2
+_METHOD = 3
+#: the generator's vote on what a picture shows: noise level, draws, and weight against log p
+SEEN_TIME, SEEN_DRAWS, SEEN_WEIGHT = 350, 2, 60.0
 
 
 @dataclass(frozen=True)
@@ -180,21 +183,43 @@ class Repairer:
         out[:, attribute] = torch.tensor(index, device=self.device)[labels]
         return out
 
-    @torch.no_grad()
-    def label_before(self, x: Tensor, labels: Tensor, config: RepairConfig) -> Tensor | None:
+    def label_before(self, x: Tensor, config: RepairConfig) -> Tensor | None:
         """What the original is inverted under and guidance leads away from, as :meth:`label_for`.
 
-        "unknown" is classifier-free guidance. "seen" is the class, other than the assigned one, that
-        the checkpoints together see in the original: told what it looks at, the inversion leaves
-        less of the old expression in x_T, and the way from a surprised face to a neutral one is
-        another than from the average face.
+        "unknown" is classifier-free guidance. "seen" is the class that the original shows: told what
+        it looks at, the inversion leaves less of the old expression in x_T; the way from a surprised
+        face to a neutral one is another than from the average face; and a picture that shows its
+        label already is hardly touched.
         """
         if not config.use_label or self.told is None:
             return None
         if config.guide_from == "unknown":
-            return self._untold(len(labels))
-        seen = torch.stack([net(x).float().softmax(1) for net, _ in self.snapshots]).sum(0)
-        return self.label_for(seen.scatter(1, labels[:, None], -1.0).argmax(1), config)
+            return self._untold(len(x))
+        return self.label_for(self._seen(x, config), config)
+
+    @torch.no_grad()
+    def _seen(self, x: Tensor, config: RepairConfig) -> Tensor:
+        """The class (B,) that the generator and the checkpoints together see in pictures.
+
+        The generator votes by how well it denoises the picture under each label (Li et al. 2023,
+        "Your Diffusion Model is Secretly a Zero-Shot Classifier"), the checkpoints by their mean
+        probability over the epochs before they memorise.
+        """
+        share = torch.stack([net(x).float().softmax(1) for net, _ in self.snapshots]).mean(0)
+        z = self.generator.encode(x)
+        draw = torch.Generator().manual_seed(config.seed)
+        # One noise for all pictures: what is seen in one does not depend on its batch.
+        noises = torch.randn(SEEN_DRAWS, *x.shape[1:], generator=draw).to(x.device)
+        errors = torch.zeros_like(share)
+        for noise in noises:
+            a = abar(SEEN_TIME, x)
+            h = a.sqrt() * x + (1 - a).sqrt() * noise
+            for k in range(share.shape[1]):
+                label = self.label_for(torch.full((len(x),), k, device=x.device), config)
+                x0, _ = self.generator.predict(h, SEEN_TIME, z, label)
+                errors[:, k] += (x0 - x).square().mean((1, 2, 3))
+        relative = errors / errors.mean(1, keepdim=True)
+        return (share.clamp_min(1e-4).log() - SEEN_WEIGHT * relative).argmax(1)
 
     def _untold(self, n: int) -> Tensor:
         return torch.full((n, len(self.generator.architecture.attributes)), -1, device=self.device)
@@ -221,7 +246,7 @@ class Repairer:
             return self.predictor.logit(pictures, y, positions)
 
         objective = Objective(config, perceptors, influence, classifier, x, y)
-        label, before = self.label_for(y, config), self.label_before(x, y, config)
+        label, before = self.label_for(y, config), self.label_before(x, config)
         inversion = invert(self.generator, x, before, config)
         history: list[dict[str, Tensor]] = []
         edit = inversion.reconstruction
@@ -304,7 +329,11 @@ class Repairer:
                     "classifier_before": seen[0][i].tolist(),
                     "classifier_after": seen[1][i].tolist(),
                     "flags": flags_of(
-                        same, float(l1[i]), float(h[1][i]), float(judged[1][i][int(y[i])])
+                        same,
+                        float(l1[i]),
+                        float(h[1][i]),
+                        float(judged[1][i][int(y[i])]),
+                        label_lost=judged[0][i].argmax() == int(y[i]) != judged[1][i].argmax(),
                     ),
                 }
             )

@@ -27,7 +27,6 @@ from diffinf_core.store import (
     read_json,
     write_json,
     write_table,
-    write_text,
 )
 
 _SAVE_EVERY = 256
@@ -140,7 +139,6 @@ def ingest(run: Run) -> Iterator[Progress]:
         }
         write_table(stage.path / "truth" / "truth.csv", pd.DataFrame(truth))
     write_json(stage / "classes.json", listing.classes)
-    write_text(stage / "root.txt", str(listing.root))
     stage.finish(
         {
             "n": len(rows),
@@ -170,6 +168,8 @@ def _decode_all(run: Run, stage: StageFolder, listing: Listing) -> Iterator[Prog
         reached = read_json(mark)
         if reached["files"] == files:
             begin = int(reached["rows"])
+    if not begin:
+        mark.unlink(missing_ok=True)
     mode = "r+" if begin else "w+"
     images = np.lib.format.open_memmap(file, mode, np.uint8, None if begin else shape)
     for i in range(begin, total):

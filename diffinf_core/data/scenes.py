@@ -8,8 +8,11 @@ teaches the generator to follow a label and change nothing else.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -89,11 +92,15 @@ def render_scenes(
     expression, age = np.empty((count, 2), np.int64), np.empty((count, 2), np.int64)
     starts = range(0, count, _CHUNK)
     with worker_pool(workers) as pool:
-        jobs = [pool.submit(_chunk, seed, s, min(s + _CHUNK, count), size) for s in starts]
-        for start, job in zip(starts, jobs, strict=True):
+        # A window of jobs: finished chunks are written and forgotten, never all in memory.
+        ahead: deque[Future[tuple[NDArray, ...]]] = deque()
+        coming = iter(starts)
+        for start in starts:
+            for s in islice(coming, 2 * workers - len(ahead)):
+                ahead.append(pool.submit(_chunk, seed, s, min(s + _CHUNK, count), size))
             stop = min(start + _CHUNK, count)
             images[start:stop], parts[start:stop], expression[start:stop], age[start:stop] = (
-                job.result()
+                ahead.popleft().result()
             )
             yield Progress("scenes", stop, count)
     images.flush()

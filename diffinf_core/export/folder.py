@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from diffinf_core.correction.stage import edit_folder, has_repairs, load_edit, repair_stage
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import source_folder
 from diffinf_core.data.training import open_training
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.review.queue import open_journal
@@ -36,7 +36,7 @@ def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterat
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DiffInfError(f"{target} exists and is not empty; choose a new folder for the export.")
     train = open_training(run)
-    root = Path((data_stage(run) / "root.txt").read_text())
+    root = source_folder(run)
     decisions = open_journal(run).decisions()
     proposed = read_json(repair_stage(run) / "versions.json") if has_repairs(run) else {}
     rows: list[dict[str, Any]] = []
@@ -47,7 +47,7 @@ def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterat
         sample = train.sample(i)
         decision = decisions.get(str(sample_id))
         label, version, source = sample.label, None, "original"
-        if decision is None:
+        if decision is None or decision.action == "second_look":
             if undecided == "repaired" and sample_id in proposed:
                 version, source = proposed[str(sample_id)], "repaired"
         elif decision.action == "drop":

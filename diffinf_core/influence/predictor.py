@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from diffinf_core.classifier.network import Classifier
 from diffinf_core.classifier.stage import load_snapshot
+from diffinf_core.classifier.training import device
 from diffinf_core.config import PredictorConfig
 from diffinf_core.data.training import open_training
 from diffinf_core.influence.stage import checkpoint_epochs, influence_stage, ranking
@@ -105,12 +106,13 @@ def run_predictor(run: Run) -> Iterator[Progress]:
     """Cross-fit h over the training split."""
     stage = predictor_stage(run)
     train, config = open_training(run), run.config.predictor
-    net, _ = load_snapshot(run, feature_epoch(run))
+    net = load_snapshot(run, feature_epoch(run))[0].to(device())
     features = []
     n = len(train)
     with torch.no_grad():
         for start in range(0, n, 256):
-            features.append(net.features(train.tensors(np.arange(start, min(start + 256, n)))))
+            x = train.tensors(np.arange(start, min(start + 256, n)))
+            features.append(net.features(x.to(device())).cpu())
             yield Progress("predictor", len(features), n // 256 + 1 + config.folds, "features")
     g = torch.cat(features)
     y = torch.from_numpy(train.labels)

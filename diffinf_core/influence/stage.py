@@ -7,6 +7,7 @@ slice knows nothing of the others, is written to its own file, and can be comput
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import numpy as np
 import pandas as pd
@@ -64,18 +65,22 @@ def score_slice(
     Pictures are read once; the checkpoints are the inner loop.
     """
     out = np.zeros((len(positions), 2))
-    for start in range(0, len(positions), batch):
-        rows = positions[start : start + batch]
-        x, y = train.tensors(rows), torch.from_numpy(train.labels[rows])
+    with ExitStack() as stack:
+        # TF32 has three digits; scores are compared with autograd to six.
+        stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
+        scorers = []
         for net, eta in snapshots:
-            where = next(net.parameters()).device
-            for parameter in net.parameters():
-                parameter.requires_grad_(True)
-            with GradientNorms(net, check=start == 0) as norms:
+            net.requires_grad_(True)
+            scorers.append((net, eta, stack.enter_context(GradientNorms(net))))
+        for start in range(0, len(positions), batch):
+            rows = positions[start : start + batch]
+            x, y = train.tensors(rows), torch.from_numpy(train.labels[rows])
+            for net, eta, norms in scorers:
+                where = next(net.parameters()).device
                 full = norms(x.to(where), y.to(where)).double().cpu().numpy()
-            with torch.no_grad():
-                last = _last_layer_norms(net, x.to(where), y.to(where)).double().cpu().numpy()
-            out[start : start + batch] += eta * np.stack([full, last], 1)
+                with torch.no_grad():
+                    last = _last_layer_norms(net, x.to(where), y.to(where)).double().cpu().numpy()
+                out[start : start + batch] += eta * np.stack([full, last], 1)
     return out
 
 

@@ -56,16 +56,17 @@ def arms(figures: dict[str, Any], metric: str = "accuracy") -> go.Figure:
 
 
 def score_distribution(score: NDArray[np.float64], threshold: float, name: str) -> go.Figure:
-    """Histogram of log10 score with the line of tau."""
-    positive = np.maximum(score, np.min(score[score > 0], initial=1e-12))
-    figure = go.Figure(go.Histogram(x=np.log10(positive), nbinsx=60, marker_color=ACCENT))
+    """Histogram of the score with the line of tau; of log10 score where all scores are positive."""
+    logarithmic = bool((score > 0).all())
+    scale = np.log10 if logarithmic else np.asarray
+    figure = go.Figure(go.Histogram(x=scale(score), nbinsx=60, marker_color=ACCENT))
     figure.add_vline(
-        x=float(np.log10(max(threshold, 1e-12))),
+        x=float(scale(threshold)),
         line_dash="dash",
         line_color=MUTED,
         annotation_text="top tau %",
     )
-    figure.update_xaxes(title=f"log10 {name}")
+    figure.update_xaxes(title=f"log10 {name}" if logarithmic else name)
     figure.update_yaxes(title="training pictures")
     return _style(figure, "Scores of the training split")
 

@@ -6,9 +6,10 @@ goes on with the epoch each had reached.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,9 @@ from diffinf_core.classifier.training import (
 from diffinf_core.config import ClassifierConfig
 from diffinf_core.data.evaluation import open_test
 from diffinf_core.data.ingest import data_stage
-from diffinf_core.records import Progress
+from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.store import Run, StageFolder, read_json, write_array
-from diffinf_core.workers import follow_parent
+from diffinf_core.workers import stop, worker_pool
 
 METRICS = ("accuracy", "balanced_accuracy", "auroc", "kappa_linear", "kappa", "ece", "nll")
 
@@ -105,27 +106,32 @@ def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
             done += 1
             yield Progress("retrain", done, total, f"{arm}, seed {seed}")
         return
-    # spawn: a forked child of a process that has used torch can hang in its thread pool.
-    pool = multiprocessing.get_context("spawn").Pool(
-        workers, initializer=follow_parent, initargs=(os.getpid(),)
-    )
+    pool = worker_pool(workers)
     try:
-        for arm, seed in pool.imap_unordered(_job, jobs):
-            done += 1
-            yield Progress("retrain", done, total, f"{arm}, seed {seed}")
-        pool.close()
+        waiting = {pool.submit(_job, job) for job in jobs}
+        note = ""
+        while waiting:
+            ready, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
+            for job in ready:
+                note = "{}, seed {}".format(*job.result())
+                done += 1
+            yield Progress("retrain", done, total, note)  # also a chance to cancel, each second
+    except BrokenProcessPool as error:
+        raise DiffInfError(
+            "A training process was killed, perhaps for memory; try --workers 1. "
+            "Finished trainings are kept."
+        ) from error
     finally:
-        pool.terminate()  # also on cancel: the epochs reached are on disk
-        pool.join()
+        stop(pool)  # also on cancel: the epochs reached are on disk
 
 
 def read_arms(run: Run) -> dict[str, dict]:
-    """Mean and standard deviation of each metric over the seeds of each arm that is complete."""
+    """Mean and standard deviation of each metric over the seeds of each arm that has all of them."""
     out: dict[str, dict] = {}
     for arm in run.config.retrain.arms:
         stages = [arm_stage(run, arm, seed) for seed in range(run.config.retrain.seeds)]
         done = [read_json(s / "done.json") for s in stages if s.done]
-        if not done:
+        if len(done) < len(stages):
             continue
         figures: dict[str, object] = {"seeds": len(done), "n_train": done[0]["n"]}
         for metric in METRICS:

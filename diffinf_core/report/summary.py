@@ -75,7 +75,7 @@ def _repair(run: Run) -> dict[str, Any] | None:
     wrong = None
     if truth is not None:
         at = {s: i for i, s in enumerate(train.ids)}
-        wrong = np.array([truth[1][at[e.sample]] for e in edits])
+        wrong = np.array([truth[1][at[e.sample]] for e in edits], bool)
     identity = [e.identity for e in edits if e.identity is not None]
 
     def by_class(values: np.ndarray, rows: np.ndarray) -> dict[str, float | None]:
@@ -83,6 +83,7 @@ def _repair(run: Run) -> dict[str, Any] | None:
 
     everything = np.ones(len(edits), bool)
     perceptual = np.array([e.perceptual for e in edits])
+    similar = np.array([e.ssim for e in edits])
     shifted = wrong if wrong is not None else everything
     return {
         "n": len(edits),
@@ -96,6 +97,9 @@ def _repair(run: Run) -> dict[str, Any] | None:
         "judge_agreement_by_class": by_class(after, everything),
         "judge_agreement_mislabelled": None if wrong is None else _mean(list(after[wrong])),
         "judge_agreement_mislabelled_before": None if wrong is None else _mean(list(before[wrong])),
+        "judge_agreement_correct": None if wrong is None else _mean(list(after[~wrong])),
+        "judge_agreement_correct_before": None if wrong is None else _mean(list(before[~wrong])),
+        "ssim_correct": None if wrong is None else _mean(list(similar[~wrong])),
         "judge_agreement_mislabelled_by_class": by_class(after, shifted)
         if wrong is not None
         else None,
@@ -104,7 +108,7 @@ def _repair(run: Run) -> dict[str, Any] | None:
         "lpips_mean": float(perceptual.mean()),
         "lpips_floor": float(np.mean([e.perceptual_floor for e in edits])),
         "lpips_by_class": by_class(perceptual, everything),
-        "ssim_mean": float(np.mean([e.ssim for e in edits])),
+        "ssim_mean": float(similar.mean()),
         "h_before": float(np.mean([e.h_before for e in edits])),
         "h_after": float(np.mean([e.h_after for e in edits])),
         "influence_before": float(np.mean([e.influence_before for e in edits])),

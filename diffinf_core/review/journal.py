@@ -187,8 +187,13 @@ class Journal:
         return out
 
     def key(self) -> str:
-        """A hash of the standing decisions; equal decisions have equal keys, whoever made them."""
+        """A hash of what the standing decisions do to the data set, whoever made them.
+
+        Decisions that leave a sample as it is (reject, keep, second look) do not count.
+        """
         standing = {
-            s: [d.action, d.version, d.new_label] for s, d in sorted(self.decisions().items())
+            s: [d.action, d.version, d.new_label]
+            for s, d in sorted(self.decisions().items())
+            if d.action in ("accept", "relabel", "drop")
         }
         return digest(standing)

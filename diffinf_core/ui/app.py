@@ -49,7 +49,8 @@ def build(session: Session) -> gr.Blocks:
             with gr.Tab("Export", id="export") as export_tab:
                 pages["export"] = export_page.build(session)
         for load in pages.values():
-            blocks.load(load, outputs=load.outputs, queue=False, show_progress="hidden")
+            given = getattr(load, "inputs", None)
+            blocks.load(load, given, load.outputs, queue=False, show_progress="hidden")
         for tab, name in ((compare_tab, "compare"), (export_tab, "export")):
             tab.select(pages[name], outputs=pages[name].outputs, queue=False)
         review = pages["review"]
@@ -67,8 +68,9 @@ def build(session: Session) -> gr.Blocks:
 def login() -> list[tuple[str, str]] | None:
     """Users from the environment, or None."""
     text = os.environ.get(LOGIN_VARIABLE, "")
-    users = [tuple(pair.split(":", 1)) for pair in text.split(",") if ":" in pair]
-    if text and (not users or any(not name or not secret for name, secret in users)):
+    pairs = text.split(",") if text else []
+    users = [tuple(pair.split(":", 1)) for pair in pairs]
+    if any(len(pair) < 2 or not all(pair) for pair in users):
         raise DiffInfError(f"{LOGIN_VARIABLE} must hold name:password pairs, comma-separated.")
     return users or None  # type: ignore[return-value]
 

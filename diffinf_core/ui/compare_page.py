@@ -123,6 +123,9 @@ def build(session: Session) -> Callable[[], list[Any]]:
         return look()
 
     def stop() -> str:
+        snapshot = session.jobs.snapshot()
+        if snapshot.name != "retrain" or snapshot.state != "running":
+            return markup.notice("No training is running.")
         session.jobs.cancel()
         return markup.notice("Stopping; finished trainings are kept.")
 

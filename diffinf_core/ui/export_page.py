@@ -36,12 +36,15 @@ def build(session: Session) -> Callable[[], list[Any]]:
 
     def summary() -> str:
         try:
-            n = len(session.queue())
-            decided = Counter(d.action for d in session.engine.decisions().values())
+            queue = set(session.queue()["id"])
+            n = len(queue)
+            standing = session.engine.decisions()
+            decided = Counter(d.action.replace("_", " ") for s, d in standing.items() if s in queue)
+            settled = sum(v for k, v in decided.items() if k != "second look")
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
         parts = ", ".join(f"{v} {k}" for k, v in sorted(decided.items())) or "none yet"
-        return markup.notice(f"{sum(decided.values())} of {n} decided: {parts}.")
+        return markup.notice(f"{settled} of {n} decided: {parts}.")
 
     def export(folder: str, how: str) -> Any:
         if not folder.strip():

@@ -11,13 +11,24 @@ from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.ui import markup
 from diffinf_core.ui.session import Session
 
-STATES = ["undecided", "all", "decided", "accept", "reject", "keep", "relabel", "drop"]
+STATES = [
+    "undecided",
+    "all",
+    "decided",
+    "accept",
+    "reject",
+    "keep",
+    "relabel",
+    "drop",
+    "second_look",
+]
 FLAGS = [
     "all",
     "flagged",
     "unflagged",
     "adversarial",
     "judge disagrees",
+    "label lost",
     "identity drift",
     "no visible change",
 ]
@@ -34,7 +45,7 @@ def reviewer_of(request: gr.Request | None) -> str:
     return (request.username if request else None) or "local"
 
 
-def build(session: Session) -> Callable[[], list[Any]]:
+def build(session: Session) -> Callable[..., list[Any]]:
     """Build the page inside the current tab; returns what to refresh on load."""
     with gr.Row(equal_height=True):
         state = gr.Dropdown(STATES, value="undecided", label="Show", elem_id="filter-state")
@@ -44,6 +55,12 @@ def build(session: Session) -> Callable[[], list[Any]]:
     head = gr.HTML(elem_id="review-head")
     ids = gr.State([])
     at = gr.State(0)
+    # What this visitor looks at right now, changed in place: an edit that is still streaming reads
+    # it, and stops painting over a pair that the visitor has moved on to.
+    key = gr.State("")
+    live = gr.State({"sample": ""})
+    # The pair on the screen as the browser knows it; a key for another pair is not taken.
+    showing = gr.Textbox(visible="hidden", elem_id="review-showing")
     with gr.Row():
         with gr.Column(scale=3, min_width=480):
             view = gr.HTML(elem_id="review-pair")
@@ -77,29 +94,58 @@ def build(session: Session) -> Callable[[], list[Any]]:
             table = gr.HTML(elem_id="review-scores")
             with gr.Accordion("Re-edit with other weights", open=False, elem_id="reedit-panel"):
                 c = session.engine.config.repair
-                w_id = gr.Slider(0, 10, c.w_id, step=0.1, label="w_id: same person")
+                w_id = gr.Slider(0, max(10, c.w_id), c.w_id, step=0.1, label="w_id: same person")
                 struct = gr.Slider(
-                    0, 5, c.lambda_struct, step=0.1, label="lambda_struct: same layout"
+                    0,
+                    max(5, c.lambda_struct),
+                    c.lambda_struct,
+                    step=0.1,
+                    label="lambda_struct: same layout",
                 )
-                perc = gr.Slider(0, 5, c.lambda_perc, step=0.1, label="lambda_perc: same look")
-                w_si = gr.Slider(0, 5, c.w_si, step=0.1, label="w_si: less influential")
+                perc = gr.Slider(
+                    0,
+                    max(5, c.lambda_perc),
+                    c.lambda_perc,
+                    step=0.1,
+                    label="lambda_perc: same look",
+                )
+                w_si = gr.Slider(
+                    0, max(5, c.w_si), c.w_si, step=0.1, label="w_si: less influential"
+                )
                 guidance = gr.Slider(
-                    0, 8, c.guidance, step=0.5, label="guidance: towards the label"
+                    0, max(8, c.guidance), c.guidance, step=0.5, label="guidance: towards the label"
                 )
-                t0 = gr.Slider(100, 900, c.t0, step=50, label="t0: room for change")
+                t0 = gr.Slider(
+                    min(100, c.t0), max(900, c.t0), c.t0, step=50, label="t0: room for change"
+                )
                 with gr.Row():
                     go = gr.Button("Re-edit (E)", size="sm", variant="primary", elem_id="do-reedit")
                     halt = gr.Button("Cancel", size="sm", elem_id="reedit-cancel")
-    shown = [head, view, table, version, new_label, message]
+    shown = [head, view, table, version, new_label, message, showing]
 
     def empty(text: str, kind: str = "empty") -> list[Any]:
         none = gr.update(choices=[], value=None)
-        return [markup.notice(text, kind), "", "", none, none, ""]
+        return [markup.notice(text, kind), "", "", none, none, "", ""]
 
-    def show(order: list[str], place: int, chosen: str | None = None, said: str = "") -> list[Any]:
-        """The widgets of one pair; ``chosen`` is a version, default the decided or newest one."""
+    def show(
+        live_: dict[str, str],
+        order: list[str],
+        place: int,
+        chosen: str | None = None,
+        said: str = "",
+    ) -> list[Any]:
+        """The widgets of one pair; ``chosen`` is a version, default the decided one or the run's."""
+        live_["sample"] = ""
         if not order:
             return empty("Nothing here. Change the filters, or look at 'all'.")
+        try:
+            return _pair(live_, order, place, chosen, said)
+        except DiffInfError as error:
+            return empty(str(error))
+
+    def _pair(
+        live_: dict[str, str], order: list[str], place: int, chosen: str | None, said: str
+    ) -> list[Any]:
         place = min(max(place, 0), len(order) - 1)
         sample = order[place]
         engine = session.engine
@@ -124,6 +170,7 @@ def build(session: Session) -> Callable[[], list[Any]]:
             str(row["suggestion"]),
             str(row["reason"]),
         )
+        live_["sample"] = sample
         return [
             top,
             markup.pair(engine.original(sample), plain, picture, edit.label),
@@ -131,6 +178,7 @@ def build(session: Session) -> Callable[[], list[Any]]:
             gr.update(choices=names, value=chosen),
             gr.update(choices=others, value=guess if guess in others else others[0]),
             said,
+            sample,
         ]
 
     def _version_name(index: int, edit: Edit) -> str:
@@ -141,21 +189,23 @@ def build(session: Session) -> Callable[[], list[Any]]:
             f"t0 {s['t0']}"
         )
 
-    def refilter(state_: str, label_: str, flag_: str, sort_: str) -> list[Any]:
+    def refilter(live_: dict[str, str], *chosen: str) -> list[Any]:
         try:
-            order = session.filtered(state_, label_, flag_, sort_)
+            order = session.filtered(*chosen)
         except DiffInfError as error:
             return [[], 0, *empty(str(error))]
-        return [order, 0, *show(order, 0)]
+        return [order, 0, *show(live_, order, 0)]
 
-    def step(order: list[str], place: int, by: int) -> list[Any]:
+    def step(live_: dict[str, str], order: list[str], place: int, by: int) -> list[Any]:
         place = min(max(place + by, 0), max(0, len(order) - 1))
-        return [place, *show(order, place)]
+        return [place, *show(live_, order, place)]
 
     def decide(
         action: str,
+        live_: dict[str, str],
         order: list[str],
         place: int,
+        seen: str,
         version_: str | None,
         new_label_: str | None,
         comment_: str,
@@ -163,36 +213,49 @@ def build(session: Session) -> Callable[[], list[Any]]:
     ) -> list[Any]:
         if not order:
             return [place, "", *empty("Nothing to decide here.")]
+        if order[place] != seen:
+            # The key was meant for a pair that is no longer the current one.
+            return [place, comment_, *show(live_, order, place)]
         try:
+            session.row(seen)
             session.engine.decide(
-                order[place], action, reviewer_of(request), version_, new_label_, comment_
+                seen, action, reviewer_of(request), version_, new_label_, comment_
             )
         except DiffInfError as error:
             said = markup.notice(str(error), "error")
-            return [place, comment_, *show(order, place, version_, said)]
+            return [place, comment_, *show(live_, order, place, version_, said)]
         last = place == len(order) - 1
         place = place if last else place + 1
         said = markup.notice("That was the last pair of this filter.") if last else ""
-        return [place, "", *show(order, place, None, said)]
+        return [place, "", *show(live_, order, place, None, said)]
 
-    def take_back(order: list[str], place: int, verb: str, request: gr.Request) -> list[Any]:
+    def take_back(
+        live_: dict[str, str], order: list[str], place: int, verb: str, request: gr.Request
+    ) -> list[Any]:
         engine = session.engine
         call = engine.undo if verb == "undo" else engine.redo
         try:
             sample = call(reviewer_of(request))
         except DiffInfError as error:
             said = markup.notice(str(error), "error")
-            return [order, place, *show(order, place, None, said)]
+            return [order, place, *show(live_, order, place, None, said)]
         if sample is None:
             said = markup.notice(f"Nothing to {verb}.")
-            return [order, place, *show(order, place, None, said)]
+            return [order, place, *show(live_, order, place, None, said)]
+        text = "Taken back." if verb == "undo" else "Decided again."
+        try:
+            session.row(sample)
+        except DiffInfError:
+            said = markup.notice(f"{text} Sample {sample} is not in the present queue.")
+            return [order, place, *show(live_, order, place, None, said)]
         if sample not in order:
             order = [sample, *order]
         place = order.index(sample)
-        said = markup.notice("Taken back." if verb == "undo" else "Decided again.")
-        return [order, place, *show(order, place, None, said)]
+        return [order, place, *show(live_, order, place, None, markup.notice(text))]
 
-    def reedit(order: list[str], place: int, *values: float) -> Iterator[list[Any]]:
+    def reedit(
+        live_: dict[str, str], order: list[str], place: int, *values: float
+    ) -> Iterator[list[Any]]:
         keys = ("w_id", "lambda_struct", "lambda_perc", "w_si", "guidance", "t0")
         overrides: dict[str, Any] = dict(zip(keys, values, strict=True))
         overrides["t0"] = int(overrides["t0"])
@@ -201,27 +264,30 @@ def build(session: Session) -> Callable[[], list[Any]]:
             yield [markup.notice("Nothing to edit here."), *same[1:]]
             return
         sample = order[place]
-        original = session.engine.original(sample)
-        label_ = str(session.row(sample)["label"])
         try:
+            original = session.engine.original(sample)
+            label_ = str(session.row(sample)["label"])
             with session.edit_lane:
                 for event in session.engine.repair_one(sample, overrides):
-                    if isinstance(event, Edit):
+                    if live_["sample"] != sample:
+                        yield same  # the edit goes on and is kept; only the painting stops
+                    elif isinstance(event, Edit):
                         said = markup.notice("New version; the earlier ones are kept.")
-                        yield show(order, place, event.version, said)
+                        yield show(live_, order, place, event.version, said)
                     else:
                         text = f"editing, step {event.done} of {event.total}"
                         shot = markup.pair(original, None, event.images[0], label_, text)
                         yield [same[0], shot, *same[2:]]
         except DiffInfError as error:
-            yield show(order, place, None, markup.notice(str(error), "error"))
+            if live_["sample"] == sample:
+                yield show(live_, order, place, None, markup.notice(str(error), "error"))
 
     filters = [state, label, flag, sort]
     for control in filters:
-        control.input(refilter, inputs=filters, outputs=[ids, at, *shown], queue=False)
-    back.click(lambda o, p: step(o, p, -1), [ids, at], [at, *shown], queue=False)
-    forward.click(lambda o, p: step(o, p, 1), [ids, at], [at, *shown], queue=False)
-    given = [ids, at, version, new_label, comment]
+        control.input(refilter, inputs=[live, *filters], outputs=[ids, at, *shown], queue=False)
+    back.click(lambda v, o, p: step(v, o, p, -1), [live, ids, at], [at, *shown], queue=False)
+    forward.click(lambda v, o, p: step(v, o, p, 1), [live, ids, at], [at, *shown], queue=False)
+    given = [live, ids, at, showing, version, new_label, comment]
     buttons = {
         "accept": accept,
         "reject": reject,
@@ -233,15 +299,19 @@ def build(session: Session) -> Callable[[], list[Any]]:
     for action, button in buttons.items():
 
         def handler(
+            live_: dict[str, str],
             order: list[str],
             place: int,
+            seen: str,
             version_: str | None,
             new_label_: str | None,
             comment_: str,
             request: gr.Request,
             action: str = action,
         ) -> list[Any]:
-            return decide(action, order, place, version_, new_label_, comment_, request)
+            return decide(
+                action, live_, order, place, seen, version_, new_label_, comment_, request
+            )
 
         button.click(
             handler,
@@ -252,48 +322,55 @@ def build(session: Session) -> Callable[[], list[Any]]:
             api_name=f"decide_{action}",
         )
 
-    def undo_(order: list[str], place: int, request: gr.Request) -> list[Any]:
-        return take_back(order, place, "undo", request)
+    def undo_(
+        live_: dict[str, str], order: list[str], place: int, request: gr.Request
+    ) -> list[Any]:
+        return take_back(live_, order, place, "undo", request)
 
-    def redo_(order: list[str], place: int, request: gr.Request) -> list[Any]:
-        return take_back(order, place, "redo", request)
+    def redo_(
+        live_: dict[str, str], order: list[str], place: int, request: gr.Request
+    ) -> list[Any]:
+        return take_back(live_, order, place, "redo", request)
 
-    undo.click(undo_, [ids, at], [ids, at, *shown], queue=False)
-    redo.click(redo_, [ids, at], [ids, at, *shown], queue=False)
-    version.input(lambda o, p, v: show(o, p, v), [ids, at, version], shown, queue=False)
+    undo.click(undo_, [live, ids, at], [ids, at, *shown], queue=False)
+    redo.click(redo_, [live, ids, at], [ids, at, *shown], queue=False)
+    version.input(
+        lambda v, o, p, chosen: show(v, o, p, chosen),
+        [live, ids, at, version],
+        shown,
+        queue=False,
+    )
     running = go.click(
         reedit,
-        [ids, at, w_id, struct, perc, w_si, guidance, t0],
+        [live, ids, at, w_id, struct, perc, w_si, guidance, t0],
         shown,
         concurrency_id="device",
         concurrency_limit=1,
         show_progress="hidden",
     )
 
-    def halted(order: list[str], place: int) -> list[Any]:
-        return show(order, place, None, markup.notice("Cancelled; nothing was changed."))
+    def halted(live_: dict[str, str], order: list[str], place: int) -> list[Any]:
+        return show(live_, order, place, None, markup.notice("Cancelled; nothing was changed."))
 
-    halt.click(halted, [ids, at], shown, cancels=[running], queue=False)
+    halt.click(halted, [live, ids, at], shown, cancels=[running], queue=False)
 
-    def load() -> list[Any]:
+    def load(live_: dict[str, str]) -> list[Any]:
+        return again(live_, [], 0, "", "undecided", "all", "all", SORTS[0])
+
+    def again(
+        live_: dict[str, str], order: list[str], place: int, known: str, *chosen: str
+    ) -> list[Any]:
         try:
-            labels = ["all", *session.engine.training.classes]
-            order = session.filtered("undecided", "all", "all", SORTS[0])
-        except DiffInfError as error:
-            return [gr.update(), [], 0, *empty(str(error))]
-        return [gr.update(choices=labels), order, 0, *show(order, 0)]
-
-    def again(order: list[str], place: int, *chosen: str) -> list[Any]:
-        # Back from another page: the same pair, unless a run finished meanwhile.
-        if order:
-            return [gr.skip(), gr.skip(), gr.skip(), *show(order, place)]
-        try:
+            now = session.queue_key()
+            if order and now == known:  # back from another page: the same pair
+                return [*[gr.skip()] * 4, *show(live_, order, place)]
             labels = ["all", *session.engine.training.classes]
             order = session.filtered(*chosen)
         except DiffInfError as error:
-            return [gr.skip(), [], 0, *empty(str(error))]
-        return [gr.update(choices=labels), order, 0, *show(order, 0)]
+            return [gr.skip(), [], 0, "", *empty(str(error))]
+        return [gr.update(choices=labels), order, 0, now, *show(live_, order, 0)]
 
-    load.outputs = [label, ids, at, *shown]  # type: ignore[attr-defined]
-    load.again = (again, [ids, at, *filters])  # type: ignore[attr-defined]
+    load.inputs = [live]  # type: ignore[attr-defined]
+    load.outputs = [label, ids, at, key, *shown]  # type: ignore[attr-defined]
+    load.again = (again, [live, ids, at, key, *filters])  # type: ignore[attr-defined]
     return load

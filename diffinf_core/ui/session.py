@@ -21,7 +21,7 @@ class Session:
         self.jobs = Jobs()
         self.edit_lane = threading.Lock()
         self._queue: pd.DataFrame | None = None
-        self._stamp: tuple[object, ...] = ()
+        self._stamp = ""
 
     def reload(self) -> None:
         """Open the run again after its configuration changed."""
@@ -32,13 +32,17 @@ class Session:
         """Whether there is anything to review."""
         return self.engine.status()["repair"]
 
-    def queue(self) -> pd.DataFrame:
-        """The review queue, read once per repair stage."""
+    def queue_key(self) -> str:
+        """What the queue was made from; raises :class:`DiffInfError` where there is none yet."""
         from diffinf_core.engine import STAGES
 
         if not self.ready():
             raise DiffInfError("Nothing to review yet: start the run on the Run page.")
-        stamp = (STAGES["repair"][0](self.engine.run).key,)
+        return str(STAGES["repair"][0](self.engine.run).key)
+
+    def queue(self) -> pd.DataFrame:
+        """The review queue, read once per repair stage."""
+        stamp = self.queue_key()
         if self._queue is None or stamp != self._stamp:
             self._queue, self._stamp = self.engine.queue(), stamp
         return self._queue

@@ -130,14 +130,17 @@ def test_a_comment_is_kept_as_text_and_cut_at_its_limit(journal: Journal) -> Non
 def test_the_key_depends_on_what_stands_and_not_on_the_way_there(tmp_path: Path) -> None:
     a, b = Journal(tmp_path / "a.sqlite", CLASSES), Journal(tmp_path / "b.sqlite", CLASSES)
     assert a.key() == b.key()
-    a.decide("s1", "keep", "ann")
+    a.decide("s1", "drop", "ann")
     a.decide("s2", "relabel", "ann", new_label="sad")
     one = a.key()
     b.decide("s2", "drop", "bob", comment="hm")
     b.decide("s2", "relabel", "bob", new_label="sad")
     assert b.key() != one
-    b.decide("s1", "keep", "bob")
+    b.decide("s1", "drop", "bob")
     assert b.key() == one
+    for nothing in ("keep", "reject", "second_look"):
+        b.decide("s3", nothing, "bob")
+        assert b.key() == one, "the data set is still the same"
     b.decide("s2", "relabel", "bob", new_label="happy")
     assert b.key() != one
     b.undo("bob")

@@ -187,6 +187,32 @@ def test_re_edit_streams_keeps_versions_and_can_be_cancelled(chromium, server: S
     page.close()
 
 
+def test_moving_on_while_an_edit_streams_keeps_keys_on_the_pair_on_screen(
+    chromium, server: Server
+) -> None:
+    engine = Engine(server.run)
+    page = open_page(chromium, server)
+    page.click("#reedit-panel button")
+    first = page.input_value("#review-showing textarea, #review-showing input")
+    before = len(engine.versions(first))
+    page.locator("#reedit-panel input[type=number]").first.fill("2.5")
+    page.keyboard.press("Tab")
+    page.click("#do-reedit")
+    page.click("#go-next")
+    page.wait_for_function(
+        "document.querySelector('#review-head .di-place')?.textContent.startsWith('2 of')"
+    )
+    second = page.input_value("#review-showing textarea, #review-showing input")
+    assert second != first
+    eventually(lambda: len(engine.versions(first)) == before + 1, 90)
+    page.wait_for_timeout(1500)
+    assert place(page).startswith("2 of"), "the finished edit must not bring its pair back"
+    page.click("#do-reject")
+    eventually(lambda: second in engine.decisions())
+    assert engine.decisions()[second].action == "reject"
+    page.close()
+
+
 def test_every_page_at_two_widths_light_and_dark(chromium, server: Server) -> None:
     SHOTS.mkdir(exist_ok=True)
     for width in (1440, 1024):
