@@ -65,8 +65,8 @@ def overrides(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "data": {
             "path": draw(words),
-            "label_column": draw(words),
-            "group_column": draw(st.none() | words),
+            "label_column": draw(words.filter(lambda w: not w.endswith("-group"))),
+            "group_column": draw(st.none() | words.map(lambda w: w + "-group")),
             "classes": draw(st.none() | st.lists(words, min_size=2, max_size=5, unique=True)),
             "image_size": draw(st.sampled_from([32, 64, 128, 256])),
             "demo_faces": draw(st.integers(60, 10**6)),
@@ -191,7 +191,6 @@ def test_every_key_refuses_a_senseless_value_by_name(stage: str, field: str) -> 
     [
         ("data.image_size", 65),
         ("data.image_size", 96),
-        ("repair.t0", 5),
         ("data.image_size", 272),
         ("data.demo_faces", 59),
         ("data.source", "web"),
@@ -266,6 +265,10 @@ def test_text_that_is_no_configuration_is_refused_under_its_name(text: str) -> N
 
 def test_yaml_cannot_build_python_objects() -> None:
     refusal(from_yaml, "data: !!python/object/apply:os.getcwd []\n")
+
+
+def test_more_steps_than_noise_levels_are_refused() -> None:
+    assert "cannot exceed t0 5" in refusal(make_config, "demo", {"repair": {"t0": 5}})
 
 
 @pytest.mark.parametrize("text", ["1: 2\n", "data: {path: 2024-13-45}\n"])

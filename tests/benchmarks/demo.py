@@ -167,8 +167,9 @@ def block(found: dict[str, Any]) -> str:
     lines += [
         "",
         "The control that follows the guide alone (h; no label, identity or regulariser, steps of 6 "
-        f"instead of the default, nothing transferred) on {c['n']} mislabelled images: h falls to {c['h_only']['h_after']:.2f}, the judge agrees in "
-        f"{c['h_only']['judge_agrees']:.0%}, and {c['h_only']['flagged_adversarial']:.0%} are "
+        f"instead of the default, nothing transferred) on {c['n']} mislabelled images: h falls to "
+        f"{c['h_only']['h_after']:.2f}, the judge agrees in {c['h_only']['judge_agrees']:.0%}, and "
+        f"{c['h_only']['flagged_adversarial']:.0%} are "
         f"flagged as adversarial ({c['default']['flagged_adversarial']:.0%} with the default).",
     ]
     return "\n".join(lines)
