@@ -18,7 +18,9 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from diffinf_core.config import (
+    ON_REQUEST,
     PRESETS,
+    SIGNALS,
     RunConfig,
     change,
     from_yaml,
@@ -152,14 +154,24 @@ def run(
 def rank(
     run: RunFolder,
     by: Annotated[
-        str | None, typer.Option(help="self_influence, last_layer, mean_loss, aum or el2n.")
+        str | None,
+        typer.Option(
+            help=f"{', '.join(SIGNALS)}; computed when asked for: {', '.join(ON_REQUEST)}; "
+            "several joined by + rank by their mean rank."
+        ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Rows to print.")] = 20,
+    agreement: Annotated[
+        bool, typer.Option("--agreement", help="Print how far the scores agree instead.")
+    ] = False,
     settings: Settings = None,
 ) -> None:
     """Print the most suspicious training samples."""
     engine = _with_settings(run, settings)
-    _watch(engine.compute("influence"))
+    _watch(engine.score(by))
+    if agreement:
+        _print_agreement(engine)
+        return
     table = engine.ranking(by).sort_values("rank").head(top)
     train = engine.training
     title = by or engine.config.influence.estimator
@@ -170,6 +182,16 @@ def rank(
             str(row.rank), f"{row.score:.4g}", sample.id, escape(sample.file), escape(sample.label)
         )
     Console().print(out)
+
+
+def _print_agreement(engine: Any) -> None:
+    tau = engine.config.influence.tau
+    titles = ("rank correlation (Spearman)", f"shared part of the top {tau:g} %")
+    for title, values in zip(titles, engine.agreement(), strict=True):
+        table = Table("", *values.columns, title=title, title_justify="left")
+        for name, row in values.iterrows():
+            table.add_row(str(name), *(f"{v:.2f}" for v in row))
+        Console().print(table)
 
 
 @app.command()

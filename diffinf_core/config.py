@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from diffinf_core.records import DiffInfError
 
@@ -87,21 +87,58 @@ class ClassifierConfig(Stage):
         return self
 
 
-SIGNALS = ("self_influence", "last_layer", "mean_loss", "aum", "el2n")
+#: scores that every ranked run has
+SIGNALS = ("self_influence", "last_layer", "mean_loss", "aum", "el2n", "forgetting")
+#: scores that cost more than the ranking itself and are computed when asked for
+ON_REQUEST = ("self_confidence", "inverse_curvature")
+
+
+def estimator_names(estimator: str) -> tuple[str, ...]:
+    """The scores behind ``"a"`` or a rank mean ``"a+b"``; ValueError for a name that is none."""
+    names = tuple(part.strip() for part in estimator.split("+"))
+    for name in names:
+        if name not in SIGNALS + ON_REQUEST:
+            raise ValueError(
+                f"unknown estimator {name!r}; choose one of "
+                f"{', '.join(SIGNALS + ON_REQUEST)}, or several joined by +"
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"estimator {estimator!r} names one score twice")
+    return names
 
 
 class InfluenceConfig(Stage):
     """Ranking of the training set (equation 5)."""
 
-    estimator: Literal["self_influence", "last_layer", "mean_loss", "aum", "el2n"] = Field(
-        "self_influence", description="score to rank by; self_influence is the paper's"
+    estimator: str = Field(
+        "self_influence",
+        description="score to rank by; self_influence is the paper's; a+b ranks by the mean rank",
     )
     tau: float = Field(10.0, gt=0, le=100, description="per cent called high-influence")
-    checkpoint_rule: Literal["all", "early"] = Field(
+    checkpoint_rule: Literal["all", "early", "agreement"] = Field(
         "early",
-        description="sum over all checkpoints, or over those before the classifier memorises",
+        description="sum over all checkpoints, over those up to the lowest validation loss, or over "
+        "those before the labels are fitted better than the classifier generalises",
     )
-    batch_size: int = Field(64, ge=1, description="pictures per pass")
+    batch_size: int | None = Field(
+        None, ge=1, description="pictures per pass; default: from free memory"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16 is faster on a GPU and 1 to 6 % off"
+    )
+    folds: int = Field(5, ge=2, description="folds of self_confidence")
+    damping: float = Field(
+        0.1, gt=0, description="lambda of equation 4, in mean eigenvalues of a layer's curvature"
+    )
+    curvature_samples: int = Field(
+        2000, ge=16, description="pictures that inverse_curvature estimates curvature from"
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of folds and of drawn labels")
+
+    @field_validator("estimator")
+    @classmethod
+    def _known_estimator(cls, value: str) -> str:
+        return "+".join(estimator_names(value))
 
 
 class PredictorConfig(Stage):

@@ -32,8 +32,17 @@ from diffinf_core.data.folder import Listing, Problem, check_folder
 from diffinf_core.data.ingest import data_stage, ingest, preflight
 from diffinf_core.data.training import Part, open_training
 from diffinf_core.export.folder import export_folder
+from diffinf_core.influence.checkpoints import checkpoint_epochs, training_curve
+from diffinf_core.influence.estimators import ESTIMATORS, agreement
 from diffinf_core.influence.predictor import predictor_stage, run_predictor
-from diffinf_core.influence.stage import influence_stage, ranking, run_influence
+from diffinf_core.influence.stage import (
+    influence_stage,
+    ranking,
+    read_scores,
+    requested,
+    run_influence,
+    run_request,
+)
 from diffinf_core.records import Decision, DiffInfError, Edit, Progress
 from diffinf_core.report import plots
 from diffinf_core.report.retrain import run_retrain
@@ -42,7 +51,7 @@ from diffinf_core.review.journal import Journal
 from diffinf_core.review.queue import build_queue, open_journal
 from diffinf_core.store import CONFIG_FILE, Run, StageFolder, write_json
 
-__all__ = ["STAGES", "Engine"]
+__all__ = ["ESTIMATORS", "STAGES", "Engine"]
 
 _Stage = tuple[Callable[[Run], StageFolder], Callable[[Run], Iterator[Progress]]]
 STAGES: dict[str, _Stage] = {
@@ -120,16 +129,29 @@ class Engine:
         """The training split."""
         return open_training(self.run)
 
+    def _ranked_by(self, by: str | None) -> RunConfig:
+        """The configuration with another estimator, or a rank mean ``"a+b"``."""
+        if by is None:
+            return self.config
+        return configuration.change(self.config, {"influence": {"estimator": by}}, "--by")
+
+    def score(self, by: str | None = None) -> Iterator[Progress]:
+        """Compute what a ranking by ``by`` needs beyond the scores that every run has."""
+        run = Run(self.run.root, self._ranked_by(by))
+        yield from self.compute("influence")
+        with self.run.lock():
+            for name in requested(run.config.influence):
+                yield from run_request(run, name)
+
     def ranking(self, by: str | None = None) -> pd.DataFrame:
         """Score and rank of every training sample, by the run's estimator or another one."""
-        if by is None:
-            return ranking(self.run)
-        if by not in configuration.SIGNALS:
-            raise DiffInfError(
-                f"Unknown estimator {by!r}; choose one of {', '.join(configuration.SIGNALS)}."
-            )
-        config = self.config.influence.model_copy(update={"estimator": by})
-        return ranking(self.run, config)
+        return ranking(self.run, self._ranked_by(by).influence)
+
+    def agreement(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Between the scores there are: rank correlation, and the shared part of the top tau %."""
+        table = read_scores(self.run)
+        names = [c for c in table.columns if c != "id"]
+        return agreement(table, names, self.config.influence.tau)
 
     def queue(self) -> pd.DataFrame:
         """The pairs to review, most suspicious first."""
@@ -164,11 +186,15 @@ class Engine:
         if figures["arms"]:
             for metric in ("accuracy", "auroc", "kappa_linear", "ece"):
                 out[metric] = plots.arms(figures["arms"], metric)
+        if figures["classifier"]:
+            chosen = checkpoint_epochs(self.run)
+            out["curve"] = plots.training_curve(training_curve(self.run), chosen)
         if figures["influence"]:
             table = self.ranking()
             threshold = float(table.loc[table["high"], "score"].min())
             name = self.config.influence.estimator
             out["scores"] = plots.score_distribution(table["score"].to_numpy(), threshold, name)
+            out["estimators"] = plots.estimators_agree(self.agreement()[1])
             if figures["influence"]["by_signal"]:
                 out["signals"] = plots.signals(figures["influence"]["by_signal"])
         if figures["repair"]:

@@ -27,6 +27,19 @@ def expected_calibration_error(
     return float(gap)
 
 
+def binary_calibration_error(
+    happened: NDArray[np.int64], probability: NDArray[np.float64], bins: int = 10
+) -> float:
+    """Mean gap between forecast and frequency over bins that hold equally many forecasts each."""
+    order = np.argsort(probability, kind="stable")
+    gaps = [
+        len(part) * abs(happened[part].mean() - probability[part].mean())
+        for part in np.array_split(order, bins)
+        if len(part)
+    ]
+    return float(sum(gaps) / len(order))
+
+
 def evaluate(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float]:
     """All metrics of one split.
 

@@ -11,7 +11,6 @@ from diffinf_core.classifier.training import (
     device,
     load_classifier,
     predict_probabilities,
-    snapshot_epochs,
     train_classifier,
 )
 from diffinf_core.data.evaluation import open_test, open_validation
@@ -57,17 +56,6 @@ def run_classifier(run: Run) -> Iterator[Progress]:
     ).to(device())
     test = open_test(run)
     stage.finish({"start": start, "test": evaluate(test.labels, predict_probabilities(net, test))})
-
-
-def early_epochs(run: Run) -> list[int]:
-    """Snapshots before memorisation: up to the epoch with the lowest validation loss.
-
-    At least the first two are kept, because a single snapshot makes a noisy score.
-    """
-    history = read_json(classifier_stage(run) / "history.json")
-    best = min(history, key=lambda row: row["val_loss"])["epoch"]
-    epochs = snapshot_epochs(run.config.classifier)
-    return [e for i, e in enumerate(epochs) if e <= best or i < 2]
 
 
 def load_snapshot(run: Run, epoch: int) -> tuple[Classifier, float]:

@@ -19,8 +19,8 @@ from diffinf_core.classifier.training import device
 from diffinf_core.correction.networks import JudgeNet
 from diffinf_core.data import faces
 from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.split import fold_of
 from diffinf_core.data.training import Part, open_training
-from diffinf_core.influence.predictor import fold_of
 from diffinf_core.records import Progress
 from diffinf_core.store import Run, StageFolder, read_tensors, write_tensors
 from diffinf_core.weights import load_weights, shipped

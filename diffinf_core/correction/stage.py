@@ -32,9 +32,10 @@ from diffinf_core.data.training import open_training, to_image, to_tensor
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.schedule import abar
+from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.gradients import GradientNorms
 from diffinf_core.influence.predictor import CrossFittedPredictor, predictor_stage
-from diffinf_core.influence.stage import checkpoint_epochs, ranking
+from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
 from diffinf_core.store import (
     Run,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diffinf_core.config import SplitConfig
 
 TRAIN, VAL, TEST = "train", "val", "test"
@@ -22,3 +25,10 @@ def split_of(key: str, config: SplitConfig) -> str:
 def split_samples(keys: Sequence[str], config: SplitConfig) -> list[str]:
     """The part of each sample; equal keys (one group) always land together."""
     return [split_of(key, config) for key in keys]
+
+
+def fold_of(n: int, folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each of n positions for cross-fitting: a seeded permutation dealt out in turn."""
+    out = np.empty(n, np.int64)
+    out[np.random.default_rng(seed).permutation(n)] = np.arange(n) % folds
+    return out

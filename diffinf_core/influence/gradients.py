@@ -8,42 +8,56 @@ why a score costs less than a training step.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from diffinf_core.influence.layers import layer_norm_of
+from diffinf_core.influence.layers import any_norm, closed_form, layer_norm_of
 from diffinf_core.records import DiffInfError
 
-#: largest relative difference from autograd that the self-check accepts in float32
-CHECK_TOLERANCE = 1e-2
+#: largest relative difference from autograd that the self-check accepts, by working type
+CHECK_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2, torch.bfloat16: 0.3}
 
 
-class _Tap(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, y: Tensor, norms: Tensor, x: Tensor, layer: nn.Module) -> Tensor:
-        ctx.layer = layer
-        ctx.save_for_backward(x)
-        ctx.mark_dirty(y)
-        return y
+class NotFiniteError(DiffInfError):
+    """A gradient is NaN or infinite; ``row`` is the sample's place in the batch."""
 
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        (x,) = ctx.saved_tensors
-        squares = layer_norm_of(ctx.layer, x, g)
-        return (
-            g,
-            squares.to(torch.float64 if g.dtype == torch.float64 else torch.float32),
-            None,
-            None,
+    def __init__(self, row: int) -> None:
+        self.row = row
+        super().__init__(
+            f"The gradient of sample {row} of the batch is not finite; "
+            "train the classifier with a lower learning rate."
         )
 
 
 class _NotCovered(Exception):
     """The network uses its weights in a way that the taps would miscount."""
+
+
+class _Tap(torch.autograd.Function):
+    """Identity on y; its backward is also this layer's row of the score."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, y: Tensor, norms: Tensor, of: Callable[..., Tensor], *inputs: Tensor
+    ) -> Tensor:
+        ctx.of = of
+        ctx.save_for_backward(*inputs)
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        inputs = ctx.saved_tensors
+        squares = ctx.of(inputs, g)
+        squares = squares.to(torch.float64 if g.dtype == torch.float64 else torch.float32)
+        return (g, squares, None, *(None for _ in inputs))
 
 
 def gradient_norms_by_vmap(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -56,84 +70,177 @@ def gradient_norms_by_vmap(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         out = functional_call(model, (p, frozen, buffers), (x_i[None],))
         return F.cross_entropy(out, y_i[None])
 
-    grads = vmap(grad(loss), in_dims=(None, 0, 0), chunk_size=8)(parameters, x, y)
-    return torch.stack([g.flatten(1).square().sum(1) for g in grads.values()]).sum(0)
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no batching rule
+        grads = vmap(grad(loss), in_dims=(None, 0, 0), chunk_size=8)(parameters, x, y)
+    return torch.stack([g.reshape(len(x), -1).square().sum(1) for g in grads.values()]).sum(0)
 
 
 class GradientNorms:
     """``with GradientNorms(model) as norms: squares = norms(x, y)``.
 
-    ``x`` (N, ...) inputs, ``y`` (N,) class indices; returns (N,) squared norms of the gradient of
-    each sample's cross-entropy. The model is put into evaluation mode inside the block and left
-    exactly as it was, also after an exception. The first batch is compared with autograd on one
-    sample; on a mismatch, and for weights that are shared or used twice, the whole model falls back
-    to :func:`gradient_norms_by_vmap` and ``fallback`` says why.
+    ``x`` (N, ...) inputs, ``y`` (N,) class indices, ``model(x)`` (N, C) logits; returns (N,) squared
+    norms of the gradient of each sample's cross-entropy. The model is put into evaluation mode
+    inside the block and left exactly as it was, also after an exception.
+
+    Layers with a closed form cost less than their own weight gradient; any other layer and
+    attention go through vmap of that one module; a parameter held by a module that has layers
+    inside (a class token, a layer scale) is given a copy per sample. The first batch is compared
+    with autograd on one sample; on a mismatch, and where weights are shared or used without their
+    layer, the whole model falls back to :func:`gradient_norms_by_vmap` and ``fallback`` says why.
+
+    ``low`` is an optional type for autocast (``torch.bfloat16``): scores are then 1 to 6 % off.
+    ``form(layer, x, g)`` gives a layer's share of the score; another one than squared norms is for
+    scores that weigh the gradient (:mod:`.curvature`), with ``check=False``.
+
+    Raises :class:`DiffInfError` for labels out of range and BatchNorm without running statistics,
+    :class:`NotFiniteError` for a gradient that is NaN or infinite.
     """
 
-    def __init__(self, model: nn.Module, check: bool = True) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        check: bool = True,
+        low: torch.dtype | None = None,
+        form: Callable[[nn.Module, Tensor, Tensor], Tensor] = layer_norm_of,
+    ) -> None:
         self.model = model
+        self._form = form
         self.fallback: str | None = None
         self._check = check
+        self._low = low
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._bare: list[tuple[nn.Module, str]] = []
         self._norms: Tensor | None = None
         self._seen: set[nn.Module] = set()
+        self._classes: int | None = None
 
     def __enter__(self) -> GradientNorms:
         self._modes = {m: m.training for m in self.model.modules()}
         self._flags = [(p, p.requires_grad) for p in self.model.parameters()]
-        self.model.eval()
-        owners: dict[Tensor, int] = {}
-        layers = []
         for module in self.model.modules():
-            own = [p for p in module.parameters(recurse=False) if p.requires_grad]
-            for p in own:
-                owners[p] = owners.get(p, 0) + 1
-            if own:
-                layers.append(module)
-        if any(count > 1 for count in owners.values()):
-            self.fallback = "two layers share a weight"
-        for module in layers:
-            partly = any(not p.requires_grad for p in module.parameters(recurse=False))
-            if partly:
-                self.fallback = "a layer is trained in part"
-            self._handles.append(module.register_forward_hook(self._after))
-        self._layers = len(layers)
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+                raise DiffInfError(
+                    "A BatchNorm layer keeps no running statistics, so its samples share one "
+                    "gradient; score a network with track_running_stats=True."
+                )
+        self.model.eval()
+        self._plan()
         return self
+
+    def _plan(self) -> None:
+        """Decide for each module with trainable parameters how they are counted."""
+        owners: dict[Tensor, int] = {}
+        inside: set[nn.Module] = set()
+        self._layers = 0
+        for module in self.model.modules():
+            own = dict(module.named_parameters(recurse=False))
+            for p in own.values():
+                owners[p] = owners.get(p, 0) + 1
+            if module in inside:
+                continue
+            unit = isinstance(module, nn.MultiheadAttention)
+            mine = list(module.parameters()) if unit else list(own.values())
+            if not any(p.requires_grad for p in mine):
+                continue
+            if unit:  # it reads its output projection's weight without calling that layer
+                inside.update(module.modules())
+            if not unit and closed_form(module) is None and any(True for _ in module.children()):
+                self._bare += [(module, name) for name, p in own.items() if p.requires_grad]
+                continue
+            if not all(p.requires_grad for p in mine):
+                self.fallback = "a layer is trained in part"
+            self._layers += 1
+            self._handles.append(module.register_forward_hook(self._after, with_kwargs=True))
+        if any(count > 1 for p, count in owners.items() if p.requires_grad):
+            self.fallback = "two layers share a weight"
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._bare.clear()
         for module, mode in self._modes.items():
             module.training = mode
         for parameter, flag in self._flags:
             parameter.requires_grad_(flag)
         self._norms = None
 
-    def _after(self, layer: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
+    def _after(
+        self, layer: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any], out: Any
+    ) -> Any:
         if self._norms is None:
             return None
         if layer in self._seen:
             raise _NotCovered("a layer is used twice")
-        if len(args) != 1 or not isinstance(out, Tensor):
-            raise _NotCovered(f"{type(layer).__name__} has several inputs or outputs")
         self._seen.add(layer)
         # Without a gradient of its own the output may be a view into the input: keep the input.
-        return _Tap.apply(out, self._norms, args[0].detach(), layer)
+        inputs = tuple(a.detach() for a in args if isinstance(a, Tensor))
+        if isinstance(layer, nn.MultiheadAttention):
+            if len(inputs) != 3 or any(isinstance(v, Tensor) for v in keywords.values()):
+                raise _NotCovered("attention is called with a mask")
+            axis = 0 if layer.batch_first else 1
+
+            def attention(saved: tuple[Tensor, ...], g: Tensor) -> Tensor:
+                with sdpa_kernel(SDPBackend.MATH):  # as in gradient_norms_by_vmap
+                    return any_norm(layer, saved, g, keywords, whole=True, batch_axis=axis)
+
+            return (_Tap.apply(out[0], self._norms, attention, *inputs), *out[1:])
+        if len(args) != 1 or len(inputs) != 1 or keywords or not isinstance(out, Tensor):
+            raise _NotCovered(f"{type(layer).__name__} has several inputs or outputs")
+
+        def single(saved: tuple[Tensor, ...], g: Tensor) -> Tensor:
+            return self._form(layer, saved[0], g)
+
+        return _Tap.apply(out, self._norms, single, *inputs)
+
+    @contextmanager
+    def _copies(self, n: int) -> Iterator[list[Tensor]]:
+        """Give every bare parameter a copy per sample, whose gradient is then per sample too.
+
+        Right where the parameter is used by broadcasting over the batch; anything else has the
+        wrong shape or fails the self-check.
+        """
+        kept = [(module, name, module._parameters[name]) for module, name in self._bare]
+        copies: list[Tensor] = []
+        try:
+            for module, name, p in kept:
+                assert p is not None
+                if p.dim() == 0:
+                    raise _NotCovered("a parameter without axes stands outside a layer")
+                lead = p.detach() if p.shape[0] == 1 and p.dim() > 1 else p.detach()[None]
+                copy: Any = lead.expand(n, *lead.shape[1:]).requires_grad_()
+                copies.append(copy)
+                module._parameters[name] = copy
+            yield copies
+        finally:
+            for module, name, p in kept:
+                module._parameters[name] = p
+
+    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, self._low, enabled=self._low is not None):
+            logits = self.model(x)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        return F.cross_entropy(logits, y, reduction="sum")
 
     def _tapped(self, x: Tensor, y: Tensor) -> Tensor:
         self._seen.clear()
-        kind = torch.float64 if x.dtype == torch.float64 else torch.float32
-        self._norms = torch.zeros(len(x), device=x.device, dtype=kind, requires_grad=True)
+        first = next(self.model.parameters())
+        kind = torch.float64 if first.dtype == torch.float64 else torch.float32
+        self._norms = torch.zeros(len(x), device=first.device, dtype=kind, requires_grad=True)
         try:
             for parameter, _ in self._flags:
                 parameter.requires_grad_(False)
-            with torch.enable_grad():
-                loss = F.cross_entropy(self.model(x), y, reduction="sum")
+            with torch.enable_grad(), self._copies(len(x)) as copies:
+                loss = self._loss(x, y)
                 norms, self._norms = self._norms, None  # layers called on the way back are not new
                 if len(self._seen) != self._layers:
                     raise _NotCovered("a weight is used without calling its layer")
-                return torch.autograd.grad(loss, norms)[0]
+                grads = torch.autograd.grad(loss, [norms, *copies], allow_unused=True)
+            found = grads[0] if grads[0] is not None else torch.zeros_like(norms)
+            for g in grads[1:]:
+                if g is not None:
+                    found = found + g.flatten(1).square().sum(1)
+            return found.detach()
         finally:
             self._norms = None
             for parameter, flag in self._flags:
@@ -142,41 +249,37 @@ class GradientNorms:
     def _agrees(self, x: Tensor, y: Tensor, found: Tensor) -> bool:
         trained = [p for p, flag in self._flags if flag]
         with torch.enable_grad():
-            loss = F.cross_entropy(self.model(x[:1]), y[:1])
-            grads = torch.autograd.grad(loss, trained, allow_unused=True)
+            grads = torch.autograd.grad(self._loss(x[:1], y[:1]), trained, allow_unused=True)
         truth = float(sum(g.double().square().sum() for g in grads if g is not None))
-        tolerance = 1e-6 if x.dtype == torch.float64 else CHECK_TOLERANCE
+        tolerance = CHECK_TOLERANCE[self._low or found.dtype]
         return abs(float(found[0]) - truth) <= tolerance * max(truth, 1e-12) + 1e-12
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        if self._check:
+        if self._classes is None:
             with torch.no_grad():
-                classes = self.model(x[:1]).shape[1]
-            if int(y.min()) < 0 or int(y.max()) >= classes:
-                raise DiffInfError(
-                    f"Labels run from {int(y.min())} to {int(y.max())}, "
-                    f"but the classifier has {classes} classes."
-                )
+                self._classes = self.model(x[:1]).shape[1]
+        if int(y.min()) < 0 or int(y.max()) >= self._classes:
+            raise DiffInfError(
+                f"Labels run from {int(y.min())} to {int(y.max())}, "
+                f"but the classifier has {self._classes} classes."
+            )
         if self.fallback is None:
             try:
                 found = self._tapped(x, y)
             except _NotCovered as reason:
                 self.fallback = str(reason)
+            except RuntimeError as reason:
+                if isinstance(reason, torch.OutOfMemoryError):
+                    raise
+                # a shape that a copy per sample does not fit, an input changed in place
+                self.fallback = str(reason).splitlines()[0]
             else:
-                if self._check:
-                    self._check = False
-                    if not self._agrees(x, y, found):
-                        self.fallback = "the self-check against autograd failed"
-                if self.fallback is None:
-                    return self._finite(found)
-        return self._finite(gradient_norms_by_vmap(self.model, x, y))
-
-    @staticmethod
-    def _finite(squares: Tensor) -> Tensor:
-        bad = ~torch.isfinite(squares)
+                if self._check and not self._agrees(x, y, found):
+                    self.fallback = "the self-check against autograd failed"
+        if self.fallback is not None:
+            found = gradient_norms_by_vmap(self.model, x, y)
+        self._check = False
+        bad = ~torch.isfinite(found)
         if bad.any():
-            raise DiffInfError(
-                f"The gradient of sample {int(bad.nonzero()[0])} of the batch is not finite; "
-                "train the classifier with a lower learning rate."
-            )
-        return squares
+            raise NotFiniteError(int(bad.nonzero()[0]))
+        return found

@@ -2,29 +2,30 @@
 
 Each function takes the layer, its input and the gradient of the summed loss with respect to its
 output, and returns (N,): the squared norm, over the layer's own parameters, of each sample's
-gradient. All are exact; they differ in what they multiply.
+gradient. All are exact.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 from torch.nn import functional as F
 
-#: floats of per-sample weight gradient alive at once in the direct form (16 MiB)
-_DIRECT_BUDGET = 1 << 22
-#: measured price of a memory-bound multiply-add against one inside a matrix product
-_MEMORY_BOUND = 16
+from diffinf_core.influence.convolution import conv_norm, row_dot
 
-
-def row_dot(a: Tensor, b: Tensor) -> Tensor:
-    """Dot product of each row of two (N, ...) tensors, shape (N,)."""
-    return torch.linalg.vecdot(a.flatten(1), b.flatten(1))
+#: floats of per-sample gradient alive at once in :func:`any_norm` (64 MiB)
+_VMAP_BUDGET = 1 << 24
 
 
 def linear_norm(layer: nn.Linear, x: Tensor, g: Tensor) -> Tensor:
-    """Linear: ||g||^2 ||x||^2 for vectors; for sequences the cheaper of Gram and direct form."""
+    """Linear: ||g||^2 ||x||^2 for vectors; for sequences the cheaper of Gram and direct form.
+
+    x (N, ..., in), g (N, ..., out).
+    """
     if x.dim() == 2:
         squared = row_dot(g, g)
         return squared * (row_dot(x, x) + (layer.bias is not None))
@@ -42,98 +43,21 @@ def linear_norm(layer: nn.Linear, x: Tensor, g: Tensor) -> Tensor:
     return out
 
 
-def _taps(size: int, stride: int, dilation: int) -> dict[int, list[int]]:
-    """Kernel taps of one axis by stride phase: where they land after a stride is taken out."""
-    taps: dict[int, list[int]] = {}
-    for i in range(size):
-        taps.setdefault(i * dilation % stride, []).append(i * dilation // stride)
-    return taps
-
-
-def _conv_gram(layer: nn.Conv2d, x: Tensor, g: Tensor) -> Tensor:
-    """||dW||^2 = sum over output pixels t, s of <g_t, g_s> <patch_t, patch_s>.
-
-    The Gram of patches is the sum, over kernel taps, of the shifted Gram of pixels, so patches are
-    never laid out. A stride splits the pixels into phases that do not meet.
-    """
-    kernel, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
-    n, groups = len(x), layer.groups
-    height, width = g.shape[2:]
-    pad_y, pad_x = (int(p) for p in layer.padding)
-    x = F.pad(x, (pad_x, pad_x, pad_y, pad_y)).reshape(
-        n * groups, x.shape[1] // groups, x.shape[2] + 2 * pad_y, x.shape[3] + 2 * pad_x
-    )
-    g = g.reshape(n * groups, -1, height * width)
-    gram = x.new_zeros(n * groups, height, width, height, width)
-    for phase_y, rows in _taps(kernel[0], stride[0], dilation[0]).items():
-        for phase_x, columns in _taps(kernel[1], stride[1], dilation[1]).items():
-            h, w = max(rows) + height, max(columns) + width
-            pixels = x[:, :, phase_y :: stride[0], phase_x :: stride[1]][:, :, :h, :w].flatten(2)
-            pixel_gram = torch.bmm(pixels.mT, pixels).view(-1, h, w, h, w)
-            by_row = sum(pixel_gram[:, i : i + height, :, i : i + height] for i in rows)
-            assert isinstance(by_row, Tensor)
-            for j in columns:
-                gram += by_row[:, :, j : j + width, :, j : j + width]
-    out = row_dot(gram.flatten(1), torch.bmm(g.mT, g))
-    return out.view(n, groups).sum(1)
-
-
-def _conv_direct(layer: nn.Conv2d, x: Tensor, g: Tensor) -> Tensor:
-    """The ordinary weight gradient, several samples at once as groups of one convolution."""
-    step = max(1, _DIRECT_BUDGET // layer.weight.numel())
-    if (
-        x.device.type == "cpu"
-    ):  # measured: many groups are slow there, most of all with few channels
-        step = 1 if x.shape[1] < 16 else min(step, 8)
-    geometry = (list(layer.stride), [int(p) for p in layer.padding], list(layer.dilation))
-    out = []
-    for some_x, some_g in zip(x.split(step), g.split(step), strict=True):
-        k = len(some_x)
-        weight = layer.weight.detach()[:1].expand(k * layer.out_channels, *layer.weight.shape[1:])
-        grad = torch.ops.aten.convolution_backward(
-            some_g.reshape(1, -1, *g.shape[2:]),
-            some_x.reshape(1, -1, *x.shape[2:]),
-            weight,
-            None,
-            *geometry,
-            False,
-            [0, 0],
-            k * layer.groups,
-            [False, True, False],
-        )[1]
-        grad = grad.reshape(k, -1)
-        out.append(row_dot(grad, grad))
-    return torch.cat(out)
-
-
-def _conv_prefers_gram(layer: nn.Conv2d, g: Tensor) -> bool:
-    """Compare counted multiply-adds of the two forms for one sample."""
-    pixels = g.shape[2] * g.shape[3]
-    per_output = layer.weight[0].numel()
-    (ky, kx), (sy, sx) = layer.kernel_size, layer.stride
-    spread = (g.shape[2] + (ky - 1) // sy) * (g.shape[3] + (kx - 1) // sx)
-    phases = min(sy, ky) * min(sx, kx)
-    direct = pixels * per_output * layer.out_channels + 8 * per_output * layer.out_channels
-    gram = (
-        spread**2 * layer.in_channels * phases
-        + pixels**2 * layer.out_channels
-        + _MEMORY_BOUND * layer.groups * spread**2 * (phases + ky + kx)
-    )
-    return gram < direct
-
-
-def conv_norm(layer: nn.Conv2d, x: Tensor, g: Tensor) -> Tensor:
-    """Conv2d with any stride, padding, dilation and groups, zero padding only."""
-    gram = _conv_prefers_gram(layer, g)
-    out = _conv_gram(layer, x, g) if gram else _conv_direct(layer, x, g)
-    if layer.bias is not None:
-        bias = g.sum((2, 3))
-        out = out + row_dot(bias, bias)
-    return out
+def embedding_norm(layer: nn.Embedding, x: Tensor, g: Tensor) -> Tensor:
+    """Embedding: the gradients of equal tokens of a sample meet in one row. x (N, ...) indices."""
+    n, rows = len(x), layer.num_embeddings
+    x, g = x.reshape(n, -1), g.reshape(n, -1, g.shape[-1])
+    sample = torch.arange(n, device=x.device)[:, None]
+    cells, place = torch.unique(x + rows * sample, return_inverse=True)
+    summed = g.new_zeros(len(cells), g.shape[-1]).index_add_(0, place.flatten(), g.flatten(0, 1))
+    squares = row_dot(summed, summed)
+    if layer.padding_idx is not None:  # that row is never trained
+        squares = squares * (cells % rows != layer.padding_idx)
+    return g.new_zeros(n).index_add_(0, cells // rows, squares)
 
 
 def batch_norm(layer: nn.modules.batchnorm._BatchNorm, x: Tensor, g: Tensor) -> Tensor:
-    """BatchNorm in evaluation mode: an affine map of each channel."""
+    """BatchNorm in evaluation mode: an affine map of each channel. x, g (N, C, ...)."""
     assert layer.running_mean is not None and layer.running_var is not None
     n, channels = x.shape[:2]
     x, g = x.reshape(n, channels, -1), g.reshape(n, channels, -1)
@@ -143,35 +67,113 @@ def batch_norm(layer: nn.modules.batchnorm._BatchNorm, x: Tensor, g: Tensor) -> 
     return row_dot(weight, weight) + row_dot(bias, bias)
 
 
-def any_norm(layer: nn.Module, x: Tensor, g: Tensor) -> Tensor:
-    """Any other layer with one input: vmap of its own backward, one sample at a time."""
-    parameters = {k: p.detach() for k, p in layer.named_parameters(recurse=False)}
-    buffers = dict(layer.named_buffers(recurse=False))
+def _affine(normal: Tensor, g: Tensor, over: int, biased: bool) -> Tensor:
+    """Scale and shift of a normalised (N, positions, over) input."""
+    normal, g = normal.reshape(len(g), -1, over), g.reshape(len(g), -1, over)
+    weight = (normal * g).sum(1)
+    out = row_dot(weight, weight)
+    if biased:
+        bias = g.sum(1)
+        out = out + row_dot(bias, bias)
+    return out
 
-    def one(x_i: Tensor, g_i: Tensor) -> Tensor:
-        pull = vjp(lambda p: functional_call(layer, (p, buffers), (x_i[None],)), parameters)[1]
-        squares = [v.square().sum() for v in pull(g_i[None])[0].values()]
+
+def layer_norm(layer: nn.LayerNorm, x: Tensor, g: Tensor) -> Tensor:
+    """LayerNorm over the last axes. x, g (N, ..., *normalized_shape)."""
+    shape = list(layer.normalized_shape)
+    normal = F.layer_norm(x, shape, None, None, layer.eps)
+    return _affine(normal, g, layer.weight.numel(), layer.bias is not None)
+
+
+def rms_norm(layer: nn.RMSNorm, x: Tensor, g: Tensor) -> Tensor:
+    """RMSNorm over the last axes. x, g (N, ..., *normalized_shape)."""
+    normal = F.rms_norm(x, list(layer.normalized_shape), None, layer.eps)
+    return _affine(normal, g, layer.weight.numel(), False)
+
+
+def group_norm(layer: nn.GroupNorm, x: Tensor, g: Tensor) -> Tensor:
+    """GroupNorm. x, g (N, C, ...)."""
+    n, channels = x.shape[:2]
+    normal = F.group_norm(x, layer.num_groups, None, None, layer.eps)
+    by_channel = normal.reshape(n, channels, -1).mT, g.reshape(n, channels, -1).mT
+    return _affine(*by_channel, channels, True)
+
+
+def any_norm(
+    layer: nn.Module,
+    inputs: tuple[Tensor, ...],
+    g: Tensor,
+    keywords: dict[str, Any] | None = None,
+    whole: bool = False,
+    batch_axis: int = 0,
+) -> Tensor:
+    """Any other layer: vmap of its own backward, one sample at a time.
+
+    ``inputs`` are batched along ``batch_axis``, as is ``g``, the gradient of the (first) output.
+    ``whole`` counts the parameters of the layer's children as well.
+    """
+    parameters = {k: p.detach() for k, p in layer.named_parameters(recurse=whole)}
+    buffers = dict(layer.named_buffers())
+
+    def one(g_i: Tensor, *inputs_i: Tensor) -> Tensor:
+        batch = tuple(v.unsqueeze(batch_axis) for v in inputs_i)
+
+        def run(p: dict[str, Tensor]) -> Tensor:
+            out = functional_call(layer, (p, buffers), batch, keywords or {})
+            return out[0] if isinstance(out, tuple) else out
+
+        pull = vjp(run, parameters)[1]
+        squares = [v.square().sum() for v in pull(g_i.unsqueeze(batch_axis))[0].values()]
         return torch.stack(squares).sum()
 
-    return vmap(one)(x, g)
+    at_once = max(1, _VMAP_BUDGET // max(1, sum(p.numel() for p in parameters.values())))
+    return vmap(one, in_dims=batch_axis, chunk_size=at_once)(g, *inputs)
 
 
-def _plain_padding(layer: nn.Conv2d) -> bool:
-    return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+#: closed form by the class whose ``forward`` it describes
+_FORMS: dict[type[nn.Module], Callable[..., Tensor]] = {
+    nn.Linear: linear_norm,
+    nn.Conv1d: conv_norm,
+    nn.Conv2d: conv_norm,
+    nn.BatchNorm1d: batch_norm,
+    nn.BatchNorm2d: batch_norm,
+    nn.BatchNorm3d: batch_norm,
+    nn.LayerNorm: layer_norm,
+    nn.RMSNorm: rms_norm,
+    nn.GroupNorm: group_norm,
+    nn.Embedding: embedding_norm,
+}
+
+
+def closed_form(layer: nn.Module) -> Callable[..., Tensor] | None:
+    """The closed form of a layer, or None.
+
+    A subclass counts only while it computes what its base does: one that overrides ``forward``, or
+    keeps its weight in other parameters, has none.
+    """
+    names = {name for name, _ in layer.named_parameters(recurse=False)}
+    if not names <= {"weight", "bias"} or "weight" not in names:
+        return None
+    if isinstance(layer, nn.Embedding) and (layer.max_norm or layer.scale_grad_by_freq):
+        return None
+    for base, form in _FORMS.items():
+        if isinstance(layer, base) and type(layer).forward is base.forward:
+            inner = getattr(base, "_conv_forward", None)
+            return form if getattr(type(layer), "_conv_forward", None) is inner else None
+    return None
 
 
 def layer_norm_of(layer: nn.Module, x: Tensor, g: Tensor) -> Tensor:
-    """Choose the form for a layer; under autocast matrix work keeps the low type."""
-    if x.dtype != g.dtype:
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            x = x.to(g.dtype)
-        else:
-            g = g.to(x.dtype)
-    if isinstance(layer, nn.Conv2d) and _plain_padding(layer):
-        return conv_norm(layer, x, g)
-    if isinstance(layer, nn.Linear):
-        return linear_norm(layer, x, g)
-    affine = getattr(layer, "affine", False)
-    if isinstance(layer, nn.modules.batchnorm._BatchNorm) and affine:
-        return batch_norm(layer, x, g)
-    return any_norm(layer, x, g)
+    """Squared norms (N,) of a layer with one input, by its closed form or by vmap.
+
+    Under autocast matrix work keeps the low type, sums take the high one.
+    """
+    form = closed_form(layer)
+    if form in (linear_norm, conv_norm):
+        x = x.to(g.dtype)
+    elif g.dtype in (torch.bfloat16, torch.float16):
+        g = g.float()
+        x = x.float() if x.is_floating_point() else x
+    elif x.is_floating_point():
+        x = x.to(g.dtype)
+    return any_norm(layer, (x,), g) if form is None else form(layer, x, g)

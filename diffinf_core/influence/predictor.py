@@ -16,12 +16,15 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffinf_core.classifier.metrics import binary_calibration_error
 from diffinf_core.classifier.network import Classifier
 from diffinf_core.classifier.stage import load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.config import PredictorConfig
+from diffinf_core.data.split import fold_of
 from diffinf_core.data.training import open_training
-from diffinf_core.influence.stage import checkpoint_epochs, influence_stage, ranking
+from diffinf_core.influence.checkpoints import checkpoint_epochs
+from diffinf_core.influence.stage import influence_stage, ranking
 from diffinf_core.records import Progress
 from diffinf_core.store import Run, StageFolder, read_tensors, write_array, write_tensors
 
@@ -64,13 +67,6 @@ def predictor_stage(run: Run) -> StageFolder:
         c.influence.tau,
         c.predictor.model_dump(mode="json"),
     )
-
-
-def fold_of(n: int, folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold of each position: a seeded permutation dealt out in turn."""
-    out = np.empty(n, np.int64)
-    out[np.random.default_rng(seed).permutation(n)] = np.arange(n) % folds
-    return out
 
 
 def train_predictor(
@@ -140,6 +136,9 @@ def run_predictor(run: Run) -> Iterator[Progress]:
             "average_precision": float(average_precision_score(high, out_of_fold))
             if both
             else None,
+            # h is read as a probability: how far off it is, squared and by bins
+            "brier": float(np.mean((out_of_fold - high.numpy()) ** 2)),
+            "calibration_error": binary_calibration_error(high.numpy(), out_of_fold),
             "feature_epoch": feature_epoch(run),
         }
     )

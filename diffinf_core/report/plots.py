@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
@@ -72,19 +73,69 @@ def score_distribution(score: NDArray[np.float64], threshold: float, name: str) 
 
 
 def signals(by_signal: dict[str, dict[str, float]]) -> go.Figure:
-    """Average precision of each signal for finding the injected wrong labels."""
-    names = list(by_signal)
+    """Average precision of each score for finding the injected wrong labels, best on top."""
+    names = sorted(by_signal, key=lambda n: by_signal[n]["average_precision"])
     values = [by_signal[n]["average_precision"] for n in names]
     bars = go.Bar(
         x=values,
-        y=names,
+        y=[n.replace("_", " ") for n in names],
         orientation="h",
         marker_color=ACCENT,
         text=[f"{v:.2f}" for v in values],
     )
     figure = go.Figure(bars)
     figure.update_xaxes(title="average precision", range=[0, 1])
-    return _style(figure, "Which signal finds the wrong labels")
+    figure = _style(figure, "Which score finds the wrong labels")
+    return figure.update_layout(margin={"l": 140, "r": 16, "t": 48, "b": 48})
+
+
+def training_curve(curve: list[dict[str, Any]], chosen: list[int]) -> go.Figure:
+    """Losses and fit by epoch, with a mark at each checkpoint that the score sums over."""
+    epochs = [row["epoch"] for row in curve]
+    lines = (
+        ("train_agreement", "fits the assigned training labels", ACCENT, "solid"),
+        ("val_accuracy", "accuracy on validation", INK, "solid"),
+        ("val_loss", "validation loss", _COLOURS["removal"], "dot"),
+    )
+    figure = go.Figure()
+    for key, name, colour, dash in lines:
+        if key in curve[0]:
+            values = [row[key] for row in curve]
+            line = {"color": colour, "dash": dash}
+            figure.add_scatter(x=epochs, y=values, mode="lines", name=name, line=line)
+    agreement_at = {row["epoch"]: row["train_agreement"] for row in curve}
+    figure.add_scatter(
+        x=chosen,
+        y=[agreement_at[e] for e in chosen],
+        mode="markers",
+        name="checkpoints used",
+        marker={"color": ACCENT, "size": 9},
+    )
+    figure.update_xaxes(title="epoch")
+    figure.update_yaxes(rangemode="tozero")
+    figure = _style(figure, "Training, and the checkpoints before memorisation")
+    return figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.28})
+
+
+def estimators_agree(shared: pd.DataFrame) -> go.Figure:
+    """Which part of its top tau % each estimator shares with each other one."""
+    names = [n.replace("_", " ") for n in shared.columns]
+    values = shared.to_numpy()
+    heat = go.Heatmap(
+        z=values,
+        x=names,
+        y=names,
+        zmin=0,
+        zmax=1,
+        colorscale=[[0, "rgba(194,87,26,0.04)"], [1, ACCENT]],
+        showscale=False,
+        text=[[f"{v:.2f}" for v in row] for row in values],
+        texttemplate="%{text}",
+        hovertemplate="%{y} and %{x} share %{z:.0%}<extra></extra>",
+    )
+    figure = _style(go.Figure(heat), "How much of the top tau % the scores share", 420)
+    figure.update_yaxes(autorange="reversed")
+    return figure.update_layout(margin={"l": 120, "r": 16, "t": 48, "b": 90})
 
 
 def agreement(repair: dict[str, Any]) -> go.Figure:

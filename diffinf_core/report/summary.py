@@ -6,17 +6,16 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 
 from diffinf_core.classifier.stage import classifier_stage
-from diffinf_core.config import SIGNALS
 from diffinf_core.correction.judge import judge_name
 from diffinf_core.correction.stage import has_repairs, load_edit, repair_stage
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.training import open_training
+from diffinf_core.influence.estimators import quality
 from diffinf_core.influence.predictor import predictor_stage
-from diffinf_core.influence.stage import influence_stage, ranking, read_scores, top_tau
+from diffinf_core.influence.stage import influence_stage, ranking, read_scores
 from diffinf_core.records import ACTIONS
 from diffinf_core.report.retrain import read_arms
 from diffinf_core.review.queue import open_journal
@@ -36,6 +35,7 @@ def _influence(run: Run) -> dict[str, Any] | None:
     out: dict[str, Any] = {
         "estimator": config.estimator,
         "tau": config.tau,
+        "checkpoint_rule": config.checkpoint_rule,
         "checkpoint_epochs": stage.figures["checkpoint_epochs"],
         "seconds": stage.figures.get("seconds"),
         "average_precision": None,
@@ -47,12 +47,10 @@ def _influence(run: Run) -> dict[str, Any] | None:
     if truth is None or not truth[1].any():
         return out
     table = read_scores(run)
-    for signal in SIGNALS:
-        score = table[signal].to_numpy(float)
-        out["by_signal"][signal] = {
-            "average_precision": float(average_precision_score(truth[1], score)),
-            "precision_at_tau": float(truth[1][top_tau(score, config.tau)].mean()),
-        }
+    names = [c for c in table.columns if c != "id"]
+    if config.estimator not in names:  # a rank mean
+        names.append(config.estimator)
+    out["by_signal"] = quality(table, names, truth[1], config.tau)
     out |= out["by_signal"][config.estimator]
     return out
 

@@ -12,7 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import gradio as gr
 
 from diffinf_core.records import DiffInfError
-from diffinf_core.ui import compare_page, export_page, review_page, run_page
+from diffinf_core.ui import compare_page, export_page, ranking_page, review_page, run_page
 from diffinf_core.ui.session import Session
 from diffinf_core.weights import assets_folder
 
@@ -44,6 +44,8 @@ def build(session: Session) -> gr.Blocks:
                 pages["review"] = review_page.build(session)
             with gr.Tab("Run", id="run"):
                 pages["run"] = run_page.build(session)
+            with gr.Tab("Ranking", id="ranking") as ranking_tab:
+                pages["ranking"] = ranking_page.build(session)
             with gr.Tab("Compare", id="compare") as compare_tab:
                 pages["compare"] = compare_page.build(session)
             with gr.Tab("Export", id="export") as export_tab:
@@ -51,7 +53,12 @@ def build(session: Session) -> gr.Blocks:
         for load in pages.values():
             given = getattr(load, "inputs", None)
             blocks.load(load, given, load.outputs, queue=False, show_progress="hidden")
-        for tab, name in ((compare_tab, "compare"), (export_tab, "export")):
+        refreshed = (
+            (ranking_tab, "ranking"),
+            (compare_tab, "compare"),
+            (export_tab, "export"),
+        )
+        for tab, name in refreshed:
             tab.select(pages[name], outputs=pages[name].outputs, queue=False)
         review = pages["review"]
         # The queue is read anew when a run finishes while the page is open elsewhere.

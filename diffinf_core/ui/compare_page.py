@@ -13,7 +13,7 @@ from diffinf_core.ui import markup
 from diffinf_core.ui.session import Session
 
 _COLUMNS = ("accuracy", "balanced_accuracy", "auroc", "kappa_linear", "kappa", "ece")
-_PLOTS = ("accuracy", "auroc", "signals", "scores", "agreement", "ece")
+_PLOTS = ("accuracy", "auroc", "agreement", "ece")
 
 
 def arms_table(arms: dict[str, Any]) -> pd.DataFrame:

@@ -20,7 +20,11 @@ _LOG_LINES = 200
 
 @dataclass
 class Snapshot:
-    """What a page shows of a job. ``state`` is idle, running, done, cancelled or failed."""
+    """What a page shows of a job.
+
+    ``state`` is idle, running, done, cancelled or failed; ``left`` the seconds that each stage will
+    still take at its pace so far.
+    """
 
     name: str = ""
     state: str = "idle"
@@ -28,6 +32,7 @@ class Snapshot:
     stages: dict[str, Progress] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     began: float = 0.0
+    left: dict[str, float] = field(default_factory=dict)
 
 
 class Jobs:
@@ -49,7 +54,9 @@ class Jobs:
         """A copy that no thread changes any more."""
         with self._lock:
             s = self._snapshot
-            return Snapshot(s.name, s.state, s.error, dict(s.stages), list(self._log), s.began)
+            return Snapshot(
+                s.name, s.state, s.error, dict(s.stages), list(self._log), s.began, dict(s.left)
+            )
 
     def start(self, name: str, work: Callable[[], Iterator[Progress]]) -> None:
         """Start a job; :class:`DiffInfError` while another one runs."""
@@ -77,12 +84,20 @@ class Jobs:
     def _work(self, work: Callable[[], Iterator[Progress]]) -> None:
         state, error = "done", ""
         events: Iterator[Progress] | None = None
+        first: dict[tuple[str, int], tuple[float, int]] = {}
         try:
             events = work()
             for event in events:
                 with self._lock:
                     before = self._snapshot.stages.get(event.stage)
                     self._snapshot.stages[event.stage] = event
+                    # A stage may count in one unit and then in another: a new total starts anew.
+                    now = time.monotonic()
+                    began, done = first.setdefault((event.stage, event.total), (now, event.done))
+                    self._snapshot.left.pop(event.stage, None)
+                    if event.done > done:
+                        pace = (now - began) / (event.done - done)
+                        self._snapshot.left[event.stage] = pace * (event.total - event.done)
                     if before is None:
                         self._note(f"{event.stage}: started")
                     if event.done >= event.total and event.note.startswith("done"):

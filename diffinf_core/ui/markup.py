@@ -194,6 +194,13 @@ def notice(text: str, kind: str = "info") -> str:
     return f'<div class="di-notice di-{kind}" role="{role}">{escape(text)}</div>'
 
 
+def duration(seconds: float) -> str:
+    """A rough time in words."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def stages(snapshot: Snapshot, complete: dict[str, bool]) -> str:
     """A bar per stage; a stage outside the job's list (retraining, export) comes below."""
     names = list(complete) + [s for s in snapshot.stages if s not in complete]
@@ -206,6 +213,8 @@ def stages(snapshot: Snapshot, complete: dict[str, bool]) -> str:
         else:
             share = round(100 * event.done / max(1, event.total))
             text = f"{event.done} of {event.total} {event.note}"
+            if snapshot.state == "running" and name in snapshot.left:
+                text += f" · {duration(snapshot.left[name])} left"
             if snapshot.state == "cancelled":
                 text = f"stopped at {event.done} of {event.total}"
         figures = ""

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from diffinf_core.config import change
 from diffinf_core.engine import Engine
 from diffinf_core.records import DiffInfError
+from diffinf_core.store import Run
 from diffinf_core.ui.jobs import Jobs
 
 
@@ -27,6 +29,12 @@ class Session:
         """Open the run again after its configuration changed."""
         self.engine = Engine(self.root)
         self._queue = None
+
+    def rank_by(self, estimator: str) -> None:
+        """Make another score the one that the run ranks by."""
+        over = {"influence": {"estimator": estimator}}
+        Run.open(self.root, change(self.engine.config, over, "The ranking"))
+        self.reload()
 
     def ready(self) -> bool:
         """Whether there is anything to review."""

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from diffinf_core.config import PredictorConfig
+from diffinf_core.data.split import fold_of
 from diffinf_core.data.training import open_training
 from diffinf_core.influence import predictor as module
 from diffinf_core.influence.predictor import (
     CrossFittedPredictor,
     InfluencePredictor,
     feature_epoch,
-    fold_of,
     load_predictor,
     predictor_stage,
     run_predictor,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from math import floor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,29 +18,47 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from diffinf_core.classifier.stage import classifier_stage, early_epochs, load_snapshot
-from diffinf_core.config import SIGNALS, InfluenceConfig
+from diffinf_core.classifier.network import build_classifier
+from diffinf_core.classifier.stage import classifier_stage, load_snapshot
+from diffinf_core.config import ON_REQUEST, SIGNALS, InfluenceConfig
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.training import open_training
+from diffinf_core.influence import slices
 from diffinf_core.influence import stage as module
+from diffinf_core.influence.checkpoints import checkpoint_epochs, last_useful_epoch
+from diffinf_core.influence.confidence import confidence_stage
+from diffinf_core.influence.estimators import high_influence_count, top_tau
 from diffinf_core.influence.stage import (
-    checkpoint_epochs,
-    high_influence_count,
+    gradients_stage,
     influence_stage,
     ranking,
     read_scores,
     run_influence,
+    run_request,
     score_slice,
-    top_tau,
 )
 from diffinf_core.records import DiffInfError
-from diffinf_core.store import Run, write_json, write_table
+from diffinf_core.store import (
+    Run,
+    StageFolder,
+    read_tensors,
+    write_json,
+    write_table,
+    write_tensors,
+)
 
 
 def with_influence(run: Run, **over: Any) -> Run:
     """The same folder under another influence configuration."""
     influence = run.config.influence.model_copy(update=over)
     return Run(run.root, run.config.model_copy(update={"influence": influence}))
+
+
+def forget(run: Run) -> None:
+    """Take back every score, and score in small passes from now on."""
+    shutil.rmtree(influence_stage(run).path)
+    shutil.rmtree(gradients_stage(run).path)
+    write_json(gradients_stage(run) / "plan.json", {"batch_size": 16})
 
 
 # ---------------------------------------------------------------- how many, and who
@@ -85,7 +104,9 @@ def test_scores_stand_in_training_order_with_one_column_per_signal(ranked: Run) 
     assert list(table) == ["id", *SIGNALS]
     assert list(table["id"]) == list(open_training(ranked).ids)
     assert np.isfinite(table[list(SIGNALS)].to_numpy()).all()
-    assert (table[["self_influence", "last_layer", "mean_loss", "el2n"]] >= 0).all(None)
+    assert (table[["self_influence", "last_layer", "mean_loss", "el2n", "forgetting"]] >= 0).all(
+        None
+    )
     assert (table["self_influence"] >= table["last_layer"] * (1 - 1e-4)).all()
 
 
@@ -136,8 +157,9 @@ def test_the_batch_size_does_not_matter(ranked: Run, batch: int) -> None:
     some = np.array([3, 0, 11, 20, 8, 40, 41, 2])
     found = score_slice(train, some, snapshots, batch)
     known = np.concatenate([score_slice(train, some[i : i + 1], snapshots, 4) for i in range(8)])
+    assert found.shape == (8, 2, 2)
     np.testing.assert_allclose(found, known, rtol=2e-3)
-    assert len(set(found[:, 0])) == len(some)
+    assert len(set(found[:, 0, 0])) == len(some)
 
 
 # ---------------------------------------------------------------- the ranking
@@ -213,7 +235,7 @@ def test_the_early_rule_stops_at_the_lowest_validation_loss(
     run = with_influence(copy(), checkpoint_rule="early")
     history = [{"epoch": i + 1, "val_loss": value} for i, value in enumerate(losses)]
     write_json(classifier_stage(run) / "history.json", history)
-    assert early_epochs(run) == epochs == checkpoint_epochs(run)
+    assert checkpoint_epochs(run) == epochs
     assert checkpoint_epochs(with_influence(run, checkpoint_rule="all")) == [1, 2, 3, 4]
 
 
@@ -239,7 +261,7 @@ def test_the_early_rule_has_scores_of_its_own(copy: Callable[[], Run]) -> None:
 def test_a_stopped_scoring_goes_on_with_the_next_slice(
     copy: Callable[[str], Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SLICE", 32)
+    monkeypatch.setattr(slices, "SLICE", 32)
     scored: list[int] = []
 
     def counting(train: Any, positions: np.ndarray, *more: Any) -> np.ndarray:
@@ -249,7 +271,7 @@ def test_a_stopped_scoring_goes_on_with_the_next_slice(
     monkeypatch.setattr(module, "score_slice", counting)
     whole, cut = copy("whole"), copy("cut")
     for run in (whole, cut):
-        shutil.rmtree(influence_stage(run).path)
+        forget(run)
     n = len(open_training(cut))
     assert n > 64
     events = run_influence(cut)
@@ -269,10 +291,207 @@ def test_a_stopped_scoring_goes_on_with_the_next_slice(
 def test_slices_give_the_scores_of_one_piece(
     ranked: Run, copy: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SLICE", 50)
+    monkeypatch.setattr(slices, "SLICE", 50)
     run = copy()
-    shutil.rmtree(influence_stage(run).path)
+    forget(run)
     for _ in run_influence(run):
         pass
     found, known = read_scores(run), read_scores(ranked)
     pd.testing.assert_frame_equal(found, known, rtol=2e-3)
+
+
+# ---------------------------------------------------------------- which checkpoints
+
+
+@pytest.mark.parametrize(
+    "train,val,epoch",
+    [
+        ([0.3, 0.5, 0.6, 0.7], [0.3, 0.5, 0.6, 0.7], 4),  # fits no better than it generalises
+        ([0.3, 0.5, 0.7, 0.9], [0.3, 0.5, 0.6, 0.6], 2),
+        ([0.3, 0.5, 0.9, 0.6], [0.3, 0.5, 0.6, 0.6], 2),  # once is enough
+        ([0.9, 0.9, 0.9, 0.9], [0.3, 0.5, 0.6, 0.6], 0),
+    ],
+)
+def test_the_agreement_rule_stops_where_the_fit_outruns_validation(
+    train: list[float], val: list[float], epoch: int
+) -> None:
+    curve = [
+        {"epoch": i + 1, "train_agreement": t, "val_accuracy": v, "val_loss": 1.0}
+        for i, (t, v) in enumerate(zip(train, val, strict=True))
+    ]
+    assert last_useful_epoch(curve, "agreement") == epoch
+    assert last_useful_epoch(curve, "all") == 4
+
+
+def test_the_agreement_rule_keeps_two_checkpoints_at_least(copy: Callable[[], Run]) -> None:
+    run = with_influence(copy(), checkpoint_rule="agreement")
+    history = [{"epoch": e, "train_agreement": 1.0, "val_accuracy": 0.0} for e in (1, 2, 3, 4)]
+    write_json(classifier_stage(run) / "history.json", history)
+    assert checkpoint_epochs(run) == [1, 2]
+
+
+# ---------------------------------------------------------------- batches that fit
+
+
+class Wide(torch.nn.Module):
+    """Keeps its input of 1000 doubles for the way back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = torch.nn.Linear(1000, 3).double()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(x.exp())
+
+
+def test_the_memory_of_a_sample_is_counted_without_the_weights() -> None:
+    net, x = Wide(), torch.randn(4, 1000).double()
+    kept = slices.bytes_per_sample(net, x)
+    assert 8000 <= kept < 12000, "exp keeps its result; the weight of 24 kB is not a sample's"
+
+
+@pytest.mark.parametrize("free,batch", [(10**12, 64), (40 * 2 * 9000, 8), (1, 1)])
+def test_the_batch_is_a_power_of_two_that_fits(
+    monkeypatch: pytest.MonkeyPatch, free: int, batch: int
+) -> None:
+    monkeypatch.setattr(slices, "free_memory", lambda device: free)
+    assert slices.fitting_batch(Wide(), torch.randn(2, 1000).double()) == batch
+
+
+def test_a_resumed_stage_keeps_its_batch(copy: Callable[[], Run]) -> None:
+    stage = gradients_stage(copy())
+    (stage / "plan.json").unlink()
+    assert slices.stored_batch(stage, lambda: 8) == 8
+    assert slices.stored_batch(stage, lambda: 32) == 8
+
+
+# ---------------------------------------------------------------- on request
+
+
+def test_scores_on_request_are_computed_once_and_join_the_table(
+    copy: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy()
+    truth = training_truth(run)
+    assert truth is not None
+    assert not set(ON_REQUEST) & set(read_scores(run))
+    for name in ON_REQUEST:
+        asked = with_influence(run, estimator=name, folds=3, curvature_samples=64)
+        with pytest.raises(DiffInfError, match="not ranked yet"):
+            ranking(asked)
+        for _ in run_influence(asked):
+            pass
+        score = read_scores(asked)[name].to_numpy()
+        assert np.isfinite(score).all() and len(np.unique(score)) > len(score) // 2
+        above = (score[truth[1]][:, None] > score[~truth[1]]).mean()
+        assert above > (0.8 if name == "self_confidence" else 0.55), f"{name}: {above:.2f}"
+        np.testing.assert_array_equal(ranking(asked)["score"], score)
+    monkeypatch.setattr(module, "run_confidence", None)
+    both = with_influence(
+        run, estimator="self_confidence+inverse_curvature", folds=3, curvature_samples=64
+    )
+    for _ in run_influence(both):  # nothing is trained again
+        pass
+    assert ranking(both)["score"].between(0, 1).all()
+
+
+def test_a_stopped_fold_goes_on_and_ends_the_same(copy: Callable[[str], Run]) -> None:
+    whole, cut = (
+        with_influence(copy(name), estimator="self_confidence", folds=2) for name in ("a", "b")
+    )
+    for _ in run_request(whole, "self_confidence"):
+        pass
+    events = run_request(cut, "self_confidence")
+    for event in events:
+        if "fold 2" in event.note:
+            break
+    events.close()
+    for _ in run_request(cut, "self_confidence"):
+        pass
+    scores = [np.load(confidence_stage(r) / "score.npy") for r in (whole, cut)]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_an_estimator_that_was_not_asked_for_says_how_to_get_it(ranked: Run) -> None:
+    with pytest.raises(DiffInfError, match=r"not computed yet.*--by self_confidence"):
+        ranking(ranked, InfluenceConfig(estimator="self_confidence"))
+
+
+def test_bfloat16_is_another_key_and_close(copy: Callable[[], Run]) -> None:
+    run = copy()
+    low = with_influence(run, precision="bfloat16")
+    assert influence_stage(low).key != influence_stage(run).key
+    for _ in run_influence(low):
+        pass
+    exact, found = read_scores(run)["self_influence"], read_scores(low)["self_influence"]
+    error = ((found - exact).abs() / exact).median()
+    assert 0 < error < 0.06
+
+
+# ---------------------------------------------------------------- what can go wrong
+
+
+def rescored(run: Run) -> None:
+    forget(run)
+    for _ in run_influence(run):
+        pass
+
+
+def test_a_gradient_that_is_no_number_names_the_sample(copy: Callable[[], Run]) -> None:
+    run = copy()
+    file = classifier_stage(run) / "epoch-003.pt"
+    state = read_tensors(file)
+    state["net"]["output.bias"] = torch.full_like(state["net"]["output.bias"], torch.nan)
+    write_tensors(file, state)
+    first = str(open_training(run).ids[0])
+    with pytest.raises(DiffInfError, match=f"sample '{first}' at checkpoint 3 of 4"):
+        rescored(run)
+    assert not influence_stage(run).done
+
+
+def test_a_truncated_checkpoint_is_named(copy: Callable[[], Run]) -> None:
+    run = copy()
+    file = classifier_stage(run) / "epoch-002.pt"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(DiffInfError, match=r"epoch-002\.pt is not a readable weight file"):
+        rescored(run)
+
+
+def test_a_checkpoint_of_another_architecture_is_named(copy: Callable[[], Run]) -> None:
+    run = copy()
+    file = classifier_stage(run) / "epoch-002.pt"
+    other = build_classifier("small", 7).state_dict()
+    write_tensors(file, {"net": other, "learning_rate": 1e-3, "epoch": 2})
+    with pytest.raises(DiffInfError, match=r"epoch-002\.pt does not fit a 'small' classifier"):
+        rescored(run)
+
+
+def test_pictures_are_read_a_pass_at_a_time_and_the_scores_streamed(tmp_path: Path) -> None:
+    """What memory holds does not depend on how many samples there are."""
+    train, n = Endless(), 1000
+    snapshots = [(build_classifier("small", 3), 1e-3)] * 2
+    stage = StageFolder(tmp_path, "key")
+
+    def score(rows: np.ndarray) -> np.ndarray:
+        return score_slice(train, rows, snapshots, 16)  # type: ignore[arg-type]
+
+    for event in slices.map_slices(stage, n, 16, score, "scoring"):
+        assert event.total == n
+        assert (tmp_path / f"slice-{64 * ((event.done - 1) // 64):08d}.npy").exists()
+    assert train.most == 16 and train.read == n, "every picture once, whatever the checkpoints"
+    assert slices.read_slices(stage, n, 16).shape == (n, 2, 2)
+
+
+class Endless:
+    """A training split of any length that draws its pictures when they are read."""
+
+    def __init__(self) -> None:
+        self.most = self.read = 0
+        self.labels = np.zeros(100_000, np.int64)
+        self.ids = np.arange(100_000).astype(str)
+
+    def tensors(self, positions: Any) -> torch.Tensor:
+        self.most = max(self.most, len(positions))
+        self.read += len(positions)
+        draw = torch.Generator().manual_seed(int(positions[0]))
+        return torch.randn(len(positions), 3, 32, 32, generator=draw)

@@ -219,7 +219,7 @@ def test_every_page_at_two_widths_light_and_dark(chromium, server: Server) -> No
         for scheme in ("light", "dark"):
             page = open_page(chromium, server, f"?__theme={scheme}", color_scheme=scheme)
             page.set_viewport_size({"width": width, "height": 950})
-            for name in ("Review", "Run", "Compare", "Export"):
+            for name in ("Review", "Run", "Ranking", "Compare", "Export"):
                 page.get_by_role("tab", name=name).click()
                 page.wait_for_timeout(1200)
                 page.screenshot(path=SHOTS / f"{name.lower()}-{width}-{scheme}.png", full_page=True)
@@ -235,12 +235,46 @@ def test_another_page_and_back_is_the_same_pair(chromium, server: Server) -> Non
         "document.querySelector('#review-head .di-place')?.textContent.startsWith('2 of')"
     )
     here = place(page)
-    page.get_by_role("tab", name="Compare").click()
+    page.get_by_role("tab", name="Ranking").click()
     page.wait_for_selector("#plot-signals")
     page.get_by_role("tab", name="Review").click()
     page.wait_for_timeout(2000)
     assert place(page) == here
     page.close()
+
+
+def test_another_score_is_offered_with_its_figure_and_taken(
+    chromium, finished_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    server = Server(run)
+    try:
+        page = open_page(chromium, server)
+        page.get_by_role("tab", name="Ranking").click()
+        page.wait_for_selector("#ranking-words :text('Ranked by self-influence')")
+        words = page.inner_text("#ranking-words")
+        found = Engine(run).report()["influence"]["by_signal"]
+        best = max(v["average_precision"] for v in found.values())
+        assert f"{best:.2f}" in words or "No other score" in words
+        for name in ("curve", "scores", "signals", "estimators"):
+            page.wait_for_selector(f"#plot-{name} .main-svg")
+        page.locator("#ranking :text('1'):visible").first.wait_for()
+        page.click("#ranking-by input")
+        page.fill("#ranking-by input", "area under")
+        page.keyboard.press("Enter")
+        page.click("#ranking-use")
+        page.wait_for_selector("#ranking-message :text('Saved')")
+        assert Engine(run).config.influence.estimator == "aum"
+        page.wait_for_selector("#ranking-words :text('Ranked by area under the margin')")
+        page.fill("#ranking-by input", "magic")
+        page.keyboard.press("Enter")
+        page.click("#ranking-use")
+        page.wait_for_selector("#ranking-message :text('unknown estimator')")
+        assert Engine(run).config.influence.estimator == "aum"
+        page.close()
+    finally:
+        server.kill()
 
 
 def test_export_from_the_page(chromium, server: Server, tmp_path: Path) -> None:

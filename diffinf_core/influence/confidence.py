@@ -1,0 +1,92 @@
+"""Out-of-fold self-confidence: would a network trained without the sample give it its label?
+
+The folds are trained here, the score is cleanlab's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diffinf_core.classifier.stage import classifier_stage, imagenet_weights
+from diffinf_core.classifier.training import (
+    TrainingSet,
+    device,
+    load_classifier,
+    predict_probabilities,
+    train_classifier,
+)
+from diffinf_core.data.split import fold_of
+from diffinf_core.data.training import open_training
+from diffinf_core.influence.checkpoints import checkpoint_epochs
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.store import Run, StageFolder, write_array
+
+
+class Rows:
+    """Some positions of a training set, as a training set."""
+
+    def __init__(self, data: TrainingSet, positions: NDArray[np.int64]) -> None:
+        self._data, self._positions = data, positions
+        self.labels = np.asarray(data.labels)[positions]
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def tensors(self, positions: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        """Pictures at positions among the rows."""
+        return self._data.tensors(self._positions[np.asarray(positions, np.int64)])
+
+
+def confidence_stage(run: Run) -> StageFolder:
+    """The folder of the folds and of their score."""
+    c = run.config.influence
+    parts = {"folds": c.folds, "seed": c.seed, "rule": c.checkpoint_rule}
+    return run.stage("self_confidence", classifier_stage(run).key, parts)
+
+
+def run_confidence(run: Run) -> Iterator[Progress]:
+    """Train each fold as the classifier was trained, up to the last checkpoint that is used."""
+    from cleanlab.rank import get_label_quality_scores
+
+    stage, train, c = confidence_stage(run), open_training(run), run.config
+    classes, folds = len(train.classes), c.influence.folds
+    fold = fold_of(len(train), folds, c.influence.seed)
+    epochs = max(checkpoint_epochs(run))
+    probabilities = np.zeros((len(train), classes))
+    for k in range(folds):
+        inside, outside = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
+        missing = set(range(classes)) - set(train.labels[outside].tolist())
+        if missing:
+            raise DiffInfError(
+                f"Without fold {k + 1} the training split has no {train.classes[min(missing)]!r}; "
+                "use fewer influence.folds or another estimator."
+            )
+        config = c.classifier.model_copy(
+            update={"epochs": epochs, "checkpoints": 1, "seed": c.classifier.seed + 1 + k}
+        )
+        part, note = stage / f"fold-{k}.npy", f"self_confidence, fold {k + 1} of {folds}"
+        if not part.exists():
+            events = train_classifier(
+                Rows(train, outside),
+                classes,
+                config,
+                stage / f"fold-{k}",
+                pretrained=imagenet_weights(run),
+                keep_snapshots=False,
+            )
+            for event in events:
+                done = k * event.total + event.done
+                yield Progress("influence", done, folds * event.total, note, event.values)
+            net = load_classifier(
+                stage / f"fold-{k}" / "final.pt", config.architecture, classes
+            ).to(device())
+            write_array(part, predict_probabilities(net, Rows(train, inside)))
+        probabilities[inside] = np.load(part)
+        yield Progress("influence", k + 1, folds, note)
+    confident = get_label_quality_scores(train.labels, probabilities, method="self_confidence")
+    write_array(stage / "score.npy", 1.0 - np.asarray(confident, float))
+    stage.finish({"folds": folds, "epochs": epochs})
