@@ -41,10 +41,39 @@ def _read_umask() -> int:
 _UMASK = _read_umask()
 
 
+_PART = ".part"
+
+
+def _beside(path: Path) -> str:
+    """How the unfinished name of a file or folder begins: it tells who is writing."""
+    return f".{path.name}.{os.getpid()}."
+
+
+def remove_orphans(root: Path) -> None:
+    """Remove what a killed process left half-written under a folder; a living one's is not touched."""
+    for path in list(root.rglob(f".*{_PART}")):
+        writer = path.name.rsplit(".", 3)[1]
+        if writer.isdigit() and not _alive(int(writer)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
+
+
 def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that it appears whole or not at all, even after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_beside(path), suffix=_PART)
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
@@ -228,13 +257,14 @@ class Run:
                 raise DiffInfError(
                     f"Another process is computing in {self.root}; wait for it or stop it."
                 ) from error
+            remove_orphans(self.root)
             yield
 
 
 def publish_folder(target: Path, build: Callable[[Path], None]) -> None:
     """Build a folder beside its place and rename it, so that it appears whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=_beside(target), suffix=_PART))
     try:
         build(beside)
         beside.chmod(0o777 & ~_UMASK)

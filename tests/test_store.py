@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffinf_core.config import make_config
+from diffinf_core.config import RunConfig, make_config
 from diffinf_core.records import DiffInfError
 from diffinf_core.store import (
     CONFIG_FILE,
@@ -367,7 +368,7 @@ def test_a_damaged_configuration_is_one_sentence_with_the_file(tmp_path: Path) -
 _HOLD = """
 import sys, time
 from pathlib import Path
-from diffinf_core.config import make_config
+from diffinf_core.config import RunConfig, make_config
 from diffinf_core.store import Run
 with Run(Path(sys.argv[1]), make_config()).lock():
     print("held", flush=True)
@@ -409,7 +410,7 @@ def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
 _RENDER = """
 import multiprocessing, sys
 from pathlib import Path
-from diffinf_core.config import make_config
+from diffinf_core.config import RunConfig, make_config
 from diffinf_core.data.demo import write_demo_faces
 from diffinf_core.store import Run
 root = Path(sys.argv[1])
@@ -441,3 +442,25 @@ def test_a_run_killed_while_rendering_can_be_started_again(tmp_path: Path) -> No
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from diffinf_core import store\n"
+        "root = Path(sys.argv[1])\n"
+        "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "(store.write_file if sys.argv[2] == 'file' else store.publish_folder)(root / 'a' / 'x.y', die)"
+    )
+    for kind in ("file", "folder"):
+        subprocess.run([sys.executable, "-c", code, str(tmp_path), kind])
+    left = [p.name for p in tmp_path.rglob(".*.part")]
+    assert len(left) == 2, left
+    mine = tmp_path / "a" / f".x.{os.getpid()}.abc.part"
+    mine.write_text("being written")
+    foreign = tmp_path / "a" / ".somebody.part"
+    foreign.write_text("not ours to judge")
+    run = Run.open(tmp_path / "run", RunConfig())
+    shutil.move(tmp_path / "a", run.root / "stages")
+    with run.lock():
+        pass
+    assert {p.name for p in run.root.rglob(".*.part")} == {mine.name, foreign.name}
