@@ -188,9 +188,11 @@ def _print_agreement(engine: Any) -> None:
     tau = engine.config.influence.tau
     titles = ("rank correlation (Spearman)", f"shared part of the top {tau:g} %")
     for title, values in zip(titles, engine.agreement(), strict=True):
-        table = Table("", *values.columns, title=title, title_justify="left")
-        for name, row in values.iterrows():
-            table.add_row(str(name), *(f"{v:.2f}" for v in row))
+        # words that can wrap, where the terminal is narrow
+        words = [str(name).replace("_", " ") for name in values.columns]
+        table = Table("", *words, title=title, title_justify="left")
+        for name, row in zip(words, values.to_numpy(), strict=True):
+            table.add_row(name, *(f"{v:.2f}" for v in row))
         Console().print(table)
 
 

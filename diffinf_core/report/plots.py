@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-INK, ACCENT, MUTED = "#3b4252", "#c2571a", "#8a94a6"
+ACCENT, MUTED = "#c2571a", "#8a94a6"
 _COLOURS = {
     "noisy": "#8a94a6",
     "removal": "#4f7cac",
@@ -94,7 +94,7 @@ def training_curve(curve: list[dict[str, Any]], chosen: list[int]) -> go.Figure:
     epochs = [row["epoch"] for row in curve]
     lines = (
         ("train_agreement", "fits the assigned training labels", ACCENT, "solid"),
-        ("val_accuracy", "accuracy on validation", INK, "solid"),
+        ("val_accuracy", "accuracy on validation", _COLOURS["reviewed"], "solid"),
         ("val_loss", "validation loss", _COLOURS["removal"], "dot"),
     )
     figure = go.Figure()
@@ -111,9 +111,9 @@ def training_curve(curve: list[dict[str, Any]], chosen: list[int]) -> go.Figure:
         name="checkpoints used",
         marker={"color": ACCENT, "size": 9},
     )
-    figure.update_xaxes(title="epoch")
+    figure.update_xaxes(title="epoch", dtick=max(1, len(curve) // 12))
     figure.update_yaxes(rangemode="tozero")
-    figure = _style(figure, "Training, and the checkpoints before memorisation")
+    figure = _style(figure, "Training, and the checkpoints that the score sums over")
     return figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.28})
 
 
@@ -127,15 +127,17 @@ def estimators_agree(shared: pd.DataFrame) -> go.Figure:
         y=names,
         zmin=0,
         zmax=1,
-        colorscale=[[0, "rgba(194,87,26,0.04)"], [1, ACCENT]],
+        # both ends carry white figures on light and on dark pages
+        colorscale=[[0, "#4a5568"], [1, ACCENT]],
+        textfont={"color": "white"},
         showscale=False,
         text=[[f"{v:.2f}" for v in row] for row in values],
         texttemplate="%{text}",
         hovertemplate="%{y} and %{x} share %{z:.0%}<extra></extra>",
     )
-    figure = _style(go.Figure(heat), "How much of the top tau % the scores share", 420)
+    figure = _style(go.Figure(heat), "How much of the top tau % the scores share")
     figure.update_yaxes(autorange="reversed")
-    return figure.update_layout(margin={"l": 120, "r": 16, "t": 48, "b": 90})
+    return figure.update_layout(margin={"l": 120, "r": 16, "t": 48, "b": 72})
 
 
 def agreement(repair: dict[str, Any]) -> go.Figure:

@@ -44,7 +44,7 @@ def advice(influence: dict[str, Any]) -> str:
         row = found[name]
         return (
             f"average precision {row['average_precision']:.2f}, "
-            f"{row['precision_at_tau']:.0%} of the top {influence['tau']:g} % wrong"
+            f"{100 * row['precision_at_tau']:.0f} % of the top {influence['tau']:g} % wrong"
         )
 
     return (
@@ -71,7 +71,7 @@ def build(session: Session) -> Callable[[], list[Any]]:
         "the top tau % are repaired and reviewed. Self-influence is the paper's score."
     )
     words = gr.HTML(elem_id="ranking-words")
-    with gr.Row(equal_height=True):
+    with gr.Row():
         chosen = gr.Dropdown(
             choices(), label="Rank by", elem_id="ranking-by", allow_custom_value=True, scale=3
         )
