@@ -323,6 +323,26 @@ def check(
     typer.echo("No problems found.")
 
 
+weights = typer.Typer(help="Weight files made elsewhere.", no_args_is_help=True)
+app.add_typer(weights, name="weights")
+
+
+@weights.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A published diffusion autoencoder's last.ckpt.")],
+    target: Annotated[Path, typer.Argument(help="New file, ending in .safetensors.")],
+    architecture: Annotated[
+        str | None,
+        typer.Option(help="ffhq128, ffhq256 or celeba64; default: recognised by names and shapes."),
+    ] = None,
+) -> None:
+    """Keep what a repair needs of a published checkpoint: a quarter of its size, and no pickle."""
+    from diffinf_core.engine import convert_generator
+
+    found = convert_generator(source, target, architecture)
+    console.print(f"Wrote {target}: {found}.", markup=False)
+
+
 @app.command("train-generator")
 def train_generator(
     out: Annotated[

@@ -300,3 +300,11 @@ def train_perceptor(
     from diffinf_core.correction.assets import train_asset
 
     yield from train_asset(name, out, scenes, scene_seed, cache)
+
+
+def convert_generator(source: Path, target: Path, architecture: str | None) -> str:
+    """Turn a published checkpoint into safetensors with a card; returns what it is."""
+    from diffinf_core.diffusion.loading import convert
+
+    found = convert(source, target, architecture)
+    return f"{found.image_size} pixels, z_sem of {found.z_dim}"

@@ -47,10 +47,10 @@ def card_of(file: Path) -> dict[str, Any]:
     return read_json(card)
 
 
-def save_weights(file: Path, net: nn.Module, card: Mapping[str, Any]) -> None:
-    """Write a network in half precision with its card; the card learns the file's SHA-256."""
+def save_weights(file: Path, net: nn.Module, card: Mapping[str, Any], half: bool = True) -> None:
+    """Write a network with its card, which learns the file's SHA-256; ``half`` the precision or not."""
     state = {
-        k: v.detach().cpu().half().contiguous() if v.is_floating_point() else v.cpu()
+        k: (v.detach().cpu().half() if half and v.is_floating_point() else v.cpu()).contiguous()
         for k, v in net.state_dict().items()
     }
     data = save(state)

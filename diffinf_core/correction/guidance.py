@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.objective import Objective
-from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
+from diffinf_core.diffusion.loading import Autoencoder
 from diffinf_core.diffusion.sampling import eps_for, step_to
 from diffinf_core.diffusion.schedule import abar, times
 
@@ -45,7 +45,7 @@ class Inversion:
 
 @torch.no_grad()
 def invert(
-    generator: DiffusionAutoencoder, x: Tensor, label: Tensor | None, config: RepairConfig
+    generator: Autoencoder, x: Tensor, label: Tensor | None, config: RepairConfig
 ) -> Inversion:
     """Codes of x at noise level t0, and their decoding under the same label without guidance."""
     z = generator.encode(x)
@@ -54,7 +54,7 @@ def invert(
 
 
 def guided_decode(
-    generator: DiffusionAutoencoder,
+    generator: Autoencoder,
     inversion: Inversion,
     label: Tensor | None,
     away: Tensor | None,
@@ -93,7 +93,7 @@ def guided_decode(
 
 
 def _predict(
-    generator: DiffusionAutoencoder,
+    generator: Autoencoder,
     h: Tensor,
     t: int,
     z: Tensor,

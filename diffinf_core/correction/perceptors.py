@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffinf_core.correction.networks import IdentityNet, ParsingNet, PerceptualTrunk
-from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
+from diffinf_core.diffusion.loading import Autoencoder
 from diffinf_core.weights import load_weights, shipped
 
 
@@ -31,7 +31,7 @@ class Perceptors:
 
 
 def load_perceptors(
-    kind: str, demo: bool, generator: DiffusionAutoencoder, device: torch.device
+    kind: str, demo: bool, generator: Autoencoder, device: torch.device
 ) -> Perceptors:
     """The perceptors for a run; ``kind`` is ``repair.identity`` of the configuration.
 

@@ -70,6 +70,8 @@ class Preview:
 def generator_file(run: Run) -> Path:
     """The generator of a run: configured, else trained in the run's folder, else the demo's."""
     if run.config.repair.generator is not None:
+        if not run.config.repair.generator.is_file():
+            raise DiffInfError(f"The generator {run.config.repair.generator} does not exist.")
         return run.config.repair.generator
     own = run.root / "generator" / "generator.safetensors"
     if own.exists():

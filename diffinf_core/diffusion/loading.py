@@ -1,35 +1,209 @@
-"""Load a diffusion autoencoder from a safetensors file and its card."""
+"""Load a diffusion autoencoder: ours from safetensors and card, a published one from its checkpoint.
+
+A published ``last.ckpt`` is a pickle. Only tensors and plain containers are read from it; a name of
+its training framework is replaced by an empty stand-in, and any other name is refused before anything
+runs.
+"""
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from diffinf_core.config import explain
 from diffinf_core.diffusion.autoencoder import Architecture, DiffusionAutoencoder
+from diffinf_core.diffusion.published import (
+    PUBLISHED,
+    PublishedArchitecture,
+    PublishedAutoencoder,
+)
 from diffinf_core.records import DiffInfError
-from diffinf_core.weights import card_of, load_weights
+from diffinf_core.weights import card_of, load_weights, save_weights
+
+Autoencoder = DiffusionAutoencoder | PublishedAutoencoder
+AnyArchitecture = Architecture | PublishedArchitecture
+#: whose classes a checkpoint may name; none is imported, an empty class stands in
+_FRAMEWORK = ("pytorch_lightning.", "lightning.", "lightning_fabric.")
+_EMA, _RAW = "ema_model.", "model."
+
+
+class _StandIn:
+    """Takes the place of a class of the training framework."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A Lightning checkpoint as plain data, memory-mapped where its format allows.
+
+    Raises :class:`DiffInfError` for a missing, truncated or foreign file, and for one that names code
+    other than the training framework's.
+    """
+    if not path.exists():
+        raise DiffInfError(f"The checkpoint {path} does not exist.")
+    try:
+        zipped = zipfile.is_zipfile(path)
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipped else []
+    except Exception as error:
+        raise DiffInfError(f"{path} is not a readable checkpoint; fetch it again.") from error
+    strange = [n for n in names if not n.startswith(_FRAMEWORK)]
+    if strange:
+        raise DiffInfError(
+            f"{path} asks for {strange[0]!r}, which is not needed for weights and could run code; "
+            "the file was not opened."
+        )
+    try:
+        with torch.serialization.safe_globals([(_StandIn, name) for name in names]):
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except Exception as error:
+        raise DiffInfError(
+            f"{path} is not a readable checkpoint, or is cut short; fetch it again."
+        ) from error
+    if not isinstance(found, dict) or not isinstance(found.get("state_dict"), Mapping):
+        raise DiffInfError(f"{path} holds no 'state_dict'; it is not a training checkpoint.")
+    return found
+
+
+def ema_weights(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The averaged weights of the autoencoder, without the latent prior that some files add."""
+    state = checkpoint["state_dict"]
+    found = {
+        key.removeprefix(_EMA): value
+        for key, value in state.items()
+        if key.startswith(_EMA) and not key.startswith(_EMA + "latent_net.")
+    }
+    if not found:
+        raise DiffInfError(
+            f"{path} has no '{_EMA}*' weights; a diffusion autoencoder's last.ckpt has them."
+        )
+    return found
+
+
+def _from_options(options: object) -> PublishedArchitecture | None:
+    """The architecture that the checkpoint's own options describe, if they do."""
+    conf = options.get("model_conf") if isinstance(options, Mapping) else None
+    if not isinstance(conf, Mapping):
+        return None
+    try:
+        return PublishedArchitecture(
+            image_size=conf["image_size"],
+            channels=conf["model_channels"],
+            multipliers=tuple(conf["channel_mult"]),
+            encoder_multipliers=tuple(conf["enc_channel_mult"]),
+            res_blocks=conf["num_res_blocks"],
+            encoder_res_blocks=conf["enc_num_res_block"],
+            attention_at=tuple(conf["attention_resolutions"]),
+            heads=conf["num_heads"],
+            embed=conf["embed_channels"],
+            z_dim=conf["enc_out_channels"],
+        )
+    except (KeyError, TypeError, ValidationError):
+        return None
+
+
+def _fits(architecture: PublishedArchitecture, weights: Mapping[str, Tensor]) -> str | None:
+    """None, or the first name in which weights and architecture differ."""
+    with torch.device("meta"):
+        wanted = PublishedAutoencoder(architecture).state_dict()
+    for name in sorted(wanted.keys() | weights.keys()):
+        if name not in weights:
+            return f"{name} is missing"
+        if name not in wanted:
+            return f"{name} is not part of it"
+        if wanted[name].shape != weights[name].shape:
+            return f"{name} is {tuple(weights[name].shape)} instead of {tuple(wanted[name].shape)}"
+    return None
+
+
+def recognise(weights: Mapping[str, Tensor], options: object, path: Path) -> PublishedArchitecture:
+    """The published architecture whose names and shapes these weights have, every one of them."""
+    own = _from_options(options)
+    candidates = ([own] if own else []) + list(PUBLISHED.values())
+    problems = [_fits(a, weights) for a in candidates]
+    for architecture, problem in zip(candidates, problems, strict=True):
+        if problem is None:
+            return architecture
+    raise DiffInfError(
+        f"{path} is none of {', '.join(PUBLISHED)}: {problems[0]}; give its architecture."
+    )
+
+
+def _published(
+    path: Path, architecture: PublishedArchitecture | None, device: torch.device | str
+) -> PublishedAutoencoder:
+    checkpoint = read_checkpoint(path)
+    weights = ema_weights(checkpoint, path)
+    if architecture is None:
+        architecture = recognise(weights, checkpoint.get("hyper_parameters"), path)
+    elif problem := _fits(architecture, weights):
+        raise DiffInfError(f"{path} does not fit the given architecture: {problem}.")
+    model = PublishedAutoencoder(architecture)
+    model.load_state_dict(weights, strict=True)
+    return model.eval().requires_grad_(False).to(device)
+
+
+def _architecture_of(path: Path) -> AnyArchitecture:
+    try:
+        given = card_of(path)["architecture"]
+        kind = PublishedArchitecture if given.get("family") == "diffae" else Architecture
+        return kind(**given)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DiffInfError(f"The card of {path} does not describe an architecture.") from error
+    except ValidationError as error:
+        raise DiffInfError(f"The card of {path}: {explain(error)}") from error
 
 
 def load_autoencoder(
-    path: Path, architecture: Architecture | None = None, device: torch.device | str = "cpu"
-) -> DiffusionAutoencoder:
+    path: Path,
+    architecture: AnyArchitecture | str | None = None,
+    device: torch.device | str = "cpu",
+) -> Autoencoder:
     """A frozen generator in evaluation mode.
 
-    The architecture comes from the card beside the file unless it is given. Raises
-    :class:`DiffInfError` for a missing, corrupt or foreign file.
+    ``path`` is a safetensors file with its card beside it, or a published Lightning ``last.ckpt``.
+    ``architecture`` is an object, a name of :data:`PUBLISHED`, or None: then it comes from the card, or is
+    recognised by the names and shapes in the checkpoint. Raises :class:`DiffInfError` for a missing,
+    corrupt, foreign or hostile file.
     """
-    if architecture is None:
-        if not path.exists():
-            raise DiffInfError(f"The generator {path} does not exist.")
-        try:
-            architecture = Architecture(**card_of(path)["architecture"])
-        except (KeyError, TypeError) as error:
-            raise DiffInfError(f"The card of {path} does not describe an architecture.") from error
-        except ValidationError as error:
-            raise DiffInfError(f"The card of {path}: {explain(error)}") from error
-    model = DiffusionAutoencoder(architecture)
+    if not path.exists():
+        raise DiffInfError(f"The generator {path} does not exist.")
+    if isinstance(architecture, str):
+        if architecture not in PUBLISHED:
+            raise DiffInfError(
+                f"Unknown architecture {architecture!r}; choose one of {', '.join(PUBLISHED)}."
+            )
+        architecture = PUBLISHED[architecture]
+    if path.suffix != ".safetensors":
+        if isinstance(architecture, Architecture):
+            raise DiffInfError(f"{path} is no safetensors file, which that architecture needs.")
+        return _published(path, architecture, device)
+    architecture = architecture or _architecture_of(path)
+    model: Autoencoder
+    if isinstance(architecture, PublishedArchitecture):
+        model = PublishedAutoencoder(architecture)
+    else:
+        model = DiffusionAutoencoder(architecture)
     load_weights(path, model)
     return model.to(device)
+
+
+def convert(source: Path, target: Path, architecture: str | None = None) -> PublishedArchitecture:
+    """Keep the averaged weights of a published checkpoint as safetensors with a card: a quarter in size."""
+    if target.suffix != ".safetensors":
+        raise DiffInfError(f"The converted weights {target} must end in .safetensors.")
+    model = load_autoencoder(source, architecture)
+    assert isinstance(model, PublishedAutoencoder)
+    card = {
+        "name": target.stem,
+        "source": f"converted from {source.name}, averaged (EMA) weights",
+        "architecture": model.architecture.model_dump(mode="json"),
+    }
+    save_weights(target, model, card, half=False)
+    return model.architecture

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
-from diffinf_core.diffusion.schedule import abar, times
+from diffinf_core.diffusion.schedule import abar, abar_at, respaced, times
 
 Predictor = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 #: (step index, time, x_t, x_0 estimate) -> x_0 estimate to go on with
@@ -67,3 +68,56 @@ def decode(
                 x0, eps = moved, eps_for(h, moved, t)
         h = step_to(x0, eps, schedule[i])
     return h
+
+
+def _column(value: float | Tensor, like: Tensor) -> Tensor:
+    """A float64 coefficient, cast last, that broadcasts over (B, 3, S, S)."""
+    found = torch.as_tensor(value, dtype=torch.float64, device=like.device).to(like.dtype)
+    return found[:, None, None, None] if found.dim() else found
+
+
+def clamped(x_t: Tensor, eps: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
+    """x_0 estimate clamped to [-1, 1] and the eps re-derived from it, as the published networks do.
+
+    At high noise most values are clamped, so the network's own eps would lead elsewhere.
+    """
+    wide = torch.zeros((), dtype=torch.float64, device=x_t.device)
+    a = abar(t, wide).flatten() if isinstance(t, Tensor) else abar_at(t)
+    by, minus = _column((1 / a) ** 0.5, x_t), _column((1 / a - 1) ** 0.5, x_t)
+    x0 = (by * x_t - minus * eps).clamp(-1, 1)
+    return x0, (by * x_t - x0) / minus
+
+
+def _to_level(x0: Tensor, eps: Tensor, a: float) -> Tensor:
+    level = _column(a, x0)
+    return level.sqrt() * x0 + (1 - level).sqrt() * eps
+
+
+def invert_respaced(
+    predict: Predictor, x: Tensor, steps: int, callback: StepCallback | None = None
+) -> Tensor:
+    """x_T by the published convention: the picture counts as time 0, and noise alone is left at the end."""
+    schedule = respaced(steps)
+    for i, t in enumerate(schedule):
+        x0, eps = predict(x, t)
+        if callback is not None:
+            callback(i, t, x, x0)
+        x = _to_level(x0, eps, abar_at(schedule[i + 1]) if i + 1 < steps else 0.0)
+    return x
+
+
+def decode_respaced(
+    predict: Predictor, x_T: Tensor, steps: int, callback: StepCallback | None = None
+) -> Tensor:
+    """A picture from x_T by the published convention; the callback may move each x_0 estimate."""
+    schedule = respaced(steps)
+    x = x_T
+    for i in reversed(range(steps)):
+        t = schedule[i]
+        x0, eps = predict(x, t)
+        if callback is not None:
+            moved = callback(steps - 1 - i, t, x, x0)
+            if moved is not x0:
+                x0, eps = moved, eps_for(x, moved, t)
+        x = _to_level(x0, eps, abar_at(schedule[i - 1]) if i else 1.0)
+    return x

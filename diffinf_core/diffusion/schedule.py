@@ -32,3 +32,23 @@ def times(steps: int, t0: int) -> list[int]:
     if not 1 <= steps <= t0 <= TIMES - 1:
         raise ValueError(f"steps={steps}, t0={t0}: need 1 <= steps <= t0 <= {TIMES - 1}.")
     return [round(i * t0 / steps) for i in range(steps + 1)]
+
+
+def abar_at(t: int) -> float:
+    """abar_t in float64."""
+    return float(_abar64()[t])
+
+
+def respaced(steps: int) -> list[int]:
+    """The published evaluation times: every s-th of 0..999 from 0, s chosen so that there are ``steps``.
+
+    Only 62 values of ``steps`` exist (10, 20, 50, 100, 250, ...); ValueError for another one.
+    """
+    for stride in range(1, TIMES):
+        found = -(-TIMES // stride)
+        if found == steps:
+            return list(range(0, TIMES, stride))
+        if found < steps:
+            break
+    near = min({-(-TIMES // s) for s in range(1, TIMES)}, key=lambda n: abs(n - steps))
+    raise ValueError(f"There is no even spacing of {TIMES} times in {steps} steps; take {near}.")

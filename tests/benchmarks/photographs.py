@@ -53,14 +53,15 @@ def block(found: dict[str, Any]) -> str:
     arms, repair, data = found["arms"], found["repair"], found["dataset"]
     seeds = next(iter(arms.values()))["seeds"]
     accuracy = ", ".join(
-        f"{name} {100 * a['accuracy']:.1f} ± {100 * a['accuracy_sd']:.1f}" for name, a in arms.items()
+        f"{name} {100 * a['accuracy']:.1f} ± {100 * a['accuracy_sd']:.1f}"
+        for name, a in arms.items()
     )
     wrong = repair["flagged"].get("adversarial", 0)
     return (
         f"{found['about']} {data['n_train']} training pictures, {data['noise_rate']:.0%} wrong "
         f"labels, {found['influence']['precision_at_tau']:.0%} of the top "
         f"{found['influence']['tau']:g} % wrong. Accuracy in per cent over {seeds} seeds: {accuracy}. "
-        f"The repairs barely move the picture (SSIM {repair['ssim_mean']:.2f}): h falls from "
+        f"The repairs keep an SSIM of {repair['ssim_mean']:.2f} to the original; h falls from "
         f"{repair['h_before']:.2f} to {repair['h_after']:.2f}, but the judge sees the assigned label "
         f"in {repair['judge_agreement_mislabelled']:.0%} of the mislabelled pictures, against "
         f"{repair['judge_agreement_mislabelled_before']:.0%} before, and {wrong} of {repair['n']} "

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from diffinf_core.config import RunConfig, from_yaml, make_config, to_yaml
+from diffinf_core.config import RunConfig, change, from_yaml, make_config, to_yaml
+from diffinf_core.diffusion.published import PublishedArchitecture, PublishedAutoencoder
 from diffinf_core.engine import STAGES, Engine
 from diffinf_core.influence.stage import influence_stage
 from diffinf_core.records import DiffInfError
@@ -269,3 +271,43 @@ def test_scores_are_the_same_in_another_process(
     np.testing.assert_array_equal(
         engine.ranking()["score"].to_numpy(), Engine(finished_run).ranking()["score"].to_numpy()
     )
+
+
+def test_a_published_generator_repairs_without_being_told_a_label(run_copy: Path) -> None:
+    """Random weights in the published layout: the way is whole, the pictures are not worth showing."""
+    architecture = PublishedArchitecture(
+        image_size=64,
+        channels=32,
+        multipliers=(1, 1, 2),
+        encoder_multipliers=(1, 1, 2, 2),
+        encoder_res_blocks=1,
+        res_blocks=1,
+        embed=32,
+        z_dim=32,
+    )
+    torch.manual_seed(0)
+    model = PublishedAutoencoder(architecture)
+    state = {f"ema_model.{k}": v for k, v in model.state_dict().items()}
+    conf = {
+        "image_size": 64, "model_channels": 32, "channel_mult": (1, 1, 2), "num_res_blocks": 1,
+        "enc_channel_mult": (1, 1, 2, 2), "enc_num_res_block": 1, "attention_resolutions": (16,),
+        "num_heads": 1, "embed_channels": 32, "enc_out_channels": 32,
+    }  # fmt: skip
+    file = run_copy.parent / "last.ckpt"
+    torch.save({"state_dict": state, "hyper_parameters": {"model_conf": conf}}, file)
+    told = {"repair": {"generator": str(file), "steps": 2}}
+    engine = Engine(run_copy, change(Engine(run_copy).config, told))
+    for _ in engine.compute():
+        pass
+    figures = engine.report()["repair"]
+    assert figures["n"] == len(engine.queue()) and figures["told_label"] is False
+    assert engine.edit(*next(iter(latest(engine).items()))).generator.startswith("last.ckpt ")
+    gone = {"repair": {"generator": str(file.with_name("gone.ckpt"))}}
+    with pytest.raises(DiffInfError, match=r"gone\.ckpt does not exist"):
+        for _ in Engine(run_copy, change(engine.config, gone)).compute():
+            pass
+
+
+def latest(engine: Engine) -> dict[str, str]:
+    """The version in the queue of each sample."""
+    return dict(zip(engine.queue()["id"], engine.queue()["version"], strict=True))
