@@ -17,15 +17,24 @@ from diffinf_core.data.evaluation import open_test, open_validation
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.training import open_training
 from diffinf_core.records import Progress
-from diffinf_core.store import Run, StageFolder, read_json
+from diffinf_core.store import Run, StageFolder, file_digest, read_json
 from diffinf_core.weights import added_weights
 
 
 def classifier_stage(run: Run) -> StageFolder:
-    """The stage's folder for this run's configuration."""
+    """The stage's folder for this run's configuration and the weights it starts from."""
     return run.stage(
-        "classifier", data_stage(run).key, run.config.classifier.model_dump(mode="json")
+        "classifier",
+        data_stage(run).key,
+        run.config.classifier.model_dump(mode="json"),
+        *started_from(run),
     )
+
+
+def started_from(run: Run) -> list[str]:
+    """What a training's key adds where it starts from weights that were put in place: their digest."""
+    file = imagenet_weights(run)
+    return [file_digest(file)] if file else []
 
 
 def imagenet_weights(run: Run) -> Path | None:

@@ -86,8 +86,15 @@ def generator_file(run: Run) -> Path:
 
 def _scores_key(run: Run) -> str:
     """What every edit of a run depends on beside its own settings."""
+    networks = [
+        file_digest(shipped(name)) for name in ("judge", "identity", "parsing", "perceptual")
+    ]
     return digest(
-        _METHOD, predictor_stage(run).key, judge_stage(run).key, file_digest(generator_file(run))
+        _METHOD,
+        predictor_stage(run).key,
+        judge_stage(run).key,
+        file_digest(generator_file(run)),
+        networks,
     )
 
 

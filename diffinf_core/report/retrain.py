@@ -17,7 +17,7 @@ import torch
 
 from diffinf_core.baselines.arms import arm_key, build_arm
 from diffinf_core.classifier.metrics import evaluate
-from diffinf_core.classifier.stage import imagenet_weights
+from diffinf_core.classifier.stage import imagenet_weights, started_from
 from diffinf_core.classifier.training import (
     device,
     load_classifier,
@@ -51,7 +51,8 @@ def retrain_config(run: Run, seed: int) -> ClassifierConfig:
 def arm_stage(run: Run, arm: str, seed: int) -> StageFolder:
     """The folder of one arm under one seed."""
     config = retrain_config(run, seed).model_dump(mode="json")
-    return run.stage(f"arm-{arm}", data_stage(run).key, arm_key(run, arm), config)
+    parts = (data_stage(run).key, arm_key(run, arm), config, *started_from(run))
+    return run.stage(f"arm-{arm}", *parts)
 
 
 def _train(run: Run, arm: str, seed: int) -> Iterator[Progress]:

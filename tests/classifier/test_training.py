@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffinf_core.classifier.network import build_classifier
+from diffinf_core.classifier import stage
+from diffinf_core.classifier.network import IMAGENET_FILE, build_classifier
 from diffinf_core.classifier.training import (
     SIGNAL_COLUMNS,
     _augment,
@@ -25,9 +26,9 @@ from diffinf_core.classifier.training import (
     snapshot_epochs,
     train_classifier,
 )
-from diffinf_core.config import ClassifierConfig
+from diffinf_core.config import ClassifierConfig, make_config
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.store import read_json, read_tensors
+from diffinf_core.store import Run, read_json, read_tensors
 
 CLASSES = 3
 
@@ -309,3 +310,17 @@ def test_augmenting_flips_some_pictures_and_shifts_by_at_most_four_per_cent() ->
         shift = ((y[rising][0, 0, 32, 32] - x[0, 0, 32, 32]) / (2 / 63)).round().item()
         seen.add(shift)
     assert max(seen) <= 3 and min(seen) >= -3 and len(seen) > 3
+
+
+def test_weights_put_in_place_make_another_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run trained from scratch must not pass for one that started from ImageNet."""
+    monkeypatch.setenv("DIFFINF_WEIGHTS", str(tmp_path / "weights"))
+    (tmp_path / "weights").mkdir()
+    run = Run(tmp_path, make_config("paper-age", {"data": {"path": str(tmp_path)}}))
+    small = Run(tmp_path, make_config("demo"))
+    before = [stage.classifier_stage(r).key for r in (run, small)]
+    (tmp_path / "weights" / IMAGENET_FILE).write_bytes(b"weights")
+    after = [stage.classifier_stage(r).key for r in (run, small)]
+    assert after[0] != before[0] and after[1] == before[1]
