@@ -182,6 +182,20 @@ def rank(
             str(row.rank), f"{row.score:.4g}", sample.id, escape(sample.file), escape(sample.label)
         )
     Console().print(out)
+    found = engine.quality(by)
+    if found:
+        _print_quality(found, engine.config.influence.tau)
+
+
+def _print_quality(found: dict[str, dict[str, float]], tau: float) -> None:
+    table = Table(
+        "score", "average precision", f"precision in the top {tau:g} %",
+        title="finding the wrong labels that are known", title_justify="left",
+    )  # fmt: skip
+    for name in sorted(found, key=lambda n: -found[n]["average_precision"]):
+        row = found[name]
+        table.add_row(name, f"{row['average_precision']:.3f}", f"{row['precision_at_tau']:.3f}")
+    Console().print(table)
 
 
 def _print_agreement(engine: Any) -> None:
@@ -270,6 +284,8 @@ def _print_report(figures: dict[str, Any]) -> None:
             if shown:
                 table.add_row(key, shown)
         out.print(table)
+        if name == "influence" and section and section["by_signal"]:
+            _print_quality(section["by_signal"], section["tau"])
     _print_arms(figures["arms"])
 
 

@@ -39,6 +39,7 @@ from diffinf_core.influence.stage import (
     influence_stage,
     ranking,
     read_scores,
+    request_stage,
     requested,
     run_influence,
     run_request,
@@ -138,14 +139,24 @@ class Engine:
     def score(self, by: str | None = None) -> Iterator[Progress]:
         """Compute what a ranking by ``by`` needs beyond the scores that every run has."""
         run = Run(self.run.root, self._ranked_by(by))
-        yield from self.compute("influence")
-        with self.run.lock():
-            for name in requested(run.config.influence):
-                yield from run_request(run, name)
+        # To look at what is there must work while another process computes.
+        if not self.status()["influence"]:
+            yield from self.compute("influence")
+        missing = [n for n in requested(run.config.influence) if not request_stage(run, n).done]
+        if missing:
+            with self.run.lock():
+                for name in missing:
+                    yield from run_request(run, name)
 
     def ranking(self, by: str | None = None) -> pd.DataFrame:
         """Score and rank of every training sample, by the run's estimator or another one."""
         return ranking(self.run, self._ranked_by(by).influence)
+
+    def quality(self, by: str | None = None) -> dict[str, dict[str, float]]:
+        """Average precision and precision at tau of each score; empty where no truth is known."""
+        run = Run(self.run.root, self._ranked_by(by))
+        influence = summarise(run)["influence"]
+        return influence["by_signal"] if influence else {}
 
     def agreement(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Between the scores there are: rank correlation, and the shared part of the top tau %."""

@@ -52,13 +52,18 @@ def _beside(path: Path) -> str:
 
 def remove_orphans(root: Path) -> None:
     """Remove what a killed process left half-written under a folder; a living one's is not touched."""
-    for path in list(root.rglob(f".*{_PART}")):
-        writer = path.name.rsplit(".", 3)[1]
-        if writer.isdigit() and not _alive(int(writer)):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+    # os.walk, because another thread may rename what it just wrote while this looks around
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            if not (name.startswith(".") and name.endswith(_PART)):
+                continue
+            writer = name.rsplit(".", 3)[1]
+            if writer.isdigit() and not _alive(int(writer)):
+                path = Path(folder, name)
+                if name in folders:
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:

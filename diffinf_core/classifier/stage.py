@@ -16,7 +16,7 @@ from diffinf_core.classifier.training import (
 from diffinf_core.data.evaluation import open_test, open_validation
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.training import open_training
-from diffinf_core.records import Progress
+from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.store import Run, StageFolder, file_digest, read_json
 from diffinf_core.weights import added_weights
 
@@ -71,7 +71,16 @@ def load_snapshot(run: Run, epoch: int) -> tuple[Classifier, float]:
     """The network after an epoch, and the learning rate eta it was trained with."""
     from diffinf_core.store import read_tensors
 
-    file = classifier_stage(run) / f"epoch-{epoch:03d}.pt"
+    stage = classifier_stage(run)
+    file = stage / f"epoch-{epoch:03d}.pt"
     classes = len(read_json(data_stage(run) / "classes.json"))
-    net = load_classifier(file, run.config.classifier.architecture, classes)
-    return net, float(read_tensors(file)["learning_rate"])
+    try:
+        net = load_classifier(file, run.config.classifier.architecture, classes)
+        eta = float(read_tensors(file)["learning_rate"])
+    except (DiffInfError, KeyError) as error:
+        # The stage is complete, so running again would not write the file anew.
+        raise DiffInfError(
+            f"The checkpoint {file} is missing, damaged or of another network; remove the folder "
+            f"{stage.path} and run again to train the classifier anew."
+        ) from error
+    return net, eta

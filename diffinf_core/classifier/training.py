@@ -98,11 +98,13 @@ def train_classifier(
     pretrained: Path | None = None,
     keep_snapshots: bool = True,
     note: str = "",
+    stop_after: int | None = None,
 ) -> Iterator[Progress]:
     """Train from scratch into ``folder``; a killed run goes on with the epoch it had reached.
 
     Writes ``epoch-NNN.pt`` snapshots (weights and eta), ``signals.npy`` (epochs, N, 3) with
-    :data:`SIGNAL_COLUMNS`, ``history.json``, and ``final.pt``.
+    :data:`SIGNAL_COLUMNS`, ``history.json``, and ``final.pt``. ``stop_after`` ends the training after
+    that many epochs, on the learning rate's course over all of them.
     """
     if (folder / "final.pt").exists():
         return  # killed between the training and what its caller measures of it
@@ -114,7 +116,8 @@ def train_classifier(
     optimiser = torch.optim.Adam(net.parameters(), config.learning_rate, fused=gpu)
     draw = torch.Generator().manual_seed(config.seed + 1)
     labels = torch.from_numpy(np.asarray(data.labels))
-    signals = np.zeros((config.epochs, len(data), len(SIGNAL_COLUMNS)), np.float32)
+    epochs = min(config.epochs, stop_after or config.epochs)
+    signals = np.zeros((epochs, len(data), len(SIGNAL_COLUMNS)), np.float32)
     history: list[dict[str, float]] = []
     begin = 0
     last = folder / "last.pt"
@@ -128,8 +131,8 @@ def train_classifier(
         signals[:begin] = state["signals"].numpy()
     keep = set(snapshot_epochs(config)) if keep_snapshots else set()
     steps = len(_batches(torch.arange(len(data)), config.batch_size))
-    total = config.epochs * steps
-    for epoch in range(begin, config.epochs):
+    total = epochs * steps
+    for epoch in range(begin, epochs):
         rate = learning_rate(config, epoch)
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -188,7 +191,7 @@ def train_classifier(
         )
         yield Progress("classifier", (epoch + 1) * steps, total, note, figures)
     write_array(folder / "signals.npy", signals)
-    write_tensors(folder / "final.pt", {"net": net.state_dict(), "epoch": config.epochs})
+    write_tensors(folder / "final.pt", {"net": net.state_dict(), "epoch": epochs})
     last.unlink(missing_ok=True)
 
 

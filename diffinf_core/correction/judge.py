@@ -19,7 +19,6 @@ from diffinf_core.classifier.training import device
 from diffinf_core.correction.networks import JudgeNet
 from diffinf_core.data import faces
 from diffinf_core.data.ingest import data_stage
-from diffinf_core.data.split import fold_of
 from diffinf_core.data.training import Part, open_training
 from diffinf_core.records import Progress
 from diffinf_core.store import Run, StageFolder, read_tensors, write_tensors
@@ -59,7 +58,7 @@ def run_judge(run: Run) -> Iterator[Progress]:
         stage.finish({"judge": judge_name(run)})
         return
     train = open_training(run)
-    fold = fold_of(len(train), FOLDS, _SEED)
+    fold = train.folds(FOLDS, _SEED, run.config.data.group_column)
     labels = torch.from_numpy(train.labels)
     agreement = []
     for k in range(FOLDS):
@@ -108,7 +107,7 @@ class Judge:
             # The data set may list the classes in another order, or lack one.
             self._columns = [order.index(c) for c in train.classes]
             return
-        self._folds = fold_of(len(train), FOLDS, _SEED)
+        self._folds = train.folds(FOLDS, _SEED, run.config.data.group_column)
         self._columns = list(range(len(train.classes)))
         self._nets = {}
         for k in range(FOLDS) if only is None else [only]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffinf_core.classifier.network import Classifier
 from diffinf_core.classifier.stage import load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.config import RepairConfig
@@ -33,9 +34,8 @@ from diffinf_core.diffusion.figures import ssim
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.schedule import abar
 from diffinf_core.influence.checkpoints import checkpoint_epochs
-from diffinf_core.influence.gradients import GradientNorms
 from diffinf_core.influence.predictor import CrossFittedPredictor, predictor_stage
-from diffinf_core.influence.stage import ranking
+from diffinf_core.influence.stage import Scorer, autocast_type, ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
 from diffinf_core.store import (
     Run,
@@ -166,7 +166,7 @@ class Repairer:
         return None
 
     @cached_property
-    def snapshots(self) -> list[tuple[torch.nn.Module, float]]:
+    def snapshots(self) -> list[tuple[Classifier, float]]:
         """The checkpoints of equation 5, for the true self-influence of an edit."""
         pairs = [load_snapshot(self.run, epoch) for epoch in checkpoint_epochs(self.run)]
         return [(net.to(self.device).requires_grad_(True), eta) for net, eta in pairs]
@@ -236,11 +236,8 @@ class Repairer:
 
     def self_influence(self, x: Tensor, y: Tensor) -> NDArray[np.float64]:
         """Equation 5 for pictures that are not in the training set."""
-        out = np.zeros(len(x))
-        for net, eta in self.snapshots:
-            with GradientNorms(net, check=False) as norms:
-                out += eta * norms(x, y).double().cpu().numpy()
-        return out
+        with Scorer(self.snapshots, autocast_type(self.run.config.influence)) as scorer:
+            return scorer.terms(x, y)[:, :, 0].sum(1)
 
     def repair(
         self, positions: NDArray[np.int64], config: RepairConfig

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffinf_core.config import SplitConfig
+from diffinf_core.records import DiffInfError
 
 TRAIN, VAL, TEST = "train", "val", "test"
 
@@ -27,8 +28,19 @@ def split_samples(keys: Sequence[str], config: SplitConfig) -> list[str]:
     return [split_of(key, config) for key in keys]
 
 
-def fold_of(n: int, folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold of each of n positions for cross-fitting: a seeded permutation dealt out in turn."""
-    out = np.empty(n, np.int64)
-    out[np.random.default_rng(seed).permutation(n)] = np.arange(n) % folds
-    return out
+def fold_of(
+    n: int, folds: int, seed: int, groups: Sequence[str] | None = None
+) -> NDArray[np.int64]:
+    """The fold of each of n positions for cross-fitting: a seeded permutation dealt out in turn.
+
+    With ``groups`` (one name per position) whole groups are dealt out, so that a network is never
+    used on somebody it was trained on. Raises :class:`DiffInfError` for more folds than there are to
+    deal.
+    """
+    names, member = np.unique(range(n) if groups is None else groups, return_inverse=True)
+    if len(names) < folds:
+        what = "training pictures" if groups is None else "groups"
+        raise DiffInfError(f"{folds} folds cannot be made of {len(names)} {what}; use fewer folds.")
+    out = np.empty(len(names), np.int64)
+    out[np.random.default_rng(seed).permutation(len(names))] = np.arange(len(names)) % folds
+    return out[member]

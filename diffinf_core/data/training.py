@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffinf_core.data.ingest import data_stage
-from diffinf_core.data.split import TRAIN
+from diffinf_core.data.split import TRAIN, fold_of
 from diffinf_core.records import DiffInfError, Sample
 from diffinf_core.store import Run, read_json
 
@@ -59,6 +59,11 @@ class Part:
     def tensors(self, positions: Sequence[int] | NDArray[np.int64]) -> Tensor:
         """Pictures (B, 3, S, S) in [-1, 1]."""
         return to_tensor(self.images(positions))
+
+    def folds(self, count: int, seed: int, group_column: str | None) -> NDArray[np.int64]:
+        """The fold of each sample for cross-fitting; whole groups where the data set has them."""
+        groups = None if group_column is None else self.table[group_column].tolist()
+        return fold_of(len(self), count, seed, groups)
 
     def position(self, sample_id: str) -> int:
         """Where a sample stands; :class:`DiffInfError` for an id that is not in this part."""

@@ -19,7 +19,6 @@ from diffinf_core.classifier.training import (
     predict_probabilities,
     train_classifier,
 )
-from diffinf_core.data.split import fold_of
 from diffinf_core.data.training import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.records import DiffInfError, Progress
@@ -54,7 +53,7 @@ def run_confidence(run: Run) -> Iterator[Progress]:
 
     stage, train, c = confidence_stage(run), open_training(run), run.config
     classes, folds = len(train.classes), c.influence.folds
-    fold = fold_of(len(train), folds, c.influence.seed)
+    fold = train.folds(folds, c.influence.seed, c.data.group_column)
     epochs = max(checkpoint_epochs(run))
     probabilities = np.zeros((len(train), classes))
     for k in range(folds):
@@ -66,7 +65,7 @@ def run_confidence(run: Run) -> Iterator[Progress]:
                 "use fewer influence.folds or another estimator."
             )
         config = c.classifier.model_copy(
-            update={"epochs": epochs, "checkpoints": 1, "seed": c.classifier.seed + 1 + k}
+            update={"checkpoints": 1, "seed": c.classifier.seed + 1 + k}
         )
         part, note = stage / f"fold-{k}.npy", f"self_confidence, fold {k + 1} of {folds}"
         if not part.exists():
@@ -77,6 +76,7 @@ def run_confidence(run: Run) -> Iterator[Progress]:
                 stage / f"fold-{k}",
                 pretrained=imagenet_weights(run),
                 keep_snapshots=False,
+                stop_after=epochs,
             )
             for event in events:
                 done = k * event.total + event.done

@@ -9,7 +9,7 @@ a layer's mean eigenvalue.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -53,6 +53,8 @@ def _gradients(layer: nn.Module, x: Tensor, g: Tensor) -> Tensor:
         normal = (x - layer.running_mean.view(shape)) * scale
         n, channels = x.shape[:2]
         weight = (normal * g).reshape(n, channels, -1).sum(2)
+        if layer.bias is None:
+            return weight
         return torch.cat([weight, g.reshape(n, channels, -1).sum(2)], 1)
     if isinstance(layer, _Convolution) and layer.bias is None:
         return weight_gradients(*flat_convolution(layer, x, g))
@@ -78,10 +80,10 @@ class Curvature:
     ) -> Tensor:
         with GradientNorms(self.net, check=False, form=visit) as norms:
             out = norms(x, y)
-        if norms.fallback is not None:
+            why = "a parameter stands outside a layer" if norms.bare else norms.fallback
+        if why is not None:
             raise DiffInfError(
-                f"inverse_curvature cannot score this network: {norms.fallback}; "
-                "use another estimator."
+                f"inverse_curvature cannot score this network: {why}; use another estimator."
             )
         return out
 
@@ -112,11 +114,12 @@ class Curvature:
 
         self._visit(x, self._drawn(x), visit)
 
-    def turn(self) -> None:
-        """Between the passes: eigenbases of the factors."""
-        for state in self.states.values():
+    def turn(self) -> Iterator[int]:
+        """Between the passes: eigenbases of the factors; yields after each layer."""
+        for done, state in enumerate(self.states.values(), 1):
             for key in ("inputs", "outputs"):
                 state[key] = torch.linalg.eigh(state[key].double())[1].to(state[key].dtype)
+            yield done
 
     def _rotated(self, layer: nn.Module, x: Tensor, g: Tensor) -> Tensor:
         """The samples' gradients in the eigenbasis."""
@@ -151,12 +154,16 @@ class Curvature:
 
     def state(self) -> dict[str, Any]:
         """What :meth:`load` reads back."""
-        return {f"{name}|{key}": v for name, s in self.states.items() for key, v in s.items()}
+        found = {f"{name}|{key}": v for name, s in self.states.items() for key, v in s.items()}
+        return {**found, "draw": self._draw.get_state()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state` gave."""
         device = next(self.net.parameters()).device
         self.states = {}
+        self._draw.set_state(state["draw"])
         for name, value in state.items():
+            if "|" not in name:
+                continue
             layer, _, key = name.rpartition("|")
             self.states.setdefault(layer, {})[key] = value.to(device)

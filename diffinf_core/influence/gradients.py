@@ -26,10 +26,14 @@ CHECK_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2, torch.bfloat16: 0.3
 
 
 class NotFiniteError(DiffInfError):
-    """A gradient is NaN or infinite; ``row`` is the sample's place in the batch."""
+    """A gradient is NaN or infinite; ``row`` is the sample's place in the batch.
+
+    ``checkpoint`` is for whoever scores several.
+    """
 
     def __init__(self, row: int) -> None:
         self.row = row
+        self.checkpoint = 0
         super().__init__(
             f"The gradient of sample {row} of the batch is not finite; "
             "train the classifier with a lower learning rate."
@@ -60,15 +64,18 @@ class _Tap(torch.autograd.Function):
         return (g, squares, None, *(None for _ in inputs))
 
 
-def gradient_norms_by_vmap(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+def gradient_norms_by_vmap(
+    model: nn.Module, x: Tensor, y: Tensor, low: torch.dtype | None = None
+) -> Tensor:
     """The same numbers from torch.func, for any network: slow, and the reference in tests."""
     parameters = {k: p.detach() for k, p in model.named_parameters() if p.requires_grad}
     frozen = {k: p.detach() for k, p in model.named_parameters() if not p.requires_grad}
     buffers = dict(model.named_buffers())
 
     def loss(p: dict[str, Tensor], x_i: Tensor, y_i: Tensor) -> Tensor:
-        out = functional_call(model, (p, frozen, buffers), (x_i[None],))
-        return F.cross_entropy(out, y_i[None])
+        with torch.autocast(x.device.type, low, enabled=low is not None):
+            out = functional_call(model, (p, frozen, buffers), (x_i[None],))
+        return F.cross_entropy(out if low is None else out.float(), y_i[None])
 
     with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no batching rule
         grads = vmap(grad(loss), in_dims=(None, 0, 0), chunk_size=8)(parameters, x, y)
@@ -164,6 +171,11 @@ class GradientNorms:
         for parameter, flag in self._flags:
             parameter.requires_grad_(flag)
         self._norms = None
+
+    @property
+    def bare(self) -> bool:
+        """Whether a parameter stands outside a layer and is counted by copies."""
+        return bool(self._bare)
 
     def _after(
         self, layer: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any], out: Any
@@ -277,8 +289,9 @@ class GradientNorms:
                 if self._check and not self._agrees(x, y, found):
                     self.fallback = "the self-check against autograd failed"
         if self.fallback is not None:
-            found = gradient_norms_by_vmap(self.model, x, y)
-        self._check = False
+            found = gradient_norms_by_vmap(self.model, x, y, self._low)
+        # A batch of one cannot show that samples of a batch are mixed up: check a larger one too.
+        self._check = self._check and len(x) == 1
         bad = ~torch.isfinite(found)
         if bad.any():
             raise NotFiniteError(int(bad.nonzero()[0]))

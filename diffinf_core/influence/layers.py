@@ -64,7 +64,8 @@ def batch_norm(layer: nn.modules.batchnorm._BatchNorm, x: Tensor, g: Tensor) -> 
     bias = g.sum(2)
     centred = torch.linalg.vecdot(g, x) - layer.running_mean * bias
     weight = centred * torch.rsqrt(layer.running_var + layer.eps)
-    return row_dot(weight, weight) + row_dot(bias, bias)
+    out = row_dot(weight, weight)
+    return out + row_dot(bias, bias) if layer.bias is not None else out
 
 
 def _affine(normal: Tensor, g: Tensor, over: int, biased: bool) -> Tensor:
@@ -96,7 +97,7 @@ def group_norm(layer: nn.GroupNorm, x: Tensor, g: Tensor) -> Tensor:
     n, channels = x.shape[:2]
     normal = F.group_norm(x, layer.num_groups, None, None, layer.eps)
     by_channel = normal.reshape(n, channels, -1).mT, g.reshape(n, channels, -1).mT
-    return _affine(*by_channel, channels, True)
+    return _affine(*by_channel, channels, layer.bias is not None)
 
 
 def any_norm(

@@ -21,10 +21,9 @@ from diffinf_core.classifier.network import Classifier
 from diffinf_core.classifier.stage import load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.config import PredictorConfig
-from diffinf_core.data.split import fold_of
 from diffinf_core.data.training import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
-from diffinf_core.influence.stage import influence_stage, ranking
+from diffinf_core.influence.stage import influence_stage, ranking, request_stage, requested
 from diffinf_core.records import Progress
 from diffinf_core.store import Run, StageFolder, read_tensors, write_array, write_tensors
 
@@ -63,6 +62,7 @@ def predictor_stage(run: Run) -> StageFolder:
     return run.stage(
         "predictor",
         influence_stage(run).key,
+        [request_stage(run, name).key for name in requested(c.influence)],
         c.influence.estimator,
         c.influence.tau,
         c.predictor.model_dump(mode="json"),
@@ -113,7 +113,7 @@ def run_predictor(run: Run) -> Iterator[Progress]:
     g = torch.cat(features)
     y = torch.from_numpy(train.labels)
     high = torch.from_numpy(ranking(run)["high"].to_numpy().astype(np.int64))
-    fold = fold_of(n, config.folds, config.seed)
+    fold = train.folds(config.folds, config.seed, run.config.data.group_column)
     out_of_fold = np.zeros(n)
     for k in range(config.folds):
         file = stage / f"fold-{k}.pt"
@@ -159,7 +159,8 @@ class CrossFittedPredictor:
     def __init__(self, run: Run) -> None:
         config = run.config.predictor
         self.net: Classifier = load_snapshot(run, feature_epoch(run))[0]
-        self.folds = fold_of(len(open_training(run)), config.folds, config.seed)
+        column = run.config.data.group_column
+        self.folds = open_training(run).folds(config.folds, config.seed, column)
         self.heads = [load_predictor(run, k) for k in range(config.folds)]
 
     def to(self, where: torch.device) -> CrossFittedPredictor:

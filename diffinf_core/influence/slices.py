@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffinf_core.records import Progress
+from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.store import StageFolder, read_json, write_array, write_json
 
-#: fewest samples per slice; at 128 pixels and ten checkpoints about half a minute on one core
+#: most samples per slice on a CPU
 SLICE = 64
+#: pixels times checkpoints per slice: half a minute of ResNet-18 on one core
+_SLICE_WORK = 64 * 128 * 128 * 10
 #: most pictures per pass: beyond this a CPU leaves its caches and a GPU is full anyway
 MOST = {"cpu": 64, "cuda": 512}
 #: share of the free memory that a pass may take
@@ -62,27 +65,54 @@ def fitting_batch(net: nn.Module, x: Tensor) -> int:
     return int(min(MOST.get(device.type, 64), 2 ** max(0, int(np.log2(max(1, room))))))
 
 
-def stored_batch(stage: StageFolder, choose: Callable[[], int]) -> int:
-    """The batch size a stage began with, so that a resumed one makes the same slices."""
-    plan = stage / "plan.json"
-    if not plan.exists():
-        write_json(plan, {"batch_size": int(choose())})
-    return int(read_json(plan)["batch_size"])
+def slice_size(pixels: int, checkpoints: int) -> int:
+    """Samples per slice, by counted work, so that a kill costs less than a minute on one core."""
+    return int(min(SLICE, max(1, _SLICE_WORK // max(1, pixels * checkpoints))))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a stage is cut up: samples per slice and per pass."""
+
+    slice_size: int
+    batch_size: int
+
+
+def stored_plan(stage: StageFolder, size: int, choose: Callable[[], int]) -> Plan:
+    """The plan a stage began with, so that a resumed one makes the same slices and the same passes."""
+    file = stage / "plan.json"
+    if not file.exists():
+        batch = max(1, int(choose()))
+        write_json(file, {"slice_size": max(size, batch), "batch_size": batch})
+    return Plan(**read_json(file))
 
 
 def map_slices(
-    stage: StageFolder, n: int, batch: int, score: Score, note: str
+    stage: StageFolder, n: int, size: int, score: Score, note: Callable[[], str]
 ) -> Iterator[Progress]:
-    """Compute the slices that are missing; ``score`` maps positions (k,) to rows (k, ...)."""
-    size = max(SLICE, batch)
-    for start in range(0, n, size):
-        file = stage / f"slice-{start:08d}.npy"
-        if not file.exists():
-            write_array(file, score(np.arange(start, min(start + size, n))))
-        yield Progress("influence", min(start + size, n), n, note)
+    """Compute the slices that are missing; ``score`` maps positions (k,) to rows (k, ...).
+
+    Raises :class:`DiffInfError` where a pass does not fit into memory.
+    """
+    starts = range(0, n, size)
+    missing = [s for s in starts if not (stage / f"slice-{s:08d}.npy").exists()]
+    done = n - sum(min(s + size, n) - s for s in missing)
+    # What is there already is one event, so that it does not pass for speed.
+    yield Progress("influence", done, n, note())
+    for start in missing:
+        rows = np.arange(start, min(start + size, n))
+        try:
+            found = score(rows)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise DiffInfError(
+                "Scoring does not fit into memory; set a smaller influence.batch_size "
+                "(finished slices are kept)."
+            ) from error
+        write_array(stage / f"slice-{start:08d}.npy", found)
+        done += len(rows)
+        yield Progress("influence", done, n, note())
 
 
-def read_slices(stage: StageFolder, n: int, batch: int) -> NDArray[np.float64]:
+def read_slices(stage: StageFolder, n: int, size: int) -> NDArray[np.float64]:
     """All slices together, in training order."""
-    size = max(SLICE, batch)
     return np.concatenate([np.load(stage / f"slice-{s:08d}.npy") for s in range(0, n, size)])

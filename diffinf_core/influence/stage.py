@@ -6,6 +6,7 @@ slice knows nothing of the others, is written to its own file, and can be comput
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -25,7 +26,14 @@ from diffinf_core.influence.confidence import confidence_stage, run_confidence
 from diffinf_core.influence.curvature import Curvature
 from diffinf_core.influence.estimators import logged_scores, rank_table, score_of
 from diffinf_core.influence.gradients import GradientNorms, NotFiniteError
-from diffinf_core.influence.slices import fitting_batch, map_slices, read_slices, stored_batch
+from diffinf_core.influence.slices import (
+    SLICE,
+    fitting_batch,
+    map_slices,
+    read_slices,
+    slice_size,
+    stored_plan,
+)
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.store import (
     Run,
@@ -38,6 +46,7 @@ from diffinf_core.store import (
 
 #: pictures per pass of the curvature, which does form each sample's gradient
 _CURVATURE_BATCH = 16
+_SAVE_SECONDS = 30
 
 
 def requested(config: InfluenceConfig) -> list[str]:
@@ -45,14 +54,24 @@ def requested(config: InfluenceConfig) -> list[str]:
     return [name for name in estimator_names(config.estimator) if name in ON_REQUEST]
 
 
+class _Scores(StageFolder):
+    """The scores that every run has; complete only with those that the configuration asks for."""
+
+    def __init__(self, base: StageFolder, asked: list[StageFolder]) -> None:
+        super().__init__(base.path, base.key)
+        self._asked = asked
+
+    @property
+    def done(self) -> bool:
+        return super().done and all(stage.done for stage in self._asked)
+
+
 def influence_stage(run: Run) -> StageFolder:
-    """The folder of all scores; tau, and any estimator that is always there, only read from it."""
+    """The folder of all scores; tau and the estimator only read from it."""
     c = run.config.influence
-    parts: dict[str, str] = {"rule": c.checkpoint_rule, "precision": c.precision}
-    # What an estimator on request depends on enters only with it.
-    for name in requested(c):
-        parts[name] = _request_key(run, name)
-    return run.stage("influence", classifier_stage(run).key, parts)
+    parts = {"rule": c.checkpoint_rule, "precision": c.precision}
+    base = run.stage("influence", classifier_stage(run).key, parts)
+    return _Scores(base, [request_stage(run, name) for name in requested(c)])
 
 
 def gradients_stage(run: Run) -> StageFolder:
@@ -69,12 +88,9 @@ def curvature_stage(run: Run) -> StageFolder:
     return run.stage("inverse_curvature", classifier_stage(run).key, parts)
 
 
-def _request_stage(run: Run, name: str) -> StageFolder:
+def request_stage(run: Run, name: str) -> StageFolder:
+    """The folder of a score that is computed only when asked for."""
     return {"self_confidence": confidence_stage, "inverse_curvature": curvature_stage}[name](run)
-
-
-def _request_key(run: Run, name: str) -> str:
-    return _request_stage(run, name).key
 
 
 def _last_layer_norms(net: Classifier, x: Tensor, y: Tensor) -> Tensor:
@@ -85,43 +101,79 @@ def _last_layer_norms(net: Classifier, x: Tensor, y: Tensor) -> Tensor:
     return error.square().sum(1) * (features.square().sum(1) + 1)
 
 
-def score_slice(
-    train: Part,
-    positions: NDArray[np.int64],
-    snapshots: list[tuple[Classifier, float]],
-    batch: int,
-    low: torch.dtype | None = None,
-) -> NDArray[np.float64]:
-    """(n, T, 2): each checkpoint's term of equation 5, over all parameters and over the output layer.
+class Scorer:
+    """The terms of equation 5 of training samples under some checkpoints.
 
-    Pictures are read once; the checkpoints are the inner loop. ``low`` is autocast's type, or None
-    for float32. Raises :class:`DiffInfError` that names the sample whose gradient is not finite.
+    ``with Scorer(snapshots) as scorer: terms = scorer(train, positions, batch)``, with ``snapshots`` pairs
+    of network and eta. ``low`` is autocast's type, or None for float32.
     """
-    out = np.zeros((len(positions), len(snapshots), 2))
-    with ExitStack() as stack:
+
+    def __init__(
+        self, snapshots: list[tuple[Classifier, float]], low: torch.dtype | None = None
+    ) -> None:
+        self._snapshots, self._low = snapshots, low
+        self._stack = ExitStack()
+        self._scorers: list[tuple[Classifier, float, GradientNorms]] = []
+
+    def __enter__(self) -> Scorer:
         # TF32 has three digits; scores are compared with autograd to six.
-        stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
-        scorers = []
-        for net, eta in snapshots:
+        self._stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
+        for net, eta in self._snapshots:
             net.requires_grad_(True)
-            scorers.append((net, eta, stack.enter_context(GradientNorms(net, low=low))))
+            norms = self._stack.enter_context(GradientNorms(net, low=self._low))
+            self._scorers.append((net, eta, norms))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._scorers.clear()
+        self._stack.close()
+
+    @property
+    def fallback(self) -> str | None:
+        """Why a checkpoint had to be scored the slow way, if one had to."""
+        return next((n.fallback for _, _, n in self._scorers if n.fallback is not None), None)
+
+    def terms(self, x: Tensor, y: Tensor) -> NDArray[np.float64]:
+        """(B, T, 2) for pictures x (B, 3, S, S) under labels y (B,): over all parameters, and over
+        the output layer alone. :class:`NotFiniteError` carries row and checkpoint."""
+        out = np.zeros((len(x), len(self._scorers), 2))
+        for t, (net, eta, norms) in enumerate(self._scorers):
+            where = next(net.parameters()).device
+            there = x.to(where), y.to(where)
+            try:
+                full = norms(*there)
+            except NotFiniteError as error:
+                error.checkpoint = t
+                raise
+            with torch.no_grad():
+                last = _last_layer_norms(net, *there)
+            out[:, t] = eta * torch.stack([full, last], 1).double().cpu().numpy()
+        return out
+
+    def __call__(
+        self, train: Part, positions: NDArray[np.int64], batch: int
+    ) -> NDArray[np.float64]:
+        """(n, T, 2) for positions (n,). Pictures are read once; the checkpoints are the inner loop.
+
+        Raises :class:`DiffInfError` that names the sample whose gradient is not finite.
+        """
+        parts = []
         for start in range(0, len(positions), batch):
             rows = positions[start : start + batch]
-            x, y = train.tensors(rows), torch.from_numpy(train.labels[rows])
-            for t, (net, eta, norms) in enumerate(scorers):
-                where = next(net.parameters()).device
-                try:
-                    full = norms(x.to(where), y.to(where)).double().cpu().numpy()
-                except NotFiniteError as error:
-                    raise DiffInfError(
-                        f"The gradient of training sample {str(train.ids[rows[error.row]])!r} at "
-                        f"checkpoint {t + 1} of {len(scorers)} is not finite; train the classifier "
-                        "with a lower classifier.learning_rate."
-                    ) from error
-                with torch.no_grad():
-                    last = _last_layer_norms(net, x.to(where), y.to(where)).double().cpu().numpy()
-                out[start : start + batch, t] = eta * np.stack([full, last], 1)
-    return out
+            try:
+                parts.append(self.terms(train.tensors(rows), torch.from_numpy(train.labels[rows])))
+            except NotFiniteError as error:
+                raise DiffInfError(
+                    f"The gradient of training sample {str(train.ids[rows[error.row]])!r} at "
+                    f"checkpoint {error.checkpoint + 1} of {len(self._scorers)} is not finite; train "
+                    "the classifier with a lower classifier.learning_rate."
+                ) from error
+        return np.concatenate(parts)
+
+
+def autocast_type(config: InfluenceConfig) -> torch.dtype | None:
+    """The type that the configuration asks autocast for."""
+    return torch.bfloat16 if config.precision == "bfloat16" else None
 
 
 def run_gradients(run: Run) -> Iterator[Progress]:
@@ -129,43 +181,64 @@ def run_gradients(run: Run) -> Iterator[Progress]:
     stage, train = gradients_stage(run), open_training(run)
     if stage.done:
         return
-    config = run.config.influence
+    config, n = run.config.influence, len(train)
     epochs = checkpoint_epochs(run)
     snapshots = [
         (net.to(device()), eta) for net, eta in (load_snapshot(run, epoch) for epoch in epochs)
     ]
-    low = torch.bfloat16 if config.precision == "bfloat16" else None
-    batch = stored_batch(
-        stage, lambda: config.batch_size or fitting_batch(snapshots[0][0], train.tensors([0]))
-    )
-    yield from map_slices(
+    plan = stored_plan(
         stage,
-        len(train),
-        batch,
-        lambda rows: score_slice(train, rows, snapshots, batch, low),
-        f"self-influence over {len(epochs)} checkpoints",
+        slice_size(train.size**2, len(epochs)),
+        lambda: config.batch_size or fitting_batch(snapshots[0][0], train.tensors([0])),
     )
-    write_array(stage / "terms.npy", read_slices(stage, len(train), batch))
-    stage.finish({"checkpoint_epochs": epochs, "batch_size": batch})
+    # A size that a person gave since, after a lack of memory perhaps, goes before the stored one.
+    batch = config.batch_size or plan.batch_size
+    with Scorer(snapshots, autocast_type(config)) as scorer:
+
+        def note() -> str:
+            slow = f"; slow, because {scorer.fallback}" if scorer.fallback else ""
+            return f"self-influence over {len(epochs)} checkpoints{slow}"
+
+        yield from map_slices(
+            stage, n, plan.slice_size, lambda rows: scorer(train, rows, batch), note
+        )
+        fallback = scorer.fallback
+    write_array(stage / "terms.npy", read_slices(stage, n, plan.slice_size))
+    stage.finish({"checkpoint_epochs": epochs, "batch_size": batch, "fallback": fallback})
+
+
+def _fit_curvature(run: Run, curvature: Curvature, stage: StageFolder) -> Iterator[Progress]:
+    """Estimate the curvature; what is done is kept every half minute."""
+    train, config = open_training(run), run.config.influence
+    some = np.random.default_rng(config.seed).permutation(len(train))[: config.curvature_samples]
+    file, half = stage / "factors.pt", len(some)
+    at = 0
+    if file.exists():
+        state = read_tensors(file)
+        at = int(state["at"])
+        curvature.load(state)
+    saved = time.monotonic()
+    while at < 2 * half:
+        work = curvature.collect if at < half else curvature.weigh
+        rows = some[at % half :][:_CURVATURE_BATCH]
+        work(train.tensors(rows).to(device()))
+        at += len(rows)
+        yield Progress("influence", at, 2 * half, "curvature")
+        if at == half:
+            for layer in curvature.turn():
+                yield Progress("influence", at, 2 * half, f"curvature, basis {layer}")
+        if at in (half, 2 * half) or time.monotonic() - saved > _SAVE_SECONDS:
+            write_tensors(file, {**curvature.state(), "at": at})
+            saved = time.monotonic()
 
 
 def run_curvature(run: Run) -> Iterator[Progress]:
     """Equation 4 at the last of the chosen checkpoints."""
     stage, train, config = curvature_stage(run), open_training(run), run.config.influence
-    net = load_snapshot(run, checkpoint_epochs(run)[-1])[0].to(device())
+    epoch = checkpoint_epochs(run)[-1]
+    net = load_snapshot(run, epoch)[0].to(device())
     curvature = Curvature(net.requires_grad_(True), config.damping, config.seed)
-    some = np.random.default_rng(config.seed).permutation(len(train))[: config.curvature_samples]
-    if (stage / "factors.pt").exists():
-        curvature.load(read_tensors(stage / "factors.pt"))
-    else:
-        for i, work in enumerate((curvature.collect, curvature.weigh)):
-            for start in range(0, len(some), _CURVATURE_BATCH):
-                work(train.tensors(some[start : start + _CURVATURE_BATCH]).to(device()))
-                done = i * len(some) + min(start + _CURVATURE_BATCH, len(some))
-                yield Progress("influence", done, 2 * len(some), "curvature")
-            if i == 0:
-                curvature.turn()
-        write_tensors(stage / "factors.pt", curvature.state())
+    yield from _fit_curvature(run, curvature, stage)
 
     def score(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         parts = []
@@ -177,14 +250,16 @@ def run_curvature(run: Run) -> Iterator[Progress]:
         return np.concatenate(parts)
 
     n = len(train)
-    yield from map_slices(stage, n, _CURVATURE_BATCH, score, "inverse-curvature self-influence")
-    write_array(stage / "score.npy", read_slices(stage, n, _CURVATURE_BATCH))
-    stage.finish({"epoch": checkpoint_epochs(run)[-1], "curvature_samples": len(some)})
+    note = "inverse-curvature self-influence"
+    yield from map_slices(stage, n, SLICE, score, lambda: note)
+    write_array(stage / "score.npy", read_slices(stage, n, SLICE))
+    (stage / "factors.pt").unlink(missing_ok=True)
+    stage.finish({"epoch": epoch, "curvature_samples": min(n, config.curvature_samples)})
 
 
 def run_request(run: Run, name: str) -> Iterator[Progress]:
     """Compute a score that is only computed when asked for, unless it is there."""
-    stage = _request_stage(run, name)
+    stage = request_stage(run, name)
     if not stage.done:
         yield from {"self_confidence": run_confidence, "inverse_curvature": run_curvature}[name](
             run
@@ -213,7 +288,7 @@ def read_scores(run: Run) -> pd.DataFrame:
         raise DiffInfError(f"{run.root} is not ranked yet; run it first.")
     table = pd.read_csv(stage / "scores.csv", dtype={"id": str}, float_precision="round_trip")
     for name in ON_REQUEST:
-        extra = _request_stage(run, name)
+        extra = request_stage(run, name)
         if extra.done:
             table[name] = np.load(extra / "score.npy")
     return table

@@ -40,7 +40,8 @@ def suggestion(
 def build_queue(run: Run) -> pd.DataFrame:
     """One row per repaired sample, by rank: the scores a reviewer sorts and filters by.
 
-    Columns: id, rank, score, label, version, identity, perceptual, h_before, h_after, judge_before
+    Columns: id, rank, score, percentile (of self-influence among the training set, whatever the
+    queue is ranked by), label, version, identity, perceptual, h_before, h_after, judge_before
     and judge_after (probability of the assigned label), judge_class_before, judge_class_after,
     flags, suggestion, reason.
     """
@@ -50,6 +51,8 @@ def build_queue(run: Run) -> pd.DataFrame:
     train = open_training(run)
     classes = list(train.classes)
     ranked = ranking(run).set_index("id")
+    by_influence = run.config.influence.model_copy(update={"estimator": "self_influence"})
+    percentile = ranking(run, by_influence).set_index("id")["percentile"]
     rows = []
     for sample, version in read_json(stage / "versions.json").items():
         edit = load_edit(run, sample, version)
@@ -62,6 +65,7 @@ def build_queue(run: Run) -> pd.DataFrame:
                 "id": sample,
                 "rank": int(ranked["rank"][sample]),
                 "score": float(ranked["score"][sample]),
+                "percentile": float(percentile[sample]),
                 "label": edit.label,
                 "version": version,
                 "identity": edit.identity,

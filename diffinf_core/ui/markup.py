@@ -118,8 +118,8 @@ def scores(edit: Edit, classes: list[str], percentile: float) -> str:
             "self-influence",
             f"{edit.influence_before:.3g}",
             f"{edit.influence_after:.3g}",
-            f"True score of equation 5, recomputed for the edit. The original is above "
-            f"{percentile:.1f} % of the training set.",
+            f"True score of equation 5, recomputed for the edit. The original stands at percentile "
+            f"{percentile:.1f} of the training set.",
             arrow(1, edit.influence_after / max(edit.influence_before, 1e-12), False),
         ),
     ]
@@ -207,7 +207,9 @@ def stages(snapshot: Snapshot, complete: dict[str, bool]) -> str:
     rows = []
     for name in names:
         event = snapshot.stages.get(name)
-        if event is None or (complete.get(name) and event.done >= event.total):
+        over = snapshot.state in ("idle", "done") and name in complete
+        # A bar that ended belongs to the settings of that time; only what is on disk counts now.
+        if event is None or over or (complete.get(name) and event.done >= event.total):
             share = 100 if complete.get(name) else 0
             text = "complete" if share else "waiting"
         else:

@@ -19,7 +19,7 @@ _ROWS = 50
 
 def title_of(estimator: str) -> str:
     """A score, or a rank mean of several, in words."""
-    names = [ESTIMATORS[n].title for n in estimator.split("+")]
+    names = [ESTIMATORS[n.strip()].title for n in estimator.split("+")]
     return names[0] if len(names) == 1 else f"mean rank of {', '.join(names)}"
 
 
@@ -27,10 +27,13 @@ def advice(influence: dict[str, Any]) -> str:
     """Which score finds most wrong labels where that is known, in a sentence with the figures."""
     used, found = influence["estimator"], influence["by_signal"]
     epochs = influence["checkpoint_epochs"]
-    said = (
-        f"Ranked by {title_of(used)} over {len(epochs)} checkpoints, epochs {epochs[0]} to "
-        f"{epochs[-1]}."
-    )
+    where = {
+        "self_influence": f" over {len(epochs)} checkpoints, epochs {epochs[0]} to {epochs[-1]}",
+        "last_layer": f" over {len(epochs)} checkpoints, epochs {epochs[0]} to {epochs[-1]}",
+        "self_confidence": f", each fold trained to epoch {epochs[-1]}",
+        "inverse_curvature": f" at the checkpoint of epoch {epochs[-1]}",
+    }.get(used, f", epochs 1 to {epochs[-1]}")
+    said = f"Ranked by {title_of(used)}{where}."
     if not found:
         return (
             f"{said} Which labels are wrong is not known here, so the scores cannot be compared; "
@@ -110,7 +113,10 @@ def build(session: Session) -> Callable[[], list[Any]]:
             report = session.engine.report()
             estimator = session.engine.config.influence.estimator
             if not report["influence"]:
-                text = "Nothing is ranked yet: start the run on the Run page."
+                text = (
+                    f"The ranking by {title_of(estimator)} is not there yet: start the run on the "
+                    "Run page."
+                )
                 return [markup.notice(text, "empty"), estimator, gr.update(visible=False), *hidden]
             figures = session.engine.plots()
             top = gr.update(value=rows(), visible=True)
@@ -126,7 +132,8 @@ def build(session: Session) -> Callable[[], list[Any]]:
         try:
             if session.jobs.running:
                 raise DiffInfError("A job is running; cancel it before changing the ranking.")
-            session.rank_by(estimator)
+            session.rank_by(estimator or "")
+            estimator = session.engine.config.influence.estimator
         except DiffInfError as error:
             return [markup.notice(str(error), "error"), *[gr.skip()] * len(outputs)]
         if session.ready():

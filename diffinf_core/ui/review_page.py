@@ -160,7 +160,6 @@ def build(session: Session) -> Callable[..., list[Any]]:
         names = [(_version_name(i, engine.edit(sample, v)), v) for i, v in enumerate(versions)]
         guess = str(row["judge_class_before"])
         others = [k for k in classes if k != edit.label]
-        percentile = 100 * (1 - int(row["rank"]) / len(engine.training))
         top = markup.headline(
             place + 1,
             len(order),
@@ -174,7 +173,7 @@ def build(session: Session) -> Callable[..., list[Any]]:
         return [
             top,
             markup.pair(engine.original(sample), plain, picture, edit.label),
-            markup.scores(edit, classes, percentile),
+            markup.scores(edit, classes, float(row["percentile"])),
             gr.update(choices=names, value=chosen),
             gr.update(choices=others, value=guess if guess in others else others[0]),
             said,

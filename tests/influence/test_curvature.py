@@ -26,7 +26,7 @@ def gradients(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def fitted(model: nn.Module, x: Tensor, damping: float = 0.1) -> Curvature:
     found = Curvature(model, damping, seed=0)
     found.collect(x)
-    found.turn()
+    assert list(found.turn())
     found.weigh(x)
     return found
 
@@ -72,6 +72,7 @@ def test_much_damping_leaves_the_squared_norm_of_a_layer() -> None:
         (nn.Conv2d(4, 6, 3, padding="same", groups=2), (4, 6, 5)),
         (nn.Conv2d(4, 6, 3, bias=False), (4, 6, 5)),
         (nn.BatchNorm2d(4), (4, 3, 3)),
+        (nn.BatchNorm2d(4, bias=False), (4, 3, 3)),
     ],
 )
 def test_gradients_of_a_layer_equal_autograd(layer: nn.Module, shape: tuple[int, ...]) -> None:
@@ -122,6 +123,21 @@ def test_a_network_without_a_form_is_one_sentence() -> None:
     net = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2))
     with pytest.raises(DiffInfError, match="no form for LayerNorm"):
         Curvature(net, 0.1, 0).collect(torch.randn(3, 4))
+
+
+class Bare(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(1, 4))
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(x + self.shift)
+
+
+def test_a_parameter_outside_a_layer_is_one_sentence() -> None:
+    with pytest.raises(DiffInfError, match="outside a layer"):
+        Curvature(Bare(), 0.1, 0).collect(torch.randn(3, 4))
 
 
 def test_shared_weights_are_one_sentence() -> None:

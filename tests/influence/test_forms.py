@@ -133,6 +133,9 @@ def test_embedding_adds_equal_tokens_before_it_squares(tokens, rows, padding, se
         (nn.RMSNorm(6), (5, 6)),
         (nn.GroupNorm(3, 6), (6, 4, 2)),
         (nn.GroupNorm(2, 6), (6,)),
+        (nn.GroupNorm(3, 6, bias=False), (6, 4, 2)),
+        (nn.BatchNorm1d(6, bias=False), (6, 4)),
+        (nn.BatchNorm2d(6, bias=False), (6, 3, 4)),
     ],
 )
 def test_norms(layer: nn.Module, shape: tuple[int, ...]) -> None:

@@ -311,3 +311,31 @@ def test_bfloat16_is_close_and_says_nothing_else() -> None:
         assert norms.fallback is None
     error = ((low - exact).abs() / exact).median()
     assert 0 < error < 0.06
+
+
+class Sideways(nn.Module):
+    """p is added over the tokens, not over the batch; with as many samples as tokens its copies fit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.randn(6))
+        self.out = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.tanh(x[:, None].expand(-1, 4, -1) + self.p)).mean(1)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_only_the_self_check_sees_samples_mixed_up(first: int) -> None:
+    torch.manual_seed(10)
+    model, x, y = Sideways().double(), torch.randn(4, 6).double(), torch.arange(4)
+    with GradientNorms(model) as norms:
+        if first:  # a batch of one cannot show it
+            norms(x[:1], y[:1])
+            assert norms.fallback is None
+        found = norms(x, y)
+        assert norms.fallback == "the self-check against autograd failed"
+    torch.testing.assert_close(found, naive(model, x, y), rtol=1e-6, atol=0)
+    with GradientNorms(model, check=False) as norms:
+        wrong = norms(x, y)
+    assert ((wrong - found).abs() > 1e-3 * found).any(), "without the check it would be wrong"

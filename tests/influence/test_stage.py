@@ -19,23 +19,25 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from diffinf_core.classifier.network import build_classifier
-from diffinf_core.classifier.stage import classifier_stage, load_snapshot
+from diffinf_core.classifier.stage import classifier_stage, load_snapshot, run_classifier
 from diffinf_core.config import ON_REQUEST, SIGNALS, InfluenceConfig
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.training import open_training
-from diffinf_core.influence import slices
+from diffinf_core.influence import confidence, slices
 from diffinf_core.influence import stage as module
 from diffinf_core.influence.checkpoints import checkpoint_epochs, last_useful_epoch
 from diffinf_core.influence.confidence import confidence_stage
 from diffinf_core.influence.estimators import high_influence_count, top_tau
+from diffinf_core.influence.gradients import GradientNorms
 from diffinf_core.influence.stage import (
+    Scorer,
+    curvature_stage,
     gradients_stage,
     influence_stage,
     ranking,
     read_scores,
     run_influence,
     run_request,
-    score_slice,
 )
 from diffinf_core.records import DiffInfError
 from diffinf_core.store import (
@@ -54,11 +56,12 @@ def with_influence(run: Run, **over: Any) -> Run:
     return Run(run.root, run.config.model_copy(update={"influence": influence}))
 
 
-def forget(run: Run) -> None:
+def forget(run: Run, size: int = 64) -> None:
     """Take back every score, and score in small passes from now on."""
     shutil.rmtree(influence_stage(run).path)
     shutil.rmtree(gradients_stage(run).path)
-    write_json(gradients_stage(run) / "plan.json", {"batch_size": 16})
+    plan = {"slice_size": size, "batch_size": 16}
+    write_json(gradients_stage(run) / "plan.json", plan)
 
 
 # ---------------------------------------------------------------- how many, and who
@@ -155,8 +158,10 @@ def test_the_batch_size_does_not_matter(ranked: Run, batch: int) -> None:
     train = open_training(ranked)
     snapshots = [load_snapshot(ranked, e) for e in (2, 4)]
     some = np.array([3, 0, 11, 20, 8, 40, 41, 2])
-    found = score_slice(train, some, snapshots, batch)
-    known = np.concatenate([score_slice(train, some[i : i + 1], snapshots, 4) for i in range(8)])
+    with Scorer(snapshots) as scorer:
+        found = scorer(train, some, batch)
+        known = np.concatenate([scorer(train, some[i : i + 1], 4) for i in range(8)])
+        assert scorer.fallback is None
     assert found.shape == (8, 2, 2)
     np.testing.assert_allclose(found, known, rtol=2e-3)
     assert len(set(found[:, 0, 0])) == len(some)
@@ -263,23 +268,26 @@ def test_a_stopped_scoring_goes_on_with_the_next_slice(
 ) -> None:
     monkeypatch.setattr(slices, "SLICE", 32)
     scored: list[int] = []
+    terms = Scorer.__call__
 
-    def counting(train: Any, positions: np.ndarray, *more: Any) -> np.ndarray:
+    def counting(self: Scorer, train: Any, positions: np.ndarray, batch: int) -> np.ndarray:
         scored.append(int(positions[0]))
-        return score_slice(train, positions, *more)
+        return terms(self, train, positions, batch)
 
-    monkeypatch.setattr(module, "score_slice", counting)
+    monkeypatch.setattr(Scorer, "__call__", counting)
     whole, cut = copy("whole"), copy("cut")
     for run in (whole, cut):
-        forget(run)
+        forget(run, 32)
     n = len(open_training(cut))
     assert n > 64
     events = run_influence(cut)
-    assert [next(events).done, next(events).done] == [32, 64]
+    assert [next(events).done for _ in range(3)] == [0, 32, 64]
     events.close()
     assert not influence_stage(cut).done
     scored.clear()
-    for _ in run_influence(cut):
+    again = run_influence(cut)
+    assert next(again).done == 64, "what is there is one event, so that it does not pass for speed"
+    for _ in again:
         pass
     assert scored == list(range(64, n, 32))
     for _ in run_influence(whole):
@@ -288,12 +296,9 @@ def test_a_stopped_scoring_goes_on_with_the_next_slice(
     assert files[0] == files[1]
 
 
-def test_slices_give_the_scores_of_one_piece(
-    ranked: Run, copy: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slices, "SLICE", 50)
+def test_slices_give_the_scores_of_one_piece(ranked: Run, copy: Callable[[], Run]) -> None:
     run = copy()
-    forget(run)
+    forget(run, 50)
     for _ in run_influence(run):
         pass
     found, known = read_scores(run), read_scores(ranked)
@@ -358,11 +363,53 @@ def test_the_batch_is_a_power_of_two_that_fits(
     assert slices.fitting_batch(Wide(), torch.randn(2, 1000).double()) == batch
 
 
-def test_a_resumed_stage_keeps_its_batch(copy: Callable[[], Run]) -> None:
+def test_a_resumed_stage_keeps_its_plan(copy: Callable[[], Run]) -> None:
     stage = gradients_stage(copy())
     (stage / "plan.json").unlink()
-    assert slices.stored_batch(stage, lambda: 8) == 8
-    assert slices.stored_batch(stage, lambda: 32) == 8
+    assert slices.stored_plan(stage, 64, lambda: 8) == slices.Plan(64, 8)
+    assert slices.stored_plan(stage, 16, lambda: 32) == slices.Plan(64, 8)
+
+
+def test_a_batch_given_later_goes_before_the_stored_one(
+    copy: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ran out of memory can lower it; the slices that are there still fit."""
+    run = copy()
+    forget(run)
+    batches: list[int] = []
+    terms = Scorer.terms
+
+    def looking(self: Scorer, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
+        batches.append(len(x))
+        return terms(self, x, y)
+
+    monkeypatch.setattr(Scorer, "terms", looking)
+    for _ in run_influence(with_influence(run, batch_size=5)):
+        pass
+    assert max(batches) == 5
+
+
+def test_a_lack_of_memory_is_one_sentence(
+    copy: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy()
+    forget(run)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Scorer, "terms", full)
+    with pytest.raises(DiffInfError, match=r"smaller influence\.batch_size"):
+        for _ in run_influence(run):
+            pass
+
+
+@pytest.mark.parametrize(
+    "side,checkpoints,size",
+    [(64, 10, 64), (128, 10, 64), (256, 10, 16), (256, 100, 1), (32, 1, 64)],
+)
+def test_a_slice_is_less_the_more_work_a_sample_is(side: int, checkpoints: int, size: int) -> None:
+    assert slices.slice_size(side * side, checkpoints) == size
 
 
 # ---------------------------------------------------------------- on request
@@ -377,6 +424,7 @@ def test_scores_on_request_are_computed_once_and_join_the_table(
     assert not set(ON_REQUEST) & set(read_scores(run))
     for name in ON_REQUEST:
         asked = with_influence(run, estimator=name, folds=3, curvature_samples=64)
+        assert not influence_stage(asked).done
         with pytest.raises(DiffInfError, match="not ranked yet"):
             ranking(asked)
         for _ in run_influence(asked):
@@ -386,12 +434,12 @@ def test_scores_on_request_are_computed_once_and_join_the_table(
         above = (score[truth[1]][:, None] > score[~truth[1]]).mean()
         assert above > (0.8 if name == "self_confidence" else 0.55), f"{name}: {above:.2f}"
         np.testing.assert_array_equal(ranking(asked)["score"], score)
+    assert influence_stage(run).key == influence_stage(asked).key, "one folder for all of them"
     monkeypatch.setattr(module, "run_confidence", None)
     both = with_influence(
         run, estimator="self_confidence+inverse_curvature", folds=3, curvature_samples=64
     )
-    for _ in run_influence(both):  # nothing is trained again
-        pass
+    assert influence_stage(both).done, "nothing is trained or scored again"
     assert ranking(both)["score"].between(0, 1).all()
 
 
@@ -428,6 +476,59 @@ def test_bfloat16_is_another_key_and_close(copy: Callable[[], Run]) -> None:
     assert 0 < error < 0.06
 
 
+def test_a_stopped_curvature_goes_on_and_ends_the_same(
+    copy: Callable[[str], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SAVE_SECONDS", 0)
+    scores = []
+    for stop in (0, 2, 5, 8, 12):
+        run = with_influence(copy(str(stop)), estimator="inverse_curvature", curvature_samples=64)
+        events = run_request(run, "inverse_curvature")
+        for _ in range(stop):
+            next(events)
+        events.close()
+        for _ in run_request(run, "inverse_curvature"):
+            pass
+        scores.append(np.load(curvature_stage(run) / "score.npy"))
+    for other in scores[1:]:
+        np.testing.assert_array_equal(other, scores[0])
+
+
+def test_folds_follow_the_rate_of_the_whole_training_and_keep_groups_together(
+    copy: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy()
+    run = with_influence(run, estimator="self_confidence", folds=2)
+    train = open_training(run)
+    train.table["person"] = [str(i // 5) for i in range(len(train))]
+    folds = train.folds(2, 0, "person")
+    assert train.table.groupby("person").apply(lambda t: len(set(folds[t.index]))).max() == 1
+    seen: list[Any] = []
+
+    def training(data: Any, classes: int, config: Any, *_: Any, **more: Any) -> Any:
+        seen.append((config.epochs, more["stop_after"]))
+        raise DiffInfError("enough")
+
+    monkeypatch.setattr(confidence, "train_classifier", training)
+    with pytest.raises(DiffInfError, match="enough"):
+        for _ in run_request(run, "self_confidence"):
+            pass
+    assert seen == [(4, 4)]
+    with pytest.raises(DiffInfError, match="folds cannot be made"):
+        train.folds(1000, 0, None)
+
+
+def test_a_checkpoint_that_cannot_be_tapped_is_said(
+    copy: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy()
+    forget(run)
+    monkeypatch.setattr(GradientNorms, "_agrees", lambda *_: False)
+    notes = [event.note for event in run_influence(run)]
+    assert "slow, because the self-check against autograd failed" in notes[-1]
+    assert "self-check" in gradients_stage(run).figures["fallback"]
+
+
 # ---------------------------------------------------------------- what can go wrong
 
 
@@ -453,8 +554,16 @@ def test_a_truncated_checkpoint_is_named(copy: Callable[[], Run]) -> None:
     run = copy()
     file = classifier_stage(run) / "epoch-002.pt"
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(DiffInfError, match=r"epoch-002\.pt is not a readable weight file"):
+    with pytest.raises(DiffInfError, match=r"epoch-002\.pt is missing, damaged") as caught:
         rescored(run)
+    # what the sentence says to do does help
+    folder = classifier_stage(run).path
+    assert f"remove the folder {folder} " in str(caught.value)
+    shutil.rmtree(folder)
+    for stage in (run_classifier, run_influence):
+        for _ in stage(run):
+            pass
+    assert influence_stage(run).done
 
 
 def test_a_checkpoint_of_another_architecture_is_named(copy: Callable[[], Run]) -> None:
@@ -462,7 +571,7 @@ def test_a_checkpoint_of_another_architecture_is_named(copy: Callable[[], Run]) 
     file = classifier_stage(run) / "epoch-002.pt"
     other = build_classifier("small", 7).state_dict()
     write_tensors(file, {"net": other, "learning_rate": 1e-3, "epoch": 2})
-    with pytest.raises(DiffInfError, match=r"epoch-002\.pt does not fit a 'small' classifier"):
+    with pytest.raises(DiffInfError, match=r"epoch-002\.pt is .* of another network"):
         rescored(run)
 
 
@@ -472,14 +581,16 @@ def test_pictures_are_read_a_pass_at_a_time_and_the_scores_streamed(tmp_path: Pa
     snapshots = [(build_classifier("small", 3), 1e-3)] * 2
     stage = StageFolder(tmp_path, "key")
 
-    def score(rows: np.ndarray) -> np.ndarray:
-        return score_slice(train, rows, snapshots, 16)  # type: ignore[arg-type]
+    with Scorer(snapshots) as scorer:
 
-    for event in slices.map_slices(stage, n, 16, score, "scoring"):
-        assert event.total == n
-        assert (tmp_path / f"slice-{64 * ((event.done - 1) // 64):08d}.npy").exists()
+        def score(rows: np.ndarray) -> np.ndarray:
+            return scorer(train, rows, 16)  # type: ignore[arg-type]
+
+        for event in slices.map_slices(stage, n, 64, score, lambda: "scoring"):
+            assert event.total == n
+            assert len(list(tmp_path.glob("slice-*.npy"))) == -(-event.done // 64)
     assert train.most == 16 and train.read == n, "every picture once, whatever the checkpoints"
-    assert slices.read_slices(stage, n, 16).shape == (n, 2, 2)
+    assert slices.read_slices(stage, n, 64).shape == (n, 2, 2)
 
 
 class Endless:
