@@ -259,11 +259,11 @@ def block(found: dict[str, Any]) -> str:
     ]
     lines += [
         "",
-        f"Ours is {min(faster):.1f} to {max(faster):.1f} times faster than the fastest exact method here, and "
-        f"{min(libraries):.1f} to {max(libraries):.1f} times faster than the fastest exact library. "
-        "No exact score can cost less than about 0.6 of a plain step, which is its forward pass and the "
-        "gradients of its activations; a factor of five over one backward pass per sample is out of "
-        "reach on one core.",
+        f"Ours is {min(faster):.1f} to {max(faster):.1f} times faster than the fastest exact method "
+        f"here, and {min(libraries):.1f} to {max(libraries):.1f} times faster than the fastest exact "
+        "library. An exact score needs the forward pass and the gradients of the activations, about "
+        "0.6 of a plain step for ResNet-18, so a factor of five over one backward pass per sample is "
+        "not to be had there.",
         "",
         f"Peak memory: {m['network']} at {m['size']} pixels, batch {m['batch']}, above a process "
         f"that holds the network. torch {found['torch']}, one thread, {found['rounds']} rounds, "
