@@ -46,7 +46,7 @@ ESTIMATORS: dict[str, Estimator] = {
             "last-layer self-influence",
             "the same over the output layer alone",
             "TracIn last layer, Pruthi et al. 2020",
-            "a forward pass per checkpoint",
+            "none beside self-influence",
         ),
         Estimator(
             "mean_loss",

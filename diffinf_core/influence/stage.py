@@ -7,14 +7,14 @@ slice knows nothing of the others, is written to its own file, and can be comput
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffinf_core.classifier.network import Classifier
 from diffinf_core.classifier.stage import classifier_stage, load_snapshot
@@ -26,6 +26,7 @@ from diffinf_core.influence.confidence import confidence_stage, run_confidence
 from diffinf_core.influence.curvature import Curvature
 from diffinf_core.influence.estimators import logged_scores, rank_table, score_of
 from diffinf_core.influence.gradients import GradientNorms, NotFiniteError
+from diffinf_core.influence.layers import layer_norm_of
 from diffinf_core.influence.slices import (
     SLICE,
     fitting_batch,
@@ -114,15 +115,28 @@ class Scorer:
         self._snapshots, self._low = snapshots, low
         self._stack = ExitStack()
         self._scorers: list[tuple[Classifier, float, GradientNorms]] = []
+        self._last: Tensor | None = None
 
     def __enter__(self) -> Scorer:
         # TF32 has three digits; scores are compared with autograd to six.
         self._stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
         for net, eta in self._snapshots:
             net.requires_grad_(True)
-            norms = self._stack.enter_context(GradientNorms(net, low=self._low))
+            form = self._noting(net.output)
+            norms = self._stack.enter_context(GradientNorms(net, low=self._low, form=form))
             self._scorers.append((net, eta, norms))
         return self
+
+    def _noting(self, output: nn.Module) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
+        """The usual form of every layer, which keeps the output layer's share: a score for nothing."""
+
+        def form(layer: nn.Module, x: Tensor, g: Tensor) -> Tensor:
+            found = layer_norm_of(layer, x, g)
+            if layer is output:
+                self._last = found
+            return found
+
+        return form
 
     def __exit__(self, *_: object) -> None:
         self._scorers.clear()
@@ -140,13 +154,16 @@ class Scorer:
         for t, (net, eta, norms) in enumerate(self._scorers):
             where = next(net.parameters()).device
             there = x.to(where), y.to(where)
+            self._last = None
             try:
                 full = norms(*there)
             except NotFiniteError as error:
                 error.checkpoint = t
                 raise
-            with torch.no_grad():
-                last = _last_layer_norms(net, *there)
+            last = self._last
+            if last is None or norms.fallback is not None:
+                with torch.no_grad():
+                    last = _last_layer_norms(net, *there)
             out[:, t] = eta * torch.stack([full, last], 1).double().cpu().numpy()
         return out
 

@@ -135,6 +135,22 @@ def test_self_influence_is_the_sum_of_eta_times_the_squared_gradient(ranked: Run
         assert table["last_layer"][at] == pytest.approx(last, rel=1e-3)
 
 
+def test_the_last_layer_is_the_same_whether_tapped_or_computed(
+    ranked: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, rows = open_training(ranked), np.arange(20)
+    snapshots = [load_snapshot(ranked, e) for e in (1, 4)]
+    with Scorer(snapshots) as scorer:
+        tapped = scorer(train, rows, 8)
+        assert scorer.fallback is None
+    monkeypatch.setattr(GradientNorms, "_agrees", lambda *_: False)
+    with Scorer(snapshots) as scorer:
+        computed = scorer(train, rows, 8)
+        assert scorer.fallback is not None
+    np.testing.assert_allclose(tapped, computed, rtol=2e-3)
+    assert (tapped[:, :, 1] < tapped[:, :, 0]).all() and (tapped[:, :, 1] > 0).all()
+
+
 def test_logged_signals_are_means_over_the_epochs_with_high_as_suspicious(ranked: Run) -> None:
     table = read_scores(ranked)
     logged = np.load(classifier_stage(ranked) / "signals.npy").astype(float)
