@@ -14,7 +14,7 @@ from torch import Tensor
 from diffinf_core.correction.stage import edit_folder, has_repairs, repair_stage
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.training import Part, open_training, to_tensor
-from diffinf_core.influence.stage import influence_stage, ranking
+from diffinf_core.influence.stage import ranking, ranking_key
 from diffinf_core.records import DiffInfError
 from diffinf_core.review.queue import open_journal
 from diffinf_core.store import Run, digest, read_json
@@ -54,8 +54,7 @@ def arm_key(run: Run, name: str) -> str:
     """What an arm's data depends on; arms that nothing changed keep their key."""
     part: object = ""
     if name in ("removal", "relabelled"):
-        c = run.config.influence
-        part = [influence_stage(run).key, c.estimator, c.tau]
+        part = ranking_key(run)
     elif name == "repaired":
         part = repair_stage(run).key if has_repairs(run) else None
     elif name == "reviewed":

@@ -23,7 +23,7 @@ from diffinf_core.classifier.training import device
 from diffinf_core.config import PredictorConfig
 from diffinf_core.data.training import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
-from diffinf_core.influence.stage import influence_stage, ranking, request_stage, requested
+from diffinf_core.influence.stage import ranking, ranking_key
 from diffinf_core.records import Progress
 from diffinf_core.store import Run, StageFolder, read_tensors, write_array, write_tensors
 
@@ -61,10 +61,7 @@ def predictor_stage(run: Run) -> StageFolder:
     c = run.config
     return run.stage(
         "predictor",
-        influence_stage(run).key,
-        [request_stage(run, name).key for name in requested(c.influence)],
-        c.influence.estimator,
-        c.influence.tau,
+        *ranking_key(run),
         c.predictor.model_dump(mode="json"),
     )
 

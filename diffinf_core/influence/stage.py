@@ -94,6 +94,13 @@ def request_stage(run: Run, name: str) -> StageFolder:
     return {"self_confidence": confidence_stage, "inverse_curvature": curvature_stage}[name](run)
 
 
+def ranking_key(run: Run) -> list[object]:
+    """What the ranking and its high-influence set depend on."""
+    c = run.config.influence
+    asked = [request_stage(run, name).key for name in requested(c)]
+    return [influence_stage(run).key, asked, c.estimator, c.tau]
+
+
 def _last_layer_norms(net: Classifier, x: Tensor, y: Tensor) -> Tensor:
     """||g_i||^2 of the output layer alone: forward only, in closed form."""
     features = net.features(x)

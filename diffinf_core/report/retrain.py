@@ -55,10 +55,15 @@ def arm_stage(run: Run, arm: str, seed: int) -> StageFolder:
     return run.stage(f"arm-{arm}", *parts)
 
 
-def _train(run: Run, arm: str, seed: int) -> Iterator[Progress]:
+def _train(run: Run, arm: str, seed: int, key: str) -> Iterator[Progress]:
     stage = arm_stage(run, arm, seed)
     data = build_arm(run, arm)
-    assert data is not None
+    # Read again after the data, which follow the journal as it is now.
+    if data is None or not stage.key == key == arm_stage(run, arm, seed).key:
+        raise DiffInfError(
+            f"Decisions changed while the arm {arm!r} was waiting for its training; retrain again "
+            "when the review rests. Finished trainings are kept."
+        )
     config, classes = retrain_config(run, seed), len(data.train.classes)
     yield from train_classifier(
         data,
@@ -76,33 +81,31 @@ def _train(run: Run, arm: str, seed: int) -> Iterator[Progress]:
     stage.finish({"test": evaluate(test.labels, probabilities), "n": len(data)})
 
 
-def _job(task: tuple[str, str, int]) -> tuple[str, int]:
-    root, arm, seed = task
+def _job(task: tuple[str, str, int, str]) -> tuple[str, int]:
+    root, arm, seed, key = task
     torch.set_num_threads(1)
-    for _ in _train(Run.open(Path(root)), arm, seed):
+    for _ in _train(Run.open(Path(root)), arm, seed, key):
         pass
     return arm, seed
 
 
 def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
     """Retrain what is missing, ``workers`` jobs at a time (default: one per core, one on a GPU)."""
-    jobs = []
     wanted = [
         (arm, seed)
         for arm in run.config.retrain.arms
         if build_arm(run, arm) is not None
         for seed in range(run.config.retrain.seeds)
     ]
-    jobs = [
-        (str(run.root), arm, seed) for arm, seed in wanted if not arm_stage(run, arm, seed).done
-    ]
+    stages = [(arm, seed, arm_stage(run, arm, seed)) for arm, seed in wanted]
+    jobs = [(str(run.root), arm, seed, s.key) for arm, seed, s in stages if not s.done]
     done, total = len(wanted) - len(jobs), len(wanted)
     yield Progress("retrain", done, total)
     if workers is None:
         workers = 1 if device().type == "cuda" else (os.cpu_count() or 1)
     if min(workers, len(jobs)) < 2:
-        for _, arm, seed in jobs:
-            for event in _train(run, arm, seed):
+        for _, arm, seed, key in jobs:
+            for event in _train(run, arm, seed, key):
                 yield Progress("retrain", done, total, event.note, event.values)
             done += 1
             yield Progress("retrain", done, total, f"{arm}, seed {seed}")

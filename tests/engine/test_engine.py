@@ -21,6 +21,8 @@ from diffinf_core.diffusion.published import PublishedArchitecture, PublishedAut
 from diffinf_core.engine import STAGES, Engine
 from diffinf_core.influence.stage import influence_stage
 from diffinf_core.records import DiffInfError
+from diffinf_core.report import retrain
+from diffinf_core.store import Run
 
 PACKAGE = Path(__file__).parents[2] / "diffinf_core"
 
@@ -311,3 +313,31 @@ def test_a_published_generator_repairs_without_being_told_a_label(run_copy: Path
 def latest(engine: Engine) -> dict[str, str]:
     """The version in the queue of each sample."""
     return dict(zip(engine.queue()["id"], engine.queue()["version"], strict=True))
+
+
+def test_a_decision_made_during_retraining_is_said(
+    run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data of the arm "reviewed" follow the journal; they must not pass for those of before."""
+    engine = Engine(run_copy)
+    engine = Engine(run_copy, change(engine.config, {"retrain": {"arms": ["reviewed"]}}))
+    first, second = list(engine.queue()["id"])[:2]
+    engine.decide(first, "keep", "a")
+    build = retrain.build_arm
+
+    def deciding(run: Run, name: str) -> object:
+        found = build(run, name)
+        if not engine.decisions().get(second):
+            asked.append(name)
+            if len(asked) == 2:  # once to see whether it exists, once to train
+                engine.decide(second, "drop", "b")
+        return found
+
+    asked: list[str] = []
+    monkeypatch.setattr(retrain, "build_arm", deciding)
+    with pytest.raises(DiffInfError, match="retrain again"):
+        for _ in engine.retrain(workers=1):
+            pass
+    for _ in engine.retrain(workers=1):
+        pass
+    assert "reviewed" in engine.report()["arms"]
