@@ -23,10 +23,10 @@ from diffinf_core.config import (
     SIGNALS,
     RunConfig,
     change,
+    described_yaml,
     from_yaml,
     make_config,
     parse_overrides,
-    to_yaml,
 )
 from diffinf_core.records import DiffInfError, Progress
 
@@ -42,7 +42,10 @@ console = Console(stderr=True)
 RunFolder = Annotated[Path, typer.Argument(help="Folder of the run.", metavar="RUN")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change one setting, e.g. --set influence.tau=20. Repeatable."),
+    typer.Option(
+        "--set",
+        help="Change one setting for good, e.g. --set influence.tau=20; null takes it back. Repeatable.",
+    ),
 ]
 
 
@@ -87,6 +90,9 @@ def _config(preset: str, file: Path | None, settings: list[str] | None, **data: 
     given = over.setdefault("data", {})
     for key, value in data.items():
         given.setdefault(key, value)
+    if preset == "demo" and given.get("source") == "folder":
+        # Nobody's own labels are made wrong unless they ask for it.
+        over.setdefault("noise", {}).setdefault("rate", 0.0)
     return make_config(preset, over)
 
 
@@ -101,7 +107,11 @@ def _with_settings(run: Path, settings: list[str] | None) -> Any:
     engine = _engine(run)
     if not settings:
         return engine
-    return _engine(run, change(engine.config, parse_overrides(settings)))
+    config = change(engine.config, parse_overrides(settings))
+    generator = config.repair.generator
+    if generator is not None and not generator.is_file():  # before it is saved
+        raise DiffInfError(f"The generator {generator} does not exist.")
+    return _engine(run, config)
 
 
 @app.command()
@@ -137,7 +147,10 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/run"),
     preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "demo",
     config: Annotated[Path | None, typer.Option(help="YAML instead of a preset.")] = None,
-    until: Annotated[str, typer.Option(help="Last stage to run.")] = "repair",
+    until: Annotated[
+        str,
+        typer.Option(help="Last stage: data, classifier, influence, predictor, judge or repair."),
+    ] = "repair",
     settings: Settings = None,
 ) -> None:
     """Train, rank and repair. Finished work is kept: the same command again does nothing."""
@@ -145,9 +158,29 @@ def run(
     if data is None and (out / "config.yaml").exists() and config is None and preset == "demo":
         engine = _with_settings(out, settings)
     else:
-        engine = _engine(out, _config(preset, config, settings, **source))
+        wanted = _config(preset, config, settings, **source)
+        _known_stage(until)
+        engine = _engine(out, wanted)
+    _known_stage(until)
+    rate = engine.config.noise.rate
+    if engine.config.data.source == "folder" and rate:
+        console.print(
+            f"noise.rate={rate:g}: {rate:.0%} of the training labels are made wrong on purpose and "
+            "stay so in an export; noise.rate=0 takes the labels as they come.",
+            markup=False,
+        )
     _watch(engine.compute(until))
-    console.print(f"Done. 'diffinf review {out}' opens the app on it.", markup=False)
+    if until == "repair":
+        console.print(f"Done. 'diffinf review {out}' opens the app on it.", markup=False)
+    else:
+        console.print(f"Done up to {until}; nothing is repaired yet.", markup=False)
+
+
+def _known_stage(name: str) -> None:
+    from diffinf_core.engine import STAGES
+
+    if name not in STAGES:
+        raise DiffInfError(f"Unknown stage {name!r}; choose one of {', '.join(STAGES)}.")
 
 
 @app.command()
@@ -235,8 +268,14 @@ def export(
     ] = "original",
 ) -> None:
     """Write the refined data set with a manifest of hashes and lineage."""
-    _watch(_engine(run).export(out, undecided))
-    console.print(f"Wrote {out}.", markup=False)
+    engine = _engine(run)
+    _watch(engine.export(out, undecided))
+    data = engine.report()["dataset"]
+    console.print(
+        f"Wrote {out}: the training split, {data['n_train']} pictures before any were dropped; "
+        "validation and test pictures are not part of it.",
+        markup=False,
+    )
 
 
 @app.command()
@@ -415,11 +454,11 @@ def show_config(
     preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "demo",
     settings: Settings = None,
 ) -> None:
-    """Print a preset as YAML, to be edited and given to 'diffinf run --config'."""
+    """Print a preset as YAML with the meaning of every setting, for 'diffinf run --config'."""
     over = parse_overrides(settings or [])
     if PRESETS.get(preset, {}).get("data", {}).get("source") == "folder":
         over.setdefault("data", {}).setdefault("path", "FOLDER")
-    typer.echo(to_yaml(make_config(preset, over)))
+    typer.echo(described_yaml(make_config(preset, over)))
 
 
 def _serve(run: Path, port: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -299,6 +299,25 @@ def make_config(preset: str = "demo", overrides: Mapping[str, Any] | None = None
 def to_yaml(config: RunConfig) -> str:
     """The whole configuration as YAML."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def described_yaml(config: RunConfig) -> str:
+    """The whole configuration as YAML, with the meaning of each key behind it; reads back the same."""
+    lines = []
+    for section, stage in config:
+        summary = (type(stage).__doc__ or "").split("\n")[0]
+        lines.append(f"{section}:  # {summary}")
+        for key, value in stage.model_dump(mode="json").items():
+            field = type(stage).model_fields[key]
+            flat = yaml.safe_dump(value, default_flow_style=True, width=10_000)
+            text = f"{key}: {flat.removesuffix('...' + chr(10)).strip()}"
+            choices = get_args(field.annotation)
+            if get_origin(field.annotation) is Literal and len(choices) > 1:
+                text += f"  # {' | '.join(map(str, choices))}: {field.description}"
+            else:
+                text += f"  # {field.description}"
+            lines.append("  " + text)
+    return "\n".join(lines) + "\n"
 
 
 def from_yaml(text: str, name: str = "configuration") -> RunConfig:

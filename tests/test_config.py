@@ -16,6 +16,7 @@ from diffinf_core.config import (
     SIGNALS,
     RunConfig,
     Stage,
+    described_yaml,
     from_yaml,
     make_config,
     parse_overrides,
@@ -50,6 +51,8 @@ def refusal(call: Any, *args: Any) -> str:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_goes_to_yaml_and_back_without_loss(name: str) -> None:
     config = preset(name)
+    described = described_yaml(config)
+    assert all("  # " in line for line in described.splitlines()), "every key says what it means"
     assert from_yaml(to_yaml(config)) == config
 
 
@@ -100,6 +103,8 @@ def overrides(draw: st.DrawFn) -> dict[str, Any]:
 @settings(max_examples=40, deadline=None)
 @given(name=st.sampled_from(list(PRESETS)), over=overrides())
 def test_any_valid_values_go_to_yaml_and_back_without_loss(name: str, over: dict[str, Any]) -> None:
+    described = described_yaml(make_config(name, over))
+    assert from_yaml(described) == make_config(name, over)
     config = make_config(name, over)
     back = from_yaml(to_yaml(config))
     assert back == config

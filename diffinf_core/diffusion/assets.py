@@ -134,4 +134,9 @@ def train_on_run(run: Run, given: dict[str, Any], out: Path | None) -> Iterator[
         f" --{k.replace('_', '-')} {v}" for k, v in given.items()
     )
     target = out or run.root / "generator"
+    if (target / "generator.safetensors").exists() and not (target / "generator.ckpt").exists():
+        raise DiffInfError(
+            f"{target} holds a finished generator, and the run's edits hang on it; move it away or "
+            "give --out to train another."
+        )
     yield from _train(RunSource(train), architecture, settings, target, data, command, probe)

@@ -198,6 +198,8 @@ def convert(source: Path, target: Path, architecture: str | None = None) -> Publ
     """Keep the averaged weights of a published checkpoint as safetensors with a card: a quarter in size."""
     if target.suffix != ".safetensors":
         raise DiffInfError(f"The converted weights {target} must end in .safetensors.")
+    if source.suffix == ".safetensors":
+        raise DiffInfError(f"{source} is safetensors already; use it as it is.")
     model = load_autoencoder(source, architecture)
     assert isinstance(model, PublishedAutoencoder)
     card = {

@@ -50,7 +50,7 @@ def test_help_names_every_verb(diffinf: list[str]) -> None:
     text = call(diffinf, "--help").stdout
     for verb in (
         "demo", "run", "rank", "repair", "review", "export", "retrain", "report",
-        "train-generator", "train-classifier", "train-perceptor", "check", "config",
+        "train-generator", "train-classifier", "train-perceptor", "check", "config", "weights",
     ):  # fmt: skip
         assert verb in text
 
@@ -90,6 +90,37 @@ def test_unknown_key_and_stage(diffinf: list[str], tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "r")]
     refused(call(diffinf, "demo", "--no-app", *out, "--set", "influence.tauu=3"), "influence.tauu")
     refused(call(diffinf, "demo", "--no-app", *out, "--set", "tau=3"), "stage.key=value")
+
+
+def test_own_labels_are_taken_as_they_come_unless_asked(diffinf: list[str], tmp_path: Path) -> None:
+    """A forgotten setting must not make anybody's labels wrong."""
+    from diffinf_core.engine import Engine
+
+    data = pictures(tmp_path / "data", [(f"{i:02d}.png", "ab"[i % 2]) for i in range(60)])
+    done = call(diffinf, "run", str(data), "--out", str(tmp_path / "a"), "--until", "data")
+    assert done.returncode == 0, done.stderr
+    assert "Done up to data" in done.stderr and "wrong on purpose" not in done.stderr
+    assert Engine(tmp_path / "a").config.noise.rate == 0
+    noisy = ["--out", str(tmp_path / "b"), "--until", "data", "--set", "noise.rate=0.2"]
+    done = call(diffinf, "run", str(data), *noisy)
+    assert done.returncode == 0 and "20% of the training labels are made wrong" in done.stderr
+    done = call(diffinf, "run", str(data), "--out", str(tmp_path / "c"), "--until", "juge")
+    refused(done, "Unknown stage 'juge'")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_generator_that_is_not_there_is_not_saved(diffinf: list[str], finished_run: Path) -> None:
+    before = (finished_run / "config.yaml").read_text()
+    done = call(diffinf, "repair", str(finished_run), "--set", "repair.generator=nofile.ckpt")
+    refused(done, "nofile.ckpt does not exist")
+    assert (finished_run / "config.yaml").read_text() == before
+
+
+def test_converting_what_needs_none(diffinf: list[str], tmp_path: Path) -> None:
+    own = tmp_path / "generator.safetensors"
+    own.write_bytes(b"")
+    done = call(diffinf, "weights", "convert", str(own), str(tmp_path / "o.safetensors"))
+    refused(done, "safetensors already")
 
 
 def test_corrupt_weights(diffinf: list[str], finished_run: Path, tmp_path: Path) -> None:
