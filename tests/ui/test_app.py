@@ -179,6 +179,7 @@ def test_re_edit_streams_keeps_versions_and_can_be_cancelled(chromium, server: S
     slider = page.locator("#reedit-panel input[type=number]").first
     slider.fill("3")
     slider.press("Tab")
+    page.wait_for_timeout(700)  # the page takes the value over a moment after the field is left
     page.click("#do-reedit")
     page.wait_for_function(
         "document.querySelectorAll('#versions input[type=radio]').length === 2", timeout=90_000
@@ -197,6 +198,7 @@ def test_moving_on_while_an_edit_streams_keeps_keys_on_the_pair_on_screen(
     before = len(engine.versions(first))
     page.locator("#reedit-panel input[type=number]").first.fill("2.5")
     page.keyboard.press("Tab")
+    page.wait_for_timeout(700)
     page.click("#do-reedit")
     page.click("#go-next")
     page.wait_for_function(
