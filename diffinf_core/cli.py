@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 from rich.table import Table
 
 from diffinf_core.config import (
@@ -28,7 +23,16 @@ from diffinf_core.config import (
     make_config,
     parse_overrides,
 )
-from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.console import (
+    console,
+    one_sentence,
+    print_agreement,
+    print_arms,
+    print_quality,
+    print_report,
+    watch,
+)
+from diffinf_core.records import DiffInfError
 
 app = typer.Typer(
     name="diffinf",
@@ -37,8 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-console = Console(stderr=True)
-
 RunFolder = Annotated[Path, typer.Argument(help="Folder of the run.", metavar="RUN")]
 Settings = Annotated[
     list[str] | None,
@@ -47,37 +49,6 @@ Settings = Annotated[
         help="Change one setting for good, e.g. --set influence.tau=20; null takes it back. Repeatable.",
     ),
 ]
-
-
-def _watch(events: Iterator[Progress]) -> None:
-    """Drive a stage and show a bar for each."""
-    columns = (
-        TextColumn("[bold]{task.description:<16}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-    )
-    plain = not console.is_terminal
-    with Bars(*columns, console=console, disable=plain) as bars:
-        tasks: dict[str, Any] = {}
-        tenth: dict[str, int] = {}
-        for event in events:
-            if event.stage not in tasks:
-                tasks[event.stage] = bars.add_task(event.stage, total=event.total, note="")
-            figures = "  ".join(f"{k} {v:.3f}" for k, v in event.values.items())
-            note = f"{event.note}  {figures}".strip()
-            task = tasks[event.stage]
-            bars.update(task, completed=event.done, total=event.total, note=note)
-            # A log file gets a line per tenth instead of a moving bar.
-            part = 10 * event.done // max(1, event.total)
-            if plain and part != tenth.get(event.stage):
-                tenth[event.stage] = part
-                console.print(
-                    f"{event.stage}: {event.done}/{event.total} {note}",
-                    markup=False,
-                    highlight=False,
-                )
 
 
 def _config(preset: str, file: Path | None, settings: list[str] | None, **data: Any) -> RunConfig:
@@ -129,12 +100,12 @@ def demo(
     With the app, retraining waits for you on the Compare page; headless, it runs at once.
     """
     engine = _engine(out, _config("demo", None, settings))
-    _watch(engine.compute())
+    watch(engine.compute())
     if app_:
         _serve(out, port)
         return
     if retrain_:
-        _watch(engine.retrain())
+        watch(engine.retrain())
     console.print(f"Done. 'diffinf report {out}' prints the figures.", markup=False)
 
 
@@ -169,7 +140,7 @@ def run(
             "stay so in an export; noise.rate=0 takes the labels as they come.",
             markup=False,
         )
-    _watch(engine.compute(until))
+    watch(engine.compute(until))
     if until == "repair":
         console.print(f"Done. 'diffinf review {out}' opens the app on it.", markup=False)
     else:
@@ -201,9 +172,9 @@ def rank(
 ) -> None:
     """Print the most suspicious training samples."""
     engine = _with_settings(run, settings)
-    _watch(engine.score(by))
+    watch(engine.score(by))
     if agreement:
-        _print_agreement(engine)
+        print_agreement(engine)
         return
     table = engine.ranking(by).sort_values("rank").head(top)
     train = engine.training
@@ -217,37 +188,14 @@ def rank(
     Console().print(out)
     found = engine.quality(by)
     if found:
-        _print_quality(found, engine.config.influence.tau)
-
-
-def _print_quality(found: dict[str, dict[str, float]], tau: float) -> None:
-    table = Table(
-        "score", "average precision", f"precision in the top {tau:g} %",
-        title="finding the wrong labels that are known", title_justify="left",
-    )  # fmt: skip
-    for name in sorted(found, key=lambda n: -found[n]["average_precision"]):
-        row = found[name]
-        table.add_row(name, f"{row['average_precision']:.3f}", f"{row['precision_at_tau']:.3f}")
-    Console().print(table)
-
-
-def _print_agreement(engine: Any) -> None:
-    tau = engine.config.influence.tau
-    titles = ("rank correlation (Spearman)", f"shared part of the top {tau:g} %")
-    for title, values in zip(titles, engine.agreement(), strict=True):
-        # words that can wrap, where the terminal is narrow
-        words = [str(name).replace("_", " ") for name in values.columns]
-        table = Table("", *words, title=title, title_justify="left")
-        for name, row in zip(words, values.to_numpy(), strict=True):
-            table.add_row(name, *(f"{v:.2f}" for v in row))
-        Console().print(table)
+        print_quality(found, engine.config.influence.tau)
 
 
 @app.command()
 def repair(run: RunFolder, settings: Settings = None) -> None:
     """Repair the high-influence set, e.g. with other weights: --set repair.w_id=2."""
     engine = _with_settings(run, settings)
-    _watch(engine.compute("repair"))
+    watch(engine.compute("repair"))
 
 
 @app.command()
@@ -269,7 +217,7 @@ def export(
 ) -> None:
     """Write the refined data set with a manifest of hashes and lineage."""
     engine = _engine(run)
-    _watch(engine.export(out, undecided))
+    watch(engine.export(out, undecided))
     data = engine.report()["dataset"]
     console.print(
         f"Wrote {out}: the training split, {data['n_train']} pictures before any were dropped; "
@@ -286,8 +234,8 @@ def retrain(
 ) -> None:
     """Retrain every arm from scratch over seeds and compare them on the clean test split."""
     engine = _with_settings(run, settings)
-    _watch(engine.retrain(workers))
-    _print_arms(engine.report()["arms"])
+    watch(engine.retrain(workers))
+    print_arms(engine.report()["arms"])
 
 
 @app.command()
@@ -300,44 +248,7 @@ def report(
     if as_json:
         typer.echo(json.dumps(figures, indent=2))
         return
-    _print_report(figures)
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _print_report(figures: dict[str, Any]) -> None:
-    out = Console()
-    for name in ("dataset", "influence", "predictor", "repair", "review"):
-        section = figures[name]
-        table = Table("figure", "value", title=name, title_justify="left", min_width=60)
-        for key, value in (section or {"not run": None}).items():
-            shown = (
-                ", ".join(f"{k} {_number(v)}" for k, v in value.items() if not isinstance(v, dict))
-                if isinstance(value, dict)
-                else _number(value)
-            )
-            if shown:
-                table.add_row(key, shown)
-        out.print(table)
-        if name == "influence" and section and section["by_signal"]:
-            _print_quality(section["by_signal"], section["tau"])
-    _print_arms(figures["arms"])
-
-
-def _print_arms(arms: dict[str, Any]) -> None:
-    keys = ("accuracy", "auroc", "kappa_linear", "kappa", "ece")
-    table = Table("arm", "seeds", "n", *keys, title="arms", title_justify="left")
-    for arm, row in arms.items():
-        cells = []
-        for key in keys:
-            sd = row[f"{key}_sd"]
-            cells.append(_number(row[key]) + (f" ± {sd:.3f}" if sd is not None else ""))
-        table.add_row(arm, str(row["seeds"]), str(row["n_train"]), *cells)
-    Console().print(table)
+    print_report(figures)
 
 
 @app.command()
@@ -423,14 +334,14 @@ def train_generator(
 
     changes = {"steps": steps, "warmup_steps": warmup_steps, "batch_size": batch_size}
     given = {k: v for k, v in changes.items() if v is not None}
-    _watch(work(out, run, given, scenes, scene_seed, cache))
+    watch(work(out, run, given, scenes, scene_seed, cache))
 
 
 @app.command("train-classifier")
 def train_classifier(run: RunFolder, settings: Settings = None) -> None:
     """Train the classifier of a run on its noisy labels."""
     engine = _with_settings(run, settings)
-    _watch(engine.compute("classifier"))
+    watch(engine.compute("classifier"))
 
 
 @app.command("train-perceptor")
@@ -446,7 +357,7 @@ def train_perceptor(
     """Train one of the small shipped networks on rendered faces."""
     from diffinf_core.engine import train_perceptor as work
 
-    _watch(work(name, out, scenes, scene_seed, cache))
+    watch(work(name, out, scenes, scene_seed, cache))
 
 
 @app.command("config")
@@ -467,27 +378,12 @@ def _serve(run: Path, port: int) -> None:
     serve(run, port)
 
 
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    try:
-        yield
-    except (DiffInfError, OSError, UnicodeDecodeError) as error:
-        # A path may hold brackets, which Rich would take for its markup.
-        console.print(
-            f"diffinf: {error}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
-        sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("Stopped. Finished work is kept; the same command goes on from here.")
-        sys.exit(130)
-
-
 def main() -> None:
     """Entry point of ``diffinf``."""
     # One thread per process: the work is parallel over jobs, and two contended threads are slower
     # than one. It is read when torch is loaded, which is not yet.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with _one_sentence():
+    with one_sentence():
         app()
 
 

@@ -18,7 +18,7 @@ ROOMS = {
     name: place
     for place, names in enumerate(
         ["data", "classifier", "influence", "diffusion", "correction", "review", "export",
-         "baselines", "report", "engine", "cli ui"]
+         "baselines", "report", "engine", "console", "cli ui"]
     )
     for name in names.split()
 }  # fmt: skip

@@ -7,84 +7,24 @@ antialiasing, so that every pixel has exactly one part.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from diffinf_core.data import faces as f
+from diffinf_core.data.canvas import (
+    COS,
+    SIN,
+    SUPERSAMPLE,
+    Canvas,
+    Points,
+    ellipse,
+    grid,
+    rgb,
+    ring,
+    xy,
+)
 from diffinf_core.data.faces import Expression, Identity, Nuisance
-
-SUPERSAMPLE = 3
-_ANGLES = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-_COS, _SIN = np.cos(_ANGLES), np.sin(_ANGLES)
-
-Points = NDArray[np.float64]
-
-
-def ellipse(x: float, y: float, rx: float, ry: float, tilt: float = 0.0, every: int = 1) -> Points:
-    """Outline of an ellipse, shape (40 / every, 2)."""
-    c, s = np.cos(tilt), np.sin(tilt)
-    cos, sin = _COS[::every], _SIN[::every]
-    return np.stack([x + rx * cos * c - ry * sin * s, y + rx * cos * s + ry * sin * c], 1)
-
-
-def _xy(x: object, y: object) -> Points:
-    return np.stack(np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float)), 1)
-
-
-def _ring(upper: Points, lower: Points) -> Points:
-    """Close two lines drawn left to right into one outline."""
-    return np.concatenate([upper, lower[::-1]])
-
-
-@lru_cache(maxsize=8)
-def _grid(size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j].astype(np.float32)
-    return x, y
-
-
-class _Canvas:
-    """Paints outlines given in face units into the picture and, on request, into the mask."""
-
-    def __init__(self, size: int, nuisance: Nuisance) -> None:
-        self.size = size * SUPERSAMPLE
-        self.image = Image.new("RGB", (self.size, self.size))
-        self.mask = Image.new("L", (self.size, self.size), f.BACKGROUND)
-        self._paint = ImageDraw.Draw(self.image)
-        self._label = ImageDraw.Draw(self.mask)
-        self.unit = self.size * 0.55 * nuisance.scale
-        c, s = np.cos(nuisance.rotation) * self.unit, np.sin(nuisance.rotation) * self.unit
-        self._turn = np.array([[c, s], [-s, c]])
-        self._origin = np.array(
-            [
-                self.size * (0.5 + nuisance.shift[0] * 0.5),
-                self.size * (0.515 + nuisance.shift[1] * 0.5),
-            ]
-        )
-
-    def _place(self, points: Points) -> list[tuple[float, float]]:
-        return list(map(tuple, points @ self._turn + self._origin))
-
-    def fill(self, points: Points, colour: tuple[int, ...], part: int | None = None) -> None:
-        placed = self._place(points)
-        self._paint.polygon(placed, fill=colour)
-        if part is not None:
-            self._label.polygon(placed, fill=part)
-
-    def stroke(
-        self, points: Points, colour: tuple[int, ...], width: float, part: int | None = None
-    ) -> None:
-        placed = self._place(points)
-        pixels = max(1, round(width * self.unit))
-        self._paint.line(placed, fill=colour, width=pixels, joint="curve")
-        if part is not None:
-            self._label.line(placed, fill=part, width=pixels)
-
-
-def _rgb(colour: object, factor: float = 1.0) -> tuple[int, ...]:
-    return tuple(int(v) for v in np.clip(np.asarray(colour, float) * factor, 0, 255))
 
 
 class _Face:
@@ -112,33 +52,33 @@ class _Face:
         # Marks of the skin and strands of the hair belong to the person, not to the photograph.
         self.dots = np.random.default_rng(person.seed)
 
-    def outline(self, cos: Points = _COS, sin: Points = _SIN) -> Points:
+    def outline(self, cos: Points = COS, sin: Points = SIN) -> Points:
         """A superellipse whose lower half narrows to the jaw."""
         x = np.sign(cos) * np.abs(cos) ** (2 / self.squareness)
         y = np.sign(sin) * np.abs(sin) ** (2 / self.squareness)
-        return _xy(x * self.width * (1 - self.jaw * np.clip(y, 0, 1) ** 1.5), y * self.height)
+        return xy(x * self.width * (1 - self.jaw * np.clip(y, 0, 1) ** 1.5), y * self.height)
 
 
-def _background(canvas: _Canvas, nuisance: Nuisance) -> None:
+def _background(canvas: Canvas, nuisance: Nuisance) -> None:
     first, second = nuisance.background
     size = canvas.size
     if nuisance.background_kind == 0:
-        canvas.image.paste(_rgb(first), (0, 0, size, size))
+        canvas.image.paste(rgb(first), (0, 0, size, size))
     elif nuisance.background_kind == 1:
         ramp = np.linspace(0, 1, 16)[:, None, None] * (second - first) + first
         column = Image.fromarray(np.clip(ramp, 0, 255).astype(np.uint8))
         canvas.image.paste(column.resize((size, size), Image.Resampling.BILINEAR))
     else:
-        canvas.image.paste(_rgb(first), (0, 0, size, size))
+        canvas.image.paste(rgb(first), (0, 0, size, size))
         top, bottom = np.random.default_rng(nuisance.seed + 1).uniform(0.2, 0.8, 2) * size
         ImageDraw.Draw(canvas.image).polygon(
-            [(0, 0), (top, 0), (bottom, size), (0, size)], fill=_rgb(first * 0.6 + second * 0.4)
+            [(0, 0), (top, 0), (bottom, size), (0, size)], fill=rgb(first * 0.6 + second * 0.4)
         )
 
 
-def _back_hair(canvas: _Canvas, face: _Face) -> None:
+def _back_hair(canvas: Canvas, face: _Face) -> None:
     style, w, h = face.person.hair_style, face.width, face.height
-    dark = _rgb(face.hair, 0.78)
+    dark = rgb(face.hair, 0.78)
     if style in (f.HAIR_BOB, f.HAIR_LONG):
         end = 0.55 if style == f.HAIR_BOB else 0.95
         canvas.fill(ellipse(0, -0.10, w + 0.16, h + 0.12), dark, f.HAIR)
@@ -147,38 +87,38 @@ def _back_hair(canvas: _Canvas, face: _Face) -> None:
     elif style == f.HAIR_CURLS:
         for i, a in enumerate(np.linspace(np.pi * 0.95, np.pi * 2.05, 13)):
             curl = ellipse((w + 0.08) * np.cos(a), -0.12 + (h + 0.02) * np.sin(a), 0.17, 0.17)
-            canvas.fill(curl, dark if i % 2 else _rgb(face.hair, 0.92), f.HAIR)
+            canvas.fill(curl, dark if i % 2 else rgb(face.hair, 0.92), f.HAIR)
     elif style == f.HAIR_BUN:
         canvas.fill(ellipse(0, -h - 0.16, 0.2, 0.17), dark, f.HAIR)
-        canvas.fill(ellipse(-0.04, -h - 0.20, 0.10, 0.06), _rgb(face.hair, 0.95))
+        canvas.fill(ellipse(-0.04, -h - 0.20, 0.10, 0.06), rgb(face.hair, 0.95))
 
 
-def _body(canvas: _Canvas, face: _Face) -> None:
+def _body(canvas: Canvas, face: _Face) -> None:
     w = face.width
     neck = np.array([(-w * 0.55, 0.35), (w * 0.55, 0.35), (w * 0.6, 1.3), (-w * 0.6, 1.3)])
-    canvas.fill(neck, _rgb(face.skin, 0.80), f.SKIN)
+    canvas.fill(neck, rgb(face.skin, 0.80), f.SKIN)
     shirt = [(-1.2, 1.5), (-0.95, 1.0), (-w * 0.62, 0.86), (0, 1.0), (w * 0.62, 0.86)]
-    canvas.fill(np.array([*shirt, (0.95, 1.0), (1.2, 1.5)]), _rgb(face.person.cloth), f.OTHER)
+    canvas.fill(np.array([*shirt, (0.95, 1.0), (1.2, 1.5)]), rgb(face.person.cloth), f.OTHER)
 
 
-def _head(canvas: _Canvas, face: _Face) -> None:
+def _head(canvas: Canvas, face: _Face) -> None:
     person, w, skin = face.person, face.width, face.skin
     for side in (-1, 1):
         y = face.eye_y + 0.10
         ear = ellipse(side * w * 0.98, y, person.ear * 0.75, person.ear * 1.35)
-        canvas.fill(ear, _rgb(skin, 0.90), f.SKIN)
-        canvas.fill(ellipse(side * w, y, person.ear * 0.35, person.ear * 0.8), _rgb(skin, 0.74))
-    canvas.fill(face.outline(), _rgb(skin), f.SKIN)
+        canvas.fill(ear, rgb(skin, 0.90), f.SKIN)
+        canvas.fill(ellipse(side * w, y, person.ear * 0.35, person.ear * 0.8), rgb(skin, 0.74))
+    canvas.fill(face.outline(), rgb(skin), f.SKIN)
     flush = np.clip(skin * np.array([1.03, 0.90, 0.88]), 0, 255)
     share = 0.35 + 0.3 * face.child
     for side in (-1, 1):
         cheek = (side * w * 0.58 + face.yaw, 0.20 - 0.05 * face.smile)
         for size, strength in ((1.0, 0.6), (0.65, 1.0)):
             tone = flush * share * strength + skin * (1 - share * strength)
-            canvas.fill(ellipse(*cheek, 0.13 * size, 0.095 * size), _rgb(tone))
+            canvas.fill(ellipse(*cheek, 0.13 * size, 0.095 * size), rgb(tone))
 
 
-def _skin_marks(canvas: _Canvas, face: _Face) -> None:
+def _skin_marks(canvas: Canvas, face: _Face) -> None:
     person, skin, old, w = face.person, face.skin, face.old, face.width
     eye_y, size, esp = face.eye_y, face.eye_size, person.eye_spacing
     spots = face.dots.random((60, 2))
@@ -186,14 +126,14 @@ def _skin_marks(canvas: _Canvas, face: _Face) -> None:
         for u, v in spots[:26]:
             x = (1 if u > 0.5 else -1) * abs(u - 0.5) * 2 * 0.42
             dot = ellipse(x, 0.06 + 0.2 * v, 0.017, 0.017, every=5)
-            canvas.fill(dot, _rgb(skin * np.array([0.80, 0.68, 0.60])))
+            canvas.fill(dot, rgb(skin * np.array([0.80, 0.68, 0.60])))
     if old <= 0.12:
         return
-    deep, faint = _rgb(skin, 0.98 - 0.30 * old), _rgb(skin, 1 - 0.20 * old)
+    deep, faint = rgb(skin, 0.98 - 0.30 * old), rgb(skin, 1 - 0.20 * old)
     t = np.linspace(-1, 1, 9)
     for i, y in enumerate((-0.36, -0.44, -0.30)):
         if old > 0.12 + 0.22 * i:
-            furrow = _xy(t * w * 0.62, y + eye_y + 0.12 + 0.018 * np.cos(3 * t))
+            furrow = xy(t * w * 0.62, y + eye_y + 0.12 + 0.018 * np.cos(3 * t))
             canvas.stroke(furrow, faint, 0.014 + 0.010 * old)
     for side in (-1, 1):
         fold = [
@@ -220,27 +160,27 @@ def _skin_marks(canvas: _Canvas, face: _Face) -> None:
             canvas.stroke(np.array(jowl), faint, 0.03)
     for u, v in spots[30 : 30 + int(9 * old)]:
         spot = ellipse((u - 0.5) * w * 1.5, -0.5 + v, 0.020, 0.018, every=5)
-        canvas.fill(spot, _rgb(skin * np.array([0.86, 0.78, 0.72])))
+        canvas.fill(spot, rgb(skin * np.array([0.86, 0.78, 0.72])))
 
 
-def _beard(canvas: _Canvas, face: _Face) -> None:
+def _beard(canvas: Canvas, face: _Face) -> None:
     person, y = face.person, face.mouth_y
     if person.beard == f.NO_BEARD or face.age <= 0.25:
         return
-    colour = _rgb(face.hair * 0.75 + face.skin * 0.25, 0.92)
+    colour = rgb(face.hair * 0.75 + face.skin * 0.25, 0.92)
     if person.beard == f.FULL_BEARD:
         a = np.linspace(-0.02 * np.pi, 1.02 * np.pi, 24)
-        inner = _xy(np.cos(a) * face.width * 0.72, 0.15 + np.sin(a) * (y - 0.06) * 0.35)
-        canvas.fill(_ring(face.outline(np.cos(a), np.sin(a)), inner), colour, f.HAIR)
+        inner = xy(np.cos(a) * face.width * 0.72, 0.15 + np.sin(a) * (y - 0.06) * 0.35)
+        canvas.fill(ring(face.outline(np.cos(a), np.sin(a)), inner), colour, f.HAIR)
     if person.beard == f.GOATEE:
         canvas.fill(ellipse(0, y + 0.20, 0.16, 0.15), colour, f.HAIR)
     if person.beard in (f.MOUSTACHE, f.FULL_BEARD):
         w = person.mouth_width * 1.1
         lip = [(-w, y - 0.02), (-0.03, y - 0.105), (0.03, y - 0.105), (w, y - 0.02), (0, y - 0.05)]
-        canvas.fill(np.array(lip), _rgb(face.hair, 0.8), f.HAIR)
+        canvas.fill(np.array(lip), rgb(face.hair, 0.8), f.HAIR)
 
 
-def _mouth(canvas: _Canvas, face: _Face) -> None:
+def _mouth(canvas: Canvas, face: _Face) -> None:
     person, shown, skin, yaw = face.person, face.shown, face.skin, face.yaw * 0.7
     w, bend, gape = person.mouth_width * shown.width, shown.curve * 0.125, shown.open * 0.115
     thick = person.lip_thickness * (1 - 0.30 * face.old)
@@ -254,43 +194,43 @@ def _mouth(canvas: _Canvas, face: _Face) -> None:
     bow = 1 + 0.25 * np.cos(2 * np.pi * t) - 0.25
     upper = line - gape * 0.45 * round_ - thick * (1 - 0.9 * np.abs(t) ** 1.5) * bow
     lower = line + gape * 1.1 * round_ + thick * 1.25 * round_
-    canvas.fill(_ring(_xy(x, upper), _xy(x, lower)), _rgb(lips), f.MOUTH)
+    canvas.fill(ring(xy(x, upper), xy(x, lower)), rgb(lips), f.MOUTH)
     if gape > 0.018:
         top, bottom = line - gape * 0.40 * round_, line + gape * round_
-        inside = _ring(_xy(x * 0.93, top), _xy(x * 0.93, bottom))
+        inside = ring(xy(x * 0.93, top), xy(x * 0.93, bottom))
         canvas.fill(inside, (58, 18, 22), f.MOUTH)
         if shown.curve > 0.2:
             teeth = top + min(gape * 0.75, 0.07) * round_
-            canvas.fill(_ring(_xy(x * 0.86, top), _xy(x * 0.86, teeth)), (242, 238, 228))
+            canvas.fill(ring(xy(x * 0.86, top), xy(x * 0.86, teeth)), (242, 238, 228))
         elif gape > 0.08:
             tongue = ellipse(yaw, face.mouth_y + gape * 0.62, w * 0.5, gape * 0.25)
             canvas.fill(tongue, (168, 72, 72))
     else:
-        canvas.stroke(_xy(x * 1.04, line), _rgb(lips, 0.48), 0.022, f.MOUTH)
+        canvas.stroke(xy(x * 1.04, line), rgb(lips, 0.48), 0.022, f.MOUTH)
     if face.smile > 0.25:
         for side in (-1, 1):
             dimple = [
                 (side * (w + 0.045) + yaw, face.mouth_y - 0.10 - bend * 0.6),
                 (side * (w + 0.065) + yaw, face.mouth_y - 0.02 - bend * 0.4),
             ]
-            canvas.stroke(np.array(dimple), _rgb(skin, 0.80), 0.018)
+            canvas.stroke(np.array(dimple), rgb(skin, 0.80), 0.018)
 
 
-def _nose(canvas: _Canvas, face: _Face) -> None:
+def _nose(canvas: Canvas, face: _Face) -> None:
     w, yaw, skin = face.person.nose_width * (1 + 0.08 * face.old), face.yaw, face.skin
     tip = yaw * 1.4
     y = face.eye_y + face.nose_length + 0.03
     bridge = [(-w * 0.35 + yaw, face.eye_y + 0.08), (w * 0.30 + yaw, face.eye_y + 0.08)]
     wings = [(w + tip, y), (tip, y + 0.05), (-w + tip, y)]
-    canvas.fill(np.array(bridge + wings), _rgb(skin, 0.94), f.NOSE)
-    canvas.fill(ellipse(tip, y, w, 0.045), _rgb(skin, 0.90), f.NOSE)
-    canvas.fill(ellipse(tip + w * 0.1, y - 0.03, w * 0.35, 0.03), _rgb(skin, 1.08))
+    canvas.fill(np.array(bridge + wings), rgb(skin, 0.94), f.NOSE)
+    canvas.fill(ellipse(tip, y, w, 0.045), rgb(skin, 0.90), f.NOSE)
+    canvas.fill(ellipse(tip + w * 0.1, y - 0.03, w * 0.35, 0.03), rgb(skin, 1.08))
     for side in (-1, 1):
         nostril = ellipse(side * w * 0.55 + tip, y + 0.018, 0.020, 0.014)
-        canvas.fill(nostril, _rgb(skin, 0.52))
+        canvas.fill(nostril, rgb(skin, 0.52))
 
 
-def _eyes(canvas: _Canvas, face: _Face, gaze: tuple[float, float]) -> None:
+def _eyes(canvas: Canvas, face: _Face, gaze: tuple[float, float]) -> None:
     person, shown, skin, size = face.person, face.shown, face.skin, face.eye_size
     height = size * 0.62 * float(np.clip(shown.eye_open, 0.3, 1.7))
     t = np.linspace(-1, 1, 13)
@@ -304,24 +244,24 @@ def _eyes(canvas: _Canvas, face: _Face, gaze: tuple[float, float]) -> None:
         c, s = np.cos(tilt), np.sin(tilt)
 
         def turned(x: Points, y: Points, x0: float = centre, c: float = c, s: float = s) -> Points:
-            return _xy(x0 + x * c - y * s, face.eye_y + x * s + y * c)
+            return xy(x0 + x * c - y * s, face.eye_y + x * s + y * c)
 
         def inside(radius: float) -> Points:
             """A disc of the iris, cut by the lids."""
             disc = ellipse(gx, gy * 0.5, radius, radius)
             top = np.interp(disc[:, 0] / size, t, upper)
-            return _xy(disc[:, 0], np.clip(disc[:, 1], top, np.interp(disc[:, 0] / size, t, lower)))
+            return xy(disc[:, 0], np.clip(disc[:, 1], top, np.interp(disc[:, 0] / size, t, lower)))
 
-        canvas.fill(_ring(turned(t * size, upper), turned(t * size, lower)), (246, 244, 240), f.EYE)
-        for radius, colour in ((iris, _rgb(person.iris)), (iris * 0.5, (14, 12, 12))):
+        canvas.fill(ring(turned(t * size, upper), turned(t * size, lower)), (246, 244, 240), f.EYE)
+        for radius, colour in ((iris, rgb(person.iris)), (iris * 0.5, (14, 12, 12))):
             disc = inside(radius)
             canvas.fill(turned(disc[:, 0], disc[:, 1]), colour)
-        canvas.stroke(turned(t * size * 1.05, upper), _rgb(skin, 0.32), 0.026, f.EYE)
+        canvas.stroke(turned(t * size * 1.05, upper), rgb(skin, 0.32), 0.026, f.EYE)
         spark = ellipse(centre + gx + iris * 0.3, face.eye_y - iris * 0.3, 0.018, 0.018, every=5)
         canvas.fill(spark, (255, 255, 255))
 
 
-def _brows(canvas: _Canvas, face: _Face) -> None:
+def _brows(canvas: Canvas, face: _Face) -> None:
     person, shown = face.person, face.shown
     y0 = face.eye_y - person.brow_height - 0.115 * shown.brow_raise
     x = np.linspace(-1, 1, 9)
@@ -332,21 +272,21 @@ def _brows(canvas: _Canvas, face: _Face) -> None:
         y = y - arch * np.sin(np.pi * np.clip(out * 0.9 + 0.05, 0, 1))
         half = person.brow_thickness * (1.15 - 0.55 * out) * 0.6
         px = side * person.eye_spacing + face.yaw + x * person.brow_length * 1.12
-        canvas.fill(_ring(_xy(px, y - half), _xy(px, y + half)), _rgb(face.hair, 0.80), f.BROW)
+        canvas.fill(ring(xy(px, y - half), xy(px, y + half)), rgb(face.hair, 0.80), f.BROW)
     if shown.brow_raise > 0.6:
         t = np.linspace(-0.5, 0.5, 5)
-        crease = _xy(t * face.width, face.eye_y - 0.33 - 0.02 * shown.brow_raise)
-        canvas.stroke(crease, _rgb(face.skin, 0.86), 0.014)
+        crease = xy(t * face.width, face.eye_y - 0.33 - 0.02 * shown.brow_raise)
+        canvas.stroke(crease, rgb(face.skin, 0.86), 0.014)
 
 
-def _front_hair(canvas: _Canvas, face: _Face) -> None:
+def _front_hair(canvas: Canvas, face: _Face) -> None:
     person, w, h = face.person, face.width, face.height
     style = person.hair_style
     if style == f.HAIR_BALD:
-        canvas.fill(ellipse(-w * 0.3, -h * 0.72, 0.10, 0.06, -0.4), _rgb(face.skin, 1.10))
+        canvas.fill(ellipse(-w * 0.3, -h * 0.72, 0.10, 0.06, -0.4), rgb(face.skin, 1.10))
         return
     a = np.linspace(np.pi * 1.02, np.pi * 1.98, 22)
-    crown = _xy(np.cos(a) * (w + 0.055), np.sin(a) * (h + 0.10) - 0.02)
+    crown = xy(np.cos(a) * (w + 0.055), np.sin(a) * (h + 0.10) - 0.02)
     x = np.linspace(-w * 0.97, w * 0.97, 15)
     edge = -h + person.hairline * 0.62
     if style in (f.HAIR_CROP, f.HAIR_BUN):
@@ -359,21 +299,21 @@ def _front_hair(canvas: _Canvas, face: _Face) -> None:
         y = edge + 0.05 + 0.03 * np.cos(14 * x)
     else:
         y = edge + 0.28 * np.abs(x / w) ** 2.2
-    canvas.fill(_ring(crown, _xy(x, y)), _rgb(face.hair), f.HAIR)
+    canvas.fill(ring(crown, xy(x, y)), rgb(face.hair), f.HAIR)
     shade = 0.86 if face.hair.mean() > 50 else 1.5
     for t in face.dots.uniform(-0.8, 0.8, 5):
         strand = np.array([(t * w * 0.82, -h + 0.01), (t * w * 0.92, edge - 0.02)])
-        canvas.stroke(strand, _rgb(face.hair, shade), 0.014)
+        canvas.stroke(strand, rgb(face.hair, shade), 0.014)
     a = np.linspace(np.pi * 1.25, np.pi * 1.45, 6)
-    gloss = _xy(np.cos(a) * w * 0.88, np.sin(a) * (h - 0.01))
-    canvas.stroke(gloss, _rgb(face.hair * 0.8 + 46), 0.030)
+    gloss = xy(np.cos(a) * w * 0.88, np.sin(a) * (h - 0.01))
+    canvas.stroke(gloss, rgb(face.hair * 0.8 + 46), 0.030)
 
 
-def _glasses(canvas: _Canvas, face: _Face) -> None:
+def _glasses(canvas: Canvas, face: _Face) -> None:
     kind, esp, yaw, y = face.person.glasses, face.person.eye_spacing, face.yaw, face.eye_y
     if kind == f.NO_GLASSES:
         return
-    colour = _rgb(face.person.glasses_colour)
+    colour = rgb(face.person.glasses_colour)
     for side in (-1, 1):
         x = side * esp + yaw
         if kind == f.ROUND_GLASSES:
@@ -393,7 +333,7 @@ def _photograph(
     image: NDArray[np.float32], mask: NDArray[np.uint8], nuisance: Nuisance
 ) -> NDArray[np.uint8]:
     """Directed light, a rounded head, lens blur and sensor noise; values 0..255."""
-    x, y = _grid(image.shape[0])
+    x, y = grid(image.shape[0])
     light = nuisance.gain * (
         1
         + nuisance.light_strength
@@ -419,7 +359,7 @@ def render_face(
     Returns the picture, shape (size, size, 3), and the part of each pixel, shape (size, size), an
     index into :data:`diffinf_core.data.faces.PARTS`. ``age`` is in [0, 1], ``size`` in pixels.
     """
-    canvas = _Canvas(size, nuisance)
+    canvas = Canvas(size, nuisance)
     face = _Face(person, shown, age, nuisance)
     _background(canvas, nuisance)
     _back_hair(canvas, face)
@@ -435,7 +375,7 @@ def render_face(
     _glasses(canvas, face)
     if person.mole is not None:
         mole = ellipse(*person.mole, 0.024, 0.024, every=4)
-        canvas.fill(mole, _rgb(face.skin * np.array([0.45, 0.38, 0.36])))
+        canvas.fill(mole, rgb(face.skin * np.array([0.45, 0.38, 0.36])))
     small = canvas.image.reduce(SUPERSAMPLE)
     mask = np.asarray(canvas.mask.resize((size, size), Image.Resampling.NEAREST), np.uint8)
     return _photograph(np.asarray(small, np.float32), mask, nuisance), mask
