@@ -287,21 +287,31 @@ def check(config: configuration.DataConfig) -> tuple[Listing, list[Problem]]:
 
 def train_generator(
     out: Path | None,
-    run_root: Path | None,
     settings: dict[str, Any],
-    scenes: int,
-    scene_seed: int,
-    cache: Path,
+    run_root: Path | None = None,
+    pictures: Path | None = None,
+    size: int = 64,
+    start: Path | None = None,
+    width: float = 1.0,
+    scenes: int = 10000,
+    scene_seed: int = 20261,
+    told_age: float = 0.3,
+    cache: Path = Path("cache/scenes"),
 ) -> Iterator[Progress]:
-    """Train a generator on a run's training split, or on rendered scenes without ``run_root``."""
-    from diffinf_core.diffusion.assets import train_on_run, train_on_scenes
+    """Train a generator on a run's training split, on a folder of pictures, or on rendered scenes."""
+    from diffinf_core.diffusion.assets import train_on_pictures, train_on_run, train_on_scenes
 
+    if run_root is not None and pictures is not None:
+        raise DiffInfError("Give a run or a folder of pictures, not both.")
     if run_root is not None:
-        yield from train_on_run(Run.open(run_root), settings, out)
+        yield from train_on_run(Run.open(run_root), settings, out, start, width)
+    elif pictures is not None:
+        if out is None:
+            raise DiffInfError("Give --out, the folder for the weights.")
+        yield from train_on_pictures(pictures, out, settings, size, start, width)
     else:
-        yield from train_on_scenes(
-            out or Path("assets/weights"), settings, scenes, scene_seed, cache
-        )
+        out = out or Path("assets/weights")
+        yield from train_on_scenes(out, settings, scenes, scene_seed, cache, start, told_age)
 
 
 def train_perceptor(

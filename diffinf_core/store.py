@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -143,9 +142,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 def write_tensors(path: Path, state: Mapping[str, Any]) -> None:
     """Write a dict of tensors (``torch.save``), atomically."""
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    write_file(path, lambda file: file.write(buffer.getvalue()))
+    write_file(path, lambda file: torch.save(dict(state), file))
 
 
 def read_tensors(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.objective import Objective
-from diffinf_core.diffusion.loading import Autoencoder
+from diffinf_core.diffusion.autoencoder import Autoencoder
 from diffinf_core.diffusion.sampling import eps_for, step_to
 from diffinf_core.diffusion.schedule import abar, times
 
@@ -103,11 +103,7 @@ def _predict(
 ) -> tuple[Tensor, Tensor]:
     if label is None or away is None or guidance == 1.0:
         return generator.predict(h, t, z, label)
-    both = torch.cat([label, away])
-    x0, _ = generator.predict(h.repeat(2, 1, 1, 1), t, z.repeat(2, 1), both)
-    towards, origin = x0.chunk(2)
-    x0 = origin + guidance * (towards - origin)
-    return x0, eps_for(h, x0, t)
+    return generator.guide(h, t, z, label, away, guidance)
 
 
 def transfer(x: Tensor, edit: Tensor, reconstruction: Tensor, how: str) -> Tensor:

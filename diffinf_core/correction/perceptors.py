@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffinf_core.correction.networks import IdentityNet, ParsingNet, PerceptualTrunk
-from diffinf_core.diffusion.loading import Autoencoder
+from diffinf_core.diffusion.autoencoder import Autoencoder
 from diffinf_core.weights import load_weights, shipped
 
 

@@ -63,7 +63,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _inside(root: Path, name: str) -> Path | None:
+def inside(root: Path, name: str) -> Path | None:
     """The file, if it lies under root once links are followed."""
     try:
         path = (root / name).resolve()
@@ -163,7 +163,7 @@ def list_folder(config: DataConfig) -> Listing:
             if not any(record.values()):
                 continue
             name, label = record[FILE_COLUMN].strip(), record[config.label_column].strip()
-            path = _inside(root, name) if name else None
+            path = inside(root, name) if name else None
             reason = ""
             if not name:
                 reason = "the file name is empty"
@@ -202,7 +202,7 @@ def list_folder(config: DataConfig) -> Listing:
             label = parts[0]
             if config.classes and label not in config.classes:
                 problems.append(Problem(None, name, f"folder {label!r} is not a class"))
-            elif _inside(root, name) is None:
+            elif inside(root, name) is None:
                 problems.append(Problem(None, name, "lies outside the data folder"))
             else:
                 rows.append(Row(name, label))

@@ -16,20 +16,17 @@ import pandas as pd
 from diffinf_core.config import DataConfig
 from diffinf_core.data import faces
 from diffinf_core.data.demo import write_demo_faces
-from diffinf_core.data.folder import FILE_COLUMN, Listing, Row, decode, list_folder, too_few_classes
+from diffinf_core.data.folder import FILE_COLUMN, Listing, Row, list_folder, too_few_classes
 from diffinf_core.data.noise import add_symmetric_noise
+from diffinf_core.data.pictures import decode_all
 from diffinf_core.data.split import TRAIN, split_samples
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.store import (
     Run,
     StageFolder,
-    digest,
-    read_json,
     write_json,
     write_table,
 )
-
-_SAVE_EVERY = 256
 
 
 def data_stage(run: Run) -> StageFolder:
@@ -112,7 +109,9 @@ def ingest(run: Run) -> Iterator[Progress]:
     assigned[train], flipped[train] = add_symmetric_noise(
         labels[train], len(listing.classes), config.noise.rate, config.noise.seed
     )
-    yield from _decode_all(run, stage, listing)
+    yield from decode_all(
+        listing.root, [row.file for row in rows], stage.path, config.data.image_size
+    )
     extra = pd.DataFrame([row.extra for row in rows])
     columns = {
         "id": [row.id for row in rows],
@@ -154,33 +153,3 @@ def ingest(run: Run) -> Iterator[Progress]:
 
 def _cell(row: Row, group: str | None) -> str:
     return row.file if group in (None, FILE_COLUMN) else row.extra[group]
-
-
-def _decode_all(run: Run, stage: StageFolder, listing: Listing) -> Iterator[Progress]:
-    size, total = run.config.data.image_size, len(listing.rows)
-    file, mark = stage / "images.npy", stage / "decoded.json"
-    shape = (total, size, size, 3)
-    stage.path.mkdir(parents=True, exist_ok=True)
-    # Rows decoded under another table would be other pictures: a changed table starts again.
-    files = digest([row.file for row in listing.rows])
-    begin = 0
-    if file.exists() and mark.exists():
-        reached = read_json(mark)
-        if reached["files"] == files:
-            begin = int(reached["rows"])
-    if not begin:
-        mark.unlink(missing_ok=True)
-    mode = "r+" if begin else "w+"
-    images = np.lib.format.open_memmap(file, mode, np.uint8, None if begin else shape)
-    for i in range(begin, total):
-        row = listing.rows[i]
-        try:
-            images[i] = decode(listing.root / row.file, size)
-        except DiffInfError as error:
-            raise DiffInfError(
-                f"{listing.root / row.file}: {error}; remove it from the table or repair it."
-            ) from error
-        if (i + 1) % _SAVE_EVERY == 0 or i + 1 == total:
-            images.flush()
-            write_json(mark, {"rows": i + 1, "files": files})
-            yield Progress("data", i + 1, total, "reading pictures")

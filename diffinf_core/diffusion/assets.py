@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,42 +13,26 @@ import torch
 from pydantic import ValidationError
 
 from diffinf_core.config import explain
+from diffinf_core.data.pictures import pack_pictures
 from diffinf_core.data.scenes import open_scenes, render_scenes
-from diffinf_core.data.training import Part, open_training, to_tensor
-from diffinf_core.diffusion.autoencoder import Architecture, Attribute
+from diffinf_core.data.training import open_training, to_tensor
+from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
 from diffinf_core.diffusion.figures import reconstruction_figures
+from diffinf_core.diffusion.loading import load_autoencoder
+from diffinf_core.diffusion.sources import PictureSource, SceneSource, Source
 from diffinf_core.diffusion.training import (
-    Batch,
     GeneratorTraining,
-    SceneSource,
-    Source,
     averaged_weights,
+    led_by_one,
+    main_process,
     train_generator,
 )
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.store import Run, read_json, write_json
+from diffinf_core.store import Run, digest, file_digest, read_json, write_json, write_text
 from diffinf_core.weights import save_weights
 
 #: scenes that no other training and no demo data set uses, for the card's figures
 _FIGURE_SEED = 77001
-
-
-class RunSource:
-    """Unpaired pictures of a run's training split under their assigned labels."""
-
-    paired = False
-
-    def __init__(self, train: Part) -> None:
-        self.train = train
-
-    def batch(self, rng: np.random.Generator, size: int) -> Batch:
-        rows = np.sort(rng.integers(0, len(self.train), size))
-        x = self.train.tensors(rows)
-        flip = torch.from_numpy(rng.random(size) < 0.5)
-        x = torch.where(flip[:, None, None, None], x.flip(3), x)
-        told = rng.random(size) < 0.8
-        label = torch.from_numpy(np.where(told, self.train.labels[rows], -1))[:, None]
-        return Batch(x, x, label, torch.ones(size, 1, *x.shape[2:]))
 
 
 def _settings(given: dict[str, Any]) -> GeneratorTraining:
@@ -64,79 +49,191 @@ def _train(
     out: Path,
     data: dict[str, Any],
     command: str,
-    probe: torch.Tensor,
+    start: Path | None,
 ) -> Iterator[Progress]:
     out.mkdir(parents=True, exist_ok=True)
     checkpoint, clock = out / "generator.ckpt", out / "generator.clock.json"
     spent = float(read_json(clock)["seconds"]) if clock.exists() and checkpoint.exists() else 0.0
     began = time.perf_counter()
-    where = "cuda" if torch.cuda.is_available() else "cpu"
-    for event in train_generator(source, architecture, settings, checkpoint, where):
-        if event.done % 500 == 0:
+    weights = None
+    about = dict(data)
+    if start is not None:
+        given = load_autoencoder(start)
+        if not isinstance(given, DiffusionAutoencoder):
+            raise DiffInfError(f"{start} is a published network; training cannot go on from it.")
+        weights = given.state_dict()
+        about["start"] = {"file": start.name, "sha256": file_digest(start)}
+    for event in train_generator(source, architecture, settings, checkpoint, None, weights, about):
+        if event.done % settings.checkpoint_every == 0:
             write_json(clock, {"seconds": spent + time.perf_counter() - began})
         yield event
+    if not main_process():
+        return
     model = averaged_weights(checkpoint)
+    held = source.held_out()
     card = {
         "network": "DiffusionAutoencoder",
         "architecture": architecture.model_dump(mode="json"),
         "training": settings.model_dump(mode="json"),
-        "data": data,
+        "data": about,
         "command": command,
         "seconds": round(spent + time.perf_counter() - began),
-        "device": where,
-        "figures": reconstruction_figures(model, probe),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "figures": {"held_out": len(held), **reconstruction_figures(model, held)},
     }
     save_weights(out / "generator.safetensors", model, card)
+    write_text(out / "generator.md", card_text(read_json(out / "generator.json")))
     checkpoint.unlink()
     clock.unlink(missing_ok=True)
 
 
+def card_text(card: dict[str, Any]) -> str:
+    """A model card for people, every line from the card of the weights."""
+    attributes = card["architecture"]["attributes"]
+    told = "; ".join(f"{a['name']}: {', '.join(a['classes'])}" for a in attributes)
+    lines = [
+        "# Generator",
+        "",
+        "A small diffusion autoencoder, trained by DiffInf to repair training pictures.",
+        "",
+        f"* Pictures: {card['architecture']['image_size']} pixels; parameters: "
+        f"{card['parameters']:,}; SHA-256 {card['sha256']}.",
+        f"* Told labels: {told or 'none'}.",
+        *(f"* Data, {key}: {value}." for key, value in card["data"].items()),
+        f"* Trained on {card['device']} in {card['seconds']:,} s by `{card['command']}`.",
+        *(f"* {key.replace('_', ' ')}: {_short(value)}." for key, value in card["figures"].items()),
+        "",
+        "Meant for repairing pictures like those it was trained on, looked at by a person. What it draws "
+        "is synthetic and must be marked as such; it inherits the bias of its data and the licence and "
+        "the consent under which that data may be used.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def architecture_for(
+    size: int, attributes: tuple[Attribute, ...], start: Path | None = None, width: float = 1.0
+) -> Architecture:
+    """A network for pictures of a size, from 32 to 256: a smaller one sees smaller patches.
+
+    ``width`` multiplies the channels: 1 is made for a CPU, 2 to 4 for a GPU. With ``start`` the shape is
+    that of those weights.
+    """
+    if start is not None:
+        given = load_autoencoder(start).architecture
+        if not isinstance(given, Architecture):
+            raise DiffInfError(f"{start} is a published network; training cannot go on from it.")
+        if given.image_size != size:
+            raise DiffInfError(
+                f"{start} draws {given.image_size} pixels and the pictures have {size}."
+            )
+        return given.model_copy(update={"attributes": attributes})
+    default = Architecture()
+
+    def wide(channels: int) -> int:
+        return max(8, 8 * math.ceil(channels * width / 8))
+
+    widths = tuple(wide(w) for w in default.widths)
+    return Architecture(
+        image_size=size,
+        patch=2 if size <= 64 else 4,
+        widths=widths if size <= 128 else (*widths, widths[-1]),
+        embed=wide(default.embed),
+        encoder_width=wide(default.encoder_width),
+        attributes=attributes,
+    )
+
+
+def _command(begin: str, given: dict[str, Any], start: Path | None, width: float) -> str:
+    extra = "".join(f" --set {k}={v}" for k, v in given.items())
+    extra += f" --start {start.name}" if start is not None else ""
+    extra += f" --width {width:g}" if width != 1 else ""
+    return begin + extra
+
+
+def _refuse_finished(out: Path) -> None:
+    if (out / "generator.safetensors").exists() and not (out / "generator.ckpt").exists():
+        raise DiffInfError(
+            f"{out} holds a finished generator, and edits may hang on it; move it away or give "
+            "--out to train another."
+        )
+
+
 def train_on_scenes(
-    out: Path, given: dict[str, Any], scenes: int, seed: int, cache: Path
+    out: Path,
+    given: dict[str, Any],
+    scenes: int,
+    seed: int,
+    cache: Path,
+    start: Path | None = None,
+    told_age: float = 0.3,
 ) -> Iterator[Progress]:
     """The shipped generator: rendered faces, told expression and age."""
     settings = _settings(given)
     folder = cache / f"{scenes}-{seed}"
-    yield from render_scenes(folder, scenes, seed)
+    yield from led_by_one(render_scenes(folder, scenes, seed))
     probe_folder = cache / f"120-{_FIGURE_SEED}"
-    yield from render_scenes(probe_folder, 120, _FIGURE_SEED)
+    yield from led_by_one(render_scenes(probe_folder, 120, _FIGURE_SEED))
     probe = to_tensor(open_scenes(probe_folder).images[:, 0, 0])
-    source = SceneSource(open_scenes(folder))
-    architecture = Architecture(
-        attributes=tuple(Attribute.model_validate(a) for a in source.attributes())
-    )
+    source = SceneSource(open_scenes(folder), told_age=told_age, held=probe)
+    attributes = tuple(Attribute.model_validate(a) for a in source.attributes())
+    architecture = architecture_for(64, attributes, start)
     data = {
         "kind": "rendered scenes, no real person",
         "scenes": scenes,
         "pictures": 4 * scenes,
         "seed": seed,
+        "told_age": told_age,
     }
-    extra = "".join(f" --{k.replace('_', '-')} {v}" for k, v in given.items())
-    command = f"diffinf train-generator --out {out} --scenes {scenes} --scene-seed {seed}{extra}"
-    yield from _train(source, architecture, settings, out, data, command, probe)
+    begin = f"diffinf train-generator --out {out} --scenes {scenes} --scene-seed {seed}"
+    begin += f" --told-age {told_age:g}"
+    yield from _train(
+        source, architecture, settings, out, data, _command(begin, given, start, 1.0), start
+    )
 
 
-def train_on_run(run: Run, given: dict[str, Any], out: Path | None) -> Iterator[Progress]:
+def train_on_run(
+    run: Run, given: dict[str, Any], out: Path | None, start: Path | None, width: float
+) -> Iterator[Progress]:
     """A generator for a run's own pictures: its training split only, never validation or test."""
     settings = _settings({"low_time_share": 0.75, **given})
     train = open_training(run)
+    source = PictureSource(train, train.labels)
     attribute = Attribute(name="label", classes=train.classes)
-    size = run.config.data.image_size
-    architecture = Architecture(
-        image_size=size, patch=2 if size <= 64 else 4, attributes=(attribute,)
-    )
+    architecture = architecture_for(run.config.data.image_size, (attribute,), start, width)
     data = {
         "kind": "training split of a run, assigned labels; validation and test left out",
-        "pictures": len(train),
+        "pictures": len(source),
+        "ids": digest(train.ids.tolist()),
     }
-    probe = train.tensors(np.linspace(0, len(train) - 1, min(120, len(train))).astype(np.int64))
-    command = "diffinf train-generator --run RUN" + "".join(
-        f" --{k.replace('_', '-')} {v}" for k, v in given.items()
-    )
     target = out or run.root / "generator"
-    if (target / "generator.safetensors").exists() and not (target / "generator.ckpt").exists():
-        raise DiffInfError(
-            f"{target} holds a finished generator, and the run's edits hang on it; move it away or "
-            "give --out to train another."
-        )
-    yield from _train(RunSource(train), architecture, settings, target, data, command, probe)
+    _refuse_finished(target)
+    command = _command("diffinf train-generator --run RUN", given, start, width)
+    yield from _train(source, architecture, settings, target, data, command, start)
+
+
+def train_on_pictures(
+    folder: Path,
+    out: Path,
+    given: dict[str, Any],
+    size: int,
+    start: Path | None,
+    width: float,
+) -> Iterator[Progress]:
+    """A generator that is told no label, from every picture under a folder."""
+    settings = _settings({"low_time_share": 0.75, **given})
+    _refuse_finished(out)
+    yield from led_by_one(pack_pictures(folder, out / "pictures", size))
+    source = PictureSource(np.load(out / "pictures" / "images.npy", mmap_mode="r"))
+    data = {
+        "kind": "every picture under a folder, no labels; keep validation and test pictures elsewhere",
+        "pictures": len(source),
+        "files": read_json(out / "pictures" / "pictures.json")["files"],
+    }
+    command = _command(f"diffinf train-generator --pictures {folder.name}", given, start, width)
+    architecture = architecture_for(size, (), start, width)
+    yield from _train(source, architecture, settings, out, data, command, start)

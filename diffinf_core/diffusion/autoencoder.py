@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from diffinf_core.diffusion import sampling
 from diffinf_core.diffusion.network import ConditionalUNet, SemanticEncoder
-from diffinf_core.diffusion.sampling import StepCallback, eps_for, from_v
+from diffinf_core.diffusion.sampling import Predictor, StepCallback, eps_for, from_v
 
 DEFAULT_T0 = 999
 
@@ -47,32 +49,39 @@ class Architecture(BaseModel):
         return self
 
 
-class DiffusionAutoencoder(nn.Module):
-    """Pictures are (B, 3, S, S) in [-1, 1]; labels long (B, attributes), -1 for unknown."""
+class Shape(Protocol):
+    """What any architecture says of its generator."""
 
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        a = architecture
-        self.architecture = a
-        self.encoder = SemanticEncoder(a.image_size, a.z_dim, a.encoder_width, a.patch)
-        classes = tuple(len(attribute.classes) for attribute in a.attributes)
-        self.unet = ConditionalUNet(a.image_size, a.z_dim, a.widths, a.embed, classes, a.patch)
+    @property
+    def image_size(self) -> int: ...
+
+    @property
+    def attributes(self) -> tuple[Attribute, ...]: ...
+
+
+class Autoencoder(nn.Module):
+    """What every generator does. Pictures are (B, 3, S, S) in [-1, 1]; labels long (B, attributes),
+    -1 for unknown, or None; z_sem is (B, d).
+
+    A subclass says how to encode and how to predict, and where it must, what "all the way" means.
+    """
+
+    architecture: Shape
 
     def encode(self, x: Tensor) -> Tensor:
-        """z_sem (B, z_dim) of pictures x."""
-        return self.encoder(x)
+        """z_sem (B, d) of pictures x."""
+        raise NotImplementedError
 
     def predict(
         self, x_t: Tensor, t: int | Tensor, z_sem: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(x_0 estimate, eps) at time t."""
-        times = t if isinstance(t, Tensor) else torch.full((len(x_t),), t, device=x_t.device)
-        return from_v(x_t, self.unet(x_t, times, z_sem, label).to(x_t.dtype), t)
+        """(x_0 estimate, eps that goes with it) at time t."""
+        raise NotImplementedError
 
     def eps(
         self, x_t: Tensor, t: int | Tensor, z_sem: Tensor, label: Tensor | None = None
     ) -> Tensor:
-        """eps_psi of equation 7."""
+        """eps_psi of equation 7, as the network gives it."""
         return self.predict(x_t, t, z_sem, label)[1]
 
     def invert(
@@ -83,12 +92,11 @@ class DiffusionAutoencoder(nn.Module):
         t0: int | None = None,
         label: Tensor | None = None,
     ) -> Tensor:
-        """The stochastic code x_T (B, 3, S, S) at time t0."""
-
-        def predict(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
-            return self.predict(x_t, t, z_sem, label)
-
-        return sampling.invert(predict, x, steps, DEFAULT_T0 if t0 is None else t0)
+        """The stochastic code x_T (B, 3, S, S) at time t0, or all the way to noise."""
+        predictor = self._predictor(z_sem, label, 1.0)
+        if t0 is None:
+            return self._invert_fully(predictor, x, steps)
+        return sampling.invert(predictor, x, steps, t0)
 
     def decode(
         self,
@@ -99,22 +107,70 @@ class DiffusionAutoencoder(nn.Module):
         label: Tensor | None = None,
         guidance: float = 1.0,
         callback: StepCallback | None = None,
+        frugal: bool = False,
     ) -> Tensor:
         """A picture from its codes.
 
         With ``guidance`` other than 1 the x_0 estimate is pushed away from the estimate without a
-        label (classifier-free guidance); both come from one doubled batch.
+        label (classifier-free guidance); both come from one doubled batch. ``frugal`` computes
+        activations again in the backward pass instead of keeping those of every step.
         """
-        guided = guidance != 1.0 and label is not None
+        predictor = self._predictor(z_sem, label, guidance)
+        if frugal:
+            predictor = sampling.frugal(predictor)
+        if t0 is None:
+            return self._decode_fully(predictor, x_T, steps, callback)
+        return sampling.decode(predictor, x_T, steps, t0, callback)
 
-        def predict(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
-            if not guided:
-                return self.predict(x_t, t, z_sem, label)
+    def _predictor(self, z_sem: Tensor, label: Tensor | None, guidance: float) -> Predictor:
+        def plain(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
+            return self.predict(x_t, t, z_sem, label)
+
+        def guided(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
             assert label is not None
-            both = torch.cat([label, torch.full_like(label, -1)])
-            x0, _ = self.predict(x_t.repeat(2, 1, 1, 1), t, z_sem.repeat(2, 1), both)
-            told, untold = x0.chunk(2)
-            x0 = untold + guidance * (told - untold)
-            return x0, eps_for(x_t, x0, t)
+            return self.guide(x_t, t, z_sem, label, torch.full_like(label, -1), guidance)
 
-        return sampling.decode(predict, x_T, steps, DEFAULT_T0 if t0 is None else t0, callback)
+        return plain if label is None or guidance == 1.0 else guided
+
+    def guide(
+        self, x_t: Tensor, t: int, z_sem: Tensor, label: Tensor, away: Tensor, guidance: float
+    ) -> tuple[Tensor, Tensor]:
+        """(x_0 estimate, eps) led from the label ``away`` to ``label``, from one doubled batch."""
+        both = torch.cat([label, away])
+        x0, _ = self.predict(x_t.repeat(2, 1, 1, 1), t, z_sem.repeat(2, 1), both)
+        towards, origin = x0.chunk(2)
+        x0 = origin + guidance * (towards - origin)
+        return x0, eps_for(x_t, x0, t)
+
+    def _invert_fully(self, predictor: Predictor, x: Tensor, steps: int) -> Tensor:
+        return sampling.invert(predictor, x, steps, DEFAULT_T0)
+
+    def _decode_fully(
+        self, predictor: Predictor, x_T: Tensor, steps: int, callback: StepCallback | None
+    ) -> Tensor:
+        return sampling.decode(predictor, x_T, steps, DEFAULT_T0, callback)
+
+
+class DiffusionAutoencoder(Autoencoder):
+    """The small diffusion autoencoder; it predicts v and is told labels."""
+
+    architecture: Architecture
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = architecture
+        self.architecture = a
+        self.encoder = SemanticEncoder(a.image_size, a.z_dim, a.encoder_width, a.patch)
+        classes = tuple(len(attribute.classes) for attribute in a.attributes)
+        self.unet = ConditionalUNet(a.image_size, a.z_dim, a.widths, a.embed, classes, a.patch)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """z_sem (B, z_dim), each row with mean 0 and variance 1."""
+        return self.encoder(x)
+
+    def predict(
+        self, x_t: Tensor, t: int | Tensor, z_sem: Tensor, label: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(x_0 estimate, eps) by the exact conversion from v."""
+        times = t if isinstance(t, Tensor) else torch.full((len(x_t),), t, device=x_t.device)
+        return from_v(x_t, self.unet(x_t, times, z_sem, label).to(x_t.dtype), t)

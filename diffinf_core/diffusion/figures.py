@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
+from diffinf_core.diffusion.autoencoder import Autoencoder
 
 
 def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
@@ -26,7 +26,7 @@ def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
 
 @torch.no_grad()
 def reconstruction_figures(
-    model: DiffusionAutoencoder, x: Tensor, steps: int = 8, t0: int = 600
+    model: Autoencoder, x: Tensor, steps: int = 8, t0: int = 600
 ) -> dict[str, float]:
     """Invert pictures to t0, decode them without a label, and compare; L1 is of 255."""
     made = []

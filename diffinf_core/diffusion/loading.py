@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from diffinf_core.config import explain
-from diffinf_core.diffusion.autoencoder import Architecture, DiffusionAutoencoder
+from diffinf_core.diffusion.autoencoder import Architecture, Autoencoder, DiffusionAutoencoder
 from diffinf_core.diffusion.published import (
     PUBLISHED,
     PublishedArchitecture,
@@ -26,7 +26,6 @@ from diffinf_core.diffusion.published import (
 from diffinf_core.records import DiffInfError
 from diffinf_core.weights import card_of, load_weights, save_weights
 
-Autoencoder = DiffusionAutoencoder | PublishedAutoencoder
 AnyArchitecture = Architecture | PublishedArchitecture
 #: whose classes a checkpoint may name; none is imported, an empty class stands in
 _FRAMEWORK = ("pytorch_lightning.", "lightning.", "lightning_fabric.")

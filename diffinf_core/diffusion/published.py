@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffinf_core.diffusion import sampling
-from diffinf_core.diffusion.sampling import StepCallback, clamped
+from diffinf_core.diffusion.autoencoder import Autoencoder
+from diffinf_core.diffusion.sampling import Predictor, StepCallback, clamped
 
 _GROUPS = 32
 
@@ -225,12 +226,13 @@ class _TimeEmbed(nn.Module):
         return self.time_embed(x)
 
 
-class PublishedAutoencoder(nn.Module):
+class PublishedAutoencoder(Autoencoder):
     """The UNet D_psi with its encoder inside, as in the released state dicts.
 
-    Pictures are (B, 3, S, S) in [-1, 1], z_sem is (B, d). The interface is that of
-    :class:`~diffinf_core.diffusion.autoencoder.DiffusionAutoencoder`; a label is not accepted.
+    A label is not accepted; "all the way" follows the published respacing.
     """
+
+    architecture: PublishedArchitecture
 
     def __init__(self, architecture: PublishedArchitecture) -> None:
         super().__init__()
@@ -312,38 +314,10 @@ class PublishedAutoencoder(nn.Module):
         assert label is None, "the published networks are told no label"
         return self._noise(x_t, t, z_sem)
 
-    def invert(
-        self,
-        x: Tensor,
-        z_sem: Tensor,
-        steps: int,
-        t0: int | None = None,
-        label: Tensor | None = None,
+    def _invert_fully(self, predictor: Predictor, x: Tensor, steps: int) -> Tensor:
+        return sampling.invert_respaced(predictor, x, steps)
+
+    def _decode_fully(
+        self, predictor: Predictor, x_T: Tensor, steps: int, callback: StepCallback | None
     ) -> Tensor:
-        """x_T of pictures: by the published convention, or up to a time ``t0``."""
-
-        def predict(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
-            return self.predict(x_t, t, z_sem, label)
-
-        if t0 is None:
-            return sampling.invert_respaced(predict, x, steps)
-        return sampling.invert(predict, x, steps, t0)
-
-    def decode(
-        self,
-        x_T: Tensor,
-        z_sem: Tensor,
-        steps: int,
-        t0: int | None = None,
-        label: Tensor | None = None,
-        guidance: float = 1.0,
-        callback: StepCallback | None = None,
-    ) -> Tensor:
-        """A picture in [-1, 1] from its codes: by the published convention, or from a time ``t0``."""
-
-        def predict(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
-            return self.predict(x_t, t, z_sem, label)
-
-        if t0 is None:
-            return sampling.decode_respaced(predict, x_T, steps, callback)
-        return sampling.decode(predict, x_T, steps, t0, callback)
+        return sampling.decode_respaced(predictor, x_T, steps, callback)

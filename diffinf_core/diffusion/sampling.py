@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from diffinf_core.diffusion.schedule import abar, abar_at, respaced, times
 
@@ -49,6 +50,21 @@ def invert(predict: Predictor, x: Tensor, steps: int, t0: int) -> Tensor:
     return h
 
 
+def frugal(predict: Predictor) -> Predictor:
+    """The same predictor, run again in the backward pass instead of keeping its activations.
+
+    A gradient through n decoding steps then needs the memory of one step and n pictures, for a third
+    more time (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
+    """
+
+    def again(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        if not torch.is_grad_enabled():
+            return predict(x_t, t)
+        return checkpoint(predict, x_t, t, use_reentrant=False)
+
+    return again
+
+
 def decode(
     predict: Predictor,
     x_T: Tensor,
@@ -58,15 +74,28 @@ def decode(
 ) -> Tensor:
     """Run DDIM from time ``t0`` down to a picture; the callback may move each x_0 estimate."""
     schedule = times(steps, t0)
-    h = x_T
+    return _descend(
+        predict, x_T, schedule[1:], [abar_at(t) if t else 1.0 for t in schedule[:-1]], callback
+    )
+
+
+def _descend(
+    predict: Predictor,
+    h: Tensor,
+    schedule: list[int],
+    levels: list[float],
+    callback: StepCallback | None,
+) -> Tensor:
+    """From each time of an ascending schedule, last first, to the share of signal beside it."""
+    steps = len(schedule)
     for i in reversed(range(steps)):
-        t = schedule[i + 1]
+        t = schedule[i]
         x0, eps = predict(h, t)
         if callback is not None:
             moved = callback(steps - 1 - i, t, h, x0)
             if moved is not x0:
                 x0, eps = moved, eps_for(h, moved, t)
-        h = step_to(x0, eps, schedule[i])
+        h = _to_level(x0, eps, levels[i])
     return h
 
 
@@ -111,13 +140,5 @@ def decode_respaced(
 ) -> Tensor:
     """A picture from x_T by the published convention; the callback may move each x_0 estimate."""
     schedule = respaced(steps)
-    x = x_T
-    for i in reversed(range(steps)):
-        t = schedule[i]
-        x0, eps = predict(x, t)
-        if callback is not None:
-            moved = callback(steps - 1 - i, t, x, x0)
-            if moved is not x0:
-                x0, eps = moved, eps_for(x, moved, t)
-        x = _to_level(x0, eps, abar_at(schedule[i - 1]) if i else 1.0)
-    return x
+    levels = [1.0, *(abar_at(t) for t in schedule[:-1])]
+    return _descend(predict, x_T, schedule, levels, callback)

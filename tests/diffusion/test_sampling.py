@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -37,8 +39,19 @@ def test_schedule_ends_where_the_linear_betas_do() -> None:
     assert float(abar(999, like)) == pytest.approx(4.0358e-5, rel=1e-3)
 
 
-def test_times_are_even_and_end_at_t0() -> None:
-    assert times(8, 600) == [0, 75, 150, 225, 300, 375, 450, 525, 600]
+def test_times_ascend_from_zero_to_t0() -> None:
+    assert times(8, 600, 1) == [0, 75, 150, 225, 300, 375, 450, 525, 600]
+    assert times(4, 100, 2) == [0, 6, 25, 56, 100]
+    for steps, t0, spacing in (
+        (1, 1, 1.75),
+        (8, 600, 1.75),
+        (50, 60, 3.0),
+        (999, 999, 1.75),
+        (20, 999, 0.5),
+    ):
+        found = times(steps, t0, spacing)
+        assert found[0] == 0 and found[-1] == t0 and len(found) == steps + 1
+        assert all(b > a for a, b in pairwise(found))
     with pytest.raises(ValueError, match="t0"):
         times(10, 5)
 
@@ -79,10 +92,10 @@ def test_callback_moves_the_estimate_and_sees_every_step() -> None:
 
     def callback(i: int, t: int, x_t: Tensor, x0: Tensor) -> Tensor:
         seen.append((i, t))
-        return x0 + 0.5 if t == 150 else x0
+        return x0 + 0.5 if t == 53 else x0
 
     out = decode(predict, torch.randn(1, 3, 8, 8), 4, 600, callback)
-    assert seen == [(0, 600), (1, 450), (2, 300), (3, 150)]
+    assert seen == [(0, 600), (1, 363), (2, 178), (3, 53)]
     torch.testing.assert_close(out, torch.full_like(out, 0.5))
 
 

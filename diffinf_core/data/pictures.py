@@ -1,0 +1,65 @@
+"""Decode pictures once into a memory-mapped file at working size; a killed reading goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from diffinf_core.data.folder import IMAGE_SUFFIXES, decode, inside
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.store import digest, read_json, write_json
+
+_SAVE_EVERY = 256
+
+
+def decode_all(
+    root: Path, files: Sequence[str], folder: Path, size: int, mark: str = "decoded.json"
+) -> Iterator[Progress]:
+    """Write ``folder/images.npy``, uint8 (N, size, size, 3), in the order of ``files``.
+
+    ``folder/<mark>`` says how far it is. Raises :class:`DiffInfError` that names a picture which
+    cannot be read.
+    """
+    total, shape = len(files), (len(files), size, size, 3)
+    file, stamp = folder / "images.npy", folder / mark
+    folder.mkdir(parents=True, exist_ok=True)
+    # Rows decoded under another list would be other pictures: a changed list starts again.
+    names = digest(list(files))
+    begin = 0
+    if file.exists() and stamp.exists():
+        reached = read_json(stamp)
+        if reached["files"] == names:
+            begin = int(reached["rows"])
+    if not begin:
+        stamp.unlink(missing_ok=True)
+    mode = "r+" if begin else "w+"
+    images = np.lib.format.open_memmap(file, mode, np.uint8, None if begin else shape)
+    for i in range(begin, total):
+        try:
+            images[i] = decode(root / files[i], size)
+        except DiffInfError as error:
+            raise DiffInfError(
+                f"{root / files[i]}: {error}; remove it from the table or repair it."
+            ) from error
+        if (i + 1) % _SAVE_EVERY == 0 or i + 1 == total:
+            images.flush()
+            write_json(stamp, {"rows": i + 1, "files": names})
+            yield Progress("data", i + 1, total, "reading pictures")
+
+
+def pack_pictures(root: Path, folder: Path, size: int) -> Iterator[Progress]:
+    """Every picture below ``root``, without labels; ``pictures.json`` is the mark."""
+    if not root.is_dir():
+        raise DiffInfError(f"The folder {root} does not exist.")
+    files = sorted(
+        str(p.relative_to(root))
+        for p in root.rglob("*")
+        if p.suffix.lower() in IMAGE_SUFFIXES
+        and p.is_file()
+        and inside(root, str(p.relative_to(root)))
+    )
+    if not files:
+        raise DiffInfError(f"The folder {root} holds no pictures.")
+    yield from decode_all(root, files, folder, size, "pictures.json")

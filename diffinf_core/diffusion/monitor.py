@@ -1,0 +1,130 @@
+"""What a person watches while a generator trains: a curve, a grid of pictures, and held-out figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffinf_core.data.training import to_image
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
+from diffinf_core.diffusion.figures import reconstruction_figures
+from diffinf_core.diffusion.schedule import abar
+from diffinf_core.store import write_png, write_table, write_text
+
+#: pictures of a grid, and of the held-out figures
+SHOWN, JUDGED = 8, 24
+_STEPS, _T0, _GUIDANCE = 8, 600, 2.0
+_CURVES = (
+    ("denoise", "training, v-prediction"),
+    ("validation", "held out, v-prediction"),
+    ("plain", "plain decoder, L1"),
+    ("reconstruction_l1", "reconstruction, L1 of 255"),
+)
+
+
+class Curve:
+    """Rows of figures by step, kept as ``curve.csv`` and drawn as ``curve.html``."""
+
+    def __init__(self, folder: Path, until: int = 0) -> None:
+        self.folder = folder
+        file = folder / "curve.csv"
+        self.rows: list[dict[Any, float]] = []
+        if file.exists() and until:
+            table = pd.read_csv(file)
+            # A killed training had gone on past its last checkpoint.
+            self.rows = table[table["step"] <= until].to_dict("records")
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """One more row, on disk when this returns."""
+        self.rows.append({"step": step, **values})
+        write_table(self.folder / "curve.csv", pd.DataFrame(self.rows))
+
+    def draw(self) -> None:
+        """Write the page; Plotly's script lies beside it once."""
+        table = pd.DataFrame(self.rows)
+        shown = [
+            (name, text) for name, text in _CURVES if name in table and table[name].notna().any()
+        ]
+        if not shown:
+            return
+        figure = make_subplots(len(shown), 1, shared_xaxes=True, vertical_spacing=0.05)
+        for row, (name, text) in enumerate(shown, start=1):
+            part = table[["step", name]].dropna()
+            mode = "lines+markers" if len(part) < 40 else "lines"
+            figure.add_trace(go.Scatter(x=part["step"], y=part[name], mode=mode, name=text), row, 1)
+            figure.update_yaxes(title_text=text, row=row, col=1)
+        figure.update_xaxes(title_text="step", row=len(shown), col=1)
+        figure.update_layout(height=260 * len(shown), showlegend=False, template="plotly_white")
+        write_text(
+            self.folder / "curve.html",
+            figure.to_html(include_plotlyjs=True, config={"displaylogo": False}),
+        )
+
+
+@torch.no_grad()
+def validation_loss(model: DiffusionAutoencoder, x: Tensor, seed: int) -> float:
+    """v-prediction error on held-out pictures, at the same times and under the same noise each time."""
+    draw = torch.Generator().manual_seed(seed)
+    errors = []
+    for part in x.split(32):
+        t = torch.linspace(20, 980, len(part)).long().to(x.device)
+        eps = torch.randn(part.shape, generator=draw).to(x.device)
+        a = abar(t, part)
+        x_t = a.sqrt() * part + (1 - a).sqrt() * eps
+        v = a.sqrt() * eps - (1 - a).sqrt() * part
+        z = model.encode(part)
+        errors.append(F.mse_loss(model.unet(x_t, t, z, None).float(), v, reduction="sum").cpu())
+    return float(torch.stack(errors).sum() / x.numel())
+
+
+@torch.no_grad()
+def held_out_figures(model: DiffusionAutoencoder, x: Tensor, seed: int) -> dict[str, float]:
+    """Validation loss on all held-out pictures, and reconstruction on the first of them."""
+    found = reconstruction_figures(model, x[:JUDGED], _STEPS, min(_T0, 999))
+    return {
+        "validation": validation_loss(model, x, seed),
+        "reconstruction_l1": found["reconstruction_l1"],
+        "reconstruction_ssim": found["reconstruction_ssim"],
+    }
+
+
+@torch.no_grad()
+def grid(model: DiffusionAutoencoder, x: Tensor, seed: int) -> np.ndarray:
+    """A picture (rows x S, columns x S, 3): original, reconstruction, its code under fresh noise, and
+    one row for each class of each attribute that the original is edited to."""
+    x = x[:SHOWN]
+    z = model.encode(x)
+    x_T = model.invert(x, z, _STEPS, _T0)
+    draw = torch.Generator().manual_seed(seed)
+    noise = torch.randn(x.shape, generator=draw).to(x.device)
+    rows = [x, model.decode(x_T, z, _STEPS, _T0), model.decode(noise, z, 2 * _STEPS)]
+    attributes = model.architecture.attributes
+    for i, attribute in enumerate(attributes):
+        for k in range(len(attribute.classes)):
+            label = torch.full((len(x), len(attributes)), -1, device=x.device)
+            label[:, i] = k
+            rows.append(model.decode(x_T, z, _STEPS, _T0, label, _GUIDANCE))
+    pictures = [np.concatenate(list(to_image(row)), 1) for row in rows]
+    return np.concatenate(pictures, 0)
+
+
+def write_grid(folder: Path, model: DiffusionAutoencoder, x: Tensor, step: int, seed: int) -> Path:
+    """Keep a grid as ``grids/step-000500.png``."""
+    file = folder / "grids" / f"step-{step:06d}.png"
+    classes = [f"{a.name}: {c}" for a in model.architecture.attributes for c in a.classes]
+    notes = {
+        "Software": "DiffInf",
+        "Synthetic": "drawn by a diffusion autoencoder; only the first row is from the data set",
+        "Rows": "; ".join(["original", "reconstruction", "code with fresh noise", *classes]),
+    }
+    write_png(file, grid(model, x, seed), notes)
+    return file

@@ -1,0 +1,112 @@
+"""A generator from a folder or a run: what it is trained on, its card, several processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffinf_core.diffusion.assets import architecture_for, train_on_pictures
+from diffinf_core.diffusion.autoencoder import Architecture, Attribute
+from diffinf_core.diffusion.loading import load_autoencoder
+from diffinf_core.records import DiffInfError
+from diffinf_core.store import read_json
+from diffinf_core.weights import shipped
+
+QUICK = {"steps": 2, "warmup_steps": 1, "batch_size": 4, "evaluate_every": 2}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    for i in range(12):
+        image = Image.fromarray(rng.integers(0, 255, (40, 52, 3), dtype=np.uint8))
+        image.save(folder / ("more" if i % 2 else ".") / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("size", [32, 64, 96, 128, 192, 256])
+def test_every_size_has_a_network(size: int) -> None:
+    a = architecture_for(size, (), width=0.25)
+    assert a.image_size == size
+    assert architecture_for(size, (), width=2).widths > Architecture().widths
+
+
+def test_a_folder_without_labels(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in train_on_pictures(pictures, out, QUICK, 32, None, 0.25):
+        pass
+    model = load_autoencoder(out / "generator.safetensors")
+    assert model.architecture.attributes == ()
+    card = read_json(out / "generator.json")
+    assert card["data"]["pictures"] == 11 and card["figures"]["held_out"] == 1
+    text = (out / "generator.md").read_text()
+    assert "no labels" in text and card["sha256"] in text
+    assert str(tmp_path) not in text.replace(str(out), "")
+    with pytest.raises(DiffInfError, match="holds a finished generator"):
+        next(train_on_pictures(pictures, out, QUICK, 32, None, 0.25))
+    with pytest.raises(DiffInfError, match="draws 32 pixels and the pictures have 64"):
+        list(
+            train_on_pictures(
+                pictures, tmp_path / "b", QUICK, 64, out / "generator.safetensors", 1.0
+            )
+        )
+    again = tmp_path / "c"
+    for _ in train_on_pictures(pictures, again, QUICK, 32, out / "generator.safetensors", 1.0):
+        pass
+    start = read_json(again / "generator.json")["data"]["start"]
+    assert start["sha256"] == card["sha256"]
+
+
+def test_what_cannot_be_trained_on_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DiffInfError, match="does not exist"):
+        list(train_on_pictures(tmp_path / "none", tmp_path / "o", QUICK, 32, None, 1.0))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DiffInfError, match="holds no pictures"):
+        list(train_on_pictures(tmp_path / "empty", tmp_path / "o", QUICK, 32, None, 1.0))
+    with pytest.raises(DiffInfError, match="steps"):
+        list(train_on_pictures(tmp_path / "empty", tmp_path / "o", {"steps": 0}, 32, None, 1.0))
+
+
+def test_a_start_gives_its_shape(tmp_path: Path) -> None:
+    attribute = Attribute(name="label", classes=("a", "b"))
+    found = architecture_for(64, (attribute,), shipped("generator"))
+    assert found.attributes == (attribute,)
+    assert found.widths == Architecture().widths
+
+
+def test_two_processes_train_together(pictures: Path, tmp_path: Path) -> None:
+    """As 'accelerate launch' starts them; gradients are averaged over a local socket."""
+    launch = [
+        sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--main_process_port", "0",
+    ]  # fmt: skip
+    verb = ["-m", "diffinf_core.cli", "train-generator", "--pictures", str(pictures), "--out"]
+    small = ["--size", "32", "--width", "0.25", "--steps", "4", "--warmup-steps", "2"]
+    more = ["--batch-size", "2", "--set", "accumulate=2", "--set", "evaluate_every=2"]
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [*launch, *verb, str(out), *small, *more],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("train-generator: 6/6") == 1
+    model = load_autoencoder(out / "generator.safetensors")
+    assert all(bool(p.isfinite().all()) for p in model.parameters())
+    assert not (out / "generator.ckpt").exists()
+    assert [p.name for p in sorted((out / "grids").iterdir())] == [
+        "step-000004.png",
+        "step-000006.png",
+    ]
