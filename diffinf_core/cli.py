@@ -289,8 +289,87 @@ def check(
     typer.echo("No problems found.")
 
 
-weights = typer.Typer(help="Weight files made elsewhere.", no_args_is_help=True)
+weights = typer.Typer(help="Weights that others published.", no_args_is_help=True)
 app.add_typer(weights, name="weights")
+
+
+@weights.command("list")
+def list_weights() -> None:
+    """What can be used, what is here, and under which licence."""
+    from diffinf_core.console import print_weights
+    from diffinf_core.official import OFFICIAL, state_of
+
+    print_weights([(item, state_of(item)) for item in OFFICIAL.values()])
+
+
+@weights.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="Names from 'weights list'.")],
+    agree: Annotated[
+        bool, typer.Option("--agree", help="Agree to the licences shown, once and for all.")
+    ] = False,
+) -> None:
+    """Download published weights; a broken download goes on where it was."""
+    from diffinf_core import official
+
+    items = [official.official(name) for name in names]
+    for item in items:
+        if official.agreed(item) or official.state_of(item) == "ok":
+            continue
+        console.print(f"{item.name} is under: {item.licence} ({item.page})", markup=False)
+        if not agree and not (
+            console.is_terminal and typer.confirm("Do you agree to this licence?", err=True)
+        ):
+            raise DiffInfError(
+                f"{item.name} was not fetched: its licence was not agreed to (--agree)."
+            )
+        official.agree(item)
+    for item in items:
+        watch(official.fetch(item))
+
+
+@weights.command()
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names from 'weights list'; default: all here.")
+    ] = None,
+) -> None:
+    """Read weight files and compare them with what is known of them."""
+    from diffinf_core import official
+
+    here = [i.name for i in official.OFFICIAL.values() if i.path.is_file()]
+    if not names and not here:
+        raise DiffInfError(
+            "No published weights are here; 'diffinf weights list' says which exist."
+        )
+    failed = []
+    for name in names or here:
+        try:
+            watch(official.verify(official.official(name)))
+        except DiffInfError as error:
+            failed.append(name)
+            typer.echo(f"bad: {error}")
+        else:
+            typer.echo(f"ok: {name}")
+    if failed:
+        raise DiffInfError(f"{len(failed)} file(s) failed, named above: {', '.join(failed)}.")
+
+
+@weights.command("import")
+def import_weights(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with the files, named and nested as published.")
+    ],
+) -> None:
+    """Take in weights that were fetched elsewhere, for machines without a network."""
+    from diffinf_core import official
+
+    found = official.candidates(folder)
+    if not found:
+        raise DiffInfError(f"{folder} holds no weights that 'diffinf weights list' knows.")
+    for item, path in found:
+        watch(official.take_in(item, path))
+        typer.echo(f"{item.name}: {item.path} (licence: {item.licence})")
 
 
 @weights.command()

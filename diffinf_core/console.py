@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from diffinf_core.official import Official
 from diffinf_core.records import DiffInfError, Progress
 
 #: for progress and remarks; figures go to standard output
@@ -127,3 +129,14 @@ def one_sentence() -> Iterator[None]:
     except KeyboardInterrupt:
         console.print("Stopped. Finished work is kept; the same command goes on from here.")
         sys.exit(130)
+
+
+def print_weights(rows: list[tuple[Official, str]]) -> None:
+    """Published weights and their state, the licence below each name."""
+    table = Table("name", "here", "size", "used as", show_lines=True)
+    for item, state in rows:
+        size = f"{item.size / 1e6:,.1f} MB" if item.size else "?"
+        note = "" if item.sha256 else "\nno published SHA-256: the first sum seen is kept"
+        how = "" if item.url else f"\nby hand: {item.page}"
+        table.add_row(item.name, state, size, escape(f"{item.use}\n{item.licence}{note}{how}"))
+    Console().print(table)

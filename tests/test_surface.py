@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "diffinf_core"
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.read_text().strip())
 
 #: everybody may import these
-SHARED = {"records", "config", "store", "weights", "workers"}
+SHARED = {"records", "config", "store", "weights", "official", "workers"}
 #: data flows down this list; a room imports only from those above it. The last two share a place.
 ROOMS = {
     name: place
@@ -23,7 +23,7 @@ ROOMS = {
     for name in names.split()
 }  # fmt: skip
 #: among themselves they have an order, too
-SHARED_ORDER = ["records", "config", "store", "weights", "workers"]
+SHARED_ORDER = ["records", "config", "store", "weights", "official", "workers"]
 
 Described = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
