@@ -179,6 +179,9 @@ class RepairConfig(Stage):
     identity: Literal["auto", "demo", "z_sem", "none"] = Field(
         "auto", description="identity network; auto: demo faces use the demo's, others z_sem"
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="what the generator computes in; auto: bfloat16 on a GPU"
+    )
     batch_size: int = Field(16, ge=1, description="pictures edited at once")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the noise that shows the class seen")
 

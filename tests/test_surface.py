@@ -137,6 +137,21 @@ def test_no_file_of_data_can_run_code(file: Path) -> None:
     assert unsafe(file.read_text()) == []
 
 
+def test_the_test_split_and_the_truth_stay_out_of_repair_and_review() -> None:
+    closed = {"diffusion", "correction", "review", "export", "ui", "influence"}
+    for file in (f for f in FILES if room_of(f) in closed):
+        found = [m for m, _ in imported(ast.parse(file.read_text()), file) if "evaluation" in m]
+        assert not found, f"{name_of(file)} reaches {found}"
+
+
+def test_ui_and_cli_see_no_stage_and_no_torch() -> None:
+    stages = {"classifier", "influence", "diffusion", "correction", "export", "baselines", "report"}
+    for file in (f for f in FILES if room_of(f) in {"ui", "cli", "console"}):
+        modules = [m.split(".") for m, _ in imported(ast.parse(file.read_text()), file)]
+        assert not [m for m in modules if m[0] == "diffinf_core" and stages & set(m[1:2])], file
+        assert not [m for m in modules if m[0] == "torch"], file
+
+
 # ---------------------------------------------------------------- the checks themselves
 
 

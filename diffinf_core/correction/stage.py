@@ -24,7 +24,8 @@ from diffinf_core.classifier.network import Classifier
 from diffinf_core.classifier.stage import load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.config import RepairConfig
-from diffinf_core.correction.guidance import guided_decode, invert, transfer
+from diffinf_core.correction.cache import InversionCache
+from diffinf_core.correction.guidance import Inversion, guided_decode, invert, transfer
 from diffinf_core.correction.judge import Judge, judge_name, judge_stage
 from diffinf_core.correction.objective import Objective, perceptual_distance
 from diffinf_core.correction.perceptors import Perceptors, load_perceptors
@@ -35,7 +36,7 @@ from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.schedule import abar
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.predictor import CrossFittedPredictor, predictor_stage
-from diffinf_core.influence.stage import Scorer, autocast_type, ranking
+from diffinf_core.influence.stage import Scorer, autocast_type, influence_stage, ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
 from diffinf_core.store import (
     Run,
@@ -52,7 +53,7 @@ from diffinf_core.weights import shipped
 _ID = re.compile(r"[0-9a-f]{12}")
 _VERSION = re.compile(r"[0-9a-f]{16}")
 #: bump when the same settings start to give another picture
-_METHOD = 3
+_METHOD = 4
 #: the generator's vote on what a picture shows: noise level, draws, and weight against log p
 SEEN_TIME, SEEN_DRAWS, SEEN_WEIGHT = 350, 2, 60.0
 
@@ -82,6 +83,13 @@ def generator_file(run: Run) -> Path:
         "No generator knows these pictures: run 'diffinf train-generator "
         f"--run {run.root}', or give repair.generator=FILE."
     )
+
+
+def half_type(precision: str, where: torch.device) -> torch.dtype | None:
+    """What the generator computes in: "auto" is bfloat16 on a GPU and float32 on a CPU."""
+    if precision == "bfloat16" or (precision == "auto" and where.type == "cuda"):
+        return torch.bfloat16
+    return None
 
 
 def _scores_key(run: Run) -> str:
@@ -144,6 +152,8 @@ class Repairer:
         self.train = open_training(run)
         file = generator_file(run)
         self.generator = load_autoencoder(file, device=self.device)
+        self._generator_key = file_digest(file)
+        self._inversions = InversionCache(run.root / "inversions")
         self.generator_name = f"{file.name} {file_digest(file)[:12]}"
         if self.generator.architecture.image_size != self.train.size:
             raise DiffInfError(
@@ -205,7 +215,28 @@ class Repairer:
             return None
         if config.guide_from == "unknown":
             return self._untold(len(x))
-        return self.label_for(self._seen(x, config), config)
+        snapshots = influence_stage(self.run).key
+        keys = self._keys(x, "seen", config.seed, snapshots)
+        cached = self._inversions.seen(keys)
+        if cached is None:
+            cached = self._seen(x, config).tolist()
+            self._inversions.keep_seen(keys, cached)
+        return self.label_for(torch.tensor(cached, device=self.device), config)
+
+    def _keys(self, x: Tensor, *parts: object) -> list[str]:
+        """What is kept of each picture is kept for this generator alone."""
+        return [digest(image.tobytes(), self._generator_key, *parts) for image in to_image(x)]
+
+    def inversion(self, x: Tensor, before: Tensor | None, config: RepairConfig) -> Inversion:
+        """Codes and plain reconstruction of originals, computed once for each t0 and steps."""
+        labels = [None] * len(x) if before is None else before.tolist()
+        how = [config.steps, config.t0, config.precision]
+        keys = [digest(key, label) for key, label in zip(self._keys(x, how), labels, strict=True)]
+        found = self._inversions.inversions(keys, self.device)
+        if found is None:
+            found = invert(self.generator, x, before, config)
+            self._inversions.keep(keys, found)
+        return found
 
     @torch.no_grad()
     def _seen(self, x: Tensor, config: RepairConfig) -> Tensor:
@@ -253,8 +284,9 @@ class Repairer:
             return self.predictor.logit(pictures, y, positions)
 
         objective = Objective(config, perceptors, influence, classifier, x, y)
+        self.generator.precision = half_type(config.precision, self.device)
         label, before = self.label_for(y, config), self.label_before(x, config)
-        inversion = invert(self.generator, x, before, config)
+        inversion = self.inversion(x, before, config)
         history: list[dict[str, Tensor]] = []
         edit = inversion.reconstruction
         for step in guided_decode(self.generator, inversion, label, before, objective, config):

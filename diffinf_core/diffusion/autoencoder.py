@@ -67,6 +67,8 @@ class Autoencoder(nn.Module):
     """
 
     architecture: Shape
+    #: autocast type of the UNet, None for that of its weights; z_sem and DDIM stay float32
+    precision: torch.dtype | None = None
 
     def encode(self, x: Tensor) -> Tensor:
         """z_sem (B, d) of pictures x."""
@@ -173,4 +175,6 @@ class DiffusionAutoencoder(Autoencoder):
     ) -> tuple[Tensor, Tensor]:
         """(x_0 estimate, eps) by the exact conversion from v."""
         times = t if isinstance(t, Tensor) else torch.full((len(x_t),), t, device=x_t.device)
-        return from_v(x_t, self.unet(x_t, times, z_sem, label).to(x_t.dtype), t)
+        with torch.autocast(x_t.device.type, self.precision, self.precision is not None):
+            v = self.unet(x_t, times, z_sem, label)
+        return from_v(x_t, v.to(x_t.dtype), t)

@@ -297,7 +297,8 @@ class PublishedAutoencoder(Autoencoder):
     def _noise(self, x_t: Tensor, t: int | Tensor, z_sem: Tensor) -> Tensor:
         times = t if isinstance(t, Tensor) else torch.full((len(x_t),), t, device=x_t.device)
         # The released networks were run in float16 on a GPU, in float32 elsewhere.
-        with torch.autocast(x_t.device.type, torch.float16, enabled=x_t.device.type == "cuda"):
+        kind = self.precision or (torch.float16 if x_t.device.type == "cuda" else None)
+        with torch.autocast(x_t.device.type, kind, enabled=kind is not None):
             return self(x_t, times, z_sem).to(x_t.dtype)
 
     def predict(

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from diffinf_core.config import RepairConfig, make_config
+from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.quality import flags_of
 from diffinf_core.correction.stage import Preview, Repairer, edit_folder, load_edit, versions_of
 from diffinf_core.diffusion.figures import ssim
@@ -46,10 +47,13 @@ def test_every_high_influence_sample_has_a_whole_record(finished_run: Path) -> N
         assert "demo" in edit.identity_name and "demo" in edit.perceptual_name
 
 
-def test_batch_and_single_repair_give_the_same_picture(repairer: Repairer) -> None:
+def test_batch_and_single_repair_give_the_same_picture(
+    repairer: Repairer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = repairer.run.config.repair.model_copy(update={"steps": 2})
     positions = np.array(high(repairer.run)[:3])
     together = [e for e in repairer.repair(positions, config) if isinstance(e, Preview)][-1]
+    monkeypatch.setattr(repairer, "_inversions", InversionCache(tmp_path / "empty"))
     for i, position in enumerate(positions):
         (*_, last, _) = repairer.repair(np.array([position]), config)
         assert isinstance(last, Preview)

@@ -30,6 +30,7 @@ from diffinf_core.diffusion.published import (
 )
 from diffinf_core.diffusion.schedule import abar_at, respaced
 from diffinf_core.records import DiffInfError
+from tests.published import checkpoint_of, shaken
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "data" / "diffae_golden"
 golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the golden numbers are not at hand")
@@ -231,37 +232,6 @@ def test_attribute_classifier_and_its_edits() -> None:
 # ---------------------------------------------------------------- checkpoints
 
 
-def shaken(seed: int = 0) -> PublishedAutoencoder:
-    """A tiny network whose zero-initialised layers have values."""
-    torch.manual_seed(seed)
-    model = PublishedAutoencoder(TINY)
-    for p in model.parameters():
-        if not p.any():
-            nn.init.normal_(p, std=0.05)
-    return model.eval().requires_grad_(False)
-
-
-def checkpoint_of(model: nn.Module, **more: Any) -> dict[str, Any]:
-    """The layout of a training checkpoint, with raw weights that must not be taken."""
-    state = {f"ema_model.{k}": v for k, v in model.state_dict().items()}
-    state |= {f"model.{k}": torch.zeros_like(v) for k, v in model.state_dict().items()}
-    state["ema_model.latent_net.layers.0.weight"] = torch.zeros(2, 2)
-    state["x_T"] = torch.zeros(2, 3, 32, 32)
-    conf = {
-        "image_size": 32,
-        "model_channels": 32,
-        "channel_mult": (1, 1, 2),
-        "enc_channel_mult": (1, 1, 2, 2),
-        "num_res_blocks": 2,
-        "enc_num_res_block": 1,
-        "attention_resolutions": (16,),
-        "num_heads": 1,
-        "embed_channels": 40,
-        "enc_out_channels": 48,
-    }
-    return {"state_dict": state, "hyper_parameters": {"model_conf": conf}, "epoch": 3, **more}
-
-
 class ModelCheckpoint:
     """Stands for the class that a training framework leaves in its checkpoints."""
 
@@ -286,7 +256,7 @@ def save_with_class(path: Path, content: dict[str, Any]) -> None:
 
 
 def test_averaged_weights_load_without_the_training_framework(tmp_path: Path) -> None:
-    model, file = shaken(), tmp_path / "last.ckpt"
+    model, file = shaken(TINY), tmp_path / "last.ckpt"
     save_with_class(file, checkpoint_of(model, callbacks={ModelCheckpoint: {"best": 1}}))
     found = load_autoencoder(file)
     assert isinstance(found, PublishedAutoencoder) and found.architecture == TINY
@@ -306,7 +276,7 @@ class Hostile:
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_hostile_pickle_is_refused_and_nothing_runs(tmp_path: Path, zipped: bool) -> None:
     file, mark = tmp_path / "last.ckpt", tmp_path / "ran"
-    content = checkpoint_of(shaken(), callbacks={"x": Hostile(mark)})
+    content = checkpoint_of(shaken(TINY), callbacks={"x": Hostile(mark)})
     if zipped:
         torch.save(content, file)
     else:
@@ -319,7 +289,7 @@ def test_a_hostile_pickle_is_refused_and_nothing_runs(tmp_path: Path, zipped: bo
 
 def test_broken_checkpoints_are_one_sentence(tmp_path: Path) -> None:
     good = tmp_path / "good.ckpt"
-    torch.save(checkpoint_of(shaken()), good)
+    torch.save(checkpoint_of(shaken(TINY)), good)
     data = good.read_bytes()
     cut = tmp_path / "cut.ckpt"
     cut.write_bytes(data[: len(data) // 2])
@@ -345,13 +315,13 @@ def test_broken_checkpoints_are_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_missing_or_foreign_tensor_is_named(tmp_path: Path) -> None:
-    content = checkpoint_of(shaken())
+    content = checkpoint_of(shaken(TINY))
     del content["state_dict"]["ema_model.middle_block.1.qkv.weight"]
     file = tmp_path / "last.ckpt"
     torch.save(content, file)
     with pytest.raises(DiffInfError, match=r"middle_block\.1\.qkv\.weight is missing"):
         load_autoencoder(file)
-    content = checkpoint_of(shaken())
+    content = checkpoint_of(shaken(TINY))
     content["state_dict"]["ema_model.out.2.bias"] = torch.zeros(4)
     torch.save(content, file)
     with pytest.raises(DiffInfError, match=r"out\.2\.bias is \(4,\) instead of \(3,\)"):
@@ -360,7 +330,7 @@ def test_a_missing_or_foreign_tensor_is_named(tmp_path: Path) -> None:
 
 def test_conversion_keeps_every_digit(tmp_path: Path) -> None:
     source, target = tmp_path / "last.ckpt", tmp_path / "tiny.safetensors"
-    model = shaken()
+    model = shaken(TINY)
     torch.save(checkpoint_of(model), source)
     assert convert(source, target) == TINY
     assert target.stat().st_size < source.stat().st_size / 1.8
@@ -429,7 +399,7 @@ def test_decoding_ends_inside_the_range_and_the_callback_moves_it() -> None:
 
 
 def test_gradients_pass_through_decoding() -> None:
-    model = shaken().double()
+    model = shaken(TINY).double()
     z = torch.randn(1, 48, dtype=torch.float64, requires_grad=True)
     x_T = 0.1 * torch.randn(1, 3, 32, 32, dtype=torch.float64)
 

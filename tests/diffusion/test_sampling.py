@@ -141,3 +141,47 @@ def test_gradient_through_decoding_matches_finite_differences() -> None:
     with torch.no_grad():
         numeric = (loss(z + h * way) - loss(z - h * way)) / (2 * h)
     assert float((g * way).sum()) == pytest.approx(float(numeric), rel=1e-5)
+
+
+def test_frugal_decoding_has_the_same_gradient_and_keeps_less() -> None:
+    model = small().requires_grad_(True)
+    x = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    z = model.encode(x).double().detach().requires_grad_(True)
+    label = torch.tensor([[1]])
+
+    def through(frugal: bool) -> tuple[Tensor, Tensor, int]:
+        kept = 0
+
+        def count(t: Tensor) -> Tensor:
+            nonlocal kept
+            kept += t.numel()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+            out = model.decode(x, z, 6, 600, label, 2.0, frugal=frugal)
+        found = kept
+        (g,) = torch.autograd.grad(out.square().sum(), z)
+        return out, g, found
+
+    plain, g, much = through(False)
+    again, h, little = through(True)
+    torch.testing.assert_close(again, plain, rtol=0, atol=0)
+    torch.testing.assert_close(h, g, rtol=1e-10, atol=1e-12)
+    assert little < 0.25 * much
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model.decode(x, z, 2, 600, frugal=True), model.decode(x, z, 2, 600)
+        )
+
+
+def test_lower_precision_is_near_and_only_of_the_unet() -> None:
+    model = small().float()
+    x = torch.rand(2, 3, 32, 32) * 2 - 1
+    z = model.encode(x)
+    x_T = model.invert(x, z, 4, 600)
+    wide = model.decode(x_T, z, 4, 600)
+    model.precision = torch.bfloat16
+    half = model.decode(x_T, z, 4, 600)
+    assert half.dtype == torch.float32 and model.encode(x).dtype == torch.float32
+    apart = (half - wide).abs().max()
+    assert 0 < apart < 0.1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import random
 import shutil
@@ -17,12 +16,13 @@ import pytest
 import torch
 
 from diffinf_core.config import RunConfig, change, from_yaml, make_config, to_yaml
-from diffinf_core.diffusion.published import PublishedArchitecture, PublishedAutoencoder
+from diffinf_core.diffusion.published import PublishedArchitecture
 from diffinf_core.engine import STAGES, Engine
 from diffinf_core.influence.stage import influence_stage
 from diffinf_core.records import DiffInfError
 from diffinf_core.report import retrain
 from diffinf_core.store import Run
+from tests.published import checkpoint_of, shaken
 
 PACKAGE = Path(__file__).parents[2] / "diffinf_core"
 
@@ -209,56 +209,6 @@ def test_report_of_an_empty_run_is_null_not_an_error(tmp_path: Path) -> None:
     assert report["dataset"] is None and report["repair"] is None and report["arms"] == {}
 
 
-# ---------------------------------------------------------------- the house
-
-#: rooms in the order of the data's way; a room imports only from those before it
-ROOMS = [
-    "records", "config", "store", "weights", "data", "classifier", "influence", "diffusion",
-    "correction", "review", "export", "baselines", "report", "engine", "cli", "ui",
-]  # fmt: skip
-
-
-def imports(file: Path) -> set[str]:
-    """Modules of this package that a file imports, also inside functions."""
-    out = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("diffinf_core"):
-            out |= {f"{node.module}.{a.name}" for a in node.names} | {str(node.module)}
-        elif isinstance(node, ast.Import):
-            out |= {a.name for a in node.names if a.name.startswith("diffinf_core")}
-    return out
-
-
-@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
-def test_imports_run_one_way(file: Path) -> None:
-    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if room == "__init__":
-        return
-    # Training a network reads rendered scenes and the engine opens every door; cli starts the ui.
-    for module in imports(file):
-        parts = module.split(".")
-        if len(parts) < 2 or parts[1] not in ROOMS:
-            continue
-        if (room, parts[1]) == ("cli", "ui"):
-            continue
-        assert ROOMS.index(parts[1]) <= ROOMS.index(room), f"{file.name} imports {module}"
-
-
-def test_the_test_split_and_the_truth_stay_out_of_repair_and_review() -> None:
-    for room in ("diffusion", "correction", "review", "export", "ui", "influence"):
-        for file in (PACKAGE / room).rglob("*.py"):
-            found = {m for m in imports(file) if "evaluation" in m}
-            assert not found, f"{file} reaches {found}"
-
-
-def test_ui_and_cli_see_no_stage_and_no_torch() -> None:
-    stages = {"classifier", "influence", "diffusion", "correction", "export", "baselines", "report"}
-    for file in [*(PACKAGE / "ui").rglob("*.py"), PACKAGE / "cli.py"]:
-        assert not {m for m in imports(file) if m.split(".")[1] in stages}, file
-        if file.parent.name == "ui":
-            assert "import torch" not in file.read_text()
-
-
 def test_scores_are_the_same_in_another_process(
     finished_run: Path, tiny_config: RunConfig, tmp_path: Path
 ) -> None:
@@ -287,16 +237,8 @@ def test_a_published_generator_repairs_without_being_told_a_label(run_copy: Path
         embed=32,
         z_dim=32,
     )
-    torch.manual_seed(0)
-    model = PublishedAutoencoder(architecture)
-    state = {f"ema_model.{k}": v for k, v in model.state_dict().items()}
-    conf = {
-        "image_size": 64, "model_channels": 32, "channel_mult": (1, 1, 2), "num_res_blocks": 1,
-        "enc_channel_mult": (1, 1, 2, 2), "enc_num_res_block": 1, "attention_resolutions": (16,),
-        "num_heads": 1, "embed_channels": 32, "enc_out_channels": 32,
-    }  # fmt: skip
     file = run_copy.parent / "last.ckpt"
-    torch.save({"state_dict": state, "hyper_parameters": {"model_conf": conf}}, file)
+    torch.save(checkpoint_of(shaken(architecture)), file)
     told = {"repair": {"generator": str(file), "steps": 2}}
     engine = Engine(run_copy, change(Engine(run_copy).config, told))
     for _ in engine.compute():
