@@ -32,6 +32,7 @@ lint: $(BIN)/.ready-dev
 
 bench: $(BIN)/.ready-dev  ## ratios, written to tests/benchmarks/results
 	$(BIN)/python -m tests.benchmarks.influence
+	$(BIN)/python -m tests.benchmarks.repair
 	$(BIN)/python -m tests.benchmarks.demo
 
 clean:
