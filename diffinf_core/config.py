@@ -176,8 +176,19 @@ class RepairConfig(Stage):
         description="what of the original the generator cannot draw is added back to the edit: "
         "where it changed little, everywhere, nowhere",
     )
-    identity: Literal["auto", "demo", "z_sem", "none"] = Field(
-        "auto", description="identity network; auto: demo faces use the demo's, others z_sem"
+    identity: Literal["auto", "demo", "facenet", "z_sem", "none"] = Field(
+        "auto",
+        description="identity network; auto: the demo's for its faces, else facenet where its weights "
+        "are, else the generator's z_sem",
+    )
+    parsing: Literal["auto", "demo", "segformer", "none"] = Field(
+        "auto", description="face parser; auto: the demo's, else segformer where its weights are"
+    )
+    perceptual: Literal["auto", "demo", "lpips-alex", "lpips-vgg", "lpips-squeeze"] = Field(
+        "auto", description="perceptual distance; auto: the demo's, else lpips-alex where it is"
+    )
+    face_crop: float = Field(
+        1.0, gt=0.2, le=1, description="share of the side, at the centre, that facenet looks at"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="what the generator computes in; auto: bfloat16 on a GPU"

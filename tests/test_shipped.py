@@ -118,7 +118,8 @@ def test_a_hundred_steps_to_noise_and_back_keep_the_picture(strangers: Faces) ->
 def edits(strangers: Faces, config: RepairConfig) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
     """Every second stranger, edited from the true expression to another."""
     model = load_autoencoder(shipped("generator"))
-    perceptors = load_perceptors("demo", True, model, torch.device("cpu"))
+    kinds = {"identity": "demo", "parsing": "demo", "perceptual": "demo"}
+    perceptors = load_perceptors(kinds, model, torch.device("cpu"))
     x, kind = strangers.x[::2][:48], strangers.kind[::2][:48]
     target = (kind + 1 + torch.arange(len(kind)) % 3) % 4
 

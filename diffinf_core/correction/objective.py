@@ -30,13 +30,9 @@ def structure_loss(logits: Tensor, reference: Tensor) -> Tensor:
 
 
 def perceptual_distance(features: list[Tensor], reference: list[Tensor]) -> Tensor:
-    """Distance of unit-normalised activations, summed over layers and averaged over pixels.
-
-    LPIPS without its learned weights; ``reference`` is already normalised.
-    """
+    """L_perc's distance: squared difference of scaled activations, see :class:`Perceptors`."""
     layers = [
-        (F.normalize(f, dim=1) - r).square().sum(1).mean((1, 2))
-        for f, r in zip(features, reference, strict=True)
+        (f - r).square().sum(1).mean((1, 2)) for f, r in zip(features, reference, strict=True)
     ]
     return torch.stack(layers).sum(0)
 
@@ -87,7 +83,7 @@ class Objective:
                 label=label,
                 identity=perceptors.identity(x) if perceptors.identity else None,
                 parsing=F.softmax(perceptors.parsing(x), 1) if perceptors.parsing else None,
-                perceptual=[F.normalize(f, dim=1) for f in perceptors.perceptual(x)],
+                perceptual=perceptors.perceptual(x),
             )
 
     def terms(self, x: Tensor, all_terms: bool = False) -> dict[str, Tensor]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffinf_core.config import RepairConfig
+from diffinf_core.correction.faces import NAMES, build, present, weights_file
 from diffinf_core.correction.networks import IdentityNet, ParsingNet, PerceptualTrunk
 from diffinf_core.diffusion.autoencoder import Autoencoder
 from diffinf_core.weights import load_weights, shipped
@@ -19,7 +22,8 @@ class Perceptors:
     """Functions of pictures (B, 3, S, S) in [-1, 1]; None where a domain has no such network.
 
     ``identity`` gives unit vectors (B, D); ``parsing`` logits (B, parts, S, S); ``perceptual`` a
-    list of activations.
+    list of activations (B, C, H, W), scaled so that their squared distance, summed over channels,
+    averaged over pixels and summed over the list, is the perceptual distance.
     """
 
     identity: Callable[[Tensor], Tensor] | None
@@ -30,31 +34,97 @@ class Perceptors:
     perceptual_name: str
 
 
-def load_perceptors(
-    kind: str, demo: bool, generator: Autoencoder, device: torch.device
-) -> Perceptors:
-    """The perceptors for a run; ``kind`` is ``repair.identity`` of the configuration.
+#: demo networks by kind of term, with their names
+_DEMO = {
+    "identity": ("identity", "demo identity net"),
+    "parsing": ("parsing", "demo parser"),
+    "perceptual": ("perceptual", "demo perceptual trunk"),
+}
 
-    The demo's parser knows rendered faces only, so other pictures go without structure term.
+
+def chosen(config: RepairConfig, demo: bool) -> dict[str, str]:
+    """Which network serves identity, parsing and perceptual distance: "auto" resolved.
+
+    Drawings use the demo's own; photographs the published networks that are in their place, else
+    the generator's code for identity, no parser, and the demo's trunk.
     """
-    trunk = load_weights(shipped("perceptual"), PerceptualTrunk()).to(device)
-    if kind == "auto":
-        kind = "demo" if demo else "z_sem"
+    out = {
+        "identity": config.identity,
+        "parsing": config.parsing,
+        "perceptual": config.perceptual,
+    }
+    photographs = {
+        "identity": "facenet" if present("facenet") else "z_sem",
+        "parsing": "segformer" if present("segformer") else "none",
+        "perceptual": "lpips-alex" if present("lpips-alex") else "demo",
+    }
+    return {
+        term: (("demo" if demo else photographs[term]) if kind == "auto" else kind)
+        for term, kind in out.items()
+    }
+
+
+def files_of(kinds: dict[str, str]) -> list[Path]:
+    """The weight files behind a choice, for keys and provenance."""
+    out = []
+    for term, kind in sorted(kinds.items()):
+        if kind == "demo":
+            out.append(shipped(_DEMO[term][0]))
+        elif kind in NAMES:
+            out.append(weights_file(kind))
+    return out
+
+
+class _Normalised(nn.Module):
+    """The demo's trunk with activations of unit length per pixel: LPIPS without learned weights."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [F.normalize(f, dim=1) for f in self.trunk(x)]
+
+
+def load_perceptors(
+    kinds: dict[str, str], generator: Autoencoder, device: torch.device, crop: float = 1.0
+) -> Perceptors:
+    """The perceptors of a choice as :func:`chosen` gives it.
+
+    Raises :class:`DiffInfError` where a published network is asked for and not in its place.
+    """
     identity: Callable[[Tensor], Tensor] | None = None
+    kind = kinds["identity"]
     if kind == "demo":
         identity = load_weights(shipped("identity"), IdentityNet()).to(device)
+    elif kind in NAMES:
+        identity = build(kind, crop).to(device)
     elif kind == "z_sem":
 
         def identity(x: Tensor) -> Tensor:
             return F.normalize(generator.encode(x), dim=1)
 
-    names = {"demo": "demo identity net", "z_sem": "generator's z_sem", "none": "off"}
-    parsing = load_weights(shipped("parsing"), ParsingNet()).to(device) if demo else None
+    parsing: Callable[[Tensor], Tensor] | None = None
+    if kinds["parsing"] == "demo":
+        parsing = load_weights(shipped("parsing"), ParsingNet()).to(device)
+    elif kinds["parsing"] in NAMES:
+        parsing = build(kinds["parsing"]).to(device)
+    if kinds["perceptual"] == "demo":
+        trunk = load_weights(shipped("perceptual"), PerceptualTrunk())
+        perceptual: nn.Module = _Normalised(trunk).to(device)
+    else:
+        perceptual = build(kinds["perceptual"]).to(device)
     return Perceptors(
         identity=identity,
-        identity_name=names[kind],
+        identity_name=_name("identity", kind),
         parsing=parsing,
-        parsing_name="demo parser" if demo else "off",
-        perceptual=trunk,
-        perceptual_name="demo perceptual trunk",
+        parsing_name=_name("parsing", kinds["parsing"]),
+        perceptual=perceptual,
+        perceptual_name=_name("perceptual", kinds["perceptual"]),
     )
+
+
+def _name(term: str, kind: str) -> str:
+    if kind in NAMES:
+        return NAMES[kind][0]
+    return {"demo": _DEMO[term][1], "z_sem": "generator's z_sem", "none": "off"}[kind]

@@ -28,7 +28,7 @@ from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.guidance import Inversion, guided_decode, invert, transfer
 from diffinf_core.correction.judge import Judge, judge_name, judge_stage
 from diffinf_core.correction.objective import Objective, perceptual_distance
-from diffinf_core.correction.perceptors import Perceptors, load_perceptors
+from diffinf_core.correction.perceptors import Perceptors, chosen, files_of, load_perceptors
 from diffinf_core.correction.quality import flags_of
 from diffinf_core.data.training import open_training, to_image, to_tensor
 from diffinf_core.diffusion.figures import ssim
@@ -93,23 +93,26 @@ def half_type(precision: str, where: torch.device) -> torch.dtype | None:
 
 
 def _scores_key(run: Run) -> str:
-    """What every edit of a run depends on beside its own settings."""
-    networks = [
-        file_digest(shipped(name)) for name in ("judge", "identity", "parsing", "perceptual")
-    ]
+    """What every edit of a run depends on beside its own settings and perceptors."""
     return digest(
         _METHOD,
         predictor_stage(run).key,
         judge_stage(run).key,
         file_digest(generator_file(run)),
-        networks,
+        file_digest(shipped("judge")),
     )
+
+
+def _perceptors_key(run: Run, config: RepairConfig) -> list[str]:
+    """Which networks look at an edit: what "auto" means depends on the weights in their place."""
+    kinds = chosen(config, run.config.data.source == "demo")
+    return [*kinds.values(), *(file_digest(file) for file in files_of(kinds))]
 
 
 def repair_stage(run: Run) -> StageFolder:
     """The folder that lists which version of each high-influence sample the run made."""
     settings = run.config.repair.model_dump(mode="json", exclude={"batch_size", "generator"})
-    return run.stage("repair", _scores_key(run), settings)
+    return run.stage("repair", _scores_key(run), _perceptors_key(run, run.config.repair), settings)
 
 
 def has_repairs(run: Run) -> bool:
@@ -181,18 +184,22 @@ class Repairer:
         pairs = [load_snapshot(self.run, epoch) for epoch in checkpoint_epochs(self.run)]
         return [(net.to(self.device).requires_grad_(True), eta) for net, eta in pairs]
 
-    def perceptors(self, kind: str) -> Perceptors:
-        """Perceptors for a choice of identity network, loaded once."""
-        if kind not in self._perceptors:
-            demo = self.run.config.data.source == "demo"
-            self._perceptors[kind] = load_perceptors(kind, demo, self.generator, self.device)
-        return self._perceptors[kind]
+    def perceptors(self, config: RepairConfig) -> Perceptors:
+        """The perceptors that a configuration asks for, loaded once."""
+        kinds = chosen(config, self.run.config.data.source == "demo")
+        name = str([*kinds.values(), config.face_crop])
+        if name not in self._perceptors:
+            self._perceptors[name] = load_perceptors(
+                kinds, self.generator, self.device, config.face_crop
+            )
+        return self._perceptors[name]
 
     def version(self, position: int, config: RepairConfig) -> str:
         """The content address of an edit."""
         settings = config.model_dump(mode="json", exclude={"batch_size", "generator"})
         picture = self.train.images([position]).tobytes()
-        return digest(picture, int(self.train.labels[position]), settings, self._key)
+        looking = _perceptors_key(self.run, config)
+        return digest(picture, int(self.train.labels[position]), settings, looking, self._key)
 
     def label_for(self, labels: Tensor, config: RepairConfig) -> Tensor | None:
         """What the generator is told: (B, attributes) with -1 for what the data does not label."""
@@ -277,7 +284,7 @@ class Repairer:
         began = time.perf_counter()
         x = self.train.tensors(positions).to(self.device)
         y = torch.from_numpy(self.train.labels[positions]).to(self.device)
-        perceptors = self.perceptors(config.identity)
+        perceptors = self.perceptors(config)
         classifier = self.predictor.net
 
         def influence(pictures: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def perceptors() -> Perceptors:
         identity_name="tiny",
         parsing=parsing,
         parsing_name="tiny",
-        perceptual=lambda x: [trunk(x)],
+        perceptual=lambda x: [nn.functional.normalize(trunk(x), dim=1)],
         perceptual_name="tiny",
     )
 
@@ -79,7 +79,7 @@ def test_values_by_hand() -> None:
     flat = torch.zeros(1, 2, 1, 1)
     sure = torch.tensor([[[[1.0]], [[0.0]]]])
     torch.testing.assert_close(structure_loss(flat, sure), torch.tensor([0.5]))
-    features = [torch.tensor([[[[3.0]], [[0.0]]]])]
+    features = [torch.tensor([[[[1.0]], [[0.0]]]])]
     reference = [torch.tensor([[[[0.0]], [[1.0]]]])]
     torch.testing.assert_close(perceptual_distance(features, reference), torch.tensor([2.0]))
     torch.testing.assert_close(
