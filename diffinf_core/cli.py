@@ -367,9 +367,17 @@ def import_weights(
     found = official.candidates(folder)
     if not found:
         raise DiffInfError(f"{folder} holds no weights that 'diffinf weights list' knows.")
+    failed = []
     for item, path in found:
-        watch(official.take_in(item, path))
-        typer.echo(f"{item.name}: {item.path} (licence: {item.licence})")
+        try:
+            watch(official.take_in(item, path))
+        except DiffInfError as error:
+            failed.append(item.name)
+            typer.echo(f"bad: {error}")
+        else:
+            typer.echo(f"{item.name}: {item.path} (licence: {item.licence})")
+    if failed:
+        raise DiffInfError(f"{len(failed)} file(s) were not taken in: {', '.join(failed)}.")
 
 
 @weights.command()
@@ -391,7 +399,8 @@ def convert(
 @app.command("train-generator")
 def train_generator(
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the weights; default: RUN/generator.")
+        Path | None,
+        typer.Option(help="Folder for the weights; default: RUN/generator, or runs/generator."),
     ] = None,
     run: Annotated[
         Path | None,
@@ -416,7 +425,7 @@ def train_generator(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any other setting, e.g. precision=bf16. Repeatable."),
+        typer.Option("--set", help="Any other setting, e.g. precision=bfloat16. Repeatable."),
     ] = None,
     scenes: Annotated[
         int, typer.Option(min=64, help="Rendered scenes, four pictures each.")
@@ -438,7 +447,12 @@ def train_generator(
 
     changes = {"steps": steps, "warmup_steps": warmup_steps, "batch_size": batch_size}
     given = {k: v for k, v in changes.items() if v is not None}
-    given.update(parse_overrides([f"training.{s}" for s in settings or []]).get("training", {}))
+    for pair in settings or []:
+        if "=" not in pair:
+            raise DiffInfError(
+                f"Cannot read {pair!r}; write setting=value, e.g. precision=bfloat16."
+            )
+        given.update(parse_overrides([f"training.{pair}"])["training"])
     watch(
         work(
             out=out,

@@ -191,7 +191,7 @@ class RepairConfig(Stage):
         1.0, gt=0.2, le=1, description="share of the side, at the centre, that facenet looks at"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="what the generator computes in; auto: bfloat16 on a GPU"
+        "auto", description="what the generator computes in; auto: half precision on a GPU"
     )
     batch_size: int = Field(16, ge=1, description="pictures edited at once")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the noise that shows the class seen")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,8 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from diffinf_core.official import Official
 from diffinf_core.records import DiffInfError, Progress
+
+if TYPE_CHECKING:  # it would load torch before the number of threads is set
+    from diffinf_core.official import Official
 
 #: for progress and remarks; figures go to standard output
 console = Console(stderr=True)

@@ -310,8 +310,8 @@ def train_generator(
             raise DiffInfError("Give --out, the folder for the weights.")
         yield from train_on_pictures(pictures, out, settings, size, start, width)
     else:
-        out = out or Path("assets/weights")
-        yield from train_on_scenes(out, settings, scenes, scene_seed, cache, start, told_age)
+        out = out or Path("runs/generator")
+        yield from train_on_scenes(out, settings, scenes, scene_seed, cache, start, told_age, width)
 
 
 def train_perceptor(

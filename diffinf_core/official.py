@@ -8,15 +8,19 @@ the others the sum at first sight is recorded and compared from then on.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.store import read_json, write_json
@@ -201,12 +205,31 @@ def _check(path: Path, item: Official) -> Iterator[Progress]:
         )
     for event in _sum(path, item):
         yield event
-    known = item.sha256 or _record()["checked"].get(item.name, {}).get("sha256")
+    known = item.sha256
+    if known is None and path == item.path:
+        known = _record()["checked"].get(item.name, {}).get("sha256")
+    if known is None:
+        _readable(path, item)
     if known and event.note != known:
         raise DiffInfError(
             f"{path} has the SHA-256 {event.note[:16]}... instead of {known[:16]}...; "
             "it is damaged or another file. Remove it and fetch it again."
         )
+
+
+def _readable(path: Path, item: Official) -> None:
+    """Of a file without a known sum at least the structure must be whole."""
+    whole = True
+    if item.file.endswith(".ckpt"):
+        whole = zipfile.is_zipfile(path)
+    elif item.file.endswith(".safetensors"):
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except (SafetensorError, OSError):
+            whole = False
+    if not whole:
+        raise DiffInfError(f"{path} is cut short or no weight file; get {item.name} again.")
 
 
 def verify(item: Official) -> Iterator[Progress]:
@@ -237,14 +260,28 @@ def _place(part: Path, item: Official) -> Iterator[Progress]:
     yield Progress(item.name, event.done, event.total, "ready")
 
 
-def _open(url: str, start: int) -> Any:
+def _only_https(url: str) -> None:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost"):
         raise DiffInfError(f"{url} is not fetched: only https is.")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect only to where a first request may go."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
+        _only_https(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _open(url: str, start: int) -> Any:
+    _only_https(url)
     request = urllib.request.Request(url, headers={"User-Agent": "diffinf"})
     if start:
         request.add_header("Range", f"bytes={start}-")
-    return urllib.request.urlopen(request, timeout=_TIMEOUT)
+    return urllib.request.build_opener(_Redirects()).open(request, timeout=_TIMEOUT)
 
 
 def fetch(item: Official) -> Iterator[Progress]:
@@ -265,12 +302,15 @@ def fetch(item: Official) -> Iterator[Progress]:
         )
     part = _part(item)
     part.parent.mkdir(parents=True, exist_ok=True)
+    if item.sha256 is None:
+        # Without a sum nobody would see that a new version was put behind the start of an old one.
+        part.unlink(missing_ok=True)
     for attempt in range(_TRIES):
         before = part.stat().st_size if part.exists() else 0
         try:
             yield from _download(item, part)
             break
-        except (urllib.error.URLError, OSError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             code = getattr(error, "code", None)
             gained = (part.stat().st_size if part.exists() else 0) > before
             if code is not None and code < 500 and code != 416:

@@ -142,7 +142,20 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 def write_tensors(path: Path, state: Mapping[str, Any]) -> None:
     """Write a dict of tensors (``torch.save``), atomically."""
-    write_file(path, lambda file: torch.save(dict(state), file))
+
+    def save(file: BinaryIO) -> None:
+        try:
+            torch.save(dict(state), file)
+        except RuntimeError as error:
+            # torch reports a failed write as a wrong position; what went wrong is behind it.
+            cause: BaseException | None = error
+            while cause is not None:
+                if isinstance(cause, OSError):
+                    raise cause from error
+                cause = cause.__context__
+            raise
+
+    write_file(path, save)
 
 
 def read_tensors(path: Path) -> dict[str, Any]:

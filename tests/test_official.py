@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,8 @@ class Web:
     breaks: int = 0
     ranges: bool = True
     status: int | None = None
+    redirect: str | None = None
+    nonsense: bool = False
     asked: list[str] = field(default_factory=list)
 
 
@@ -42,6 +45,14 @@ def web() -> Iterator[Web]:
         def do_GET(self) -> None:
             wanted = self.headers.get("Range", "")
             state.asked.append(wanted)
+            if state.nonsense:
+                self.wfile.write(b"certainly not HTTP\r\n\r\n")
+                return
+            if state.redirect:
+                self.send_response(302)
+                self.send_header("Location", state.redirect)
+                self.end_headers()
+                return
             if state.status:
                 self.send_error(state.status)
                 return
@@ -161,6 +172,39 @@ def test_a_file_without_a_plain_link_says_where_to_get_it(item: Official) -> Non
         drain(official.fetch(replace(item, url=None)))
 
 
+def test_a_redirect_leads_only_where_a_request_may_go(
+    item: Official, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    official.agree(item)
+    web.redirect = "http://127.0.0.2/evil"
+    with pytest.raises(DiffInfError, match=r"evil is not fetched: only https"):
+        drain(official.fetch(item))
+
+
+def test_a_server_that_speaks_nonsense_is_one_sentence(item: Official, web: Web) -> None:
+    official.agree(item)
+    web.nonsense = True
+    with pytest.raises(DiffInfError, match="cannot be fetched"):
+        drain(official.fetch(item))
+
+
+def test_a_bad_first_file_does_not_keep_the_good_one_out(item: Official, tmp_path: Path) -> None:
+    unknown = replace(item, sha256=None, size=None, file="sub/last.ckpt")
+    source = tmp_path / "brought.ckpt"
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.writestr("x", DATA)
+    whole = source.read_bytes()
+    source.write_bytes(whole[:-100])
+    with pytest.raises(DiffInfError, match="cut short or no weight file"):
+        drain(official.take_in(unknown, source))
+    source.write_bytes(whole)
+    drain(official.take_in(unknown, source))
+    with zipfile.ZipFile(source, "w") as archive:  # a new release
+        archive.writestr("x", DATA[::-1])
+    drain(official.take_in(unknown, source))
+    assert unknown.path.read_bytes() == source.read_bytes()
+
+
 def test_verify_sees_a_changed_file(item: Official) -> None:
     official.agree(item)
     drain(official.fetch(item))
@@ -207,7 +251,8 @@ def test_a_damaged_import_leaves_nothing(item: Official, tmp_path: Path) -> None
     brought.parent.mkdir(parents=True)
     brought.write_bytes(DATA[:-1])
     result = CliRunner().invoke(app, ["weights", "import", str(tmp_path / "brought")])
-    assert isinstance(result.exception, DiffInfError) and "cut short" in str(result.exception)
+    assert isinstance(result.exception, DiffInfError) and "net" in str(result.exception)
+    assert "cut short" in result.output
     assert official.state_of(item) == "missing"
 
 

@@ -103,6 +103,20 @@ def test_a_full_disk_is_one_sentence_and_costs_no_old_file(tmp_path: Path, code:
     assert names_in(tmp_path) == ["file.txt"] and target.read_text() == "old"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_disk_that_fills_up_under_weights_is_the_same_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch.save reports a failed write as something else."""
+
+    def on_full(dir: Path, prefix: str, suffix: str) -> tuple[int, str]:
+        return os.open("/dev/full", os.O_WRONLY), str(tmp_path / f"{prefix}0{suffix}")
+
+    monkeypatch.setattr("diffinf_core.store.tempfile.mkstemp", on_full)
+    with pytest.raises(DiffInfError, match="disk is full"):
+        write_tensors(tmp_path / "net.pt", {"a": torch.zeros(300_000)})
+
+
 def test_a_reader_never_sees_a_file_that_is_being_written(tmp_path: Path) -> None:
     target = tmp_path / "file.txt"
     write_text(target, "old")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +152,18 @@ def test_ui_and_cli_see_no_stage_and_no_torch() -> None:
         modules = [m.split(".") for m, _ in imported(ast.parse(file.read_text()), file)]
         assert not [m for m in modules if m[0] == "diffinf_core" and stages & set(m[1:2])], file
         assert not [m for m in modules if m[0] == "torch"], file
+
+
+def test_the_command_line_sets_the_threads_before_torch_is_loaded() -> None:
+    asked = "import sys, diffinf_core.cli; print('torch' in sys.modules, 'pandas' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", asked],
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+        check=True,
+    )
+    assert done.stdout.split() == ["False", "False"]
 
 
 # ---------------------------------------------------------------- the checks themselves

@@ -1,11 +1,14 @@
 """Inversions on disk: what an original is turned into does not depend on the weights of an edit.
 
 So a re-edit starts where the last one did. Keyed by picture, label, noise level, steps and generator;
-the oldest go when the limit is reached.
+the oldest go when the limit is reached. A cache that is broken or full is as good as an empty one: it
+never stops a repair.
 """
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +23,58 @@ from diffinf_core.correction.guidance import Inversion
 #: bytes; some 40,000 pictures of 64 pixels
 SIZE_LIMIT = 4 << 30
 _NAMES = ("z_sem", "x_T", "reconstruction")
+_BROKEN = (sqlite3.Error, diskcache.Timeout, OSError)
+_log = logging.getLogger(__name__)
 
 
 class _BytesDisk(diskcache.Disk):
-    """Stores bytes under text; what claims to be a pickle is not opened."""
+    """Everything lies in the database: what it says of pickles or of files is not followed."""
 
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
-        if mode == diskcache.core.MODE_PICKLE:
+        if mode == diskcache.core.MODE_PICKLE or filename is not None:
             return None
         return super().fetch(mode, filename, value, read)
+
+    def remove(self, file_path: str) -> None:
+        """Nothing: no entry of ours has a file, and a foreign one could name any."""
 
 
 class InversionCache:
     """Inversions and classes seen, by key; a damaged entry counts as none."""
 
     def __init__(self, folder: Path, size_limit: int = SIZE_LIMIT) -> None:
-        self._cache = diskcache.Cache(
-            str(folder), disk=_BytesDisk, size_limit=size_limit, disk_min_file_size=1 << 14
-        )
+        self._cache: diskcache.Cache | None = None
+        try:
+            self._cache = diskcache.Cache(
+                str(folder), disk=_BytesDisk, size_limit=size_limit, disk_min_file_size=1 << 40
+            )
+        except _BROKEN as error:
+            _log.warning("%s is not used (%s); it can be removed.", folder, error)
+
+    def _get(self, key: str) -> bytes | None:
+        if self._cache is None:
+            return None
+        try:
+            found = self._cache.get(key)
+        except _BROKEN as error:
+            _log.warning("The inversion cache cannot be read (%s).", error)
+            return None
+        return found if isinstance(found, bytes) else None
+
+    def _set(self, key: str, data: bytes) -> None:
+        if self._cache is None:
+            return
+        try:
+            self._cache.set(key, data)
+        except _BROKEN as error:
+            _log.warning("The inversion cache cannot be written (%s).", error)
 
     def inversions(self, keys: list[str], device: torch.device) -> Inversion | None:
         """The batch for these keys; None where one of them is missing."""
         rows: list[dict[str, Tensor]] = []
         for key in keys:
-            data = self._cache.get(key)
-            if not isinstance(data, bytes):
+            data = self._get(key)
+            if data is None:
                 return None
             try:
                 row = safetensors.torch.load(data)
@@ -59,16 +89,19 @@ class InversionCache:
         """Store a batch, a picture per entry."""
         for i, key in enumerate(keys):
             row = {name: getattr(found, name)[i].cpu().contiguous() for name in _NAMES}
-            self._cache.set(key, safetensors.torch.save(row))
+            self._set(key, safetensors.torch.save(row))
 
     def seen(self, keys: list[str]) -> list[int] | None:
         """The classes seen under these keys; None where one is missing."""
-        found = [self._cache.get(key) for key in keys]
-        if not all(isinstance(data, bytes) and data.isdigit() for data in found):
-            return None
-        return [int(data) for data in found]
+        out = []
+        for key in keys:
+            data = self._get(key)
+            if data is None or not data.isdigit():
+                return None
+            out.append(int(data))
+        return out
 
     def keep_seen(self, keys: list[str], classes: list[int]) -> None:
         """Store the class seen in each picture."""
         for key, value in zip(keys, classes, strict=True):
-            self._cache.set(key, str(value).encode())
+            self._set(key, str(value).encode())

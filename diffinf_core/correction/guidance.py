@@ -101,7 +101,7 @@ def _predict(
     away: Tensor | None,
     guidance: float,
 ) -> tuple[Tensor, Tensor]:
-    if label is None or away is None or guidance == 1.0:
+    if label is None or away is None or not generator.needs_guiding(guidance):
         return generator.predict(h, t, z, label)
     return generator.guide(h, t, z, label, away, guidance)
 

@@ -33,7 +33,7 @@ from diffinf_core.correction.quality import flags_of
 from diffinf_core.data.training import open_training, to_image, to_tensor
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.diffusion.loading import load_autoencoder
-from diffinf_core.diffusion.schedule import abar
+from diffinf_core.diffusion.schedule import SPACING, abar
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.predictor import CrossFittedPredictor, predictor_stage
 from diffinf_core.influence.stage import Scorer, autocast_type, influence_stage, ranking
@@ -85,11 +85,12 @@ def generator_file(run: Run) -> Path:
     )
 
 
-def half_type(precision: str, where: torch.device) -> torch.dtype | None:
-    """What the generator computes in: "auto" is bfloat16 on a GPU and float32 on a CPU."""
-    if precision == "bfloat16" or (precision == "auto" and where.type == "cuda"):
-        return torch.bfloat16
-    return None
+def computed_in(precision: str, where: torch.device) -> torch.dtype:
+    """What the generator computes in: "auto" is half precision on a GPU and float32 on a CPU."""
+    if precision == "auto" and where.type == "cuda":
+        exact = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if exact else torch.float16
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
 def _scores_key(run: Run) -> str:
@@ -232,12 +233,13 @@ class Repairer:
 
     def _keys(self, x: Tensor, *parts: object) -> list[str]:
         """What is kept of each picture is kept for this generator alone."""
-        return [digest(image.tobytes(), self._generator_key, *parts) for image in to_image(x)]
+        how = [_METHOD, SPACING, str(self.generator.precision)]
+        return [digest(image.tobytes(), self._generator_key, how, *parts) for image in to_image(x)]
 
     def inversion(self, x: Tensor, before: Tensor | None, config: RepairConfig) -> Inversion:
         """Codes and plain reconstruction of originals, computed once for each t0 and steps."""
         labels = [None] * len(x) if before is None else before.tolist()
-        how = [config.steps, config.t0, config.precision]
+        how = [config.steps, config.t0]
         keys = [digest(key, label) for key, label in zip(self._keys(x, how), labels, strict=True)]
         found = self._inversions.inversions(keys, self.device)
         if found is None:
@@ -291,7 +293,7 @@ class Repairer:
             return self.predictor.logit(pictures, y, positions)
 
         objective = Objective(config, perceptors, influence, classifier, x, y)
-        self.generator.precision = half_type(config.precision, self.device)
+        self.generator.precision = computed_in(config.precision, self.device)
         label, before = self.label_for(y, config), self.label_before(x, config)
         inversion = self.inversion(x, before, config)
         history: list[dict[str, Tensor]] = []

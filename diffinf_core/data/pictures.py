@@ -14,8 +14,19 @@ from diffinf_core.store import digest, read_json, write_json
 _SAVE_EVERY = 256
 
 
+def fingerprint(root: Path, files: Sequence[str], size: int) -> str:
+    """Changes with the list of pictures, with any of them, and with the working size."""
+    stats = [(name, (root / name).stat()) for name in files]
+    return digest(size, [[name, found.st_size, found.st_mtime_ns] for name, found in stats])
+
+
 def decode_all(
-    root: Path, files: Sequence[str], folder: Path, size: int, mark: str = "decoded.json"
+    root: Path,
+    files: Sequence[str],
+    folder: Path,
+    size: int,
+    mark: str = "decoded.json",
+    remedy: str = "remove it from the table or repair it",
 ) -> Iterator[Progress]:
     """Write ``folder/images.npy``, uint8 (N, size, size, 3), in the order of ``files``.
 
@@ -25,12 +36,12 @@ def decode_all(
     total, shape = len(files), (len(files), size, size, 3)
     file, stamp = folder / "images.npy", folder / mark
     folder.mkdir(parents=True, exist_ok=True)
-    # Rows decoded under another list would be other pictures: a changed list starts again.
-    names = digest(list(files))
+    # Other files, another size or an overwritten picture start again.
+    names = fingerprint(root, files, size)
     begin = 0
     if file.exists() and stamp.exists():
         reached = read_json(stamp)
-        if reached["files"] == names:
+        if reached["files"] == names and np.load(file, mmap_mode="r").shape == shape:
             begin = int(reached["rows"])
     if not begin:
         stamp.unlink(missing_ok=True)
@@ -40,9 +51,7 @@ def decode_all(
         try:
             images[i] = decode(root / files[i], size)
         except DiffInfError as error:
-            raise DiffInfError(
-                f"{root / files[i]}: {error}; remove it from the table or repair it."
-            ) from error
+            raise DiffInfError(f"{root / files[i]}: {error}; {remedy}.") from error
         if (i + 1) % _SAVE_EVERY == 0 or i + 1 == total:
             images.flush()
             write_json(stamp, {"rows": i + 1, "files": names})
@@ -50,7 +59,10 @@ def decode_all(
 
 
 def pack_pictures(root: Path, folder: Path, size: int) -> Iterator[Progress]:
-    """Every picture below ``root``, without labels; ``pictures.json`` is the mark."""
+    """Every picture below ``root``, without labels; ``pictures.json`` is the mark.
+
+    Hidden files are left out, and so is the folder that the training writes to.
+    """
     if not root.is_dir():
         raise DiffInfError(f"The folder {root} does not exist.")
     files = sorted(
@@ -58,8 +70,10 @@ def pack_pictures(root: Path, folder: Path, size: int) -> Iterator[Progress]:
         for p in root.rglob("*")
         if p.suffix.lower() in IMAGE_SUFFIXES
         and p.is_file()
+        and not p.name.startswith(".")
+        and not p.resolve().is_relative_to(folder.parent.resolve())
         and inside(root, str(p.relative_to(root)))
     )
     if not files:
         raise DiffInfError(f"The folder {root} holds no pictures.")
-    yield from decode_all(root, files, folder, size, "pictures.json")
+    yield from decode_all(root, files, folder, size, "pictures.json", "remove it or repair it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,27 @@ from diffinf_core.diffusion.training import (
     train_generator,
 )
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.store import Run, digest, file_digest, read_json, write_json, write_text
+from diffinf_core.store import (
+    Run,
+    digest,
+    file_digest,
+    read_json,
+    read_tensors,
+    remove_orphans,
+    write_json,
+    write_text,
+)
 from diffinf_core.weights import save_weights
 
 #: scenes that no other training and no demo data set uses, for the card's figures
 _FIGURE_SEED = 77001
 
 
-def _settings(given: dict[str, Any]) -> GeneratorTraining:
+def _settings(given: dict[str, Any], start: Path | None) -> GeneratorTraining:
+    # Weights to go on from need no encoder-only phase, and have no plain decoder to go on with.
+    begin = {} if start is None else {"warmup_steps": 0, "warmup_weight": 0.0}
     try:
-        return GeneratorTraining(**given)
+        return GeneratorTraining(**{**begin, **given})
     except ValidationError as error:
         raise DiffInfError(explain(error)) from error
 
@@ -52,6 +64,8 @@ def _train(
     start: Path | None,
 ) -> Iterator[Progress]:
     out.mkdir(parents=True, exist_ok=True)
+    if main_process():
+        remove_orphans(out)
     checkpoint, clock = out / "generator.ckpt", out / "generator.clock.json"
     spent = float(read_json(clock)["seconds"]) if clock.exists() and checkpoint.exists() else 0.0
     began = time.perf_counter()
@@ -69,17 +83,24 @@ def _train(
         yield event
     if not main_process():
         return
-    model = averaged_weights(checkpoint)
+    where = "cuda" if torch.cuda.is_available() else "cpu"
+    model = averaged_weights(checkpoint).to(where)
     held = source.held_out()
+    steps = int(read_tensors(checkpoint)["step"])
+    yield Progress("train-generator", steps, steps, "measuring reconstruction")
     card = {
         "network": "DiffusionAutoencoder",
         "architecture": architecture.model_dump(mode="json"),
         "training": settings.model_dump(mode="json"),
         "data": about,
         "command": command,
+        "steps_made": steps,
         "seconds": round(spent + time.perf_counter() - began),
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "figures": {"held_out": len(held), **reconstruction_figures(model, held)},
+        "device": where,
+        "figures": {
+            "held_out": len(held),
+            **reconstruction_figures(model, held.to(where)),
+        },
     }
     save_weights(out / "generator.safetensors", model, card)
     write_text(out / "generator.md", card_text(read_json(out / "generator.json")))
@@ -100,7 +121,8 @@ def card_text(card: dict[str, Any]) -> str:
         f"{card['parameters']:,}; SHA-256 {card['sha256']}.",
         f"* Told labels: {told or 'none'}.",
         *(f"* Data, {key}: {value}." for key, value in card["data"].items()),
-        f"* Trained on {card['device']} in {card['seconds']:,} s by `{card['command']}`.",
+        f"* Trained on {card['device']}, {card['steps_made']:,} steps in {card['seconds']:,} s, by "
+        f"`{card['command']}`.",
         *(f"* {key.replace('_', ' ')}: {_short(value)}." for key, value in card["figures"].items()),
         "",
         "Meant for repairing pictures like those it was trained on, looked at by a person. What it draws "
@@ -131,6 +153,10 @@ def architecture_for(
             raise DiffInfError(
                 f"{start} draws {given.image_size} pixels and the pictures have {size}."
             )
+        if width != 1:
+            raise DiffInfError(
+                "--width has no effect with --start, whose shape is taken; leave it out."
+            )
         return given.model_copy(update={"attributes": attributes})
     default = Architecture()
 
@@ -138,14 +164,19 @@ def architecture_for(
         return max(8, 8 * math.ceil(channels * width / 8))
 
     widths = tuple(wide(w) for w in default.widths)
-    return Architecture(
-        image_size=size,
-        patch=2 if size <= 64 else 4,
-        widths=widths if size <= 128 else (*widths, widths[-1]),
-        embed=wide(default.embed),
-        encoder_width=wide(default.encoder_width),
-        attributes=attributes,
-    )
+    try:
+        return Architecture(
+            image_size=size,
+            patch=2 if size <= 64 else 4,
+            widths=widths if size <= 128 else (*widths, widths[-1]),
+            embed=wide(default.embed),
+            encoder_width=wide(default.encoder_width),
+            attributes=attributes,
+        )
+    except ValidationError as error:
+        raise DiffInfError(
+            f"There is no network for {size} pixels; take 32, 48, 64, 96, 128, 192 or 256."
+        ) from error
 
 
 def _command(begin: str, given: dict[str, Any], start: Path | None, width: float) -> str:
@@ -171,17 +202,19 @@ def train_on_scenes(
     cache: Path,
     start: Path | None = None,
     told_age: float = 0.3,
+    width: float = 1.0,
 ) -> Iterator[Progress]:
     """The shipped generator: rendered faces, told expression and age."""
-    settings = _settings(given)
+    settings = _settings(given, start)
+    _refuse_finished(out)
+    attributes = tuple(Attribute.model_validate(a) for a in SceneSource.attributes())
+    architecture = architecture_for(64, attributes, start, width)
     folder = cache / f"{scenes}-{seed}"
     yield from led_by_one(render_scenes(folder, scenes, seed))
     probe_folder = cache / f"120-{_FIGURE_SEED}"
     yield from led_by_one(render_scenes(probe_folder, 120, _FIGURE_SEED))
     probe = to_tensor(open_scenes(probe_folder).images[:, 0, 0])
     source = SceneSource(open_scenes(folder), told_age=told_age, held=probe)
-    attributes = tuple(Attribute.model_validate(a) for a in source.attributes())
-    architecture = architecture_for(64, attributes, start)
     data = {
         "kind": "rendered scenes, no real person",
         "scenes": scenes,
@@ -192,7 +225,7 @@ def train_on_scenes(
     begin = f"diffinf train-generator --out {out} --scenes {scenes} --scene-seed {seed}"
     begin += f" --told-age {told_age:g}"
     yield from _train(
-        source, architecture, settings, out, data, _command(begin, given, start, 1.0), start
+        source, architecture, settings, out, data, _command(begin, given, start, width), start
     )
 
 
@@ -200,11 +233,13 @@ def train_on_run(
     run: Run, given: dict[str, Any], out: Path | None, start: Path | None, width: float
 ) -> Iterator[Progress]:
     """A generator for a run's own pictures: its training split only, never validation or test."""
-    settings = _settings({"low_time_share": 0.75, **given})
+    settings = _settings({"low_time_share": 0.75, **given}, start)
     train = open_training(run)
     source = PictureSource(train, train.labels)
     attribute = Attribute(name="label", classes=train.classes)
     architecture = architecture_for(run.config.data.image_size, (attribute,), start, width)
+    # A picture has one label: only without its code is there something to learn from it.
+    architecture = architecture.model_copy(update={"label_alone": settings.z_blank > 0})
     data = {
         "kind": "training split of a run, assigned labels; validation and test left out",
         "pictures": len(source),
@@ -212,8 +247,11 @@ def train_on_run(
     }
     target = out or run.root / "generator"
     _refuse_finished(target)
+    note = f"{len(source)} of {len(train)} training pictures, {len(train) - len(source)} held out; "
+    yield Progress("data", 1, 1, note + "validation and test pictures are left out")
     command = _command("diffinf train-generator --run RUN", given, start, width)
-    yield from _train(source, architecture, settings, target, data, command, start)
+    with run.lock() if out is None and main_process() else nullcontext():
+        yield from _train(source, architecture, settings, target, data, command, start)
 
 
 def train_on_pictures(
@@ -225,8 +263,9 @@ def train_on_pictures(
     width: float,
 ) -> Iterator[Progress]:
     """A generator that is told no label, from every picture under a folder."""
-    settings = _settings({"low_time_share": 0.75, **given})
+    settings = _settings({"low_time_share": 0.75, **given}, start)
     _refuse_finished(out)
+    architecture = architecture_for(size, (), start, width)
     yield from led_by_one(pack_pictures(folder, out / "pictures", size))
     source = PictureSource(np.load(out / "pictures" / "images.npy", mmap_mode="r"))
     data = {
@@ -234,6 +273,6 @@ def train_on_pictures(
         "pictures": len(source),
         "files": read_json(out / "pictures" / "pictures.json")["files"],
     }
-    command = _command(f"diffinf train-generator --pictures {folder.name}", given, start, width)
-    architecture = architecture_for(size, (), start, width)
+    begin = f"diffinf train-generator --pictures {folder.name} --out {out.name} --size {size}"
+    command = _command(begin, given, start, width)
     yield from _train(source, architecture, settings, out, data, command, start)

@@ -36,6 +36,9 @@ class Architecture(BaseModel):
     embed: int = Field(192, ge=8, description="length of the time and code embeddings")
     encoder_width: int = Field(32, ge=8, description="channels of the encoder's first level")
     attributes: tuple[Attribute, ...] = Field((), description="labels the generator is told")
+    label_alone: bool = Field(
+        False, description="trained with blanked codes, too: a label means something without one"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Architecture:
@@ -59,6 +62,12 @@ class Shape(Protocol):
     def attributes(self) -> tuple[Attribute, ...]: ...
 
 
+def half_precision(where: torch.device, kind: torch.dtype | None) -> torch.autocast:
+    """Autocast to a half type; nothing for None and float32."""
+    half = kind in (torch.float16, torch.bfloat16)
+    return torch.autocast(where.type, kind if half else None, enabled=half)
+
+
 class Autoencoder(nn.Module):
     """What every generator does. Pictures are (B, 3, S, S) in [-1, 1]; labels long (B, attributes),
     -1 for unknown, or None; z_sem is (B, d).
@@ -67,7 +76,7 @@ class Autoencoder(nn.Module):
     """
 
     architecture: Shape
-    #: autocast type of the UNet, None for that of its weights; z_sem and DDIM stay float32
+    #: what the UNet computes in, None for its own choice; z_sem and DDIM stay float32
     precision: torch.dtype | None = None
 
     def encode(self, x: Tensor) -> Tensor:
@@ -132,7 +141,11 @@ class Autoencoder(nn.Module):
             assert label is not None
             return self.guide(x_t, t, z_sem, label, torch.full_like(label, -1), guidance)
 
-        return plain if label is None or guidance == 1.0 else guided
+        return plain if label is None or not self.needs_guiding(guidance) else guided
+
+    def needs_guiding(self, guidance: float) -> bool:
+        """Whether a label is more than an input, so that :meth:`guide` is called."""
+        return guidance != 1.0
 
     def guide(
         self, x_t: Tensor, t: int, z_sem: Tensor, label: Tensor, away: Tensor, guidance: float
@@ -170,11 +183,37 @@ class DiffusionAutoencoder(Autoencoder):
         """z_sem (B, z_dim), each row with mean 0 and variance 1."""
         return self.encoder(x)
 
+    def needs_guiding(self, guidance: float) -> bool:
+        """Always, where the label was learnt without a code."""
+        return self.architecture.label_alone or super().needs_guiding(guidance)
+
+    def guide(
+        self, x_t: Tensor, t: int, z_sem: Tensor, label: Tensor, away: Tensor, guidance: float
+    ) -> tuple[Tensor, Tensor]:
+        """As for every generator; where a label was learnt without a code, its direction is taken there.
+
+        Trained on single pictures, the code says all that the label could: beside it the label
+        changes next to nothing. Without the code it is all there is, so
+        x_0 = x_0(z, away) + guidance (x_0(0, label) - x_0(0, away)).
+        """
+        if not self.architecture.label_alone:
+            return super().guide(x_t, t, z_sem, label, away, guidance)
+        blank = torch.zeros_like(z_sem)
+        x0, _ = self.predict(
+            x_t.repeat(3, 1, 1, 1),
+            t,
+            torch.cat([z_sem, blank, blank]),
+            torch.cat([away, label, away]),
+        )
+        plain, towards, origin = x0.chunk(3)
+        x0 = plain + guidance * (towards - origin)
+        return x0, eps_for(x_t, x0, t)
+
     def predict(
         self, x_t: Tensor, t: int | Tensor, z_sem: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """(x_0 estimate, eps) by the exact conversion from v."""
         times = t if isinstance(t, Tensor) else torch.full((len(x_t),), t, device=x_t.device)
-        with torch.autocast(x_t.device.type, self.precision, self.precision is not None):
+        with half_precision(x_t.device, self.precision):
             v = self.unet(x_t, times, z_sem, label)
         return from_v(x_t, v.to(x_t.dtype), t)

@@ -87,7 +87,7 @@ class WarmupDecoder(nn.Module):
 
     def __init__(self, size: int, z_dim: int, width: int, patch: int) -> None:
         super().__init__()
-        self.patch, self.width = patch, width
+        self.patch, self.width, self.side = patch, width, size // patch
         widths = [4 * width, 4 * width, 3 * width, 2 * width, width]
         self.lift = nn.Linear(z_dim, widths[0] * 16)
         layers: list[nn.Module] = []
@@ -105,7 +105,10 @@ class WarmupDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.lift(z).view(-1, 4 * self.width, 4, 4)
-        return F.pixel_shuffle(self.layers(h), self.patch)
+        out = self.layers(h)
+        if out.shape[-1] != self.side:  # doubling from 4 does not meet every size
+            out = F.interpolate(out, (self.side, self.side), mode="bilinear", align_corners=False)
+        return F.pixel_shuffle(out, self.patch)
 
 
 class _Block(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffinf_core.diffusion import sampling
-from diffinf_core.diffusion.autoencoder import Autoencoder
+from diffinf_core.diffusion.autoencoder import Autoencoder, half_precision
 from diffinf_core.diffusion.sampling import Predictor, StepCallback, clamped
 
 _GROUPS = 32
@@ -298,7 +298,7 @@ class PublishedAutoencoder(Autoencoder):
         times = t if isinstance(t, Tensor) else torch.full((len(x_t),), t, device=x_t.device)
         # The released networks were run in float16 on a GPU, in float32 elsewhere.
         kind = self.precision or (torch.float16 if x_t.device.type == "cuda" else None)
-        with torch.autocast(x_t.device.type, kind, enabled=kind is not None):
+        with half_precision(x_t.device, kind):
             return self(x_t, times, z_sem).to(x_t.dtype)
 
     def predict(

@@ -1,6 +1,6 @@
 """Where a generator's training batches come from, and how they are read ahead.
 
-A batch is a function of (seed, step, process, part) and of nothing else: that is what makes a resumed
+A batch is a function of (seed, step, place in the step) and of nothing else: that is what makes a resumed
 training bit-identical, lets several processes share a data set without talking, and lets batches be
 read ahead by threads.
 """
@@ -174,8 +174,8 @@ class Draw:
     seed: int
 
 
-def _draw(source: Source, seed: int, step: int, process: int, part: int, size: int) -> Draw:
-    rng = np.random.default_rng((seed, step, process, part))
+def _draw(source: Source, seed: int, step: int, which: int, size: int) -> Draw:
+    rng = np.random.default_rng((seed, step, which, 0))
     batch = source.batch(rng, size)
     return Draw(batch, int(rng.integers(2**62)))
 
@@ -189,10 +189,14 @@ def ahead(
     size: int,
     readers: int,
 ) -> Generator[list[Draw], None, None]:
-    """The draws of each step, in order, read ahead by ``readers`` threads (0: when asked for)."""
+    """The draws of each step, in order, read ahead by ``readers`` threads (0: when asked for).
+
+    Two processes with one part each draw what one process with two parts draws.
+    """
+    mine = range(process * parts, (process + 1) * parts)
     if not readers:
         for step in steps:
-            yield [_draw(source, seed, step, process, part, size) for part in range(parts)]
+            yield [_draw(source, seed, step, which, size) for which in mine]
         return
     coming = iter(steps)
     window: deque[list[Future[Draw]]] = deque()
@@ -204,10 +208,7 @@ def ahead(
                 if following is None:
                     break
                 window.append(
-                    [
-                        pool.submit(_draw, source, seed, following, process, part, size)
-                        for part in range(parts)
-                    ]
+                    [pool.submit(_draw, source, seed, following, which, size) for which in mine]
                 )
             if not window:
                 return

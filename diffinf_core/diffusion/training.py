@@ -19,6 +19,7 @@ import copy
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,16 +72,19 @@ class GeneratorTraining(BaseModel):
     )
     evaluate_every: int = Field(1000, ge=1, description="steps between grids and held-out figures")
     checkpoint_every: int = Field(200, ge=1, description="steps that a kill can cost at most")
-    precision: Literal["auto", "no", "bf16", "fp16"] = Field(
-        "auto", description="autocast type; auto: bf16 or fp16 on a GPU, none on a CPU"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="what networks compute in; auto: half precision on a GPU"
     )
     compile: bool = Field(False, description="compile the UNet; pays after some minutes on a GPU")
     readers: int = Field(2, ge=0, description="threads that read batches ahead")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of weights, batches and noise")
 
 
-#: settings that change how fast a step is, or what is shown, but not what it computes
-_FREE = {"evaluate_every", "checkpoint_every", "readers", "compile"}
+#: settings that may change between a stop and its resume: how fast a step is, and what a person
+#: may want to turn down after a divergence
+_FREE = {"checkpoint_every", "readers", "compile", "learning_rate", "clip"}
+#: the names that Accelerate gives them
+_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class _Trainer(nn.Module):
@@ -158,21 +162,28 @@ def _accelerator(config: GeneratorTraining, device: str | None) -> Accelerator:
     cpu = device == "cpu" or not torch.cuda.is_available()
     precision: str = config.precision
     if precision == "auto":
-        precision = "no" if cpu else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    if precision == "fp16" and cpu:
-        raise DiffInfError("precision fp16 needs a GPU; take bf16 or no.")
+        exact = not cpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "float32" if cpu else "bfloat16" if exact else "float16"
+    if precision == "float16" and cpu:
+        raise DiffInfError("precision float16 needs a GPU; take bfloat16 or float32.")
+    # In phase one the UNet gets no gradient.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[unused])
+    return Accelerator(cpu=cpu, mixed_precision=_PRECISION[precision], kwargs_handlers=[unused])
 
 
 def main_process() -> bool:
     """Whether this process, of those that train together, reports and writes."""
-    return PartialState().is_main_process
+    return _processes().is_main_process
+
+
+def _processes() -> PartialState:
+    # The others may wait for as long as the first one decodes or renders.
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
 
 
 def led_by_one(events: Iterator[Progress]) -> Iterator[Progress]:
     """Work that only the first of several processes may do; the others wait, and find it done."""
-    with PartialState(cpu=not torch.cuda.is_available()).main_process_first():
+    with _processes().main_process_first():
         yield from events
 
 
@@ -234,12 +245,14 @@ def train_generator(
             )
         net.load_state_dict(state["net"])
         ema.load_state_dict(state["ema"])
-        optimiser.load_state_dict(state["optimiser"])
         begin, falls_at = state["step"], state["falls_at"]
         best, waited = state["best"], state["waited"]
     if config.compile:
         net.model.unet.compile()
     wrapped, optimiser = accelerator.prepare(net, optimiser)
+    if state:
+        # after prepare, which would move what Adam counts to the device
+        optimiser.load_state_dict(state["optimiser"])
     if accelerator.scaler is not None and state.get("scaler"):
         accelerator.scaler.load_state_dict(state["scaler"])
     del state
@@ -301,8 +314,9 @@ def train_generator(
                     sums.setdefault(name, []).append(float(value))
             if not all(np.isfinite(v[-1]) for v in sums.values()):
                 raise DiffInfError(
-                    f"Training diverged at step {step}: the loss is no number any more; resume from "
-                    "the last checkpoint with a lower learning_rate."
+                    f"Training diverged at step {step}: the loss is no number any more; the same command "
+                    f"with a lower rate (--set learning_rate={config.learning_rate / 3:.2g}) goes on from "
+                    "the last checkpoint."
                 )
             accelerator.clip_grad_norm_(net.parameters(), config.clip)
             optimiser.step()

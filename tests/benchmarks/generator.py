@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results" / "generator_photographs.json"
 DOC = ROOT / "docs" / "generators.md"
 BEGIN, END = "<!-- photographs: begin -->", "<!-- photographs: end -->"
-SHOWN, GUIDANCE, T0S = 240, (1.0, 2.5, 5.0), (600, 900)
+SHOWN, GUIDANCE, T0S = 120, (1.0, 3.0), (600, 900)
 
 
 def apparent(run: Run, epochs: int) -> tuple[JudgeNet, float]:
@@ -73,12 +73,11 @@ def moved(
     """What the judge sees when the same pictures are decoded under each label."""
     rows = []
     classes = model.architecture.attributes[0].classes
+    codes = [(z := model.encode(part), model.invert(part, z, 8, t0)) for part in x.split(40)]
     for k, name in enumerate(classes):
         made = []
-        for part in x.split(48):
-            z = model.encode(part)
-            x_T = model.invert(part, z, 8, t0)
-            label = torch.full((len(part), 1), k)
+        for z, x_T in codes:
+            label = torch.full((len(z), 1), k)
             made.append(model.decode(x_T, z, 8, t0, label, w).clamp(-1, 1))
         out = torch.cat(made)
         p = seen(net, out)
@@ -120,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--about", default="")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=12)
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.run is not None:
@@ -137,7 +136,8 @@ def main() -> None:
             "about": given.about,
             "n": len(x),
             "card": {
-                "steps": card["training"]["steps"] + card["training"]["warmup_steps"],
+                "steps": card.get("steps_made")
+                or card["training"]["steps"] + card["training"]["warmup_steps"],
                 "seconds": card["seconds"],
                 "device": card["device"],
             },

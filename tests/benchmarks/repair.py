@@ -1,14 +1,14 @@
 """What a repair costs, as a multiple of the network calls it must make:
 
-    python -m tests.benchmarks.repair [--rounds 5] [--device cuda]
+    python -m tests.benchmarks.repair [--rounds 5]
 
 A repair of a batch is recorded once: every outermost network call with its inputs and whether a gradient
 went back through it. The floor is the time to replay exactly these calls, bare. Each round times the
 whole repair and the floor in turn; the figure is the median ratio. The whole includes decoding steps,
 objective, judging, digests and durable files; inversions are not cached. At 128 px the generator has
-random weights, which cost the same. Also: one UNet forward + backward beside one matrix product of the
-same floating-point operations, and pictures per second against the batch size. The table goes to
-``docs/generators.md``.
+random weights, which cost the same; both sides compute in float32. Also: one UNet forward + backward
+beside one matrix product of the same floating-point operations, and pictures per second against the
+batch size. The table goes to ``docs/generators.md``.
 """
 
 from __future__ import annotations
@@ -156,7 +156,8 @@ def repair(repairer: Repairer, positions: np.ndarray) -> None:
     """One batch, nothing cached."""
     with tempfile.TemporaryDirectory() as cache:
         repairer._inversions = InversionCache(Path(cache))
-        for _ in repairer.repair(positions, repairer.run.config.repair):
+        config = repairer.run.config.repair.model_copy(update={"precision": "float32"})
+        for _ in repairer.repair(positions, config):
             pass
 
 

@@ -38,15 +38,18 @@ def test_a_batch_comes_back_in_any_order(tmp_path: Path) -> None:
     back = InversionCache(tmp_path).inversions(["b", "a"], where)
     assert back is not None and torch.equal(back.x_T, found.x_T.flip(0))
     assert cache.inversions(["a", "c"], where) is None
-    cache.keep_seen(["a", "b"], [3, 0])
-    assert cache.seen(["b"]) is None or cache.seen(["b"]) == [0]
+    cache.keep_seen(["s", "t"], [3, 0])
+    assert cache.seen(["t", "s"]) == [0, 3] and cache.seen(["t", "u"]) is None
+    assert cache.seen(["a"]) is None
 
 
 def test_a_damaged_entry_counts_as_none(tmp_path: Path) -> None:
     cache = InversionCache(tmp_path)
     cache.keep(["a"], some(1, 1))
-    (file,) = tmp_path.rglob("*.val")
-    file.write_bytes(file.read_bytes()[:1000])
+    base = sqlite3.connect(tmp_path / "cache.db")
+    with base:
+        base.execute("UPDATE Cache SET value = substr(value, 1, 1000)")
+    base.close()
     assert cache.inversions(["a"], torch.device("cpu")) is None
     cache.keep(["a"], some(1, 1))
     assert cache.inversions(["a"], torch.device("cpu")) is not None
@@ -72,6 +75,35 @@ def test_a_pickle_put_into_the_cache_is_not_opened(tmp_path: Path) -> None:
     again = InversionCache(tmp_path / "cache")
     assert again.seen(["a"]) is None and again.inversions(["a"], torch.device("cpu")) is None
     assert not mark.exists()
+
+
+def test_a_foreign_file_named_in_the_cache_is_neither_read_nor_removed(tmp_path: Path) -> None:
+    cache, victim = InversionCache(tmp_path / "cache"), tmp_path / "victim"
+    victim.write_bytes(b"7")
+    cache.keep_seen(["a", "b"], [1, 1])
+    base = sqlite3.connect(tmp_path / "cache" / "cache.db")
+    with base:
+        base.execute(
+            "UPDATE Cache SET mode = 2, value = NULL, filename = ?, expire_time = 1 WHERE key = 'a'",
+            (str(victim),),
+        )
+        base.execute(
+            "UPDATE Cache SET mode = 2, value = NULL, filename = ? WHERE key = 'b'", (str(victim),)
+        )
+    base.close()
+    again = InversionCache(tmp_path / "cache")
+    assert again.seen(["b"]) is None
+    again.keep_seen(["a", "b", "c"], [1, 1, 1])
+    assert victim.read_bytes() == b"7"
+
+
+def test_a_broken_cache_never_stops_a_repair(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "cache.db").write_bytes(b"no database" * 100)
+    cache = InversionCache(tmp_path / "cache")
+    cache.keep(["a"], some(2, 1))
+    cache.keep_seen(["a"], [1])
+    assert cache.inversions(["a"], torch.device("cpu")) is None and cache.seen(["a"]) is None
 
 
 def test_a_re_edit_inverts_nothing_again(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

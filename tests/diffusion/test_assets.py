@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from diffinf_core.diffusion.assets import architecture_for, train_on_pictures
@@ -32,13 +33,6 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("size", [32, 64, 96, 128, 192, 256])
-def test_every_size_has_a_network(size: int) -> None:
-    a = architecture_for(size, (), width=0.25)
-    assert a.image_size == size
-    assert architecture_for(size, (), width=2).widths > Architecture().widths
-
-
 def test_a_folder_without_labels(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for _ in train_on_pictures(pictures, out, QUICK, 32, None, 0.25):
@@ -58,6 +52,12 @@ def test_a_folder_without_labels(pictures: Path, tmp_path: Path) -> None:
                 pictures, tmp_path / "b", QUICK, 64, out / "generator.safetensors", 1.0
             )
         )
+    with pytest.raises(DiffInfError, match="no effect with --start"):
+        list(
+            train_on_pictures(
+                pictures, tmp_path / "b", QUICK, 32, out / "generator.safetensors", 2.0
+            )
+        )
     again = tmp_path / "c"
     for _ in train_on_pictures(pictures, again, QUICK, 32, out / "generator.safetensors", 1.0):
         pass
@@ -73,6 +73,33 @@ def test_what_cannot_be_trained_on_is_said(tmp_path: Path) -> None:
         list(train_on_pictures(tmp_path / "empty", tmp_path / "o", QUICK, 32, None, 1.0))
     with pytest.raises(DiffInfError, match="steps"):
         list(train_on_pictures(tmp_path / "empty", tmp_path / "o", {"steps": 0}, 32, None, 1.0))
+
+
+def test_other_pictures_under_the_same_names_are_not_taken_for_the_first(
+    pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for event in train_on_pictures(pictures, out, {**QUICK, "checkpoint_every": 1}, 32, None, 0.25):
+        if event.stage == "train-generator" and event.done == 2:
+            break
+    first = np.load(out / "pictures" / "images.npy").copy()
+    Image.fromarray(np.full((40, 40, 3), 9, np.uint8)).save(pictures / "0.png")
+    with pytest.raises(DiffInfError, match="for other data"):
+        list(train_on_pictures(pictures, out, {**QUICK, "checkpoint_every": 1}, 32, None, 0.25))
+    second = np.load(out / "pictures" / "images.npy")
+    assert (first != second).any() and (second == 9).all((1, 2, 3)).sum() == 1
+
+
+def test_what_the_training_draws_inside_the_folder_is_no_picture_of_it(pictures: Path) -> None:
+    (pictures / "._0.png").write_bytes(b"what a Mac leaves behind")
+    out = pictures / "out"
+    for event in train_on_pictures(pictures, out, {**QUICK, "checkpoint_every": 1}, 32, None, 0.25):
+        if event.stage == "train-generator" and event.done == 3:
+            break
+    assert list((out / "grids").iterdir())
+    for _ in train_on_pictures(pictures, out, {**QUICK, "checkpoint_every": 1}, 32, None, 0.25):
+        pass
+    assert read_json(out / "generator.json")["data"]["pictures"] == 11
 
 
 def test_a_start_gives_its_shape(tmp_path: Path) -> None:
@@ -104,7 +131,13 @@ def test_two_processes_train_together(pictures: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stderr.count("train-generator: 6/6") == 1
     model = load_autoencoder(out / "generator.safetensors")
-    assert all(bool(p.isfinite().all()) for p in model.parameters())
+    # What two processes average is what one accumulates, and nothing else.
+    alone = {"steps": 4, "warmup_steps": 2, "batch_size": 2, "accumulate": 4, "evaluate_every": 2}
+    for _ in train_on_pictures(pictures, tmp_path / "alone", alone, 32, None, 0.25):
+        pass
+    other = load_autoencoder(tmp_path / "alone" / "generator.safetensors").state_dict()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, other[name], atol=2e-3, rtol=0)
     assert not (out / "generator.ckpt").exists()
     assert [p.name for p in sorted((out / "grids").iterdir())] == [
         "step-000004.png",

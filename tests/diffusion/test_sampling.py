@@ -113,6 +113,19 @@ def test_guidance_one_is_the_label_alone_and_zero_is_none() -> None:
     assert (strong - untold).norm() > (told - untold).norm()
 
 
+def test_a_label_learnt_alone_leads_from_where_there_is_no_code() -> None:
+    model, x = small(), torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    z = model.encode(x).double()
+    model.architecture = model.architecture.model_copy(update={"label_alone": True})
+    label, away = torch.tensor([[0], [2]]), torch.tensor([[1], [-1]])
+    x0, eps = model.guide(x, 300, z, label, away, 2.0)
+    blank = torch.zeros_like(z)
+    towards, origin = (model.predict(x, 300, blank, k)[0] for k in (label, away))
+    want = model.predict(x, 300, z, away)[0] + 2.0 * (towards - origin)
+    torch.testing.assert_close(x0, want)
+    torch.testing.assert_close(eps, eps_for(x, want, 300))
+
+
 def test_unknown_label_and_no_label_are_the_same() -> None:
     model, x = small(), torch.randn(2, 3, 32, 32, dtype=torch.float64)
     z = model.encode(x).double()

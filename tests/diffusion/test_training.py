@@ -13,11 +13,13 @@ import torch
 
 from diffinf_core.data.scenes import open_scenes, render_scenes
 from diffinf_core.data.training import to_tensor
+from diffinf_core.diffusion.assets import architecture_for
 from diffinf_core.diffusion.autoencoder import Architecture, Attribute
 from diffinf_core.diffusion.loading import load_autoencoder
-from diffinf_core.diffusion.sources import PictureSource, SceneSource, ahead, held_rows
+from diffinf_core.diffusion.sources import Batch, Draw, PictureSource, SceneSource, ahead, held_rows
 from diffinf_core.diffusion.training import (
     GeneratorTraining,
+    _Trainer,
     averaged_weights,
     train_generator,
 )
@@ -139,14 +141,14 @@ def test_killed_training_goes_on_bit_identically(
     assert "held out" in (cut.parent / "curve.html").read_text()
 
 
-def test_how_fast_and_what_is_shown_may_change_on_the_way(
+def test_how_fast_may_change_on_the_way(
     source: SceneSource, architecture: Architecture, tmp_path: Path
 ) -> None:
     file = tmp_path / "g.ckpt"
     for event in train_generator(source, architecture, SETTINGS, file, "cpu"):
         if event.done == 6:
             break
-    other = SETTINGS.model_copy(update={"readers": 0, "evaluate_every": 3, "checkpoint_every": 50})
+    other = SETTINGS.model_copy(update={"readers": 0, "checkpoint_every": 50})
     train(source, architecture, other, file)
     whole = train(source, architecture, SETTINGS, tmp_path / "whole" / "g.ckpt")
     assert same(weights_of(file), weights_of(whole))
@@ -241,22 +243,56 @@ def test_lower_precision_trains_to_nearly_the_same(
     source: SceneSource, architecture: Architecture, tmp_path: Path
 ) -> None:
     wide = weights_of(train(source, architecture, SETTINGS, tmp_path / "a" / "g.ckpt"))
-    half = SETTINGS.model_copy(update={"precision": "bf16"})
+    half = SETTINGS.model_copy(update={"precision": "bfloat16"})
     found = weights_of(train(source, architecture, half, tmp_path / "b" / "g.ckpt"))
     assert not same(wide, found)
     apart = torch.cat([(wide[k] - found[k]).flatten() for k in wide]).norm()
     moved = torch.cat([v.flatten() for v in wide.values()]).norm()
     assert apart < 0.05 * moved
-    with pytest.raises(DiffInfError, match="fp16 needs a GPU"):
+    with pytest.raises(DiffInfError, match="float16 needs a GPU"):
         next(
             train_generator(
                 source,
                 architecture,
-                SETTINGS.model_copy(update={"precision": "fp16"}),
+                SETTINGS.model_copy(update={"precision": "float16"}),
                 tmp_path / "c" / "g.ckpt",
                 "cpu",
             )
         )
+
+
+def test_after_a_divergence_a_lower_rate_goes_on(
+    source: SceneSource, architecture: Architecture, tmp_path: Path
+) -> None:
+    file = tmp_path / "g.ckpt"
+    wild = SETTINGS.model_copy(update={"learning_rate": 1e30, "checkpoint_every": 1})
+    with pytest.raises(DiffInfError, match=r"learning_rate=3\.3e\+29"):
+        for _ in train_generator(source, architecture, wild, file, "cpu"):
+            pass
+    with pytest.raises(DiffInfError):  # the same rate diverges again, another one is taken
+        train(source, architecture, wild, file)
+    calm = wild.model_copy(update={"learning_rate": 1e-4})
+    try:
+        next(train_generator(source, architecture, calm, file, "cpu"))
+    except DiffInfError as error:
+        assert "configuration" not in str(error)
+
+
+@pytest.mark.parametrize("size", [32, 48, 64, 96, 128, 192, 256])
+def test_every_size_trains(size: int) -> None:
+    a = architecture_for(size, (), width=0.25)
+    images = np.zeros((3, size, size, 3), np.uint8)
+    net = _Trainer(a, GeneratorTraining(), paired=False)
+    for warming in (True, False):
+        draw = Draw(Batch(images, images, np.zeros((3, 0), np.int64)), 1)
+        loss = net(draw, torch.device("cpu"), warming)["loss"]
+        loss.backward()
+        assert torch.isfinite(loss)
+
+
+def test_a_size_without_a_network_is_said() -> None:
+    with pytest.raises(DiffInfError, match="no network for 100 pixels; take 32, 48"):
+        architecture_for(100, ())
 
 
 def test_checkpoint_of_another_configuration_is_refused(
