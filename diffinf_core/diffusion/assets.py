@@ -39,7 +39,7 @@ from diffinf_core.store import (
     write_json,
     write_text,
 )
-from diffinf_core.weights import save_weights
+from diffinf_core.weights import card_of, save_weights
 
 #: scenes that no other training and no demo data set uses, for the card's figures
 _FIGURE_SEED = 77001
@@ -76,7 +76,10 @@ def _train(
         if not isinstance(given, DiffusionAutoencoder):
             raise DiffInfError(f"{start} is a published network; training cannot go on from it.")
         weights = given.state_dict()
-        about["start"] = {"file": start.name, "sha256": file_digest(start)}
+        about["start"] = {
+            "sha256": file_digest(start),
+            "command": card_of(start).get("command", "unknown"),
+        }
     for event in train_generator(source, architecture, settings, checkpoint, None, weights, about):
         if event.done % settings.checkpoint_every == 0:
             write_json(clock, {"seconds": spent + time.perf_counter() - began})
