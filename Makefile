@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test bench lint clean
+.PHONY: install demo test bench lint clean
 
 $(BIN)/.ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "DiffInf needs Python 3.11, 3.12 or 3.13; this is %d.%d. Use make PYTHON=python3.12." % v[:2])'
@@ -17,6 +17,8 @@ $(BIN)/.ready: requirements.txt pyproject.toml
 $(BIN)/.ready-dev: $(BIN)/.ready requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+install: $(BIN)/.ready  ## the environment alone
 
 demo: $(BIN)/.ready  ## everything on rendered faces, then the app on 127.0.0.1:7860
 	$(BIN)/diffinf demo

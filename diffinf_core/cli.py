@@ -78,7 +78,11 @@ def _with_settings(run: Path, settings: list[str] | None) -> Any:
     engine = _engine(run)
     if not settings:
         return engine
-    config = change(engine.config, parse_overrides(settings))
+    over = parse_overrides(settings)
+    named = over.get("repair", {}).get("generator")
+    if isinstance(named, str):  # it is kept, and read from another folder
+        over["repair"]["generator"] = str(Path(named).resolve())
+    config = change(engine.config, over)
     generator = config.repair.generator
     if generator is not None and not generator.is_file():  # before it is saved
         raise DiffInfError(f"The generator {generator} does not exist.")

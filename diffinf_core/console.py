@@ -139,6 +139,10 @@ def print_weights(rows: list[tuple[Official, str]]) -> None:
     for item, state in rows:
         size = f"{item.size / 1e6:,.1f} MB" if item.size else "?"
         note = "" if item.sha256 else "\nno published SHA-256: the first sum seen is kept"
-        how = "" if item.url else f"\nby hand: {item.page}"
+        how = (
+            f"\n{item.file} from {item.url}"
+            if item.url
+            else f"\n{item.file} by hand from {item.page}"
+        )
         table.add_row(item.name, state, size, escape(f"{item.use}\n{item.licence}{note}{how}"))
     Console().print(table)

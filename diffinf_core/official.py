@@ -320,10 +320,10 @@ def fetch(item: Official) -> Iterator[Progress]:
             if code == 416:  # what is here is no beginning of that file
                 part.unlink(missing_ok=True)
             if attempt + 1 == _TRIES and not gained:
+                kept = "; what was fetched is kept" if item.sha256 else ""
                 raise DiffInfError(
                     f"{item.name} cannot be fetched ({getattr(error, 'reason', error)}). Without a "
-                    f"network, get {item.url} elsewhere and run 'diffinf weights import FOLDER'; "
-                    "what was fetched is kept."
+                    f"network, get {item.url} elsewhere and run 'diffinf weights import FOLDER'{kept}."
                 ) from error
             time.sleep(0.5 * 2**attempt)
     else:

@@ -258,7 +258,7 @@ def test_a_damaged_import_leaves_nothing(item: Official, tmp_path: Path) -> None
 
 def test_list_and_refusals_of_the_command_line(item: Official, tmp_path: Path) -> None:
     listed = CliRunner().invoke(app, ["weights", "list"], env={"COLUMNS": "160"}).output
-    assert "ffhq256_autoenc" in listed and "by hand" in listed and "net" in listed
+    assert "ffhq256_autoenc" in listed and "by hand from" in listed and "net" in listed
     refused = CliRunner().invoke(app, ["weights", "fetch", "net"])
     assert "was not fetched" in str(refused.exception)
     done = CliRunner().invoke(app, ["weights", "fetch", "net", "--agree"])

@@ -162,7 +162,8 @@ class Repairer:
         if self.generator.architecture.image_size != self.train.size:
             raise DiffInfError(
                 f"The generator {file} draws {self.generator.architecture.image_size} pixels, "
-                f"the data set has {self.train.size}; set data.image_size or train another one."
+                f"the run has {self.train.size}; train another one, or make a new run with "
+                f"--set data.image_size={self.generator.architecture.image_size}."
             )
         self.predictor = CrossFittedPredictor(run).to(self.device)
         self.judge = Judge(run)
