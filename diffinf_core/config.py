@@ -163,7 +163,12 @@ class RepairConfig(Stage):
     w_si: float = Field(1.0, ge=0, le=20, description="weight of h_omega, equation 12")
     w_sem: float = Field(0.0, ge=0, le=20, description="classifier guidance; the control, off")
     use_label: bool = Field(True, description="tell the generator the assigned label")
-    guidance: float = Field(2.5, ge=0, le=12, description="strength of the way to the label")
+    guidance: float = Field(
+        1.75,
+        ge=0,
+        le=12,
+        description="strength of the way to the label; too much leads past a middle class",
+    )
     guide_from: Literal["seen", "unknown"] = Field(
         "seen",
         description="invert under, and guide away from, the class that the picture shows, or no label",
