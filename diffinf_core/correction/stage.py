@@ -359,6 +359,15 @@ class Repairer:
         seen = [F.softmax(self.predictor.net(p).double(), 1) for p in (x, final)]
         judged = [self.judge.judge(p, positions) for p in (x, final)]
         l1 = (x - final).abs().mean((1, 2, 3)) * 127.5
+        named = {perceptors.perceptual_name: perceptual, "the influence predictor": h[1]}
+        if identity is not None:
+            named[perceptors.identity_name] = identity
+        for name, values in named.items():
+            if not bool(values.isfinite().all()):
+                raise DiffInfError(
+                    f"{name} gives no number for an edit; its weights may be damaged "
+                    "('diffinf weights verify')."
+                )
         out = []
         for i in range(len(positions)):
             same = None if identity is None else float(identity[i])

@@ -113,7 +113,11 @@ def build(session: Session) -> Callable[..., list[Any]]:
                     0, max(5, c.w_si), c.w_si, step=0.1, label="w_si: less influential"
                 )
                 guidance = gr.Slider(
-                    0, max(8, c.guidance), c.guidance, step=0.25, label="guidance: towards the label"
+                    0,
+                    max(8, c.guidance),
+                    c.guidance,
+                    step=0.25,
+                    label="guidance: towards the label",
                 )
                 t0 = gr.Slider(
                     min(100, c.t0), max(900, c.t0), c.t0, step=50, label="t0: room for change"

@@ -116,7 +116,7 @@ def block(found: dict[str, Any]) -> str:
         f"Training set {ten['dataset']['n_train']} rendered faces, "
         f"{ten['dataset']['noise_rate']:.0%} wrong labels; clean test set of "
         f"{ten['dataset']['n_test']}. Small residual network, no augmentation, three seeds; "
-        "accuracy in per cent, mean ± standard deviation.",
+        f"accuracy in per cent, mean ± standard deviation. {found.get('arms_measured', '')}".rstrip(),
         "",
         "| training set | tau = 10 % | tau = 20 % |",
         "|---|---|---|",

@@ -170,6 +170,10 @@ def test_a_repair_by_published_networks_says_their_names(
                weights_file("facenet"))  # fmt: skip
     *_, again = Engine(run_copy).repair_one(sample, asked)
     assert isinstance(again, Edit) and again.version != edit.version
+    torch.save({k: v * float("nan") if v.is_floating_point() else v for k, v in state.items()},
+               weights_file("facenet"))  # fmt: skip
+    with pytest.raises(DiffInfError, match="FaceNet VGGFace2 gives no number"):
+        list(Engine(run_copy).repair_one(sample, asked))
     with pytest.raises(DiffInfError, match="lpips-vgg"):
         config = change(engine.config, {"repair": {"perceptual": "lpips-vgg"}})
         list(Engine(run_copy, config).compute())

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from diffinf_core.config import make_config
-from diffinf_core.data import ingest as module
+from diffinf_core.data import pictures as module
 from diffinf_core.data.evaluation import open_test, open_validation, training_truth
 from diffinf_core.data.folder import decode
 from diffinf_core.data.ingest import data_stage, ingest, preflight, source_folder
