@@ -141,9 +141,11 @@ def edits(strangers: Faces, config: RepairConfig) -> tuple[torch.Tensor, torch.T
 
 def test_repairs_show_the_label_and_the_same_person(strangers: Faces) -> None:
     agrees, same, similar = edits(strangers, RepairConfig(w_si=0))
-    assert agrees.mean() >= 0.65  # measured .73 over balanced targets; doing nothing gives .04
-    assert same.mean() >= 0.9 and same.quantile(0.1) >= 0.8
-    assert np.mean(similar) >= 0.78
+    # measured .92 over balanced targets; doing nothing gives .04
+    assert agrees.mean() >= 0.85
+    # measured .90, .80 and .90; the same person photographed twice has .88
+    assert same.mean() >= 0.88 and same.quantile(0.1) >= 0.75
+    assert np.mean(similar) >= 0.87
 
 
 def test_without_a_label_nothing_turns_into_it(strangers: Faces) -> None:
