@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from diffinf_core.cli_train import train_generator, train_perceptor
+from diffinf_core.cli_weights import weights
 from diffinf_core.config import (
     ON_REQUEST,
     PRESETS,
@@ -293,185 +295,8 @@ def check(
     typer.echo("No problems found.")
 
 
-weights = typer.Typer(help="Weights that others published.", no_args_is_help=True)
 app.add_typer(weights, name="weights")
-
-
-@weights.command("list")
-def list_weights() -> None:
-    """What can be used, what is here, and under which licence."""
-    from diffinf_core.console import print_weights
-    from diffinf_core.official import OFFICIAL, state_of
-
-    print_weights([(item, state_of(item)) for item in OFFICIAL.values()])
-
-
-@weights.command()
-def fetch(
-    names: Annotated[list[str], typer.Argument(help="Names from 'weights list'.")],
-    agree: Annotated[
-        bool, typer.Option("--agree", help="Agree to the licences shown, once and for all.")
-    ] = False,
-) -> None:
-    """Download published weights; a broken download goes on where it was."""
-    from diffinf_core import official
-
-    items = [official.official(name) for name in names]
-    for item in items:
-        if official.agreed(item) or official.state_of(item) == "ok":
-            continue
-        console.print(f"{item.name} is under: {item.licence} ({item.page})", markup=False)
-        if not agree and not (
-            console.is_terminal and typer.confirm("Do you agree to this licence?", err=True)
-        ):
-            raise DiffInfError(
-                f"{item.name} was not fetched: its licence was not agreed to (--agree)."
-            )
-        official.agree(item)
-    for item in items:
-        watch(official.fetch(item))
-
-
-@weights.command()
-def verify(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Names from 'weights list'; default: all here.")
-    ] = None,
-) -> None:
-    """Read weight files and compare them with what is known of them."""
-    from diffinf_core import official
-
-    here = [i.name for i in official.OFFICIAL.values() if i.path.is_file()]
-    if not names and not here:
-        raise DiffInfError(
-            "No published weights are here; 'diffinf weights list' says which exist."
-        )
-    failed = []
-    for name in names or here:
-        try:
-            watch(official.verify(official.official(name)))
-        except DiffInfError as error:
-            failed.append(name)
-            typer.echo(f"bad: {error}")
-        else:
-            typer.echo(f"ok: {name}")
-    if failed:
-        raise DiffInfError(f"{len(failed)} file(s) failed, named above: {', '.join(failed)}.")
-
-
-@weights.command("import")
-def import_weights(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder with the files, named and nested as published.")
-    ],
-) -> None:
-    """Take in weights that were fetched elsewhere, for machines without a network."""
-    from diffinf_core import official
-
-    found = official.candidates(folder)
-    if not found:
-        raise DiffInfError(f"{folder} holds no weights that 'diffinf weights list' knows.")
-    failed = []
-    for item, path in found:
-        try:
-            watch(official.take_in(item, path))
-        except DiffInfError as error:
-            failed.append(item.name)
-            typer.echo(f"bad: {error}")
-        else:
-            typer.echo(f"{item.name}: {item.path} (licence: {item.licence})")
-    if failed:
-        raise DiffInfError(f"{len(failed)} file(s) were not taken in: {', '.join(failed)}.")
-
-
-@weights.command()
-def convert(
-    source: Annotated[Path, typer.Argument(help="A published diffusion autoencoder's last.ckpt.")],
-    target: Annotated[Path, typer.Argument(help="New file, ending in .safetensors.")],
-    architecture: Annotated[
-        str | None,
-        typer.Option(help="ffhq128, ffhq256 or celeba64; default: recognised by names and shapes."),
-    ] = None,
-) -> None:
-    """Keep what a repair needs of a published checkpoint: a quarter of its size, and no pickle."""
-    from diffinf_core.engine import convert_generator
-
-    found = convert_generator(source, target, architecture)
-    console.print(f"Wrote {target}: {found}.", markup=False)
-
-
-@app.command("train-generator")
-def train_generator(
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the weights; default: RUN/generator, or runs/generator."),
-    ] = None,
-    run: Annotated[
-        Path | None,
-        typer.Option(help="Train on this run's training split, told its labels."),
-    ] = None,
-    pictures: Annotated[
-        Path | None, typer.Option(help="Train on every picture under this folder, told no label.")
-    ] = None,
-    size: Annotated[
-        int, typer.Option(min=32, max=256, help="Side in pixels, with --pictures.")
-    ] = 64,
-    start: Annotated[
-        Path | None, typer.Option(help="Go on from these weights (.safetensors).")
-    ] = None,
-    width: Annotated[
-        float, typer.Option(min=0.25, max=8, help="Channels, times the default; 2 to 4 on a GPU.")
-    ] = 1.0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Diffusion steps.")] = None,
-    warmup_steps: Annotated[int | None, typer.Option(min=0, help="Encoder-only steps.")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=2, help="Pictures per pass and process.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any other setting, e.g. precision=bfloat16. Repeatable."),
-    ] = None,
-    scenes: Annotated[
-        int, typer.Option(min=64, help="Rendered scenes, four pictures each.")
-    ] = 10000,
-    scene_seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 20261,
-    told_age: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of scenes whose age changes and is told.")
-    ] = 0.3,
-    cache: Annotated[Path, typer.Option(help="Where rendered scenes are kept.")] = Path(
-        "cache/scenes"
-    ),
-) -> None:
-    """Train a diffusion autoencoder; a killed training resumes where it was.
-
-    Without --run or --pictures it learns rendered faces. Several GPUs: 'accelerate launch -m
-    diffinf_core.cli train-generator ...'. While it runs, curve.html and grids/ show how it does.
-    """
-    from diffinf_core.engine import train_generator as work
-
-    changes = {"steps": steps, "warmup_steps": warmup_steps, "batch_size": batch_size}
-    given = {k: v for k, v in changes.items() if v is not None}
-    for pair in settings or []:
-        if "=" not in pair:
-            raise DiffInfError(
-                f"Cannot read {pair!r}; write setting=value, e.g. precision=bfloat16."
-            )
-        given.update(parse_overrides([f"training.{pair}"])["training"])
-    watch(
-        work(
-            out=out,
-            settings=given,
-            run_root=run,
-            pictures=pictures,
-            size=size,
-            start=start,
-            width=width,
-            scenes=scenes,
-            scene_seed=scene_seed,
-            told_age=told_age,
-            cache=cache,
-        )
-    )
+app.command("train-generator")(train_generator)
 
 
 @app.command("train-classifier")
@@ -481,20 +306,7 @@ def train_classifier(run: RunFolder, settings: Settings = None) -> None:
     watch(engine.compute("classifier"))
 
 
-@app.command("train-perceptor")
-def train_perceptor(
-    name: Annotated[str, typer.Argument(help="identity, parsing, perceptual or judge.")],
-    out: Annotated[Path, typer.Option(help="Folder for the weights.")] = Path("assets/weights"),
-    scenes: Annotated[int, typer.Option(min=1000, help="Rendered scenes.")] = 10000,
-    scene_seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 20261,
-    cache: Annotated[Path, typer.Option(help="Where rendered scenes are kept.")] = Path(
-        "cache/scenes"
-    ),
-) -> None:
-    """Train one of the small shipped networks on rendered faces."""
-    from diffinf_core.engine import train_perceptor as work
-
-    watch(work(name, out, scenes, scene_seed, cache))
+app.command("train-perceptor")(train_perceptor)
 
 
 @app.command("config")

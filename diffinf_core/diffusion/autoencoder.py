@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import torch
@@ -68,7 +69,7 @@ def half_precision(where: torch.device, kind: torch.dtype | None) -> torch.autoc
     return torch.autocast(where.type, kind if half else None, enabled=half)
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(nn.Module, ABC):
     """What every generator does. Pictures are (B, 3, S, S) in [-1, 1]; labels long (B, attributes),
     -1 for unknown, or None; z_sem is (B, d).
 
@@ -79,15 +80,15 @@ class Autoencoder(nn.Module):
     #: what the UNet computes in, None for its own choice; z_sem and DDIM stay float32
     precision: torch.dtype | None = None
 
+    @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
         """z_sem (B, d) of pictures x."""
-        raise NotImplementedError
 
+    @abstractmethod
     def predict(
         self, x_t: Tensor, t: int | Tensor, z_sem: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """(x_0 estimate, eps that goes with it) at time t."""
-        raise NotImplementedError
 
     def eps(
         self, x_t: Tensor, t: int | Tensor, z_sem: Tensor, label: Tensor | None = None
