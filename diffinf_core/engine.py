@@ -18,16 +18,10 @@ from PIL import Image
 from diffinf_core import config as configuration
 from diffinf_core.classifier.stage import classifier_stage, run_classifier
 from diffinf_core.config import RepairConfig, RunConfig
+from diffinf_core.correction.edits import edit_folder, load_edit, versions_of
 from diffinf_core.correction.judge import judge_stage, run_judge
-from diffinf_core.correction.stage import (
-    Preview,
-    Repairer,
-    edit_folder,
-    load_edit,
-    repair_stage,
-    run_repair,
-    versions_of,
-)
+from diffinf_core.correction.repairer import Preview, Repairer
+from diffinf_core.correction.stage import repair_stage, run_repair
 from diffinf_core.data.folder import Listing, Problem, check_folder
 from diffinf_core.data.ingest import data_stage, ingest, preflight
 from diffinf_core.data.training import Part, open_training

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diffinf_core.correction.stage import edit_folder, has_repairs, repair_stage
+from diffinf_core.correction.edits import edit_folder
+from diffinf_core.correction.stage import has_repairs, repair_stage
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.training import Part, open_training, to_tensor
 from diffinf_core.influence.stage import ranking, ranking_key

@@ -14,7 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from diffinf_core.correction.stage import edit_folder, has_repairs, load_edit, repair_stage
+from diffinf_core.correction.edits import edit_folder, load_edit
+from diffinf_core.correction.stage import has_repairs, repair_stage
 from diffinf_core.data.ingest import source_folder
 from diffinf_core.data.training import open_training
 from diffinf_core.records import DiffInfError, Progress

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from diffinf_core.classifier.stage import classifier_stage
+from diffinf_core.correction.edits import load_edit
 from diffinf_core.correction.judge import judge_name
-from diffinf_core.correction.stage import has_repairs, load_edit, repair_stage
+from diffinf_core.correction.stage import has_repairs, repair_stage
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.training import open_training

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from diffinf_core.correction.stage import load_edit, repair_stage
+from diffinf_core.correction.edits import load_edit
+from diffinf_core.correction.stage import repair_stage
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.training import open_training
 from diffinf_core.influence.stage import ranking

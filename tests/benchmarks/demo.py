@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from diffinf_core.config import make_config
-from diffinf_core.correction.stage import Repairer
+from diffinf_core.correction.repairer import Repairer
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.engine import Engine
 from diffinf_core.weights import card_of, shipped

@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffinf_core.config import make_config
 from diffinf_core.correction.cache import InversionCache
-from diffinf_core.correction.stage import Repairer
+from diffinf_core.correction.repairer import Repairer
 from diffinf_core.diffusion.assets import architecture_for
 from diffinf_core.diffusion.autoencoder import Attribute, DiffusionAutoencoder
 from diffinf_core.diffusion.loading import load_autoencoder

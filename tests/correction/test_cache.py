@@ -13,7 +13,7 @@ import torch
 
 from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.guidance import Inversion
-from diffinf_core.correction.stage import Preview, Repairer
+from diffinf_core.correction.repairer import Preview, Repairer
 from diffinf_core.influence.stage import ranking
 from diffinf_core.store import Run
 

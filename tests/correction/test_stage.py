@@ -11,8 +11,9 @@ from PIL import Image
 
 from diffinf_core.config import RepairConfig, make_config
 from diffinf_core.correction.cache import InversionCache
+from diffinf_core.correction.edits import edit_folder, load_edit, versions_of
 from diffinf_core.correction.quality import flags_of
-from diffinf_core.correction.stage import Preview, Repairer, edit_folder, load_edit, versions_of
+from diffinf_core.correction.repairer import Preview, Repairer
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.influence.gradients import gradient_norms_by_vmap
 from diffinf_core.influence.stage import ranking
@@ -127,7 +128,7 @@ def test_ssim_of_itself_is_one_and_falls_with_noise() -> None:
 
 
 def test_folder_data_without_a_generator_is_told_what_to_do(tmp_path: Path) -> None:
-    from diffinf_core.correction.stage import generator_file
+    from diffinf_core.correction.repairer import generator_file
 
     config = make_config("demo", {"data": {"source": "folder", "path": str(tmp_path)}})
     with pytest.raises(DiffInfError, match="train-generator"):

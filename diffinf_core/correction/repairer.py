@@ -1,0 +1,353 @@
+"""The repairer: everything an edit needs, loaded once; the same code for one picture and for thousands.
+
+The version of an edit is a hash of the picture, its label, the settings, the generator, the predictor and
+the networks that look at it, so asking again is instant.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffinf_core.classifier.network import Classifier
+from diffinf_core.classifier.stage import load_snapshot
+from diffinf_core.classifier.training import device
+from diffinf_core.config import RepairConfig
+from diffinf_core.correction.cache import InversionCache
+from diffinf_core.correction.edits import publish_edit
+from diffinf_core.correction.guidance import Inversion, guided_decode, invert, transfer
+from diffinf_core.correction.judge import Judge, judge_name, judge_stage
+from diffinf_core.correction.objective import Objective, perceptual_distance
+from diffinf_core.correction.perceptors import Perceptors, chosen, files_of, load_perceptors
+from diffinf_core.correction.quality import flags_of
+from diffinf_core.data.training import open_training, to_image, to_tensor
+from diffinf_core.diffusion.figures import ssim
+from diffinf_core.diffusion.loading import load_autoencoder
+from diffinf_core.diffusion.schedule import SPACING, abar
+from diffinf_core.influence.checkpoints import checkpoint_epochs
+from diffinf_core.influence.predictor import CrossFittedPredictor, predictor_stage
+from diffinf_core.influence.stage import Scorer, autocast_type, influence_stage
+from diffinf_core.records import DiffInfError, Edit
+from diffinf_core.store import (
+    Run,
+    digest,
+    file_digest,
+)
+from diffinf_core.weights import shipped
+
+#: bump when the same settings start to give another picture
+_METHOD = 4
+#: the generator's vote on what a picture shows: noise level, draws, and weight against log p
+SEEN_TIME, SEEN_DRAWS, SEEN_WEIGHT = 350, 2, 60.0
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A repair in progress: pictures uint8 (B, S, S, 3) and the mean of each term so far."""
+
+    done: int
+    total: int
+    images: NDArray[np.uint8]
+    terms: dict[str, float]
+
+
+def generator_file(run: Run) -> Path:
+    """The generator of a run: configured, else trained in the run's folder, else the demo's."""
+    if run.config.repair.generator is not None:
+        if not run.config.repair.generator.is_file():
+            raise DiffInfError(f"The generator {run.config.repair.generator} does not exist.")
+        return run.config.repair.generator
+    own = run.root / "generator" / "generator.safetensors"
+    if own.exists():
+        return own
+    if run.config.data.source == "demo":
+        return shipped("generator")
+    raise DiffInfError(
+        "No generator knows these pictures: run 'diffinf train-generator "
+        f"--run {run.root}', or give repair.generator=FILE."
+    )
+
+
+def computed_in(precision: str, where: torch.device) -> torch.dtype:
+    """What the generator computes in: "auto" is half precision on a GPU and float32 on a CPU."""
+    if precision == "auto" and where.type == "cuda":
+        exact = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if exact else torch.float16
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def scores_key(run: Run) -> str:
+    """What every edit of a run depends on beside its own settings and perceptors."""
+    return digest(
+        _METHOD,
+        predictor_stage(run).key,
+        judge_stage(run).key,
+        file_digest(generator_file(run)),
+        file_digest(shipped("judge")),
+    )
+
+
+def perceptors_key(run: Run, config: RepairConfig) -> list[str]:
+    """Which networks look at an edit: what "auto" means depends on the weights in their place."""
+    kinds = chosen(config, run.config.data.source == "demo")
+    return [*kinds.values(), *(file_digest(file) for file in files_of(kinds))]
+
+
+class Repairer:
+    """Everything a repair needs, loaded once; holds no state between calls."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.device = device()
+        self.train = open_training(run)
+        file = generator_file(run)
+        self.generator = load_autoencoder(file, device=self.device)
+        self._generator_key = file_digest(file)
+        self._inversions = InversionCache(run.root / "inversions")
+        self.generator_name = f"{file.name} {file_digest(file)[:12]}"
+        if self.generator.architecture.image_size != self.train.size:
+            raise DiffInfError(
+                f"The generator {file} draws {self.generator.architecture.image_size} pixels, "
+                f"the run has {self.train.size}; train another one, or make a new run with "
+                f"--set data.image_size={self.generator.architecture.image_size}."
+            )
+        self.predictor = CrossFittedPredictor(run).to(self.device)
+        self.judge = Judge(run)
+        self._key = scores_key(run)
+        self._perceptors: dict[str, Perceptors] = {}
+
+    @cached_property
+    def told(self) -> tuple[int, list[int]] | None:
+        """Which attribute of the generator the data set labels, and its index of each class."""
+        ours = [c.lower() for c in self.train.classes]
+        for i, attribute in enumerate(self.generator.architecture.attributes):
+            theirs = [c.lower() for c in attribute.classes]
+            if set(ours) <= set(theirs):
+                return i, [theirs.index(c) for c in ours]
+        return None
+
+    @cached_property
+    def snapshots(self) -> list[tuple[Classifier, float]]:
+        """The checkpoints of equation 5, for the true self-influence of an edit."""
+        pairs = [load_snapshot(self.run, epoch) for epoch in checkpoint_epochs(self.run)]
+        return [(net.to(self.device).requires_grad_(True), eta) for net, eta in pairs]
+
+    def perceptors(self, config: RepairConfig) -> Perceptors:
+        """The perceptors that a configuration asks for, loaded once."""
+        kinds = chosen(config, self.run.config.data.source == "demo")
+        name = str([*kinds.values(), config.face_crop])
+        if name not in self._perceptors:
+            self._perceptors[name] = load_perceptors(
+                kinds, self.generator, self.device, config.face_crop
+            )
+        return self._perceptors[name]
+
+    def version(self, position: int, config: RepairConfig) -> str:
+        """The content address of an edit."""
+        settings = config.model_dump(mode="json", exclude={"batch_size", "generator"})
+        picture = self.train.images([position]).tobytes()
+        looking = perceptors_key(self.run, config)
+        return digest(picture, int(self.train.labels[position]), settings, looking, self._key)
+
+    def label_for(self, labels: Tensor, config: RepairConfig) -> Tensor | None:
+        """What the generator is told: (B, attributes) with -1 for what the data does not label."""
+        if not config.use_label or self.told is None:
+            return None
+        attribute, index = self.told
+        out = self._untold(len(labels))
+        out[:, attribute] = torch.tensor(index, device=self.device)[labels]
+        return out
+
+    def label_before(self, x: Tensor, config: RepairConfig) -> Tensor | None:
+        """What the original is inverted under and guidance leads away from, as :meth:`label_for`.
+
+        "unknown" is classifier-free guidance. "seen" is the class that the original shows: told what
+        it looks at, the inversion leaves less of the old expression in x_T; the way from a surprised
+        face to a neutral one is another than from the average face; and a picture that shows its
+        label already is hardly touched.
+        """
+        if not config.use_label or self.told is None:
+            return None
+        if config.guide_from == "unknown":
+            return self._untold(len(x))
+        snapshots = influence_stage(self.run).key
+        keys = self._keys(x, "seen", config.seed, snapshots)
+        cached = self._inversions.seen(keys)
+        if cached is None:
+            cached = self._seen(x, config).tolist()
+            self._inversions.keep_seen(keys, cached)
+        return self.label_for(torch.tensor(cached, device=self.device), config)
+
+    def _keys(self, x: Tensor, *parts: object) -> list[str]:
+        """What is kept of each picture is kept for this generator alone."""
+        how = [_METHOD, SPACING, str(self.generator.precision)]
+        return [digest(image.tobytes(), self._generator_key, how, *parts) for image in to_image(x)]
+
+    def inversion(self, x: Tensor, before: Tensor | None, config: RepairConfig) -> Inversion:
+        """Codes and plain reconstruction of originals, computed once for each t0 and steps."""
+        labels = [None] * len(x) if before is None else before.tolist()
+        how = [config.steps, config.t0]
+        keys = [digest(key, label) for key, label in zip(self._keys(x, how), labels, strict=True)]
+        found = self._inversions.inversions(keys, self.device)
+        if found is None:
+            found = invert(self.generator, x, before, config)
+            self._inversions.keep(keys, found)
+        return found
+
+    @torch.no_grad()
+    def _seen(self, x: Tensor, config: RepairConfig) -> Tensor:
+        """The class (B,) that the generator and the checkpoints together see in pictures.
+
+        The generator votes by how well it denoises the picture under each label (Li et al. 2023,
+        "Your Diffusion Model is Secretly a Zero-Shot Classifier"), the checkpoints by their mean
+        probability over the epochs before they memorise.
+        """
+        share = torch.stack([net(x).float().softmax(1) for net, _ in self.snapshots]).mean(0)
+        z = self.generator.encode(x)
+        draw = torch.Generator().manual_seed(config.seed)
+        # One noise for all pictures: what is seen in one does not depend on its batch.
+        noises = torch.randn(SEEN_DRAWS, *x.shape[1:], generator=draw).to(x.device)
+        errors = torch.zeros_like(share)
+        for noise in noises:
+            a = abar(SEEN_TIME, x)
+            h = a.sqrt() * x + (1 - a).sqrt() * noise
+            for k in range(share.shape[1]):
+                label = self.label_for(torch.full((len(x),), k, device=x.device), config)
+                x0, _ = self.generator.predict(h, SEEN_TIME, z, label)
+                errors[:, k] += (x0 - x).square().mean((1, 2, 3))
+        relative = errors / errors.mean(1, keepdim=True)
+        return (share.clamp_min(1e-4).log() - SEEN_WEIGHT * relative).argmax(1)
+
+    def _untold(self, n: int) -> Tensor:
+        return torch.full((n, len(self.generator.architecture.attributes)), -1, device=self.device)
+
+    def self_influence(self, x: Tensor, y: Tensor) -> NDArray[np.float64]:
+        """Equation 5 for pictures that are not in the training set."""
+        with Scorer(self.snapshots, autocast_type(self.run.config.influence)) as scorer:
+            return scorer.terms(x, y)[:, :, 0].sum(1)
+
+    def repair(
+        self, positions: NDArray[np.int64], config: RepairConfig
+    ) -> Iterator[Preview | list[Edit]]:
+        """Repair a batch: previews step by step, then the published edits, as the last event."""
+        began = time.perf_counter()
+        x = self.train.tensors(positions).to(self.device)
+        y = torch.from_numpy(self.train.labels[positions]).to(self.device)
+        perceptors = self.perceptors(config)
+        classifier = self.predictor.net
+
+        def influence(pictures: Tensor) -> Tensor:
+            return self.predictor.logit(pictures, y, positions)
+
+        objective = Objective(config, perceptors, influence, classifier, x, y)
+        self.generator.precision = computed_in(config.precision, self.device)
+        label, before = self.label_for(y, config), self.label_before(x, config)
+        inversion = self.inversion(x, before, config)
+        history: list[dict[str, Tensor]] = []
+        edit = inversion.reconstruction
+        for step in guided_decode(self.generator, inversion, label, before, objective, config):
+            edit = transfer(x, step.x0, inversion.reconstruction, config.transfer)
+            history.append(step.terms)
+            means = {k: float(v.mean()) for k, v in step.terms.items()}
+            yield Preview(step.done, step.total, to_image(edit), means)
+        # What is judged is what is stored: eight bits per channel.
+        images = to_image(edit)
+        plain = to_image(inversion.reconstruction)
+        final = to_tensor(images).to(self.device)
+        records = self._judge(
+            positions, x, y, final, objective, perceptors, inversion.reconstruction
+        )
+        seconds = (time.perf_counter() - began) / len(positions)
+        edits = []
+        for i, position in enumerate(positions):
+            sample = self.train.sample(int(position))
+            losses = {
+                name: [round(float(step[name][i]), 6) for step in history if name in step]
+                for name in (history[-1] if history else {})
+            }
+            edit_record = Edit(
+                sample=sample.id,
+                version=self.version(int(position), config),
+                label=sample.label,
+                settings=config.model_dump(mode="json"),
+                generator=self.generator_name,
+                identity_name=perceptors.identity_name,
+                perceptual_name=perceptors.perceptual_name,
+                judge_name=judge_name(self.run),
+                losses=losses,
+                seconds=seconds,
+                **records[i],
+            )
+            publish_edit(self.run, edit_record, images[i], plain[i])
+            edits.append(edit_record)
+        yield edits
+
+    @torch.no_grad()
+    def _judge(
+        self,
+        positions: NDArray[np.int64],
+        x: Tensor,
+        y: Tensor,
+        final: Tensor,
+        objective: Objective,
+        perceptors: Perceptors,
+        reconstruction: Tensor,
+    ) -> list[dict]:
+        reference = objective.reference
+        identity = None
+        if perceptors.identity and reference.identity is not None:
+            identity = (perceptors.identity(final) * reference.identity).sum(1)
+        perceptual = perceptual_distance(perceptors.perceptual(final), reference.perceptual)
+        floor = perceptual_distance(perceptors.perceptual(reconstruction), reference.perceptual)
+        similar = ssim(x, final)
+        h = [self.predictor.logit(p, y, positions).sigmoid() for p in (x, final)]
+        si = [self.self_influence(p, y) for p in (x, final)]
+        seen = [F.softmax(self.predictor.net(p).double(), 1) for p in (x, final)]
+        judged = [self.judge.judge(p, positions) for p in (x, final)]
+        l1 = (x - final).abs().mean((1, 2, 3)) * 127.5
+        named = {perceptors.perceptual_name: perceptual, "the influence predictor": h[1]}
+        if identity is not None:
+            named[perceptors.identity_name] = identity
+        for name, values in named.items():
+            if not bool(values.isfinite().all()):
+                raise DiffInfError(
+                    f"{name} gives no number for an edit; its weights may be damaged "
+                    "('diffinf weights verify')."
+                )
+        out = []
+        for i in range(len(positions)):
+            same = None if identity is None else float(identity[i])
+            out.append(
+                {
+                    "identity": same,
+                    "perceptual": float(perceptual[i]),
+                    "perceptual_floor": float(floor[i]),
+                    "ssim": float(similar[i]),
+                    "l1": float(l1[i]),
+                    "h_before": float(h[0][i]),
+                    "h_after": float(h[1][i]),
+                    "influence_before": float(si[0][i]),
+                    "influence_after": float(si[1][i]),
+                    "judge_before": judged[0][i].tolist(),
+                    "judge_after": judged[1][i].tolist(),
+                    "classifier_before": seen[0][i].tolist(),
+                    "classifier_after": seen[1][i].tolist(),
+                    "flags": flags_of(
+                        same,
+                        float(l1[i]),
+                        float(h[1][i]),
+                        float(judged[1][i][int(y[i])]),
+                        label_lost=judged[0][i].argmax() == int(y[i]) != judged[1][i].argmax(),
+                    ),
+                }
+            )
+        return out
