@@ -175,7 +175,12 @@ class RepairConfig(Stage):
     )
     t0: int = Field(600, ge=1, le=999, description="noise level to invert to")
     steps: int = Field(8, ge=1, le=100, description="DDIM steps in each direction")
-    step_size: float = Field(0.7, ge=0, le=10, description="length of a guided step at t = 0")
+    step_size: float = Field(
+        0.4,
+        ge=0,
+        le=10,
+        description="length of a guided step at t = 0; too much and identity is overshot",
+    )
     transfer: Literal["gated", "delta", "none"] = Field(
         "gated",
         description="what of the original the generator cannot draw is added back to the edit: "
