@@ -63,7 +63,7 @@ def _config(preset: str, file: Path | None, settings: list[str] | None, **data: 
     given = over.setdefault("data", {})
     for key, value in data.items():
         given.setdefault(key, value)
-    if preset == "demo" and given.get("source") == "folder":
+    if preset.startswith("demo") and given.get("source") == "folder":
         # Nobody's own labels are made wrong unless they ask for it.
         over.setdefault("noise", {}).setdefault("rate", 0.0)
     return make_config(preset, over)

@@ -164,14 +164,14 @@ class RepairConfig(Stage):
     w_sem: float = Field(0.0, ge=0, le=20, description="classifier guidance; the control, off")
     use_label: bool = Field(True, description="tell the generator the assigned label")
     guidance: float = Field(
-        1.75,
+        1.6,
         ge=0,
         le=12,
         description="strength of the way to the label; too much leads past a middle class",
     )
     guide_from: Literal["seen", "unknown"] = Field(
-        "seen",
-        description="invert under, and guide away from, the class that the picture shows, or no label",
+        "unknown",
+        description="invert under, and guide away from, no label, or the class that the picture shows",
     )
     t0: int = Field(600, ge=1, le=999, description="noise level to invert to")
     steps: int = Field(8, ge=1, le=100, description="DDIM steps in each direction")
@@ -264,8 +264,17 @@ _PAPER: dict[str, Any] = {
     "retrain": {"epochs": 100, "learning_rate": 1e-4},
 }
 
+_DEMO: dict[str, Any] = {"split": {"val_share": 0.10, "test_share": 0.40}}
+
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"split": {"val_share": 0.10, "test_share": 0.40}},
+    "demo": _DEMO,
+    "demo-age": {
+        **_DEMO,
+        "data": {"attribute": "age"},
+        "noise": {"rate": 0.30},
+        # hair and skin of another age change more of a picture than an expression does
+        "repair": {"guidance": 1.5},
+    },
     "paper-age": {
         **_PAPER,
         "data": {"source": "folder", "image_size": 128, "classes": ["Young", "Middle", "Old"]},
