@@ -156,6 +156,10 @@ class RepairConfig(Stage):
     """Guided decoding under the composite objective (equations 9 to 12)."""
 
     generator: Path | None = Field(None, description="generator weights; default: the shipped one")
+    method: Literal["guided", "z_sem", "z_sem_x_T"] = Field(
+        "guided",
+        description="guided decoding, or the optimisation of z_sem, or of z_sem and x_T",
+    )
     w_id: float = Field(4.0, ge=0, le=20, description="weight of identity, equation 10")
     w_reg: float = Field(1.0, ge=0, le=20, description="weight of the regulariser, equation 11")
     lambda_struct: float = Field(1.0, ge=0, le=20, description="face-parsing consistency")
@@ -173,6 +177,14 @@ class RepairConfig(Stage):
         "unknown",
         description="invert under, and guide away from, no label, or the class that the picture shows",
     )
+    probe: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="start from the z_sem that a linear probe gives the label; auto: where the "
+        "generator is not told labels",
+    )
+    probe_margin: float = Field(
+        4.0, ge=0, le=50, description="logits by which the label leads in the probe"
+    )
     t0: int = Field(600, ge=1, le=999, description="noise level to invert to")
     steps: int = Field(8, ge=1, le=100, description="DDIM steps in each direction")
     step_size: float = Field(
@@ -181,6 +193,8 @@ class RepairConfig(Stage):
         le=10,
         description="length of a guided step at t = 0; too much and identity is overshot",
     )
+    iterations: int = Field(8, ge=1, le=200, description="steps of a latent optimisation")
+    learning_rate: float = Field(0.05, gt=0, le=1, description="Adam rate of z_sem")
     transfer: Literal["gated", "delta", "none"] = Field(
         "gated",
         description="what of the original the generator cannot draw is added back to the edit: "

@@ -42,7 +42,10 @@ class Edit:
 
     ``settings`` is the repair configuration it was made with. Probabilities are per class, in class
     order; ``losses`` holds each unweighted term at each step. ``flags`` maps a warning to the
-    figures behind it.
+    figures behind it. ``identity_own`` is the mean cosine of the person's other pictures (of the same
+    one, disturbed, where there is no other), ``identity_stranger`` that of the nearest stranger to the
+    edit. ``sharpness`` is fine detail as a share of the original's; ``changed_area`` the share of
+    pixels that changed visibly, ``changed_outside`` the same of what is not the person.
     """
 
     sample: str
@@ -69,6 +72,12 @@ class Edit:
     losses: dict[str, list[float]]
     flags: dict[str, str]
     seconds: float
+    #: None in the records of earlier versions, and where there is nothing to compare with
+    identity_own: float | None = None
+    identity_stranger: float | None = None
+    sharpness: float | None = None
+    changed_area: float | None = None
+    changed_outside: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""

@@ -28,6 +28,8 @@ SEGFORMER: dict[str, Any] = {
     "hidden_sizes": [64, 128, 320, 512],
     "decoder_hidden_size": 768,
 }
+#: its parts that are not the person: background and clothes
+SEGFORMER_OUTSIDE = (0, 18)
 
 
 def resized(x: Tensor, side: int) -> Tensor:

@@ -73,7 +73,7 @@ def guided_decode(
     for i in reversed(range(config.steps)):
         t = schedule[i + 1]
         with torch.no_grad():
-            x0, eps = _predict(generator, h, t, z, label, away, config.guidance)
+            x0, eps = predicted(generator, h, t, z, label, away, config.guidance)
         terms: dict[str, Tensor] = {}
         if config.step_size:
             with torch.enable_grad():
@@ -92,7 +92,7 @@ def guided_decode(
         yield GuidedStep(config.steps - i, config.steps, x0, detached)
 
 
-def _predict(
+def predicted(
     generator: Autoencoder,
     h: Tensor,
     t: int,
@@ -101,6 +101,7 @@ def _predict(
     away: Tensor | None,
     guidance: float,
 ) -> tuple[Tensor, Tensor]:
+    """(x_0 estimate, eps), led from ``away`` to ``label`` where the generator is told of them."""
     if label is None or away is None or not generator.needs_guiding(guidance):
         return generator.predict(h, t, z, label)
     return generator.guide(h, t, z, label, away, guidance)

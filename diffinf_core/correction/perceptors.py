@@ -11,9 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffinf_core.config import RepairConfig
-from diffinf_core.correction.faces import NAMES, build, present, weights_file
+from diffinf_core.correction.faces import (
+    NAMES,
+    SEGFORMER_OUTSIDE,
+    build,
+    present,
+    weights_file,
+)
 from diffinf_core.correction.networks import IdentityNet, ParsingNet, PerceptualTrunk
+from diffinf_core.data.faces import BACKGROUND
 from diffinf_core.diffusion.autoencoder import Autoencoder
+from diffinf_core.store import file_digest
 from diffinf_core.weights import load_weights, shipped
 
 
@@ -32,6 +40,8 @@ class Perceptors:
     parsing_name: str
     perceptual: Callable[[Tensor], list[Tensor]]
     perceptual_name: str
+    #: which parts of the parsing are not the person
+    outside: tuple[int, ...] = ()
 
 
 #: demo networks by kind of term, with their names
@@ -73,6 +83,12 @@ def files_of(kinds: dict[str, str]) -> list[Path]:
         elif kind in NAMES:
             out.append(weights_file(kind))
     return out
+
+
+def identity_key(kind: str, crop: float, generator_key: str) -> list[object]:
+    """What the vectors of an identity network depend on."""
+    files = [file_digest(file) for file in files_of({"identity": kind})]
+    return [kind, crop, files, generator_key if kind == "z_sem" else None]
 
 
 class _Normalised(nn.Module):
@@ -121,6 +137,7 @@ def load_perceptors(
         parsing_name=_name("parsing", kinds["parsing"]),
         perceptual=perceptual,
         perceptual_name=_name("perceptual", kinds["perceptual"]),
+        outside={"demo": (BACKGROUND,), "segformer": SEGFORMER_OUTSIDE}.get(kinds["parsing"], ()),
     )
 
 

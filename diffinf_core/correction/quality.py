@@ -1,37 +1,99 @@
-"""Figures and warnings of an edit, computed after it is finished and never part of the objective."""
+"""Figures of a finished edit and the warnings they give; never part of the objective."""
 
 from __future__ import annotations
 
-#: an edit below these is flagged; the numbers are the demo's targets and said in the flag
-IDENTITY_DRIFT = 0.75
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+#: an edit below or above these is flagged; the flag says the figure
 NO_CHANGE_L1 = 0.6
 H_FOOLED = 0.1
 JUDGE_AGREES = 0.5
+BLURRED = 0.75
+OUTSIDE_CHANGED = 0.1
+#: levels of 255, mean of the channels, from which a pixel counts as changed
+CHANGED_LEVELS = 12.0
+#: where between strangers and the person's own spread an identity counts as lost
+DRIFT_AT = 0.5
 
 
-def flags_of(
-    identity: float | None,
-    l1: float,
-    h_after: float,
-    judge_label_after: float,
-    label_lost: bool = False,
-) -> dict[str, str]:
+def detail(x: Tensor) -> Tensor:
+    """How much fine detail pictures (B, 3, S, S) hold: mean size of the Laplacian, (B,)."""
+    kernel = x.new_tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
+    grey = x.mean(1, keepdim=True)
+    return F.conv2d(grey, kernel).abs().mean((1, 2, 3))
+
+
+def changed_pixels(x: Tensor, edit: Tensor) -> Tensor:
+    """Whether each pixel differs by more than :data:`CHANGED_LEVELS`: bool (B, S, S)."""
+    return (x - edit).abs().mean(1) * 127.5 > CHANGED_LEVELS
+
+
+def share(chosen: Tensor, of: Tensor | None = None) -> Tensor:
+    """The share (B,) of pixels (B, S, S) that are chosen, of all or of some; 0 of none."""
+    if of is None:
+        return chosen.float().mean((1, 2))
+    return (chosen & of).float().sum((1, 2)) / of.float().sum((1, 2)).clamp_min(1)
+
+
+def drift_threshold(own: float, strangers: float) -> float:
+    """The identity cosine below which an edit is nearer to how strangers look than to how the person
+    varies: ``own`` is the cosine of the person's own spread, ``strangers`` the 99th percentile of
+    other people's."""
+    return strangers + DRIFT_AT * max(0.0, own - strangers)
+
+
+def flags_of(found: Mapping[str, Any], at: int, strangers: float | None = None) -> dict[str, str]:
     """Warnings by name, each with the figures behind it.
 
-    "adversarial": h_omega is satisfied and the independent judge is not, the failure that looks like
+    ``found`` holds the fields of an :class:`Edit`, ``at`` is the index of the assigned label,
+    ``strangers`` the 99th percentile of strangers' cosines. "adversarial": h_omega is satisfied, by its
+    value or because it halved, and the independent judge is not: the failure that looks like
     success to the method itself.
     """
     flags: dict[str, str] = {}
-    if h_after < H_FOOLED and judge_label_after < JUDGE_AGREES:
-        flags["adversarial"] = (
-            f"h fell to {h_after:.2f} but the judge gives the label {judge_label_after:.2f}"
-        )
-    elif judge_label_after < JUDGE_AGREES:
-        flags["judge disagrees"] = f"the judge gives the label {judge_label_after:.2f}"
-    if label_lost:
+    before, after = found["judge_before"], found["judge_after"]
+    h, p = found["h_after"], after[at]
+    if p < JUDGE_AGREES:
+        said = f"the judge gives the label {p:.2f}"
+        if h < max(H_FOOLED, found["h_before"] / 2):
+            flags["adversarial"] = f"h fell from {found['h_before']:.2f} to {h:.2f} but {said}"
+        else:
+            flags["judge disagrees"] = said
+    if _top(before) == at != _top(after):
         flags["label lost"] = "the judge saw the label in the original and does not in the edit"
-    if identity is not None and identity < IDENTITY_DRIFT:
-        flags["identity drift"] = f"identity cosine {identity:.2f} is below {IDENTITY_DRIFT}"
-    if l1 < NO_CHANGE_L1:
-        flags["no visible change"] = f"mean difference {l1:.2f} of 255"
+    same, own = found["identity"], found.get("identity_own")
+    if same is not None and own is not None and strangers is not None:
+        nearest, least = found["identity_stranger"], drift_threshold(own, strangers)
+        if same < least:
+            flags["identity drift"] = (
+                f"identity cosine {same:.2f}; the person's own spread is {own:.2f}, "
+                f"1 in 100 strangers reach {strangers:.2f}"
+            )
+        elif nearest is not None and nearest > same:
+            flags["identity drift"] = (
+                f"a stranger is nearer ({nearest:.2f}) than it is ({same:.2f})"
+            )
+    sharp = found.get("sharpness")
+    if sharp is not None and sharp < BLURRED:
+        flags["blurred"] = f"{sharp:.0%} of the original's fine detail"
+    outside = found.get("changed_outside")
+    if outside is not None and outside > OUTSIDE_CHANGED:
+        flags["background changed"] = f"{outside:.0%} of what is not the person changed"
+    if found["l1"] < NO_CHANGE_L1:
+        flags["no visible change"] = f"mean difference {found['l1']:.2f} of 255"
     return flags
+
+
+def _top(values: list[float]) -> int:
+    return max(range(len(values)), key=values.__getitem__)
+
+
+def sharpness(x: Tensor, edit: Tensor) -> Tensor:
+    """Fine detail of edits as a share of the originals', (B,)."""
+    with torch.no_grad():
+        return detail(edit) / detail(x).clamp_min(1e-6)

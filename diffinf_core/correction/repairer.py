@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,26 +16,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from diffinf_core.classifier.network import Classifier
-from diffinf_core.classifier.stage import load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.cache import InversionCache
+from diffinf_core.correction.checks import Checks
 from diffinf_core.correction.edits import publish_edit
-from diffinf_core.correction.guidance import Inversion, guided_decode, invert, transfer
-from diffinf_core.correction.judge import Judge, judge_name, judge_stage
-from diffinf_core.correction.objective import Objective, perceptual_distance
+from diffinf_core.correction.guidance import Inversion, invert, transfer
+from diffinf_core.correction.judge import judge_name, judge_stage
+from diffinf_core.correction.methods import METHODS
+from diffinf_core.correction.objective import Objective
 from diffinf_core.correction.perceptors import Perceptors, chosen, files_of, load_perceptors
-from diffinf_core.correction.quality import flags_of
+from diffinf_core.correction.probe import FittedProbe
 from diffinf_core.data.training import open_training, to_image, to_tensor
-from diffinf_core.diffusion.figures import ssim
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.schedule import SPACING, abar
-from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.predictor import CrossFittedPredictor, predictor_stage
-from diffinf_core.influence.stage import Scorer, autocast_type, influence_stage
+from diffinf_core.influence.stage import influence_stage
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.store import (
     Run,
@@ -44,8 +41,8 @@ from diffinf_core.store import (
 )
 from diffinf_core.weights import shipped
 
-#: bump when the same settings start to give another picture
-_METHOD = 4
+#: bump when the same settings start to give another picture or record
+_METHOD = 5
 #: the generator's vote on what a picture shows: noise level, draws, and weight against log p
 SEEN_TIME, SEEN_DRAWS, SEEN_WEIGHT = 350, 2, 60.0
 
@@ -121,7 +118,8 @@ class Repairer:
                 f"--set data.image_size={self.generator.architecture.image_size}."
             )
         self.predictor = CrossFittedPredictor(run).to(self.device)
-        self.judge = Judge(run)
+        self.checks = Checks(run, self.predictor, self.device, self._generator_key)
+        self._fitted = FittedProbe(run, self.train, self._generator_key)
         self._key = scores_key(run)
         self._perceptors: dict[str, Perceptors] = {}
 
@@ -134,12 +132,6 @@ class Repairer:
             if set(ours) <= set(theirs):
                 return i, [theirs.index(c) for c in ours]
         return None
-
-    @cached_property
-    def snapshots(self) -> list[tuple[Classifier, float]]:
-        """The checkpoints of equation 5, for the true self-influence of an edit."""
-        pairs = [load_snapshot(self.run, epoch) for epoch in checkpoint_epochs(self.run)]
-        return [(net.to(self.device).requires_grad_(True), eta) for net, eta in pairs]
 
     def perceptors(self, config: RepairConfig) -> Perceptors:
         """The perceptors that a configuration asks for, loaded once."""
@@ -203,6 +195,28 @@ class Repairer:
             self._inversions.keep(keys, found)
         return found
 
+    def uses_probe(self, config: RepairConfig) -> bool:
+        """Whether an edit starts from a code that the linear probe gives the label."""
+        if not config.use_label or config.probe == "never":
+            return False
+        return config.probe == "always" or self.told is None
+
+    def start(self, inversion: Inversion, y: Tensor, config: RepairConfig) -> Inversion:
+        """The codes that decoding starts from: the inversion's, or moved towards labels y (B,)."""
+        if not self.uses_probe(config):
+            return inversion
+        probe = self._fitted.load().to(self.device)
+        moved = probe.towards(inversion.z_sem, y, config.probe_margin)
+        return replace(inversion, z_sem=moved)
+
+    def prepare(self, config: RepairConfig) -> Iterator[tuple[str, int, int]]:
+        """What an edit needs beyond loading, if it is not there yet: (what, done, total)."""
+        for done, total in self.checks.prepare(self.perceptors(config), config):
+            yield "looking at the people", done, total
+        if self.uses_probe(config):
+            for done, total in self._fitted.prepare(self.generator, self.train, self.device):
+                yield "fitting the probe", done, total
+
     @torch.no_grad()
     def _seen(self, x: Tensor, config: RepairConfig) -> Tensor:
         """The class (B,) that the generator and the checkpoints together see in pictures.
@@ -211,7 +225,7 @@ class Repairer:
         "Your Diffusion Model is Secretly a Zero-Shot Classifier"), the checkpoints by their mean
         probability over the epochs before they memorise.
         """
-        share = torch.stack([net(x).float().softmax(1) for net, _ in self.snapshots]).mean(0)
+        share = torch.stack([net(x).float().softmax(1) for net, _ in self.checks.snapshots]).mean(0)
         z = self.generator.encode(x)
         draw = torch.Generator().manual_seed(config.seed)
         # One noise for all pictures: what is seen in one does not depend on its batch.
@@ -230,15 +244,12 @@ class Repairer:
     def _untold(self, n: int) -> Tensor:
         return torch.full((n, len(self.generator.architecture.attributes)), -1, device=self.device)
 
-    def self_influence(self, x: Tensor, y: Tensor) -> NDArray[np.float64]:
-        """Equation 5 for pictures that are not in the training set."""
-        with Scorer(self.snapshots, autocast_type(self.run.config.influence)) as scorer:
-            return scorer.terms(x, y)[:, :, 0].sum(1)
-
     def repair(
         self, positions: NDArray[np.int64], config: RepairConfig
     ) -> Iterator[Preview | list[Edit]]:
         """Repair a batch: previews step by step, then the published edits, as the last event."""
+        for _ in self.prepare(config):
+            pass
         began = time.perf_counter()
         x = self.train.tensors(positions).to(self.device)
         y = torch.from_numpy(self.train.labels[positions]).to(self.device)
@@ -254,7 +265,9 @@ class Repairer:
         inversion = self.inversion(x, before, config)
         history: list[dict[str, Tensor]] = []
         edit = inversion.reconstruction
-        for step in guided_decode(self.generator, inversion, label, before, objective, config):
+        start = self.start(inversion, y, config)
+        method = METHODS[config.method]
+        for step in method(self.generator, start, label, before, objective, config):
             edit = transfer(x, step.x0, inversion.reconstruction, config.transfer)
             history.append(step.terms)
             means = {k: float(v.mean()) for k, v in step.terms.items()}
@@ -263,8 +276,8 @@ class Repairer:
         images = to_image(edit)
         plain = to_image(inversion.reconstruction)
         final = to_tensor(images).to(self.device)
-        records = self._judge(
-            positions, x, y, final, objective, perceptors, inversion.reconstruction
+        records = self.checks.measure(
+            positions, final, inversion.reconstruction, objective.reference, perceptors, config
         )
         seconds = (time.perf_counter() - began) / len(positions)
         edits = []
@@ -290,64 +303,3 @@ class Repairer:
             publish_edit(self.run, edit_record, images[i], plain[i])
             edits.append(edit_record)
         yield edits
-
-    @torch.no_grad()
-    def _judge(
-        self,
-        positions: NDArray[np.int64],
-        x: Tensor,
-        y: Tensor,
-        final: Tensor,
-        objective: Objective,
-        perceptors: Perceptors,
-        reconstruction: Tensor,
-    ) -> list[dict]:
-        reference = objective.reference
-        identity = None
-        if perceptors.identity and reference.identity is not None:
-            identity = (perceptors.identity(final) * reference.identity).sum(1)
-        perceptual = perceptual_distance(perceptors.perceptual(final), reference.perceptual)
-        floor = perceptual_distance(perceptors.perceptual(reconstruction), reference.perceptual)
-        similar = ssim(x, final)
-        h = [self.predictor.logit(p, y, positions).sigmoid() for p in (x, final)]
-        si = [self.self_influence(p, y) for p in (x, final)]
-        seen = [F.softmax(self.predictor.net(p).double(), 1) for p in (x, final)]
-        judged = [self.judge.judge(p, positions) for p in (x, final)]
-        l1 = (x - final).abs().mean((1, 2, 3)) * 127.5
-        named = {perceptors.perceptual_name: perceptual, "the influence predictor": h[1]}
-        if identity is not None:
-            named[perceptors.identity_name] = identity
-        for name, values in named.items():
-            if not bool(values.isfinite().all()):
-                raise DiffInfError(
-                    f"{name} gives no number for an edit; its weights may be damaged "
-                    "('diffinf weights verify')."
-                )
-        out = []
-        for i in range(len(positions)):
-            same = None if identity is None else float(identity[i])
-            out.append(
-                {
-                    "identity": same,
-                    "perceptual": float(perceptual[i]),
-                    "perceptual_floor": float(floor[i]),
-                    "ssim": float(similar[i]),
-                    "l1": float(l1[i]),
-                    "h_before": float(h[0][i]),
-                    "h_after": float(h[1][i]),
-                    "influence_before": float(si[0][i]),
-                    "influence_after": float(si[1][i]),
-                    "judge_before": judged[0][i].tolist(),
-                    "judge_after": judged[1][i].tolist(),
-                    "classifier_before": seen[0][i].tolist(),
-                    "classifier_after": seen[1][i].tolist(),
-                    "flags": flags_of(
-                        same,
-                        float(l1[i]),
-                        float(h[1][i]),
-                        float(judged[1][i][int(y[i])]),
-                        label_lost=judged[0][i].argmax() == int(y[i]) != judged[1][i].argmax(),
-                    ),
-                }
-            )
-        return out

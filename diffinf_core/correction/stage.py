@@ -48,8 +48,10 @@ def run_repair(run: Run) -> Iterator[Progress]:
         ).exists()
     ]
     done, total = len(order) - len(missing), len(order)
-    note = "" if repairer.told else "the generator does not know these labels"
+    note = "a linear probe of z_sem stands in for the label" if repairer.uses_probe(config) else ""
     yield Progress("repair", done, total, note)
+    for what, now, of in repairer.prepare(config) if missing else ():
+        yield Progress("repair", done, total, f"{what}: {now} of {of}")
     for start in range(0, len(missing), config.batch_size):
         batch = np.array(missing[start : start + config.batch_size])
         for event in repairer.repair(batch, config):

@@ -63,6 +63,11 @@ def _reading(run: Run) -> DataConfig:
     )
 
 
+def group_column(run: Run) -> str | None:
+    """The column that says which samples show the same person, if there is one."""
+    return _reading(run).group_column
+
+
 def preflight(data: DataConfig) -> None:
     """Refuse a folder that cannot become a run, before anything is written for it."""
     if data.source == "folder":

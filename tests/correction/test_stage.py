@@ -12,7 +12,6 @@ from PIL import Image
 from diffinf_core.config import RepairConfig, make_config
 from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.edits import edit_folder, load_edit, versions_of
-from diffinf_core.correction.quality import flags_of
 from diffinf_core.correction.repairer import Preview, Repairer
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.influence.gradients import gradient_norms_by_vmap
@@ -87,9 +86,10 @@ def test_self_influence_of_an_original_is_the_stored_score(repairer: Repairer) -
     positions = np.array(high(repairer.run)[:2])
     x, y = repairer.train.tensors(positions), torch.from_numpy(repairer.train.labels[positions])
     stored = ranking(repairer.run)["score"].to_numpy()[positions]
-    np.testing.assert_allclose(repairer.self_influence(x, y), stored, rtol=2e-3)
+    np.testing.assert_allclose(repairer.checks.self_influence(x, y), stored, rtol=2e-3)
     slow = sum(
-        eta * gradient_norms_by_vmap(net, x, y).double().numpy() for net, eta in repairer.snapshots
+        eta * gradient_norms_by_vmap(net, x, y).double().numpy()
+        for net, eta in repairer.checks.snapshots
     )
     np.testing.assert_allclose(slow, stored, rtol=2e-3)
 
@@ -109,14 +109,6 @@ def test_ids_from_a_page_cannot_leave_the_run(finished_run: Path) -> None:
     for sample, version in (("../../etc", "0" * 16), ("0" * 12, "../../passwd"), ("", "")):
         with pytest.raises(DiffInfError, match="There is no edit"):
             edit_folder(run, sample, version)
-
-
-def test_flags_name_their_figures() -> None:
-    assert flags_of(0.95, 5.0, 0.02, 0.9) == {}
-    assert "0.05" in flags_of(0.95, 5.0, 0.05, 0.1)["adversarial"]
-    assert "judge disagrees" in flags_of(0.95, 5.0, 0.6, 0.1)
-    assert "0.50" in flags_of(0.5, 5.0, 0.02, 0.9)["identity drift"]
-    assert "no visible change" in flags_of(None, 0.1, 0.02, 0.9)
 
 
 def test_ssim_of_itself_is_one_and_falls_with_noise() -> None:

@@ -1,0 +1,100 @@
+"""Flags and image figures by closed form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from diffinf_core.correction.quality import (
+    changed_pixels,
+    drift_threshold,
+    flags_of,
+    share,
+    sharpness,
+)
+
+
+def found(**over: Any) -> dict[str, Any]:
+    """The figures of an edit with which nothing is wrong; the label is the first of two classes."""
+    fine = {
+        "judge_before": [0.1, 0.9],
+        "judge_after": [0.9, 0.1],
+        "h_before": 0.6,
+        "h_after": 0.02,
+        "l1": 5.0,
+        "identity": 0.95,
+        "identity_own": 0.9,
+        "identity_stranger": 0.3,
+        "sharpness": 1.0,
+        "changed_outside": 0.01,
+    }
+    return fine | over
+
+
+def test_a_good_edit_has_no_flag() -> None:
+    assert flags_of(found(), 0, 0.4) == {}
+
+
+@pytest.mark.parametrize(
+    ("over", "flag", "figure"),
+    [
+        ({"judge_after": [0.1, 0.9], "h_after": 0.05}, "adversarial", "0.05"),
+        # halved, though not below a tenth
+        ({"judge_after": [0.1, 0.9], "h_after": 0.25}, "adversarial", "0.25"),
+        ({"judge_after": [0.1, 0.9], "h_after": 0.5}, "judge disagrees", "0.10"),
+        (
+            {"judge_before": [0.9, 0.1], "judge_after": [0.3, 0.7], "h_after": 0.6},
+            "label lost",
+            "judge",
+        ),
+        ({"identity": 0.6}, "identity drift", "0.60"),
+        ({"identity": 0.8, "identity_stranger": 0.85}, "identity drift", "0.85"),
+        ({"sharpness": 0.5}, "blurred", "50%"),
+        ({"changed_outside": 0.4}, "background changed", "40%"),
+        ({"l1": 0.1}, "no visible change", "0.10"),
+    ],
+)
+def test_each_flag_says_its_figure(over: dict[str, Any], flag: str, figure: str) -> None:
+    flags = flags_of(found(**over), 0, 0.4)
+    assert figure in flags[flag]
+
+
+def test_h_that_did_not_fall_is_not_adversarial() -> None:
+    flags = flags_of(found(judge_after=[0.1, 0.9], h_before=0.3, h_after=0.29), 0, 0.4)
+    assert "adversarial" not in flags and "judge disagrees" in flags
+
+
+def test_a_domain_without_faces_has_no_identity_flag() -> None:
+    flags = flags_of(found(identity=None, identity_own=None, identity_stranger=None), 0, None)
+    assert flags == {}
+
+
+def test_drift_lies_halfway_between_strangers_and_the_person() -> None:
+    assert drift_threshold(0.9, 0.5) == pytest.approx(0.7)
+    assert drift_threshold(0.3, 0.5) == 0.5  # a network that cannot tell them apart
+
+
+def test_blur_costs_detail_and_noise_adds_it() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(4, 3, 32, 32) * 2 - 1
+    torch.testing.assert_close(sharpness(x, x), torch.ones(4))
+    assert (sharpness(x, F.avg_pool2d(x, 3, 1, 1)) < 0.5).all()
+    assert (sharpness(x, x + torch.randn_like(x)) > 1.1).all()
+    flat = torch.zeros(1, 3, 32, 32)
+    assert torch.isfinite(sharpness(flat, flat)).all()
+
+
+def test_changed_pixels_are_counted_where_they_are_asked_for() -> None:
+    x = torch.zeros(2, 3, 8, 8)
+    edit = x.clone()
+    edit[0, :, :4] = 0.2  # 25 levels
+    edit[1, :, :4] = 0.05  # 6 levels
+    changed = changed_pixels(x, edit)
+    assert share(changed).tolist() == [0.5, 0.0]
+    top = torch.zeros(2, 8, 8, dtype=torch.bool)
+    top[:, :2] = True
+    assert share(changed, top).tolist() == [1.0, 0.0]
+    assert share(changed, torch.zeros_like(top)).tolist() == [0.0, 0.0]
