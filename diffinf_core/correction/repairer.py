@@ -7,9 +7,9 @@ the networks that look at it, so asking again is instant.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +49,17 @@ SEEN_TIME, SEEN_DRAWS, SEEN_WEIGHT = 350, 2, 60.0
 
 @dataclass(frozen=True)
 class Preview:
-    """A repair in progress: pictures uint8 (B, S, S, 3) and the mean of each term so far."""
+    """A repair in progress: ``edit`` (B, 3, S, S) as it stands and the mean of each term so far."""
 
     done: int
     total: int
-    images: NDArray[np.uint8]
+    edit: Callable[[], Tensor]
     terms: dict[str, float]
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """The pictures, uint8 (B, S, S, 3); worked out only where somebody looks."""
+        return to_image(self.edit())
 
 
 def generator_file(run: Run) -> Path:
@@ -264,16 +269,16 @@ class Repairer:
         label, before = self.label_for(y, config), self.label_before(x, config)
         inversion = self.inversion(x, before, config)
         history: list[dict[str, Tensor]] = []
-        edit = inversion.reconstruction
+        edit = partial(torch.clone, inversion.reconstruction)
         start = self.start(inversion, y, config)
         method = METHODS[config.method]
         for step in method(self.generator, start, label, before, objective, config):
-            edit = transfer(x, step.x0, inversion.reconstruction, config.transfer)
+            edit = partial(transfer, x, step.x0, inversion.reconstruction, config.transfer)
             history.append(step.terms)
             means = {k: float(v.mean()) for k, v in step.terms.items()}
-            yield Preview(step.done, step.total, to_image(edit), means)
+            yield Preview(step.done, step.total, edit, means)
         # What is judged is what is stored: eight bits per channel.
-        images = to_image(edit)
+        images = to_image(edit())
         plain = to_image(inversion.reconstruction)
         final = to_tensor(images).to(self.device)
         records = self.checks.measure(

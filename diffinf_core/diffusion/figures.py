@@ -14,7 +14,7 @@ def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
     a, b = (a + 1) / 2, (b + 1) / 2
 
     def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, window, 1)
+        return F.avg_pool2d(F.avg_pool2d(x, (window, 1), 1), (1, window), 1)
 
     ma, mb = mean(a), mean(b)
     va, vb = mean(a * a) - ma**2, mean(b * b) - mb**2

@@ -124,12 +124,18 @@ def scores(edit: Edit, classes: list[str], percentile: float) -> str:
         ),
     ]
     if edit.identity is not None:
+        beside = "strangers are near 0."
+        if edit.identity_own is not None and edit.identity_stranger is not None:
+            beside = (
+                f"the person's own pictures have {edit.identity_own:.2f}, the nearest stranger "
+                f"{edit.identity_stranger:.2f}."
+            )
         rows.append(
             _row(
                 "identity cosine",
                 "1.00",
                 f"{edit.identity:.3f}",
-                f"Same person as the original, by {edit.identity_name}; strangers are near 0.",
+                f"Same person as the original, by {edit.identity_name}; {beside}",
             )
         )
     rows += [
@@ -141,6 +147,14 @@ def scores(edit: Edit, classes: list[str], percentile: float) -> str:
         ),
         _row("SSIM", "1.00", f"{edit.ssim:.3f}", "Structural similarity to the original."),
     ]
+    if edit.sharpness is not None:
+        text = "Fine detail as a share of the original's; well below 1.00 is blur."
+        rows.append(_row("sharpness", "1.00", f"{edit.sharpness:.2f}", text))
+    if edit.changed_area is not None:
+        text = "Share of the pixels that changed visibly"
+        if edit.changed_outside is not None:
+            text += f"; of what is not the person {edit.changed_outside:.1%}"
+        rows.append(_row("changed area", "0%", f"{edit.changed_area:.0%}", text + "."))
     flags = "".join(
         f'<p class="di-flag"><strong>{escape(name)}</strong>: {escape(why)}</p>'
         for name, why in edit.flags.items()

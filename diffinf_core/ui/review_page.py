@@ -30,6 +30,8 @@ FLAGS = [
     "judge disagrees",
     "label lost",
     "identity drift",
+    "blurred",
+    "background changed",
     "no visible change",
 ]
 SORTS = [
