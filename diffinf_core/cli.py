@@ -24,10 +24,12 @@ from diffinf_core.config import (
     from_yaml,
     make_config,
     parse_overrides,
+    values_of,
 )
 from diffinf_core.console import (
     console,
     one_sentence,
+    print_ablation,
     print_agreement,
     print_arms,
     print_quality,
@@ -242,6 +244,42 @@ def retrain(
     engine = _with_settings(run, settings)
     watch(engine.retrain(workers))
     print_arms(engine.report()["arms"])
+
+
+@app.command()
+def ablate(
+    run: RunFolder,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A setting and its values, e.g. repair.guidance=1,1.6,2.5. Repeatable: every "
+            "combination is tried. Default: a plan that takes the repair apart."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Repetitions with other wrong labels and other weights.")
+    ] = 1,
+    images: Annotated[int, typer.Option(min=1, help="High-influence pictures per cell.")] = 48,
+    retrain_: Annotated[
+        bool, typer.Option("--retrain/--no-retrain", help="Also retrain arms; slow.")
+    ] = False,
+    settings: Settings = None,
+) -> None:
+    """Edit the same pictures under other settings and compare; a stopped one goes on where it was."""
+    chosen = {key: values_of(text) for key, text in map(_named_values, vary or [])}
+    engine = _with_settings(run, settings)
+    watch(engine.ablate(chosen or None, seeds, images, retrain_))
+    print_ablation(engine.ablation_in_words())
+    console.print(f"Table and plot: {run / 'ablation'}", markup=False)
+
+
+def _named_values(text: str) -> tuple[str, str]:
+    key, sign, values = text.partition("=")
+    if not sign or key.count(".") != 1:
+        raise DiffInfError(
+            f"Cannot read {text!r}; write stage.key=value,value, e.g. repair.guidance=1,2."
+        )
+    return key.strip(), values
 
 
 @app.command()

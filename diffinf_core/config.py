@@ -214,6 +214,10 @@ class RepairConfig(Stage):
     face_crop: float = Field(
         1.0, gt=0.2, le=1, description="share of the side, at the centre, that facenet looks at"
     )
+    tries: Literal["one", "flagged", "all"] = Field(
+        "one",
+        description="whether flagged edits, or all, are tried under a grid of other settings, too",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="what the generator computes in; auto: half precision on a GPU"
     )
@@ -413,3 +417,14 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
         except (yaml.YAMLError, ValueError) as error:
             raise DiffInfError(f"Cannot read the value in {pair!r}.") from error
     return out
+
+
+def values_of(text: str) -> list[Any]:
+    """``"1,2.5,guided"`` to a list, each value read as YAML."""
+    try:
+        found = [yaml.safe_load(part) for part in text.split(",")]
+    except (yaml.YAMLError, ValueError) as error:
+        raise DiffInfError(f"Cannot read the values in {text!r}.") from error
+    if None in found:
+        raise DiffInfError(f"There is an empty value in {text!r}.")
+    return found

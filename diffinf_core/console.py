@@ -53,6 +53,17 @@ def watch(events: Iterator[Progress]) -> None:
                 )
 
 
+def print_ablation(found: list[list[str]]) -> None:
+    """A row per variant, the header first."""
+    head, *rows = found
+    table = Table(*head)
+    # in a narrow terminal the names, which tell the rows apart, would be squeezed first
+    table.columns[0].min_width = 14
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table)
+
+
 def print_quality(found: dict[str, dict[str, float]], tau: float) -> None:
     """How well each score finds the wrong labels that are known."""
     table = Table(

@@ -7,7 +7,7 @@ plan can be driven by a thread, a process or a cluster.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from diffinf_core.config import RepairConfig, RunConfig
 from diffinf_core.correction.edits import edit_folder, load_edit, versions_of
 from diffinf_core.correction.judge import judge_stage, run_judge
 from diffinf_core.correction.repairer import Preview, Repairer
+from diffinf_core.correction.search import propose, variants
 from diffinf_core.correction.stage import repair_stage, run_repair
 from diffinf_core.data.folder import Listing, Problem, check_folder
 from diffinf_core.data.ingest import data_stage, ingest, preflight
@@ -40,11 +41,12 @@ from diffinf_core.influence.stage import (
 )
 from diffinf_core.records import Decision, DiffInfError, Edit, Progress
 from diffinf_core.report import plots
+from diffinf_core.report.ablation import in_words, run_ablation, summary, varied
 from diffinf_core.report.retrain import run_retrain
 from diffinf_core.report.summary import summarise
 from diffinf_core.review.journal import Journal
 from diffinf_core.review.queue import build_queue, open_journal
-from diffinf_core.store import CONFIG_FILE, Run, StageFolder, write_json
+from diffinf_core.store import CONFIG_FILE, Run, StageFolder, read_json, write_json
 
 __all__ = ["ESTIMATORS", "STAGES", "Engine"]
 
@@ -57,6 +59,21 @@ STAGES: dict[str, _Stage] = {
     "judge": (judge_stage, run_judge),
     "repair": (repair_stage, run_repair),
 }
+
+
+def _computed(run: Run, until: str) -> Iterator[Progress]:
+    for name, (folder, work) in STAGES.items():
+        stage = folder(run)
+        if stage.done:
+            yield Progress(name, 1, 1, "done already")
+        else:
+            began = time.perf_counter()
+            yield from work(run)
+            seconds = round(time.perf_counter() - began, 2)
+            stage.finish({**stage.figures, "seconds": seconds})
+            yield Progress(name, 1, 1, f"done in {seconds:.0f} s")
+        if name == until:
+            return
 
 
 class Engine:
@@ -92,18 +109,7 @@ class Engine:
         if until not in STAGES:
             raise DiffInfError(f"Unknown stage {until!r}; choose one of {', '.join(STAGES)}.")
         with self.run.lock():
-            for name, (folder, work) in STAGES.items():
-                stage = folder(self.run)
-                if stage.done:
-                    yield Progress(name, 1, 1, "done already")
-                else:
-                    began = time.perf_counter()
-                    yield from work(self.run)
-                    seconds = round(time.perf_counter() - began, 2)
-                    stage.finish({**stage.figures, "seconds": seconds})
-                    yield Progress(name, 1, 1, f"done in {seconds:.0f} s")
-                if name == until:
-                    return
+            yield from _computed(self.run, until)
 
     def retrain(self, workers: int | None = None) -> Iterator[Progress]:
         """Retrain and evaluate the arms that are missing."""
@@ -112,6 +118,35 @@ class Engine:
         with self.run.lock():
             yield from run_retrain(self.run, workers)
             write_json(self.run.root / "report.json", self.report())
+
+    def ablate(
+        self,
+        vary: Mapping[str, Sequence[Any]] | None = None,
+        seeds: int = 1,
+        images: int = 48,
+        retrain: bool = False,
+    ) -> Iterator[Progress]:
+        """What each part of the repair is worth; the table is then :meth:`ablation`.
+
+        ``vary`` maps dotted settings to values, of which every combination is tried; None is the plan
+        that takes the default apart. ``images`` of the high-influence set are edited in each cell.
+        """
+        variants = None if vary is None else varied(vary)
+        with self.run.lock():
+            yield from run_ablation(
+                self.run, lambda run: _computed(run, "judge"), variants, seeds, images, retrain
+            )
+
+    def ablation(self) -> pd.DataFrame:
+        """The last ablation: a row per variant, mean and ``_sd`` over seeds."""
+        file = self.run.root / "ablation" / "ablation.json"
+        if not file.exists():
+            raise DiffInfError(f"{self.run.root} has no ablation yet; 'diffinf ablate' makes one.")
+        return summary(read_json(file))
+
+    def ablation_in_words(self) -> list[list[str]]:
+        """The same as text, header first."""
+        return in_words(self.ablation())
 
     def report(self) -> dict[str, Any]:
         """The run in figures."""
@@ -249,12 +284,33 @@ class Engine:
 
         ``overrides`` are keys of :class:`RepairConfig`. A version that exists already comes at once.
         """
+        yield from self._edit(sample, self._settings(overrides))
+
+    def best_of(
+        self, sample: str, overrides: dict[str, Any] | None = None
+    ) -> Iterator[Preview | Edit]:
+        """Edit one picture under a small grid of settings around these; each new version as it comes.
+
+        The last one is the version to propose, again or for the first time: of the Pareto set of
+        judge, identity and perceptual distance the one with the fewest flags.
+        """
+        made: list[Edit] = []
+        for settings in variants(self._settings(overrides)):
+            for event in self._edit(sample, settings):
+                if isinstance(event, Edit):
+                    made.append(event)
+                yield event
+        yield propose(made, self.training.classes)
+
+    def _settings(self, overrides: dict[str, Any] | None) -> RepairConfig:
         try:
-            settings = RepairConfig(
+            return RepairConfig(
                 **{**self.config.repair.model_dump(mode="json"), **(overrides or {})}
             )
         except configuration.ValidationError as error:
             raise DiffInfError(configuration.explain(error)) from error
+
+    def _edit(self, sample: str, settings: RepairConfig) -> Iterator[Preview | Edit]:
         if self._repairer is None:
             self._repairer = Repairer(self.run)
         repairer = self._repairer

@@ -150,7 +150,7 @@ class Repairer:
 
     def version(self, position: int, config: RepairConfig) -> str:
         """The content address of an edit."""
-        settings = config.model_dump(mode="json", exclude={"batch_size", "generator"})
+        settings = config.model_dump(mode="json", exclude={"batch_size", "generator", "tries"})
         picture = self.train.images([position]).tobytes()
         looking = perceptors_key(self.run, config)
         return digest(picture, int(self.train.labels[position]), settings, looking, self._key)

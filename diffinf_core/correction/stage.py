@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
-from diffinf_core.correction.edits import edit_folder
+from diffinf_core.config import RepairConfig
+from diffinf_core.correction.edits import edit_folder, load_edit
 from diffinf_core.correction.repairer import Preview, Repairer, perceptors_key, scores_key
+from diffinf_core.correction.search import propose, variants
 from diffinf_core.influence.stage import ranking
-from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.records import DiffInfError, Edit, Progress
 from diffinf_core.store import (
     Run,
     StageFolder,
@@ -38,28 +41,62 @@ def run_repair(run: Run) -> Iterator[Progress]:
     config = run.config.repair
     high = np.flatnonzero(ranking(run)["high"].to_numpy())
     order = high[np.argsort(ranking(run)["rank"].to_numpy()[high])]
-    versions = {str(repairer.train.ids[p]): repairer.version(int(p), config) for p in order}
+    note = "a linear probe of z_sem stands in for the label" if repairer.uses_probe(config) else ""
+    yield Progress("repair", 0, len(order), note)
+    yield from _edited(repairer, order, config, "repair", note)
+    edits = {int(p): _stored(repairer, int(p), config) for p in order}
+    if config.tries != "one":
+        yield from _tried(repairer, edits)
+    versions = {edit.sample: edit.version for edit in edits.values()}
+    write_json(stage / "versions.json", versions)
+    stage.finish(
+        {
+            "n": len(order),
+            "told_label": repairer.told is not None and config.use_label,
+            "probe": repairer.uses_probe(config),
+        }
+    )
+
+
+def _stored(repairer: Repairer, position: int, config: RepairConfig) -> Edit:
+    sample = str(repairer.train.ids[position])
+    return load_edit(repairer.run, sample, repairer.version(position, config))
+
+
+def _edited(
+    repairer: Repairer, order: NDArray[np.int64], config: RepairConfig, name: str, note: str
+) -> Iterator[Progress]:
+    """Edit the positions under one configuration, but for those that are edited already."""
     missing = [
         int(p)
         for p in order
         if not (
-            edit_folder(run, str(repairer.train.ids[p]), versions[str(repairer.train.ids[p])])
+            edit_folder(repairer.run, str(repairer.train.ids[p]), repairer.version(int(p), config))
             / "edit.json"
         ).exists()
     ]
     done, total = len(order) - len(missing), len(order)
-    note = "a linear probe of z_sem stands in for the label" if repairer.uses_probe(config) else ""
-    yield Progress("repair", done, total, note)
     for what, now, of in repairer.prepare(config) if missing else ():
-        yield Progress("repair", done, total, f"{what}: {now} of {of}")
+        yield Progress(name, done, total, f"{what}: {now} of {of}")
     for start in range(0, len(missing), config.batch_size):
         batch = np.array(missing[start : start + config.batch_size])
         for event in repairer.repair(batch, config):
             if isinstance(event, Preview):
                 part = len(batch) * event.done / (event.total + 1)
-                yield Progress("repair", done + int(part), total, note, event.terms)
+                yield Progress(name, done + int(part), total, note, event.terms)
             else:
                 done += len(event)
-                yield Progress("repair", done, total, note)
-    write_json(stage / "versions.json", versions)
-    stage.finish({"n": total, "told_label": repairer.told is not None and config.use_label})
+    yield Progress(name, done, total, note)
+
+
+def _tried(repairer: Repairer, edits: dict[int, Edit]) -> Iterator[Progress]:
+    """Try the grid on flagged edits, or on all, and put the proposed ones in their place."""
+    config = repairer.run.config.repair
+    again = [p for p, edit in edits.items() if edit.flags or config.tries == "all"]
+    grid = variants(config)
+    for i, other in enumerate(grid[1:], 2):
+        note = f"settings {i} of {len(grid)}"
+        yield from _edited(repairer, np.array(again, np.int64), other, "several", note)
+    for p in again:
+        made = [_stored(repairer, p, c) for c in grid]
+        edits[p] = propose(made, repairer.train.classes)

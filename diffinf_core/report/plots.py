@@ -20,7 +20,8 @@ _COLOURS = {
 }
 
 
-def _style(figure: go.Figure, title: str, height: int = 340) -> go.Figure:
+def styled(figure: go.Figure, title: str, height: int = 340) -> go.Figure:
+    """The look of every figure."""
     figure.update_layout(
         title={"text": title, "font": {"size": 15}},
         height=height,
@@ -51,7 +52,7 @@ def arms(figures: dict[str, Any], metric: str = "accuracy") -> go.Figure:
         textposition="middle right",
         cliponaxis=False,
     )
-    figure = _style(go.Figure(dots), f"{metric.replace('_', ' ')} on the clean test split")
+    figure = styled(go.Figure(dots), f"{metric.replace('_', ' ')} on the clean test split")
     figure.update_xaxes(range=[-0.5, len(names) - 0.2])
     return figure
 
@@ -69,7 +70,7 @@ def score_distribution(score: NDArray[np.float64], threshold: float, name: str) 
     )
     figure.update_xaxes(title=f"log10 {name}" if logarithmic else name)
     figure.update_yaxes(title="training pictures")
-    return _style(figure, "Scores of the training split")
+    return styled(figure, "Scores of the training split")
 
 
 def signals(by_signal: dict[str, dict[str, float]]) -> go.Figure:
@@ -85,7 +86,7 @@ def signals(by_signal: dict[str, dict[str, float]]) -> go.Figure:
     )
     figure = go.Figure(bars)
     figure.update_xaxes(title="average precision", range=[0, 1])
-    figure = _style(figure, "Which score finds the wrong labels")
+    figure = styled(figure, "Which score finds the wrong labels")
     return figure.update_layout(margin={"l": 140, "r": 16, "t": 48, "b": 48})
 
 
@@ -113,7 +114,7 @@ def training_curve(curve: list[dict[str, Any]], chosen: list[int]) -> go.Figure:
     )
     figure.update_xaxes(title="epoch", dtick=max(1, len(curve) // 12))
     figure.update_yaxes(rangemode="tozero")
-    figure = _style(figure, "Training, and the checkpoints that the score sums over")
+    figure = styled(figure, "Training, and the checkpoints that the score sums over")
     return figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.28})
 
 
@@ -135,7 +136,7 @@ def estimators_agree(shared: pd.DataFrame) -> go.Figure:
         texttemplate="%{text}",
         hovertemplate="%{y} and %{x} share %{z:.0%}<extra></extra>",
     )
-    figure = _style(go.Figure(heat), "How much of the top tau % the scores share")
+    figure = styled(go.Figure(heat), "How much of the top tau % the scores share")
     figure.update_yaxes(autorange="reversed")
     return figure.update_layout(margin={"l": 120, "r": 16, "t": 48, "b": 72})
 
@@ -151,4 +152,4 @@ def agreement(repair: dict[str, Any]) -> go.Figure:
     )
     figure = go.Figure(bars)
     figure.update_yaxes(range=[0, 1], title="judge agrees")
-    return _style(figure, "The independent judge sees the assigned label in the edit")
+    return styled(figure, "The independent judge sees the assigned label in the edit")

@@ -126,6 +126,7 @@ def build(session: Session) -> Callable[..., list[Any]]:
                 )
                 with gr.Row():
                     go = gr.Button("Re-edit (E)", size="sm", variant="primary", elem_id="do-reedit")
+                    several = gr.Button("Try several", size="sm", elem_id="do-several")
                     halt = gr.Button("Cancel", size="sm", elem_id="reedit-cancel")
     shown = [head, view, table, version, new_label, message, showing]
 
@@ -259,7 +260,7 @@ def build(session: Session) -> Callable[..., list[Any]]:
         return [order, place, *show(live_, order, place, None, markup.notice(text))]
 
     def reedit(
-        live_: dict[str, str], order: list[str], place: int, *values: float
+        verb: str, live_: dict[str, str], order: list[str], place: int, *values: float
     ) -> Iterator[list[Any]]:
         keys = ("w_id", "lambda_struct", "lambda_perc", "w_si", "guidance", "t0")
         overrides: dict[str, Any] = dict(zip(keys, values, strict=True))
@@ -268,21 +269,29 @@ def build(session: Session) -> Callable[..., list[Any]]:
         if not order:
             yield [markup.notice("Nothing to edit here."), *same[1:]]
             return
-        sample = order[place]
+        sample, last = order[place], None
         try:
             original = session.engine.original(sample)
             label_ = str(session.row(sample)["label"])
+            engine = session.engine
+            work = engine.best_of if verb == "several" else engine.repair_one
             with session.edit_lane:
-                for event in session.engine.repair_one(sample, overrides):
+                for event in work(sample, overrides):
                     if live_["sample"] != sample:
                         yield same  # the edit goes on and is kept; only the painting stops
                     elif isinstance(event, Edit):
+                        last = event.version
                         said = markup.notice("New version; the earlier ones are kept.")
-                        yield show(live_, order, place, event.version, said)
+                        yield show(live_, order, place, last, said)
                     else:
                         text = f"editing, step {event.done} of {event.total}"
                         shot = markup.pair(original, None, event.images[0], label_, text)
                         yield [same[0], shot, *same[2:]]
+            if verb == "several" and live_["sample"] == sample:
+                said = markup.notice(
+                    "Proposed among all that were tried; each is kept as a version."
+                )
+                yield show(live_, order, place, last, said)
         except DiffInfError as error:
             if live_["sample"] == sample:
                 yield show(live_, order, place, None, markup.notice(str(error), "error"))
@@ -345,19 +354,30 @@ def build(session: Session) -> Callable[..., list[Any]]:
         shown,
         queue=False,
     )
-    running = go.click(
-        reedit,
-        [live, ids, at, w_id, struct, perc, w_si, guidance, t0],
-        shown,
-        concurrency_id="device",
-        concurrency_limit=1,
-        show_progress="hidden",
-    )
+    running: list[dict[str, Any]] = []
+    for verb, trigger in (("one", go), ("several", several)):
+
+        def edited(
+            live_: dict[str, str], order: list[str], place: int, *values: float, verb: str = verb
+        ) -> Iterator[list[Any]]:
+            yield from reedit(verb, live_, order, place, *values)
+
+        running.append(
+            trigger.click(
+                edited,
+                [live, ids, at, w_id, struct, perc, w_si, guidance, t0],
+                shown,
+                concurrency_id="device",
+                concurrency_limit=1,
+                show_progress="hidden",
+                api_name="reedit" if verb == "one" else "try_several",
+            )
+        )
 
     def halted(live_: dict[str, str], order: list[str], place: int) -> list[Any]:
         return show(live_, order, place, None, markup.notice("Cancelled; nothing was changed."))
 
-    halt.click(halted, [live, ids, at], shown, cancels=[running], queue=False)
+    halt.click(halted, [live, ids, at], shown, cancels=running, queue=False)
 
     def load(live_: dict[str, str]) -> list[Any]:
         return again(live_, [], 0, "", "undecided", "all", "all", SORTS[0])

@@ -23,6 +23,7 @@ from diffinf_core.config import make_config
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.engine import Engine
+from diffinf_core.report.ablation import H_ONLY
 from diffinf_core.weights import card_of, shipped
 
 ROOT = Path(__file__).parents[2]
@@ -30,20 +31,6 @@ RESULTS = Path(__file__).parent / "results" / "demo.json"
 SHEET = ROOT / "docs" / "images" / "repairs.png"
 ARMS = ("noisy", "removal", "repaired", "relabelled", "clean")
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
-#: the guide alone, with the freedom of every pixel: no label for the generator, no identity, no
-#: regulariser, both codes optimised at a noise level where x_T is nearly the picture itself
-H_ONLY = {
-    "use_label": False,
-    "w_id": 0,
-    "w_reg": 0,
-    "w_si": 1,
-    "transfer": "none",
-    "method": "z_sem_x_T",
-    "t0": 50,
-    "steps": 1,
-    "iterations": 24,
-    "learning_rate": 0.03,
-}
 
 
 def drive(events: Any) -> None:

@@ -1,0 +1,72 @@
+"""Best of several: one picture under a small grid of settings, and which result to propose.
+
+The judge has a say in the choice, so what it says of a chosen edit is no longer independent: it is
+a bound from above. All results stay as versions; a person can take another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from diffinf_core.config import RepairConfig
+from diffinf_core.correction.quality import JUDGE_AGREES
+from diffinf_core.records import Edit
+
+#: factors on guidance and t0; the settings as they are come first
+_GUIDANCE, _T0 = (0.8, 1.4), (0.75, 1.25)
+_MOST_T0 = 950
+
+
+def variants(config: RepairConfig) -> list[RepairConfig]:
+    """The settings to try: more and less guidance, more and less room for change, the other origin."""
+    changes: list[dict[str, object]] = [{}]
+    if config.use_label:
+        changes += [{"guidance": round(config.guidance * f, 3)} for f in _GUIDANCE]
+        other = "seen" if config.guide_from == "unknown" else "unknown"
+        changes.append({"guide_from": other})
+    for factor in _T0:
+        t0 = max(config.steps, min(_MOST_T0, round(config.t0 * factor)))
+        changes.append({"t0": t0})
+    changes.append({"w_si": min(20.0, config.w_si * 3 or 1.0)})
+    out: list[RepairConfig] = []
+    for change in changes:
+        made = config.model_copy(update=change)
+        if made not in out:
+            out.append(made)
+    return out
+
+
+def aims(edit: Edit, classes: Sequence[str]) -> tuple[float, float, float]:
+    """What an edit is good for, more is better: judge, identity (else SSIM), nearness to the original."""
+    same = edit.ssim if edit.identity is None else edit.identity
+    return edit.judge_after[list(classes).index(edit.label)], same, -edit.perceptual
+
+
+def pareto(edits: Sequence[Edit], classes: Sequence[str]) -> list[Edit]:
+    """The edits that no other one beats or equals in every aim and beats in one."""
+    scored = [(aims(e, classes), e) for e in edits]
+
+    def beaten(mine: tuple[float, ...]) -> bool:
+        return any(
+            theirs != mine and all(t >= m for t, m in zip(theirs, mine, strict=True))
+            for theirs, _ in scored
+        )
+
+    return [e for score, e in scored if not beaten(score)]
+
+
+def propose(edits: Sequence[Edit], classes: Sequence[str]) -> Edit:
+    """The one of the Pareto set to show first: the judge agrees, fewest flags, most the same person.
+
+    The first of ``edits``, the settings as they are, stays unless it is flagged: what is good enough
+    is not traded for a better figure.
+    """
+    first = edits[0]
+    if not first.flags:
+        return first
+
+    def order(edit: Edit) -> tuple[bool, int, float]:
+        judge, same, _ = aims(edit, classes)
+        return judge < JUDGE_AGREES, len(edit.flags), -same
+
+    return min(pareto(edits, classes), key=order)

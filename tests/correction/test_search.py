@@ -1,0 +1,125 @@
+"""Which of several edits is proposed, and what a run does with its flagged ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffinf_core.config import RepairConfig, change
+from diffinf_core.correction.edits import load_edit, versions_of
+from diffinf_core.correction.search import aims, pareto, propose, variants
+from diffinf_core.correction.stage import repair_stage, run_repair
+from diffinf_core.engine import Engine
+from diffinf_core.records import DiffInfError, Edit
+from diffinf_core.store import Run, read_json
+
+CLASSES = ("a", "b")
+
+
+def edit(judge: float, same: float, far: float, **over: Any) -> Edit:
+    """An edit with the label a and these aims."""
+    base = Edit(
+        sample="0" * 12, version="0" * 16, label="a", settings={}, generator="", identity_name="",
+        perceptual_name="", judge_name="", identity=same, perceptual=far, perceptual_floor=0.0,
+        ssim=0.5, l1=5.0, h_before=0.5, h_after=0.1, influence_before=1.0, influence_after=0.1,
+        judge_before=[0.0, 1.0], judge_after=[judge, 1 - judge], classifier_before=[0.0, 1.0],
+        classifier_after=[1.0, 0.0], losses={}, flags={}, seconds=1.0,
+    )  # fmt: skip
+    return replace(base, **over)
+
+
+def test_variants_are_different_valid_and_begin_with_the_settings() -> None:
+    for config in (RepairConfig(), RepairConfig(use_label=False), RepairConfig(t0=8, w_si=20)):
+        made = variants(config)
+        assert made[0] == config and len(made) >= 3
+        assert len({m.model_dump_json() for m in made}) == len(made)
+        for m in made:  # a copy is not validated by itself
+            assert RepairConfig(**m.model_dump()) == m
+
+
+scores = st.tuples(*[st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])] * 3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(scores, min_size=1, max_size=8))
+def test_the_front_is_what_nothing_beats(found: list[tuple[float, float, float]]) -> None:
+    edits = [edit(*s) for s in found]
+    front = pareto(edits, CLASSES)
+    assert front
+    for e in edits:
+        beaten = any(
+            aims(o, CLASSES) != aims(e, CLASSES)
+            and all(x >= y for x, y in zip(aims(o, CLASSES), aims(e, CLASSES), strict=True))
+            for o in edits
+        )
+        assert (e in front) is not beaten
+
+
+def test_what_is_good_enough_stays() -> None:
+    first, better = edit(0.8, 0.9, 0.2), edit(0.99, 0.99, 0.1)
+    assert propose([first, better], CLASSES) is first
+
+
+def test_a_flagged_first_gives_way_to_the_judge_then_to_few_flags_then_to_the_person() -> None:
+    flag = {"adversarial": "x"}
+    first = edit(0.1, 0.99, 0.1, flags=flag)
+    agrees = edit(0.9, 0.8, 0.3, flags={"blurred": "x"})
+    assert propose([first, agrees], CLASSES) is agrees
+    clean = edit(0.7, 0.7, 0.3)
+    same = edit(0.6, 0.9, 0.4)
+    assert propose([first, agrees, clean, same], CLASSES) is same
+    assert propose([first], CLASSES) is first
+
+
+def test_without_a_face_likeness_counts() -> None:
+    assert aims(edit(0.5, 0.0, 0.2, identity=None), CLASSES)[1] == 0.5
+
+
+def test_flagged_edits_are_tried_again_and_the_proposed_stand_in_the_queue(run_copy: Path) -> None:
+    # a generator that is told nothing leaves wrong labels as they are, and the judge says so
+    untold = change(Run.open(run_copy).config, {"repair": {"use_label": False}})
+    before = Run(run_copy, untold)
+    for _ in run_repair(before):
+        pass
+    one = read_json(repair_stage(before) / "versions.json")
+    flagged = {s for s, v in one.items() if load_edit(before, s, v).flags}
+    assert flagged and len(flagged) < len(one)
+    run = Run(run_copy, change(untold, {"repair": {"tries": "flagged"}}))
+    assert repair_stage(run).key != repair_stage(before).key
+    events = list(run_repair(run))
+    several = [e for e in events if e.stage == "several"]
+    assert several[-1].done == several[-1].total == len(flagged)
+    two = read_json(repair_stage(run) / "versions.json")
+    for sample, version in one.items():
+        tried = len(versions_of(run, sample)) - 1  # one was there before
+        assert tried == (len(variants(run.config.repair)) if sample in flagged else 1)
+        assert sample in flagged or two[sample] == version
+    agree = [
+        sum(load_edit(run, s, v).judge_after[list_index(run, s, v)] > 0.5 for s, v in t.items())
+        for t in (one, two)
+    ]
+    assert agree[1] >= agree[0]
+    # and again: nothing is edited a second time
+    assert not any(e.values for e in run_repair(run))
+
+
+def list_index(run: Run, sample: str, version: str) -> int:
+    classes = read_json(next((run.root / "stages").glob("data-*")) / "classes.json")
+    return classes.index(load_edit(run, sample, version).label)
+
+
+def test_the_engine_ends_with_the_proposed_version(run_copy: Path) -> None:
+    engine = Engine(run_copy)
+    sample = engine.queue()["id"][0]
+    found = [e for e in engine.best_of(sample, {"steps": 2}) if isinstance(e, Edit)]
+    *tried, proposed = found
+    assert len(tried) == len(variants(engine.config.repair))
+    assert proposed == propose(tried, engine.training.classes)
+    assert {e.version for e in tried} <= set(engine.versions(sample))
+    with pytest.raises(DiffInfError, match="w_id"):
+        next(engine.best_of(sample, {"w_id": -1}))

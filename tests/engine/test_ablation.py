@@ -1,0 +1,117 @@
+"""The ablation: cells kept, resumed, averaged; variants of the repair and of what comes before it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from diffinf_core.config import values_of
+from diffinf_core.engine import Engine
+from diffinf_core.records import DiffInfError
+from diffinf_core.report.ablation import PLAN, markdown, summary, varied
+
+
+def test_every_combination_is_a_variant() -> None:
+    found = varied({"repair.guidance": [1, 2], "influence.tau": [5.0, 10.0]})
+    assert len(found) == 4
+    assert found["repair.guidance=2, influence.tau=5.0"] == {
+        "repair": {"guidance": 2},
+        "influence": {"tau": 5.0},
+    }
+
+
+def test_the_plan_takes_each_part_away_and_has_the_control() -> None:
+    changed = {key for over in PLAN.values() for key in over.get("repair", {})}
+    assert {"use_label", "w_id", "w_reg", "w_si", "guidance", "method", "probe", "t0"} <= changed
+    assert PLAN["as configured"] == {}
+
+
+def test_cells_are_filled_once_and_averaged(run_copy: Path) -> None:
+    engine = Engine(run_copy)
+    vary = {"repair.method": ["guided", "z_sem"], "repair.iterations": [1]}
+    events = list(engine.ablate(vary, seeds=2, images=1))
+    assert events[-1].done == events[-1].total == 4
+    table = engine.ablation()
+    assert table["variant"].tolist() == list(varied(vary))
+    assert (table["seeds"] == 2).all() and (table["n"] == 2).all()
+    assert table["judge_agrees"].between(0, 1).all()
+    assert table["identity_mean"].between(-1, 1).all() and (table["h_after_sd"] >= 0).all()
+    cells = {f: f.stat().st_mtime_ns for f in (run_copy / "ablation").glob("cell-*.json")}
+    assert len(cells) == 4
+    for _ in engine.ablate(vary, seeds=2, images=1):
+        pass
+    assert {f: f.stat().st_mtime_ns for f in cells} == cells
+    assert (run_copy / "ablation" / "ablation.html").stat().st_size > 10_000
+    assert len(pd.read_csv(run_copy / "ablation" / "ablation.csv")) == 2
+
+
+def test_a_stopped_ablation_goes_on_and_no_cell_is_half_written(run_copy: Path) -> None:
+    engine = Engine(run_copy)
+    vary = {"repair.w_id": [1.0, 2.0]}
+    events = engine.ablate(vary, images=2)
+    for event in events:
+        if event.done == 1:
+            break
+    events.close()
+    assert len(list((run_copy / "ablation").glob("cell-*.json"))) == 1
+    for _ in engine.ablate(vary, images=2):
+        pass
+    assert len(engine.ablation()) == 2
+
+
+def test_another_noise_computes_its_own_stages_beside_the_runs(run_copy: Path) -> None:
+    engine = Engine(run_copy)
+    before = engine.status()
+    stages = {p.name for p in (run_copy / "stages").iterdir()}
+    for _ in engine.ablate({"noise.rate": [0.4]}, images=2):
+        pass
+    assert engine.status() == before and all(before.values())
+    new = {
+        p.name.rsplit("-", 1)[0] for p in (run_copy / "stages").iterdir() if p.name not in stages
+    }
+    assert {"data", "classifier", "influence", "predictor"} <= new
+    assert engine.ablation()["n"].tolist() == [2]
+
+
+def test_bad_variants_are_refused_before_anything_is_computed(run_copy: Path) -> None:
+    engine = Engine(run_copy)
+    with pytest.raises(DiffInfError, match=r"repair\.guidance=-1.*repair\.guidance"):
+        list(engine.ablate({"repair.guidance": [-1]}))
+    with pytest.raises(DiffInfError, match=r"'repair\.nonsense'"):
+        list(engine.ablate({"repair.nonsense": [1]}))
+    assert not (run_copy / "ablation").exists()
+    with pytest.raises(DiffInfError, match="no ablation yet"):
+        engine.ablation()
+
+
+def test_the_summary_by_hand() -> None:
+    rows = [
+        {"variant": "x", "seed": 0, "n": 4, "judge_agrees": 0.5, "identity_mean": None},
+        {"variant": "x", "seed": 1, "n": 4, "judge_agrees": 1.0, "identity_mean": None},
+        {"variant": "y", "seed": 0, "n": 4, "judge_agrees": 0.25, "identity_mean": None},
+    ]
+    table = summary(rows)
+    assert table["judge_agrees"].tolist() == [0.75, 0.25]
+    assert table["judge_agrees_sd"][0] == pytest.approx(0.35355, abs=1e-4)
+    assert "identity_mean" not in table
+    assert markdown(table).splitlines()[2:] == ["| x | 0.75 ± 0.35 |", "| y | 0.25 |"]
+
+
+def test_values_are_read_as_yaml() -> None:
+    assert values_of("1,2.5,guided") == [1, 2.5, "guided"]
+    for bad in ("1,,2", "[1"):
+        with pytest.raises(DiffInfError):
+            values_of(bad)
+
+
+def test_the_command_prints_its_table(diffinf: list[str], run_copy: Path) -> None:
+    command = [*diffinf, "ablate", str(run_copy), "--images", "2", "--vary", "repair.steps=2,3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "repair.steps=3" in done.stdout.replace("\n", "") and "judge" in done.stdout
+    wrong = subprocess.run(
+        [*diffinf, "ablate", str(run_copy), "--vary", "guidance=1"], capture_output=True, text=True
+    )
+    assert wrong.returncode == 2 and "stage.key=value" in wrong.stderr
