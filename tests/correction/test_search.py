@@ -81,8 +81,8 @@ def test_without_a_face_likeness_counts() -> None:
 
 
 def test_flagged_edits_are_tried_again_and_the_proposed_stand_in_the_queue(run_copy: Path) -> None:
-    # a generator that is told nothing leaves wrong labels as they are, and the judge says so
-    untold = change(Run.open(run_copy).config, {"repair": {"use_label": False}})
+    # led too little, some wrong labels stay as they are, and the judge says so
+    untold = change(Run.open(run_copy).config, {"repair": {"guidance": 0.6}})
     before = Run(run_copy, untold)
     for _ in run_repair(before):
         pass
