@@ -34,6 +34,7 @@ from diffinf_core.console import (
     print_arms,
     print_quality,
     print_report,
+    print_rounds,
     watch,
 )
 from diffinf_core.records import DiffInfError
@@ -130,6 +131,10 @@ def run(
         str,
         typer.Option(help="Last stage: data, classifier, influence, predictor, judge or repair."),
     ] = "repair",
+    rounds: Annotated[
+        int,
+        typer.Option(min=1, help="Repair, train and rank again on the refined set, this often."),
+    ] = 1,
     settings: Settings = None,
 ) -> None:
     """Train, rank and repair. Finished work is kept: the same command again does nothing."""
@@ -148,6 +153,12 @@ def run(
             "stay so in an export; noise.rate=0 takes the labels as they come.",
             markup=False,
         )
+    if rounds > 1:
+        if until != "repair":
+            raise DiffInfError("--rounds needs the whole chain; leave --until out.")
+        watch(engine.rounds(rounds))
+        print_rounds(engine.round_figures())
+        return
     watch(engine.compute(until))
     if until == "repair":
         console.print(f"Done. 'diffinf review {out}' opens the app on it.", markup=False)

@@ -115,6 +115,22 @@ def print_report(figures: dict[str, Any]) -> None:
     print_arms(figures["arms"])
 
 
+def print_rounds(rounds: list[dict[str, Any]]) -> None:
+    """What each round did."""
+    names = {
+        "round": "round",
+        "edited": "edited",
+        "seen_before": "of the ranked, in the round before",
+        "precision_at_tau": "wrong labels among the ranked",
+        "judge_agreement_after": "judge agrees",
+        "identity_mean": "identity",
+    }
+    table = Table(*names.values(), "folder")
+    for row in rounds:
+        table.add_row(*(_number(row[key]) for key in names), escape(row["folder"]))
+    Console().print(table)
+
+
 def print_arms(arms: dict[str, Any]) -> None:
     """The arms of the comparison."""
     keys = ("accuracy", "auroc", "kappa_linear", "kappa", "ece")

@@ -25,8 +25,10 @@ from diffinf_core.correction.search import propose, variants
 from diffinf_core.correction.stage import repair_stage, run_repair
 from diffinf_core.data.folder import Listing, Problem, check_folder
 from diffinf_core.data.ingest import data_stage, ingest, preflight
+from diffinf_core.data.lineage import number as round_number
 from diffinf_core.data.training import Part, open_training
 from diffinf_core.export.folder import export_folder
+from diffinf_core.export.rounds import STABLE, next_round, overlap, plan_round
 from diffinf_core.influence.checkpoints import checkpoint_epochs, training_curve
 from diffinf_core.influence.estimators import ESTIMATORS, agreement
 from diffinf_core.influence.predictor import predictor_stage, run_predictor
@@ -118,6 +120,54 @@ class Engine:
         with self.run.lock():
             yield from run_retrain(self.run, workers)
             write_json(self.run.root / "report.json", self.report())
+
+    def rounds(self, most: int) -> Iterator[Progress]:
+        """Repair, rank again on the refined set, and so on: at most ``most`` rounds in all.
+
+        Each is a run of its own under ``rounds/``; it ends early where nothing is left to take over, or
+        where half of the high-influence set was in the one before. Decisions of reviewers are followed;
+        undecided edits are taken over where they have no flag.
+        """
+        run = self.run
+        yield from self.compute()
+        for done in range(1, most):
+            following = next_round(run)
+            if following is None:
+                yield Progress("rounds", most, most, f"round {done} left nothing to take over")
+                return
+            yield Progress("rounds", done, most, f"round {done + 1}: {following.root}")
+            yield from Engine(following.root, self.config).compute()
+            share = overlap(run, following)
+            run = following
+            if share >= STABLE:
+                note = f"stable: {share:.0%} of round {done + 1} was high-influence before"
+                yield Progress("rounds", most, most, note)
+                return
+        yield Progress("rounds", most, most, str(run.root))
+
+    def round_figures(self) -> list[dict[str, Any]]:
+        """What each round so far did: its folder, the report's repair section, overlap with the last."""
+        out: list[dict[str, Any]] = []
+        run, before = self.run, None
+        while True:
+            found = summarise(run)
+            influence, repair = found["influence"] or {}, found["repair"] or {}
+            out.append(
+                {
+                    "round": round_number(run),
+                    "folder": str(run.root),
+                    "edited": repair.get("n"),
+                    "seen_before": overlap(before, run) if before else None,
+                    "precision_at_tau": influence.get("precision_at_tau"),
+                    "judge_agreement_after": repair.get("judge_agreement_after"),
+                    "identity_mean": repair.get("identity_mean"),
+                    "arms": found["arms"],
+                }
+            )
+            plan = plan_round(run) if repair else None
+            if plan is None or not plan.made or not influence_stage(plan.target).done:
+                return out
+            run, before = plan.target, run
 
     def ablate(
         self,

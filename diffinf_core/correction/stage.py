@@ -11,6 +11,7 @@ from diffinf_core.config import RepairConfig
 from diffinf_core.correction.edits import edit_folder, load_edit
 from diffinf_core.correction.repairer import Preview, Repairer, perceptors_key, scores_key
 from diffinf_core.correction.search import propose, variants
+from diffinf_core.data.lineage import earlier_edits
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
 from diffinf_core.store import (
@@ -39,8 +40,11 @@ def run_repair(run: Run) -> Iterator[Progress]:
     stage = repair_stage(run)
     repairer = Repairer(run)
     config = run.config.repair
-    high = np.flatnonzero(ranking(run)["high"].to_numpy())
-    order = high[np.argsort(ranking(run)["rank"].to_numpy()[high])]
+    table = ranking(run)
+    # an edit of an edit drifts; what an earlier round edited is left to a person
+    again = table["id"].isin(list(earlier_edits(run))).to_numpy()
+    high = np.flatnonzero(table["high"].to_numpy() & ~again)
+    order = high[np.argsort(table["rank"].to_numpy()[high])]
     note = "a linear probe of z_sem stands in for the label" if repairer.uses_probe(config) else ""
     yield Progress("repair", 0, len(order), note)
     yield from _edited(repairer, order, config, "repair", note)
@@ -54,6 +58,7 @@ def run_repair(run: Run) -> Iterator[Progress]:
             "n": len(order),
             "told_label": repairer.told is not None and config.use_label,
             "probe": repairer.uses_probe(config),
+            "edited_in_earlier_rounds": int((table["high"].to_numpy() & again).sum()),
         }
     )
 

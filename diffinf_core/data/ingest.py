@@ -17,6 +17,7 @@ from diffinf_core.config import DataConfig
 from diffinf_core.data import faces
 from diffinf_core.data.demo import write_demo_faces
 from diffinf_core.data.folder import FILE_COLUMN, Listing, Row, list_folder, too_few_classes
+from diffinf_core.data.lineage import origin
 from diffinf_core.data.noise import add_symmetric_noise
 from diffinf_core.data.pictures import decode_all
 from diffinf_core.data.split import TRAIN, split_samples
@@ -42,9 +43,9 @@ def data_stage(run: Run) -> StageFolder:
 
 def source_folder(run: Run) -> Path:
     """Where the original pictures lie."""
-    return (
-        run.root / "faces" if run.config.data.source == "demo" else Path(str(run.config.data.path))
-    )
+    if run.config.data.source == "demo":
+        return origin(run) / "faces"
+    return Path(str(run.config.data.path))
 
 
 def _reading(run: Run) -> DataConfig:

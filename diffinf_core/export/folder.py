@@ -17,8 +17,9 @@ import pandas as pd
 from diffinf_core.correction.edits import edit_folder, load_edit
 from diffinf_core.correction.stage import has_repairs, repair_stage
 from diffinf_core.data.ingest import source_folder
+from diffinf_core.data.lineage import earlier_edits
 from diffinf_core.data.training import open_training
-from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.records import DiffInfError, Edit, Progress
 from diffinf_core.review.queue import open_journal
 from diffinf_core.store import Run, file_digest, publish_folder, read_json, write_json
 
@@ -37,7 +38,7 @@ def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterat
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DiffInfError(f"{target} exists and is not empty; choose a new folder for the export.")
     train = open_training(run)
-    root = source_folder(run)
+    root, earlier = source_folder(run), earlier_edits(run)
     decisions = open_journal(run).decisions()
     proposed = read_json(repair_stage(run) / "versions.json") if has_repairs(run) else {}
     rows: list[dict[str, Any]] = []
@@ -58,8 +59,12 @@ def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterat
             version, source = decision.version, "repaired"
         elif decision.action == "relabel" and decision.new_label:
             label, source = decision.new_label, "relabelled"
+        before = earlier.get(str(sample_id))
         if version:
             file = edit_folder(run, str(sample_id), version) / "edit.png"
+            name = f"images/{sample_id}.png"
+        elif before is not None:
+            file, source = before / "edit.png", "repaired"
             name = f"images/{sample_id}.png"
         else:
             file = root / sample.file
@@ -77,11 +82,15 @@ def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterat
             }
         )
         lineage: dict[str, Any] = {"original": sample.file, "source": source}
+        edit = None
         if version:
             edit = load_edit(run, str(sample_id), version)
+        elif before is not None:
+            edit = Edit(**read_json(before / "edit.json"))
+        if edit is not None:
             lineage |= {
                 "synthetic": True,
-                "version": version,
+                "version": edit.version,
                 "settings": edit.settings,
                 "generator": edit.generator,
                 "identity": edit.identity,
