@@ -11,6 +11,9 @@ from diffinf_core.config import parse_overrides
 from diffinf_core.console import watch
 from diffinf_core.records import DiffInfError
 
+SceneSeed = Annotated[int, typer.Option(help="Seed of the scenes.")]
+Scenes = Annotated[Path, typer.Option(help="Where rendered scenes are kept.")]
+
 
 def train_generator(
     out: Annotated[
@@ -45,13 +48,11 @@ def train_generator(
     scenes: Annotated[
         int, typer.Option(min=64, help="Rendered scenes, four pictures each.")
     ] = 10000,
-    scene_seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 20261,
+    scene_seed: SceneSeed = 20261,
     told_age: Annotated[
         float, typer.Option(min=0, max=1, help="Share of scenes whose age changes and is told.")
     ] = 0.3,
-    cache: Annotated[Path, typer.Option(help="Where rendered scenes are kept.")] = Path(
-        "cache/scenes"
-    ),
+    cache: Scenes = Path("cache/scenes"),
 ) -> None:
     """Train a diffusion autoencoder; a killed training resumes where it was.
 
@@ -89,10 +90,8 @@ def train_perceptor(
     name: Annotated[str, typer.Argument(help="identity, parsing, perceptual or judge.")],
     out: Annotated[Path, typer.Option(help="Folder for the weights.")] = Path("assets/weights"),
     scenes: Annotated[int, typer.Option(min=1000, help="Rendered scenes.")] = 10000,
-    scene_seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 20261,
-    cache: Annotated[Path, typer.Option(help="Where rendered scenes are kept.")] = Path(
-        "cache/scenes"
-    ),
+    scene_seed: SceneSeed = 20261,
+    cache: Scenes = Path("cache/scenes"),
 ) -> None:
     """Train one of the small shipped networks on rendered faces."""
     from diffinf_core.engine import train_perceptor as work
