@@ -188,12 +188,15 @@ def build(session: Session) -> Callable[..., list[Any]]:
         ]
 
     def _version_name(index: int, edit: Edit) -> str:
-        s = edit.settings
-        return (
-            f"{index + 1}: w_id {s['w_id']:g}, struct {s['lambda_struct']:g}, "
-            f"perc {s['lambda_perc']:g}, w_si {s['w_si']:g}, guidance {s['guidance']:g}, "
-            f"t0 {s['t0']}"
-        )
+        """What sets a version apart from the run's own settings."""
+        usual = session.engine.config.repair.model_dump(mode="json")
+        silent = {"batch_size", "generator", "tries", "precision", "seed"}
+        other = [
+            f"{key} {value:g}" if isinstance(value, int | float) else f"{key} {value}"
+            for key, value in edit.settings.items()
+            if key not in silent and value != usual.get(key)
+        ]
+        return f"{index + 1}: {', '.join(other) or 'as configured'}"
 
     def refilter(live_: dict[str, str], *chosen: str) -> list[Any]:
         try:

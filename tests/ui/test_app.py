@@ -188,6 +188,26 @@ def test_re_edit_streams_keeps_versions_and_can_be_cancelled(chromium, server: S
     page.close()
 
 
+def test_trying_several_keeps_each_and_proposes_one(chromium, server: Server) -> None:
+    page = open_page(chromium, server)
+    page.click("#go-next")
+    page.wait_for_function(
+        "document.querySelector('#review-head .di-place')?.textContent.startsWith('2 of')"
+    )
+    assert "as configured" in page.inner_text("#versions")
+    page.click("#reedit-panel button")
+    page.click("#do-several")
+    page.wait_for_function(
+        "document.querySelector('#review-message').textContent.includes('Proposed')",
+        timeout=120_000,
+    )
+    names = page.locator("#versions label").all_inner_texts()
+    assert len(names) == len(set(names)) >= 6
+    assert any("guide_from seen" in n for n in names) and any("t0 " in n for n in names)
+    assert place(page).startswith("2 of")
+    page.close()
+
+
 def test_moving_on_while_an_edit_streams_keeps_keys_on_the_pair_on_screen(
     chromium, server: Server
 ) -> None:
