@@ -277,7 +277,9 @@ def ablate(
     settings: Settings = None,
 ) -> None:
     """Edit the same pictures under other settings and compare; a stopped one goes on where it was."""
-    chosen = {key: values_of(text) for key, text in map(_named_values, vary or [])}
+    chosen: dict[str, list[Any]] = {}
+    for key, text in map(_named_values, vary or []):
+        chosen.setdefault(key, []).extend(values_of(text))
     engine = _with_settings(run, settings)
     watch(engine.ablate(chosen or None, seeds, images, retrain_))
     print_ablation(engine.ablation_in_words())

@@ -21,7 +21,7 @@ from diffinf_core.config import RepairConfig, RunConfig
 from diffinf_core.correction.edits import edit_folder, load_edit, versions_of
 from diffinf_core.correction.judge import judge_stage, run_judge
 from diffinf_core.correction.repairer import Preview, Repairer
-from diffinf_core.correction.search import propose, variants
+from diffinf_core.correction.search import propose
 from diffinf_core.correction.stage import repair_stage, run_repair
 from diffinf_core.data.folder import Listing, Problem, check_folder
 from diffinf_core.data.ingest import data_stage, ingest, preflight
@@ -311,8 +311,16 @@ class Engine:
     ) -> int:
         """Write a decision; it is on disk when this returns."""
         self.training.position(sample)
-        if action == "accept" and version not in self.versions(sample):
-            raise DiffInfError(f"There is no edit {version!r} of sample {sample!r}.")
+        if action == "accept":
+            if version is None or version not in self.versions(sample):
+                raise DiffInfError(f"There is no edit {version!r} of sample {sample!r}.")
+            towards = self.edit(sample, version).label
+            train = self.training
+            assigned = train.sample(train.position(sample)).label
+            if towards != assigned:
+                raise DiffInfError(
+                    f"Edit {version} of sample {sample} shows {towards!r}, its label is {assigned!r}."
+                )
         return self.journal.decide(sample, action, reviewer, version, new_label, comment)
 
     def decisions(self) -> dict[str, Decision]:
@@ -345,12 +353,17 @@ class Engine:
         judge, identity and perceptual distance the one with the fewest flags.
         """
         made: list[Edit] = []
-        for settings in variants(self._settings(overrides)):
+        for settings in self._loaded().variants(self._settings(overrides)):
             for event in self._edit(sample, settings):
                 if isinstance(event, Edit):
                     made.append(event)
                 yield event
         yield propose(made, self.training.classes)
+
+    def _loaded(self) -> Repairer:
+        if self._repairer is None:
+            self._repairer = Repairer(self.run)
+        return self._repairer
 
     def _settings(self, overrides: dict[str, Any] | None) -> RepairConfig:
         try:
@@ -361,9 +374,7 @@ class Engine:
             raise DiffInfError(configuration.explain(error)) from error
 
     def _edit(self, sample: str, settings: RepairConfig) -> Iterator[Preview | Edit]:
-        if self._repairer is None:
-            self._repairer = Repairer(self.run)
-        repairer = self._repairer
+        repairer = self._loaded()
         position = self.training.position(sample)
         version = repairer.version(position, settings)
         if version in self.versions(sample):

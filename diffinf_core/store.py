@@ -223,8 +223,10 @@ class StageFolder:
 class Run:
     """A run folder with its configuration."""
 
-    def __init__(self, root: Path, config: RunConfig) -> None:
+    def __init__(self, root: Path, config: RunConfig, edits: Path | None = None) -> None:
         self.root, self.config = root, config
+        #: where versions of edits lie; an experiment keeps its own apart from what is reviewed
+        self.edits = edits or root / "edits"
 
     @classmethod
     def open(cls, root: Path, config: RunConfig | None = None) -> Run:

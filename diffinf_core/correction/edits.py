@@ -29,7 +29,7 @@ def edit_folder(run: Run, sample: str, version: str) -> Path:
     """Where a version lies; :class:`DiffInfError` for names that are no ids."""
     if not _ID.fullmatch(sample) or not _VERSION.fullmatch(version):
         raise DiffInfError(f"There is no edit {version!r} of sample {sample!r}.")
-    return run.root / "edits" / sample / version
+    return run.edits / sample / version
 
 
 def load_edit(run: Run, sample: str, version: str) -> Edit:

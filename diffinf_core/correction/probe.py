@@ -25,6 +25,8 @@ from diffinf_core.store import Run, digest, read_tensors, write_tensors
 
 #: codes that the probe is fitted on at most; more make it no better and cost an encoding each
 MOST = 4000
+#: of a class; below it wrong labels decide what its direction is
+FEWEST = 20
 _BATCH = 64
 #: ridge on the mean loss; with less, wrong labels bend the weights
 _RIDGE = 0.1
@@ -62,7 +64,12 @@ class LinearProbe:
             way = self.weight[label] - self.weight[rival]
             square = way.square().sum(1).clamp_min(1e-12)
             u = u + (lack / square)[:, None] * way
-        return u * self.deviation + self.mean
+        logits = u @ self.weight.T + self.bias
+        rival = logits.masked_fill(own, -torch.inf).amax(1)
+        lead = logits.gather(1, label[:, None])[:, 0] - rival
+        reached = lead >= margin - 0.1 * max(1.0, margin)
+        # a class that the probe knows nothing of has no direction; better no move than a wild one
+        return torch.where(reached[:, None], u * self.deviation + self.mean, z)
 
     def to(self, device: torch.device) -> LinearProbe:
         """The same on another device."""
@@ -97,18 +104,33 @@ def fit_probe(z: Tensor, labels: Tensor, classes: int) -> LinearProbe:
     return LinearProbe(*(t.detach().float() for t in (mean, deviation, weight, bias)))
 
 
-def sampled(candidates: NDArray[np.int64]) -> NDArray[np.int64]:
-    """At most :data:`MOST` of the positions, evenly spread."""
-    if len(candidates) <= MOST:
-        return candidates
-    return candidates[np.linspace(0, len(candidates) - 1, MOST).round().astype(np.int64)]
+def sampled(
+    labels: NDArray[np.int64], rank: NDArray[np.int64], high: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """The training positions to fit on: of each class at most its share of :data:`MOST`, evenly spread.
+
+    Samples (N,) outside the high-influence set; a class with fewer than :data:`FEWEST` of them there
+    lends its least suspicious ones from inside.
+    """
+    taken, share = [], MOST // (int(labels.max()) + 1)
+    for k in range(int(labels.max()) + 1):
+        rows = np.flatnonzero((labels == k) & ~high)
+        if len(rows) < FEWEST:
+            own = np.flatnonzero(labels == k)
+            rows = own[np.argsort(-rank[own], kind="stable")][:FEWEST]
+        if len(rows) > share:
+            rows = rows[np.linspace(0, len(rows) - 1, share).round().astype(np.int64)]
+        taken.append(rows)
+    return np.sort(np.concatenate(taken))
 
 
 class FittedProbe:
     """The probe of a run under one generator: fitted once, kept in the run's folder."""
 
     def __init__(self, run: Run, train: Part, generator_key: str) -> None:
-        self._positions = sampled(np.flatnonzero(~ranking(run)["high"].to_numpy()))
+        table = ranking(run)
+        rank, high = table["rank"].to_numpy(), table["high"].to_numpy()
+        self._positions = sampled(train.labels, rank, high)
         self._labels = train.labels[self._positions]
         self._classes = len(train.classes)
         self._stage = run.stage(

@@ -61,7 +61,7 @@ def flags_of(found: Mapping[str, Any], at: int, strangers: float | None = None) 
     if p < JUDGE_AGREES:
         said = f"the judge gives the label {p:.2f}"
         if h < max(H_FOOLED, found["h_before"] / 2):
-            flags["adversarial"] = f"h fell from {found['h_before']:.2f} to {h:.2f} but {said}"
+            flags["adversarial"] = f"h is {h:.2f} ({found['h_before']:.2f} before) but {said}"
         else:
             flags["judge disagrees"] = said
     if _top(before) == at != _top(after):

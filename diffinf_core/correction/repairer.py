@@ -28,6 +28,8 @@ from diffinf_core.correction.methods import METHODS
 from diffinf_core.correction.objective import Objective
 from diffinf_core.correction.perceptors import Perceptors, chosen, files_of, load_perceptors
 from diffinf_core.correction.probe import FittedProbe
+from diffinf_core.correction.search import variants
+from diffinf_core.data.lineage import origin
 from diffinf_core.data.training import open_training, to_image, to_tensor
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.schedule import SPACING, abar
@@ -68,14 +70,15 @@ def generator_file(run: Run) -> Path:
         if not run.config.repair.generator.is_file():
             raise DiffInfError(f"The generator {run.config.repair.generator} does not exist.")
         return run.config.repair.generator
-    own = run.root / "generator" / "generator.safetensors"
-    if own.exists():
-        return own
+    for root in (run.root, origin(run)):
+        own = root / "generator" / "generator.safetensors"
+        if own.exists():
+            return own
     if run.config.data.source == "demo":
         return shipped("generator")
     raise DiffInfError(
         "No generator knows these pictures: run 'diffinf train-generator "
-        f"--run {run.root}', or give repair.generator=FILE."
+        f"--run {origin(run)}', or give repair.generator=FILE."
     )
 
 
@@ -205,6 +208,10 @@ class Repairer:
         if not config.use_label or config.probe == "never":
             return False
         return config.probe == "always" or self.told is None
+
+    def variants(self, config: RepairConfig) -> list[RepairConfig]:
+        """The settings that "best of several" tries with this generator."""
+        return variants(config, self.told is not None, self.uses_probe(config))
 
     def start(self, inversion: Inversion, y: Tensor, config: RepairConfig) -> Inversion:
         """The codes that decoding starts from: the inversion's, or moved towards labels y (B,)."""

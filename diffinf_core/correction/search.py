@@ -12,15 +12,20 @@ from diffinf_core.config import RepairConfig
 from diffinf_core.correction.quality import JUDGE_AGREES
 from diffinf_core.records import Edit
 
-#: factors on guidance and t0; the settings as they are come first
-_GUIDANCE, _T0 = (0.8, 1.4), (0.75, 1.25)
+#: factors on guidance, t0 and the probe's margin; the settings as they are come first
+_GUIDANCE, _T0, _MARGIN = (0.8, 1.4), (0.75, 1.25), (0.5, 2.0)
 _MOST_T0 = 950
 
 
-def variants(config: RepairConfig) -> list[RepairConfig]:
-    """The settings to try: more and less guidance, more and less room for change, the other origin."""
+def variants(config: RepairConfig, told: bool = True, probed: bool = False) -> list[RepairConfig]:
+    """The settings to try: more and less guidance, more and less room for change, the other origin.
+
+    ``told``: whether the generator is told labels; ``probed``: whether the linear probe stands in.
+    """
     changes: list[dict[str, object]] = [{}]
-    if config.use_label:
+    if config.use_label and probed:
+        changes += [{"probe_margin": min(50.0, config.probe_margin * f)} for f in _MARGIN]
+    if config.use_label and told:
         changes += [{"guidance": round(config.guidance * f, 3)} for f in _GUIDANCE]
         other = "seen" if config.guide_from == "unknown" else "unknown"
         changes.append({"guide_from": other})
@@ -56,14 +61,7 @@ def pareto(edits: Sequence[Edit], classes: Sequence[str]) -> list[Edit]:
 
 
 def propose(edits: Sequence[Edit], classes: Sequence[str]) -> Edit:
-    """The one of the Pareto set to show first: the judge agrees, fewest flags, most the same person.
-
-    The first of ``edits``, the settings as they are, stays unless it is flagged: what is good enough
-    is not traded for a better figure.
-    """
-    first = edits[0]
-    if not first.flags:
-        return first
+    """The one of the Pareto set to show first: the judge agrees, fewest flags, most the same person."""
 
     def order(edit: Edit) -> tuple[bool, int, float]:
         judge, same, _ = aims(edit, classes)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.edits import edit_folder, load_edit
 from diffinf_core.correction.repairer import Preview, Repairer, perceptors_key, scores_key
-from diffinf_core.correction.search import propose, variants
+from diffinf_core.correction.search import propose
 from diffinf_core.data.lineage import earlier_edits
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
@@ -24,7 +24,9 @@ from diffinf_core.store import (
 def repair_stage(run: Run) -> StageFolder:
     """The folder that lists which version of each high-influence sample the run made."""
     settings = run.config.repair.model_dump(mode="json", exclude={"batch_size", "generator"})
-    return run.stage("repair", scores_key(run), perceptors_key(run, run.config.repair), settings)
+    apart = [] if run.edits == run.root / "edits" else [str(run.edits.relative_to(run.root))]
+    looking = perceptors_key(run, run.config.repair)
+    return run.stage("repair", scores_key(run), looking, settings, *apart)
 
 
 def has_repairs(run: Run) -> bool:
@@ -98,7 +100,7 @@ def _tried(repairer: Repairer, edits: dict[int, Edit]) -> Iterator[Progress]:
     """Try the grid on flagged edits, or on all, and put the proposed ones in their place."""
     config = repairer.run.config.repair
     again = [p for p, edit in edits.items() if edit.flags or config.tries == "all"]
-    grid = variants(config)
+    grid = repairer.variants(config)
     for i, other in enumerate(grid[1:], 2):
         note = f"settings {i} of {len(grid)}"
         yield from _edited(repairer, np.array(again, np.int64), other, "several", note)

@@ -76,6 +76,11 @@ def preflight(data: DataConfig) -> None:
 
 
 def _usable(data: DataConfig) -> Listing:
+    if data.group_column in ("id", "split"):
+        raise DiffInfError(
+            f"data.group_column cannot be {data.group_column!r}, which a run uses itself; rename that "
+            f"column in {data.labels}."
+        )
     listing = list_folder(data)
     if listing.problems:
         more = len(listing.problems) - 1

@@ -19,7 +19,7 @@ _ID, _VERSION = re.compile(r"[0-9a-f]{12}"), re.compile(r"[0-9a-f]{16}")
 
 def origin(run: Run) -> Path:
     """The folder of the first round: the run itself, but for rounds."""
-    return run.root.parent.parent if (run.root / FILE).exists() else run.root
+    return run.root.resolve().parent.parent if (run.root / FILE).exists() else run.root
 
 
 def number(run: Run) -> int:

@@ -43,10 +43,12 @@ def taken_over(run: Run, decisions: dict[str, Decision]) -> dict[str, str]:
     out: dict[str, str] = {}
     for sample, version in read_json(repair_stage(run) / "versions.json").items():
         decision = decisions.get(sample)
-        if decision is None or decision.action == "second_look":
-            if not load_edit(run, sample, version).flags:
-                out[sample] = version
-        elif decision.action == "accept" and decision.version:
+        undecided = decision is None or decision.action == "second_look"
+        if undecided and not load_edit(run, sample, version).flags:
+            out[sample] = version
+    # one that is no longer among the ranked, by another tau or estimator, is accepted all the same
+    for sample, decision in decisions.items():
+        if decision.action == "accept" and decision.version:
             out[sample] = decision.version
     return out
 
@@ -88,7 +90,7 @@ def plan_round(run: Run) -> Plan | None:
     known = read_json(run.root / FILE)["earlier"] if home else {}
     earlier = {**known, **{s: [home, v] for s, v in edits.items()}}
     after = number(run) + 1
-    name = f"{after}-{digest(earlier, labels, dropped, data_stage(run).key)[:8]}"
+    name = f"{after}-{digest(home, earlier, labels, dropped, data_stage(run).key)[:8]}"
     return Plan(Run(first / FOLDER / name, run.config), after, edits, labels, dropped, earlier)
 
 
@@ -121,13 +123,15 @@ def _write_data(
     table.loc[table["id"].isin(dropped), "split"] = "dropped"
     write_table(new / "samples.csv", table)
     write_json(new / "classes.json", read_json(old / "classes.json"))
+    truth = None
     if (old / "truth" / "truth.csv").exists():
         truth = pd.read_csv(old / "truth" / "truth.csv", dtype=str, keep_default_na=False)
         # What was repaired counts as right from here on, and what was relabelled by its new label.
         assigned = table.set_index("id")["label"].reindex(truth["id"]).to_numpy()
         truth["clean"] = np.where(truth["id"].isin(pictures), assigned, truth["clean"])
-        right = truth["id"].isin({*pictures, *labels}) & (truth["clean"] == assigned)
-        truth["flipped"] = np.where(right, "0", truth["flipped"])
+        touched = truth["id"].isin({*pictures, *labels})
+        wrong = (truth["clean"] != assigned).astype(int).astype(str)
+        truth["flipped"] = np.where(touched, wrong, truth["flipped"])
         write_table(new / "truth" / "truth.csv", truth)
     source = np.load(old / "images.npy", mmap_mode="r")
     copy = np.lib.format.open_memmap(new / "images.npy", "w+", source.dtype, source.shape)
@@ -142,7 +146,11 @@ def _write_data(
     with open(new / "images.npy", "rb") as written:
         os.fsync(written.fileno())
     figures = dict(old.figures)
-    figures["n_train"] = int((table["split"] == "train").sum())
+    inside = set(table.loc[table["split"] == "train", "id"])
+    figures["n_train"] = len(inside)
+    if truth is not None:
+        left = truth.loc[truth["id"].isin(inside), "flipped"] == "1"
+        figures["noise_rate"] = float(left.mean())
     new.finish(figures)
 
 

@@ -20,6 +20,7 @@ from diffinf_core.correction.edits import load_edit, versions_of
 from diffinf_core.correction.repairer import Preview, Repairer, perceptors_key, scores_key
 from diffinf_core.correction.stage import repair_stage, run_repair
 from diffinf_core.data.evaluation import training_truth
+from diffinf_core.data.lineage import origin
 from diffinf_core.data.training import open_training
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
@@ -75,7 +76,6 @@ COLUMNS = {
     "h_after": "h",
     "influence_ratio": "self-influence, share left",
     "flagged_adversarial": "flagged adversarial",
-    "seconds": "s per image",
     "accuracy_noisy": "accuracy noisy",
     "accuracy_removal": "accuracy removal",
     "accuracy_repaired": "accuracy repaired",
@@ -96,7 +96,7 @@ def varied(vary: Mapping[str, Sequence[Any]]) -> Variants:
 
 
 def seeded(config: RunConfig, by: int) -> RunConfig:
-    """The configuration with every seed but the split's moved on: other wrong labels, other weights."""
+    """The configuration with the seeds of noise, classifier, ranking and predictor moved on."""
     if by == 0:
         return config
     over: dict[str, Any] = {
@@ -166,7 +166,6 @@ def figures_of(edits: list[Edit], classes: Sequence[str]) -> dict[str, Any]:
         "h_after": float(np.mean([e.h_after for e in edits])),
         "influence_ratio": sum(e.influence_after for e in edits) / before if before else None,
         "flagged_adversarial": float(np.mean(["adversarial" in e.flags for e in edits])),
-        "seconds": float(np.mean([e.seconds for e in edits])),
     }
 
 
@@ -193,10 +192,20 @@ def run_ablation(
     variants = PLAN if variants is None else variants
     cells = []
     for (name, over), seed in product(variants.items(), range(seeds)):
+        if {"data", "split"} & set(over):
+            raise DiffInfError(
+                f"Variant {name!r} changes the data set; make another run of it and compare reports."
+            )
+        if origin(run) != run.root and (seed or "noise" in over):
+            raise DiffInfError(
+                f"{run.root} is a later round, whose labels are not made anew: ablate it with one "
+                "seed and no noise.rate, or ablate the first round."
+            )
         config = change(seeded(run.config, seed), over, f"variant {name!r}")
         if retrain:
             config = change(config, {"retrain": {"arms": _ARMS}}, "retrain")
-        cells.append((name, seed, Run(run.root, config)))
+        # towards other labels, and by settings that nobody would review: not among the versions
+        cells.append((name, seed, Run(run.root, config, run.root / "ablation" / "edits")))
     folder = run.root / "ablation"
     rows: list[dict[str, Any]] = []
     for i, (name, seed, cell) in enumerate(cells):

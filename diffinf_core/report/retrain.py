@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -81,10 +80,10 @@ def _train(run: Run, arm: str, seed: int, key: str) -> Iterator[Progress]:
     stage.finish({"test": evaluate(test.labels, probabilities), "n": len(data)})
 
 
-def _job(task: tuple[str, str, int, str]) -> tuple[str, int]:
-    root, arm, seed, key = task
+def _job(task: tuple[Run, str, int, str]) -> tuple[str, int]:
+    run, arm, seed, key = task
     torch.set_num_threads(1)
-    for _ in _train(Run.open(Path(root)), arm, seed, key):
+    for _ in _train(run, arm, seed, key):
         pass
     return arm, seed
 
@@ -98,7 +97,7 @@ def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
         for seed in range(run.config.retrain.seeds)
     ]
     stages = [(arm, seed, arm_stage(run, arm, seed)) for arm, seed in wanted]
-    jobs = [(str(run.root), arm, seed, s.key) for arm, seed, s in stages if not s.done]
+    jobs = [(run, arm, seed, s.key) for arm, seed, s in stages if not s.done]
     done, total = len(wanted) - len(jobs), len(wanted)
     yield Progress("retrain", done, total)
     if workers is None:

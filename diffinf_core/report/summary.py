@@ -67,6 +67,8 @@ def _repair(run: Run) -> dict[str, Any] | None:
     train = open_training(run)
     classes = list(train.classes)
     edits = [load_edit(run, s, v) for s, v in read_json(stage / "versions.json").items()]
+    if not edits:
+        return None
     labels = np.array([classes.index(e.label) for e in edits])
     before = np.array([np.argmax(e.judge_before) for e in edits]) == labels
     after = np.array([np.argmax(e.judge_after) for e in edits]) == labels

@@ -38,6 +38,13 @@ def suggestion(
     return "accept", f"the judge sees {label} in the edit ({after:.2f}), {top} in the original"
 
 
+COLUMNS = (
+    "id", "rank", "score", "percentile", "label", "version", "identity", "perceptual", "h_before",
+    "h_after", "judge_before", "judge_after", "judge_class_before", "judge_class_after", "flags",
+    "suggestion", "reason",
+)  # fmt: skip
+
+
 def build_queue(run: Run) -> pd.DataFrame:
     """One row per repaired sample, by rank: the scores a reviewer sorts and filters by.
 
@@ -82,4 +89,4 @@ def build_queue(run: Run) -> pd.DataFrame:
                 "reason": reason,
             }
         )
-    return pd.DataFrame(rows).sort_values("rank", ignore_index=True)
+    return pd.DataFrame(rows, columns=COLUMNS).sort_values("rank", ignore_index=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.probe import MOST, LinearProbe, fit_probe, sampled
 from diffinf_core.correction.repairer import Repairer
+from diffinf_core.influence.stage import ranking
 from diffinf_core.store import Run
 
 
@@ -85,11 +86,31 @@ def test_the_fit_finds_classes_through_wrong_labels_and_unequal_numbers() -> Non
         torch.testing.assert_close(value, again.state()[name], rtol=0, atol=0)
 
 
-def test_few_candidates_are_all_taken_and_many_are_spread() -> None:
-    assert sampled(np.arange(10)).tolist() == list(range(10))
-    taken = sampled(np.arange(3 * MOST))
-    assert len(taken) == MOST == len(set(taken.tolist()))
-    assert taken[0] == 0 and taken[-1] == 3 * MOST - 1
+def test_a_class_that_the_probe_never_saw_is_not_moved_to() -> None:
+    torch.manual_seed(2)
+    label = torch.randint(2, (400,))
+    centre = torch.randn(3, 16)
+    z = centre[label] + 0.3 * torch.randn(400, 16)
+    fitted = fit_probe(z, label, 3)  # nothing of the third class
+    moved = fitted.towards(z[:8], torch.full((8,), 2), 4.0)
+    assert (moved == z[:8]).all() or (lead(fitted, moved, torch.full((8,), 2)) > 0).all()
+    assert (moved - z[:8]).norm(dim=1).max() < 20
+
+
+def test_low_influence_samples_of_every_class_are_taken() -> None:
+    labels = np.array([0] * 3 * MOST + [1] * 30 + [2] * 5)
+    rank = np.arange(len(labels)) + 1
+    high = np.zeros(len(labels), bool)
+    high[3 * MOST + 5 : 3 * MOST + 30] = True  # 25 of the 30 of class 1
+    high[-5:] = True  # all of class 2
+    taken = sampled(labels, rank, high)
+    counts = np.bincount(labels[taken], minlength=3)
+    assert counts.tolist() == [MOST // 3, 20, 5]
+    assert len(set(taken.tolist())) == len(taken)
+    # of class 1 the least suspicious are lent, whatever part they are in
+    assert set(taken[labels[taken] == 1]) == set(range(3 * MOST + 10, 3 * MOST + 30))
+    everything = sampled(labels[-35:], rank[-35:], np.ones(35, bool))  # tau 100
+    assert len(everything) == 25
 
 
 def test_when_the_probe_stands_in_for_the_label(finished_run: Path) -> None:
@@ -108,8 +129,10 @@ def test_a_run_fits_its_probe_once_without_its_high_influence_samples(
     repairer = Repairer(Run.open(run_copy))
     config = RepairConfig(probe="always", steps=2, w_si=0, w_id=0, w_reg=0)
     events = [e for e in repairer.prepare(config) if e[0] == "fitting the probe"]
-    n = len(repairer.train) - sum(1 for _ in (run_copy / "edits").iterdir())
+    high = ranking(repairer.run)["high"].to_numpy()
+    n = len(repairer._fitted._positions)
     assert events[0][1:] == (0, n) and events[-1][1:] == (n, n)
+    assert not high[repairer._fitted._positions].any()  # each class has enough of its own
     z = repairer.generator.encode(repairer.train.tensors(np.arange(8)))
     y = torch.from_numpy(repairer.train.labels[:8])
     fitted = repairer._fitted.load()

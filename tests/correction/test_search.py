@@ -16,7 +16,7 @@ from diffinf_core.correction.search import aims, pareto, propose, variants
 from diffinf_core.correction.stage import repair_stage, run_repair
 from diffinf_core.engine import Engine
 from diffinf_core.records import DiffInfError, Edit
-from diffinf_core.store import Run, read_json
+from diffinf_core.store import Run, read_json, write_json
 
 CLASSES = ("a", "b")
 
@@ -40,6 +40,10 @@ def test_variants_are_different_valid_and_begin_with_the_settings() -> None:
         assert len({m.model_dump_json() for m in made}) == len(made)
         for m in made:  # a copy is not validated by itself
             assert RepairConfig(**m.model_dump()) == m
+    # what a generator without labels ignores is not tried; its probe is
+    untold = variants(RepairConfig(), told=False, probed=True)
+    assert {m.guidance for m in untold} == {RepairConfig().guidance}
+    assert len({m.probe_margin for m in untold}) == 3
 
 
 scores = st.tuples(*[st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])] * 3)
@@ -60,11 +64,6 @@ def test_the_front_is_what_nothing_beats(found: list[tuple[float, float, float]]
         assert (e in front) is not beaten
 
 
-def test_what_is_good_enough_stays() -> None:
-    first, better = edit(0.8, 0.9, 0.2), edit(0.99, 0.99, 0.1)
-    assert propose([first, better], CLASSES) is first
-
-
 def test_a_flagged_first_gives_way_to_the_judge_then_to_few_flags_then_to_the_person() -> None:
     flag = {"adversarial": "x"}
     first = edit(0.1, 0.99, 0.1, flags=flag)
@@ -74,6 +73,8 @@ def test_a_flagged_first_gives_way_to_the_judge_then_to_few_flags_then_to_the_pe
     same = edit(0.6, 0.9, 0.4)
     assert propose([first, agrees, clean, same], CLASSES) is same
     assert propose([first], CLASSES) is first
+    better = edit(0.99, 0.99, 0.05)
+    assert propose([first, clean, better], CLASSES) is better
 
 
 def test_without_a_face_likeness_counts() -> None:
@@ -123,3 +124,15 @@ def test_the_engine_ends_with_the_proposed_version(run_copy: Path) -> None:
     assert {e.version for e in tried} <= set(engine.versions(sample))
     with pytest.raises(DiffInfError, match="w_id"):
         next(engine.best_of(sample, {"w_id": -1}))
+
+
+def test_an_edit_towards_another_label_cannot_be_accepted(run_copy: Path) -> None:
+    engine = Engine(run_copy)
+    row = engine.queue().iloc[0]
+    file = run_copy / "edits" / str(row["id"]) / str(row["version"]) / "edit.json"
+    record = read_json(file)
+    other = next(c for c in engine.training.classes if c != record["label"])
+    write_json(file, {**record, "label": other})
+    with pytest.raises(DiffInfError, match=f"shows '{other}'"):
+        engine.decide(str(row["id"]), "accept", "t", version=str(row["version"]))
+    assert not engine.decisions()

@@ -392,3 +392,10 @@ def test_columns_already_named_like_our_renamed_ones_are_kept(folder: Path) -> N
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     part = open_training(done(open_run(folder)))
     assert any((part.table[c].str.startswith("x")).all() for c in part.table)
+
+
+@pytest.mark.parametrize("name", ["id", "split"])
+def test_a_group_column_that_a_run_uses_itself_is_refused(folder: Path, name: str) -> None:
+    over = {"data": {"source": "folder", "path": str(folder), "group_column": name}}
+    with pytest.raises(DiffInfError, match="rename that column"):
+        preflight(make_config("demo", over).data)

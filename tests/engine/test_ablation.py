@@ -10,6 +10,7 @@ import pytest
 
 from diffinf_core.config import values_of
 from diffinf_core.engine import Engine
+from diffinf_core.export.rounds import next_round
 from diffinf_core.records import DiffInfError
 from diffinf_core.report.ablation import PLAN, markdown, summary, varied
 
@@ -85,6 +86,36 @@ def test_bad_variants_are_refused_before_anything_is_computed(run_copy: Path) ->
     assert not (run_copy / "ablation").exists()
     with pytest.raises(DiffInfError, match="no ablation yet"):
         engine.ablation()
+
+
+def test_variants_of_the_data_set_are_another_run(run_copy: Path) -> None:
+    engine = Engine(run_copy)
+    with pytest.raises(DiffInfError, match="changes the data set"):
+        list(engine.ablate({"data.seed": [1, 2]}))
+    made = next_round(engine.run)
+    assert made is not None
+    with pytest.raises(DiffInfError, match="later round"):
+        list(Engine(made.root).ablate({"repair.w_id": [1.0]}, seeds=2))
+
+
+def test_edits_of_an_ablation_are_not_among_the_versions(run_copy: Path) -> None:
+    engine = Engine(run_copy)
+    before = {s: engine.versions(s) for s in engine.training.ids}
+    for _ in engine.ablate({"repair.w_id": [1.5]}, seeds=2, images=1):
+        pass
+    assert {s: engine.versions(s) for s in engine.training.ids} == before
+    assert list((run_copy / "ablation" / "edits").iterdir())
+
+
+def test_arms_are_retrained_under_the_variants_own_settings(run_copy: Path) -> None:
+    engine = Engine(run_copy)
+    for _ in engine.ablate({"repair.guidance": [1.0, 2.0]}, images=1, retrain=True):
+        pass
+    table = engine.ablation()
+    assert table["accuracy_repaired"].between(0, 1).all()
+    assert table["accuracy_noisy"].nunique() == 1  # the same arm, trained once
+    assert len(list((run_copy / "stages").glob("arm-noisy-*"))) == 1
+    assert len(list((run_copy / "stages").glob("arm-repaired-*"))) == 2
 
 
 def test_the_summary_by_hand() -> None:

@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from diffinf_core.config import change
+from diffinf_core.correction.repairer import generator_file
+from diffinf_core.correction.stage import repair_stage
 from diffinf_core.data.lineage import earlier_edits, number, origin
 from diffinf_core.engine import Engine
 from diffinf_core.export import rounds
 from diffinf_core.records import DiffInfError
-from diffinf_core.store import Run, read_json
+from diffinf_core.store import Run, read_json, write_json
 
 
 def stage_of(root: Path, name: str) -> Path:
@@ -134,3 +137,62 @@ def test_a_round_that_names_a_path_is_refused(run_copy: Path) -> None:
         file.write_text(json.dumps(found))
         with pytest.raises(DiffInfError, match="cannot be one"):
             earlier_edits(Run.open(made.root))
+
+
+def test_a_round_uses_the_generator_of_the_first_run(run_copy: Path) -> None:
+    made = rounds.next_round(Run.open(run_copy))
+    assert made is not None
+    (run_copy / "generator").mkdir()
+    own = run_copy / "generator" / "generator.safetensors"
+    own.write_bytes(b"")
+    assert generator_file(made) == own.resolve()
+
+
+def test_a_round_is_found_by_a_relative_path(
+    run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = rounds.next_round(Run.open(run_copy))
+    assert made is not None
+    monkeypatch.chdir(made.root.parent)
+    assert origin(Run.open(Path(made.root.name))) == run_copy.resolve()
+    assert all(f.is_dir() for f in earlier_edits(Run.open(Path(made.root.name))).values())
+
+
+def test_a_reviewers_mistake_counts_as_wrong(run_copy: Path) -> None:
+    engine = Engine(run_copy)
+    truth = pd.read_csv(stage_of(run_copy, "data") / "truth" / "truth.csv", dtype=str)
+    right = truth.set_index("id")["flipped"] == "0"
+    sample = next(s for s in engine.queue()["id"] if right[s])
+    label = engine.training.sample(engine.training.position(sample)).label
+    other = next(c for c in engine.training.classes if c != label)
+    engine.decide(sample, "relabel", "t", new_label=other)
+    made = rounds.next_round(engine.run)
+    assert made is not None
+    found = pd.read_csv(stage_of(made.root, "data") / "truth" / "truth.csv", dtype=str)
+    assert found.set_index("id").loc[sample, "flipped"] == "1"
+    rate = Engine(made.root).report()["dataset"]["noise_rate"]
+    ids = set(Engine(made.root).training.ids)
+    assert rate == pytest.approx((found[found["id"].isin(ids)]["flipped"] == "1").mean())
+
+
+def test_an_accepted_edit_is_taken_over_though_its_sample_is_ranked_no_more(
+    run_copy: Path,
+) -> None:
+    engine = Engine(run_copy)
+    last = engine.queue().iloc[-1]
+    engine.decide(str(last["id"]), "accept", "t", version=str(last["version"]))
+    fewer = Engine(run_copy, change(engine.config, {"influence": {"tau": 2}}))
+    for _ in fewer.compute():
+        pass
+    assert str(last["id"]) not in set(fewer.queue()["id"])
+    plan = rounds.plan_round(fewer.run)
+    assert plan and plan.edits[str(last["id"])] == str(last["version"])
+
+
+def test_a_round_with_nothing_new_to_edit_still_reports(run_copy: Path) -> None:
+    run = Run.open(run_copy)
+    write_json(repair_stage(run) / "versions.json", {})
+    engine = Engine(run_copy)
+    assert len(engine.queue()) == 0 and "label" in engine.queue()
+    assert engine.report()["repair"] is None
+    assert engine.round_figures()[0]["edited"] is None
