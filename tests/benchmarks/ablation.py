@@ -36,16 +36,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=48)
     given = parser.parse_args()
     torch.set_num_threads(1)
     run = Engine(given.out, make_config("demo"))
-    drive(run.ablate(seeds=given.seeds))
+    drive(run.ablate(seeds=given.seeds, images=given.images))
     table = run.ablation()
     RESULTS.write_text(json.dumps(json.loads(table.to_json(orient="records")), indent=1) + "\n")
     n, seeds = int(table["n"].iloc[0]), int(table["seeds"].iloc[0])
+    over = (
+        "one seed"
+        if seeds == 1
+        else f"{seeds} seeds (other wrong labels, other weights), mean ± sd"
+    )
     write_page(
-        f"{n // seeds} mislabelled high-influence images per seed, {seeds} seeds (other wrong labels, "
-        f"other weights), mean ± standard deviation.\n\n{markdown(table)}"
+        f"{n // seeds} mislabelled high-influence images per seed, {over}.\n\n{markdown(table)}"
     )
 
 
