@@ -150,7 +150,10 @@ def main() -> None:
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     text = block(found)
     print(text)
-    head, rest = DOC.read_text().split(BEGIN)
+    page = DOC.read_text()
+    if BEGIN not in page:
+        page += f"\n## The same person, asked of another network\n\n{BEGIN}\n{END}\n"
+    head, rest = page.split(BEGIN)
     DOC.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
 
 
