@@ -25,7 +25,7 @@ demo: $(BIN)/.ready  ## everything on rendered faces, then the app on 127.0.0.1:
 
 test: $(BIN)/.ready-dev  ## every test, with a real browser
 	$(BIN)/python tests/install_browser.py
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(BIN)/.ready-dev
 	$(BIN)/ruff check .
@@ -36,6 +36,9 @@ bench: $(BIN)/.ready-dev  ## ratios, written to tests/benchmarks/results
 	$(BIN)/python -m tests.benchmarks.influence
 	$(BIN)/python -m tests.benchmarks.repair
 	$(BIN)/python -m tests.benchmarks.demo
+	$(BIN)/python tests/install_browser.py
+	$(BIN)/python -m tests.benchmarks.review
+	$(BIN)/python -m tests.benchmarks.explore
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache

@@ -14,8 +14,17 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="folder of the run")
     parser.add_argument("--port", type=int, default=7860, help="port, default 7860")
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address; any other than loopback needs DIFFINF_LOGIN"
+        "--host", default="127.0.0.1", help="address; any other than loopback needs a log-in"
     )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name under which browsers may ask for it; repeatable",
+    )
+    parser.add_argument("--ssl-cert", type=Path, help="certificate (PEM), for https")
+    parser.add_argument("--ssl-key", type=Path, help="its key (PEM)")
     arguments = parser.parse_args()
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded
@@ -23,7 +32,14 @@ def main() -> None:
     from diffinf_core.ui.app import serve
 
     try:
-        serve(arguments.run, arguments.port, arguments.host)
+        serve(
+            arguments.run,
+            arguments.port,
+            arguments.host,
+            allow_hosts=arguments.allow_host,
+            ssl_cert=arguments.ssl_cert,
+            ssl_key=arguments.ssl_key,
+        )
     except DiffInfError as error:
         print(f"diffinf: {error}", file=sys.stderr)
         sys.exit(2)

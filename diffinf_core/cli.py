@@ -12,20 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from diffinf_core.cli_serve import review, serve_run
 from diffinf_core.cli_train import train_generator, train_perceptor
+from diffinf_core.cli_users import users
 from diffinf_core.cli_weights import weights
-from diffinf_core.config import (
-    ON_REQUEST,
-    PRESETS,
-    SIGNALS,
-    RunConfig,
-    change,
-    described_yaml,
-    from_yaml,
-    make_config,
-    parse_overrides,
-    values_of,
-)
+from diffinf_core.config import ON_REQUEST, SIGNALS, RunConfig
 from diffinf_core.console import (
     console,
     one_sentence,
@@ -38,6 +29,16 @@ from diffinf_core.console import (
     watch,
 )
 from diffinf_core.records import DiffInfError
+from diffinf_core.settings import (
+    PRESETS,
+    change,
+    described_yaml,
+    from_yaml,
+    make_config,
+    parse_overrides,
+    preset_for,
+    values_of,
+)
 
 app = typer.Typer(
     name="diffinf",
@@ -66,10 +67,7 @@ def _config(preset: str, file: Path | None, settings: list[str] | None, **data: 
     given = over.setdefault("data", {})
     for key, value in data.items():
         given.setdefault(key, value)
-    if preset.startswith("demo") and given.get("source") == "folder":
-        # Nobody's own labels are made wrong unless they ask for it.
-        over.setdefault("noise", {}).setdefault("rate", 0.0)
-    return make_config(preset, over)
+    return preset_for(preset, over)
 
 
 def _engine(run: Path, config: RunConfig | None = None) -> Any:
@@ -111,7 +109,7 @@ def demo(
     engine = _engine(out, _config("demo", None, settings))
     watch(engine.compute())
     if app_:
-        _serve(out, port)
+        serve_run(out, port)
         return
     if retrain_:
         watch(engine.retrain())
@@ -217,13 +215,7 @@ def repair(run: RunFolder, settings: Settings = None) -> None:
     watch(engine.compute("repair"))
 
 
-@app.command()
-def review(
-    run: RunFolder,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the app.")] = 7860,
-) -> None:
-    """Open the review app on a run."""
-    _serve(run, port)
+app.command()(review)
 
 
 @app.command()
@@ -299,13 +291,21 @@ def _named_values(text: str) -> tuple[str, str]:
 def report(
     run: RunFolder,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the comparison of arms as one page to this file.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write every figure of it, with intervals, as a table.")
+    ] = None,
 ) -> None:
     """Print what a run measured."""
-    figures = _engine(run).report()
-    if as_json:
-        typer.echo(json.dumps(figures, indent=2))
-        return
-    print_report(figures)
+    engine = _engine(run)
+    if html is not None or csv is not None:
+        engine.write_comparison(html, csv)
+    elif as_json:
+        typer.echo(json.dumps(engine.report(), indent=2))
+    else:
+        print_report(engine.report())
 
 
 @app.command()
@@ -347,6 +347,7 @@ def check(
 
 
 app.add_typer(weights, name="weights")
+app.add_typer(users, name="users")
 app.command("train-generator")(train_generator)
 
 
@@ -370,12 +371,6 @@ def show_config(
     if PRESETS.get(preset, {}).get("data", {}).get("source") == "folder":
         over.setdefault("data", {}).setdefault("path", "FOLDER")
     typer.echo(described_yaml(make_config(preset, over)))
-
-
-def _serve(run: Path, port: int) -> None:
-    from diffinf_core.ui.app import serve
-
-    serve(run, port)
 
 
 def main() -> None:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from diffinf_core.config import parse_overrides
 from diffinf_core.console import watch
 from diffinf_core.records import DiffInfError
+from diffinf_core.settings import parse_overrides
 
 SceneSeed = Annotated[int, typer.Option(help="Seed of the scenes.")]
 Scenes = Annotated[Path, typer.Option(help="Where rendered scenes are kept.")]

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
 class DiffInfError(Exception):
     """Something a user can put right; the message is one clear sentence and is shown as it is."""
+
+
+class OutdatedError(DiffInfError):
+    """Something was decided about ``samples`` after the caller looked at them; nothing was written."""
+
+    def __init__(self, samples: Sequence[str], why: str = "Somebody else decided on") -> None:
+        self.samples = tuple(samples)
+        what = "this pair" if len(self.samples) == 1 else f"{len(self.samples)} of these pairs"
+        super().__init__(f"{why} {what} meanwhile; look again.")
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,19 @@ class Edit:
 
 
 ACTIONS = ("accept", "reject", "keep", "relabel", "drop", "second_look")
+#: how a decision came about: by itself, as an independent second opinion, between two that differ
+ROLES = ("decide", "second", "adjudicate")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to decide about one sample; the fields mean what they mean in :class:`Decision`."""
+
+    sample: str
+    action: str
+    version: str | None = None
+    new_label: str | None = None
+    comment: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +115,8 @@ class Decision:
 
     accept: train on the edit ``version``. reject: the edit is no good, keep the original. keep: the
     original and its label are right. relabel: the original under ``new_label``. drop: leave it out.
-    second_look: not decided yet.
+    second_look: not decided yet. ``role`` is one of :data:`ROLES`. ``looked``: a person had this pair before
+    them when they decided; not so for bulk decisions, rules and programs.
     """
 
     sample: str
@@ -103,3 +126,5 @@ class Decision:
     version: str | None = None
     new_label: str | None = None
     comment: str = ""
+    role: str = "decide"
+    looked: bool = False

@@ -25,8 +25,9 @@ import pandas as pd
 import torch
 from PIL import Image, PngImagePlugin
 
-from diffinf_core.config import RunConfig, from_yaml, to_yaml
+from diffinf_core.config import RunConfig
 from diffinf_core.records import DiffInfError
+from diffinf_core.settings import from_yaml, to_yaml
 
 CONFIG_FILE = "config.yaml"
 
@@ -75,8 +76,11 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that it appears whole or not at all, even after a power cut."""
+def write_file(path: Path, write: Callable[[BinaryIO], object], mode: int = 0o666) -> None:
+    """Write a file so that it appears whole or not at all, even after a power cut.
+
+    ``mode`` is who may do what with it, less what the user's mask takes away.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=_beside(path), suffix=_PART)
     try:
@@ -84,7 +88,7 @@ def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             # mkstemp's file is for its owner alone
-            Path(name).chmod(0o666 & ~_UMASK)
+            Path(name).chmod(mode & ~_UMASK)
             os.fsync(file.fileno())
         Path(name).replace(path)
         _sync_folder(path.parent)
@@ -112,14 +116,14 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int = 0o666) -> None:
     """Write text atomically."""
-    write_file(path, lambda file: file.write(text.encode()))
+    write_file(path, lambda file: file.write(text.encode()), mode)
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object, mode: int = 0o666) -> None:
     """Write JSON atomically; NaN is refused."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n", mode)
 
 
 def read_json(path: Path) -> Any:

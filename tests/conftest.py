@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,7 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from diffinf_core.config import RunConfig, make_config
+from diffinf_core.config import RunConfig
+from diffinf_core.settings import make_config
 
 torch.set_num_threads(1)
 
@@ -50,9 +50,3 @@ def run_copy(finished_run: Path, tmp_path: Path) -> Path:
     target = tmp_path / "run"
     shutil.copytree(finished_run, target)
     return target
-
-
-@pytest.fixture(scope="session")
-def diffinf() -> list[str]:
-    """The command line as a process of its own."""
-    return [sys.executable, "-m", "diffinf_core.cli"]

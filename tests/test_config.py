@@ -11,18 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from diffinf_core.config import (
+from diffinf_core.config import SIGNALS, RunConfig, Stage
+from diffinf_core.records import DiffInfError
+from diffinf_core.settings import (
     PRESETS,
-    SIGNALS,
-    RunConfig,
-    Stage,
     described_yaml,
     from_yaml,
     make_config,
     parse_overrides,
     to_yaml,
 )
-from diffinf_core.records import DiffInfError
 
 STAGES = {name: type(getattr(RunConfig(), name)) for name in RunConfig.model_fields}
 FIELDS = [(stage, field) for stage, model in STAGES.items() for field in model.model_fields]

@@ -12,7 +12,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from diffinf_core.config import RepairConfig
-from diffinf_core.correction.guidance import guided_decode, invert, transfer
+from diffinf_core.correction.guidance import Task, guided_decode, invert, transfer
 from diffinf_core.correction.networks import IdentityNet, JudgeNet, ParsingNet
 from diffinf_core.correction.objective import Objective
 from diffinf_core.correction.perceptors import load_perceptors
@@ -131,7 +131,7 @@ def edits(strangers: Faces, config: RepairConfig) -> tuple[torch.Tensor, torch.T
 
     objective = Objective(config, perceptors, nothing, nothing, x, target)
     inversion = invert(model, x, told(kind), config)
-    steps = list(guided_decode(model, inversion, told(target), told(kind), objective, config))
+    steps = list(guided_decode(Task(model, inversion, told(target), told(kind), objective, config)))
     made = transfer(x, steps[-1].x0, inversion.reconstruction, config.transfer).clamp(-1, 1)
     assert perceptors.identity is not None
     same = (perceptors.identity(made) * perceptors.identity(x)).sum(1)

@@ -20,8 +20,9 @@ import pytest
 import torch
 from PIL import Image
 
-from diffinf_core.config import RunConfig, make_config
+from diffinf_core.config import RunConfig
 from diffinf_core.records import DiffInfError
+from diffinf_core.settings import make_config
 from diffinf_core.store import (
     CONFIG_FILE,
     Run,
@@ -382,7 +383,8 @@ def test_a_damaged_configuration_is_one_sentence_with_the_file(tmp_path: Path) -
 _HOLD = """
 import sys, time
 from pathlib import Path
-from diffinf_core.config import RunConfig, make_config
+from diffinf_core.config import RunConfig
+from diffinf_core.settings import make_config
 from diffinf_core.store import Run
 with Run(Path(sys.argv[1]), make_config()).lock():
     print("held", flush=True)
@@ -424,7 +426,8 @@ def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
 _RENDER = """
 import multiprocessing, sys
 from pathlib import Path
-from diffinf_core.config import RunConfig, make_config
+from diffinf_core.config import RunConfig
+from diffinf_core.settings import make_config
 from diffinf_core.data.demo import write_demo_faces
 from diffinf_core.store import Run
 root = Path(sys.argv[1])

@@ -17,7 +17,7 @@ from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.training import Part, open_training, to_tensor
 from diffinf_core.influence.stage import ranking, ranking_key
 from diffinf_core.records import DiffInfError
-from diffinf_core.review.queue import open_journal
+from diffinf_core.review.opening import open_journal, read_decisions
 from diffinf_core.store import Run, digest, read_json
 
 
@@ -99,9 +99,7 @@ def build_arm(run: Run, name: str) -> Arm | None:
 
 def _reviewed(run: Run, train: Part, labels: NDArray[np.int64]) -> Arm | None:
     """What the reviewers decided; a sample nobody decided on stays as it was."""
-    journal = open_journal(run)
-    decisions = journal.decisions()
-    journal.close()
+    decisions = read_decisions(run)
     if not decisions:
         return None
     at = {sample: i for i, sample in enumerate(train.ids)}

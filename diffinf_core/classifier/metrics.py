@@ -11,14 +11,18 @@ from diffinf_core.records import DiffInfError
 ECE_BINS = 15
 
 
+def confidence_bin(confidence: NDArray[np.float64], bins: int = ECE_BINS) -> NDArray[np.int64]:
+    """The equal-width bin of each confidence in [0, 1]; a right edge belongs to its bin."""
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
 def expected_calibration_error(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64], bins: int = ECE_BINS
 ) -> float:
     """Mean gap between confidence and accuracy over equal-width confidence bins."""
     confidence = probabilities.max(1)
     correct = probabilities.argmax(1) == labels
-    # The right edge belongs to a bin, so that a confidence of exactly 1 is counted.
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    index = confidence_bin(confidence, bins)
     gap = 0.0
     for b in range(bins):
         inside = index == b

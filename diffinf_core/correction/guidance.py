@@ -53,34 +53,52 @@ def invert(
     return Inversion(z, x_T, generator.decode(x_T, z, config.steps, config.t0, label))
 
 
-def guided_decode(
-    generator: Autoencoder,
-    inversion: Inversion,
-    label: Tensor | None,
-    away: Tensor | None,
-    objective: Objective,
-    config: RepairConfig,
-) -> Iterator[GuidedStep]:
+@dataclass(frozen=True)
+class Task:
+    """A batch to edit, by whatever method.
+
+    ``label`` and ``away`` (B, attributes) are what the generator is led to and from, None where it is
+    told nothing.
+    """
+
+    generator: Autoencoder
+    inversion: Inversion
+    label: Tensor | None
+    away: Tensor | None
+    objective: Objective
+    config: RepairConfig
+
+    def predict(self, x_t: Tensor, t: int, z: Tensor) -> tuple[Tensor, Tensor]:
+        """(x_0 estimate, eps), led from ``away`` to ``label`` where the generator is told of them."""
+        guidance = self.config.guidance
+        if self.label is None or self.away is None or not self.generator.needs_guiding(guidance):
+            return self.generator.predict(x_t, t, z, self.label)
+        return self.generator.guide(x_t, t, z, self.label, self.away, guidance)
+
+    def terms(self, x0: Tensor) -> dict[str, Tensor]:
+        """The objective's terms of what would be stored of x_0 (B, 3, S, S): with detail transferred."""
+        x, plain = self.objective.reference.x, self.inversion.reconstruction
+        return self.objective.terms(transfer(x, x0, plain, self.config.transfer))
+
+
+def guided_decode(task: Task) -> Iterator[GuidedStep]:
     """Decode towards the label under the objective, a step per event.
 
-    ``label`` (B, attributes) is what the generator is told, None for nothing; guidance leads from
-    ``away``, of the same shape, to it. A guided step has length step_size sqrt(abar_t): small while
-    the picture is mostly noise, full at the end.
+    A guided step has length step_size sqrt(abar_t): small while the picture is mostly noise, full
+    at the end.
     """
+    config, objective = task.config, task.objective
     schedule = times(config.steps, config.t0)
-    x = objective.reference.x
-    z, h = inversion.z_sem, inversion.x_T
+    z, h = task.inversion.z_sem, task.inversion.x_T
     for i in reversed(range(config.steps)):
         t = schedule[i + 1]
         with torch.no_grad():
-            x0, eps = predicted(generator, h, t, z, label, away, config.guidance)
+            x0, eps = task.predict(h, t, z)
         terms: dict[str, Tensor] = {}
         if config.step_size:
             with torch.enable_grad():
                 moving = x0.detach().requires_grad_(True)
-                terms = objective.terms(
-                    transfer(x, moving, inversion.reconstruction, config.transfer)
-                )
+                terms = task.terms(moving)
                 if terms:
                     (g,) = torch.autograd.grad(objective.loss(terms).sum(), moving)
                     length = g.flatten(1).norm(dim=1)[:, None, None, None]
@@ -90,21 +108,6 @@ def guided_decode(
         h = step_to(x0, eps, schedule[i])
         detached = {name: value.detach() for name, value in terms.items()}
         yield GuidedStep(config.steps - i, config.steps, x0, detached)
-
-
-def predicted(
-    generator: Autoencoder,
-    h: Tensor,
-    t: int,
-    z: Tensor,
-    label: Tensor | None,
-    away: Tensor | None,
-    guidance: float,
-) -> tuple[Tensor, Tensor]:
-    """(x_0 estimate, eps), led from ``away`` to ``label`` where the generator is told of them."""
-    if label is None or away is None or not generator.needs_guiding(guidance):
-        return generator.predict(h, t, z, label)
-    return generator.guide(h, t, z, label, away, guidance)
 
 
 def transfer(x: Tensor, edit: Tensor, reconstruction: Tensor, how: str) -> Tensor:

@@ -22,7 +22,7 @@ from diffinf_core.config import RepairConfig
 from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.checks import Checks
 from diffinf_core.correction.edits import publish_edit
-from diffinf_core.correction.guidance import Inversion, invert, transfer
+from diffinf_core.correction.guidance import Inversion, Task, invert, transfer
 from diffinf_core.correction.judge import judge_name, judge_stage
 from diffinf_core.correction.methods import METHODS
 from diffinf_core.correction.objective import Objective
@@ -279,7 +279,8 @@ class Repairer:
         edit = partial(torch.clone, inversion.reconstruction)
         start = self.start(inversion, y, config)
         method = METHODS[config.method]
-        for step in method(self.generator, start, label, before, objective, config):
+        task = Task(self.generator, start, label, before, objective, config)
+        for step in method(task):
             edit = partial(transfer, x, step.x0, inversion.reconstruction, config.transfer)
             history.append(step.terms)
             means = {k: float(v.mean()) for k, v in step.terms.items()}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import data_stage, source_folder
 from diffinf_core.data.split import TEST, VAL
 from diffinf_core.data.training import Part, open_part, open_training
 from diffinf_core.store import Run
@@ -24,6 +24,22 @@ def open_validation(run: Run) -> Part:
 def open_test(run: Run) -> Part:
     """The test split; its labels are as given."""
     return open_part(run, TEST)
+
+
+def test_columns(run: Run) -> pd.DataFrame:
+    """What else is known of each test picture, a row each, as text.
+
+    The demo's other attribute is among it: it stays out of ``samples.csv`` because on the training
+    split it would tell which labels are wrong.
+    """
+    test = open_test(run)
+    known = test.table.drop(columns=["id", "file", "label"])
+    source = source_folder(run) / "labels.csv"
+    if run.config.data.source == "demo" and source.exists():
+        truth = pd.read_csv(source, dtype=str, keep_default_na=False).set_index("file")
+        other = "age" if run.config.data.attribute == "expression" else "expression"
+        known[other] = truth[other].loc[test.table["file"]].to_numpy()
+    return known
 
 
 def training_truth(run: Run) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | None:

@@ -6,16 +6,27 @@ import hashlib
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image, ImageOps
 
 from diffinf_core.config import DataConfig
+from diffinf_core.data.table import (
+    MAX_CELL,
+    MAX_FILE_NAME,
+    MAX_LABEL,
+    bad_text,
+    read_table,
+    shown,
+)
 from diffinf_core.records import DiffInfError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 MAX_PIXELS = 64_000_000
+MAX_FILE_BYTES = 500_000_000
+#: by content, whatever the file is called; Pillow would run a program for some of the others
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 FILE_COLUMN = "file"
 
 
@@ -42,7 +53,7 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        return (f"row {self.row}: " if self.row else "") + f"{self.file}: {self.reason}"
+        return (f"row {self.row}: " if self.row else "") + f"{shown(self.file)}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -92,12 +103,14 @@ def decode(path: Path, size: int) -> np.ndarray:
     """A picture as uint8 (size, size, 3): upright, RGB, centre-cropped to a square, resized.
 
     Raises :class:`DiffInfError` with the reason for a file that is no picture, is broken, or is
-    larger than 64 million pixels.
+    larger than 64 million pixels; a small file that would unpack to more is not unpacked.
     """
     try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise DiffInfError("the file is too large for a picture")
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise DiffInfError(f"{image.width} x {image.height} pixels is too large")
                 image.draft("RGB", (2 * size, 2 * size))
@@ -112,24 +125,81 @@ def decode(path: Path, size: int) -> np.ndarray:
         raise DiffInfError(f"not a readable picture ({type(error).__name__})") from error
 
 
-def _read_table(path: Path, config: DataConfig) -> pd.DataFrame:
-    try:
-        # Blank lines are kept so that rows keep their numbers, and dropped further on.
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False
-        )
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0].rpartition("C error: ")[2].rstrip(".")
-        raise DiffInfError(f"{path} cannot be read as CSV: {reason}.") from error
+def _reason(name: str, label: str, record: dict[Any, Any], config: DataConfig) -> str:
+    """What is wrong with the cells of a row, whatever lies on the disk."""
+    if not name:
+        return "the file name is empty"
+    wrong = bad_text(name, MAX_FILE_NAME)
+    if wrong:
+        return f"the file name {wrong}"
+    if not label:
+        return "the label is empty"
+    wrong = bad_text(label, MAX_LABEL)
+    if wrong:
+        return f"the label {wrong}"
+    if config.classes and label not in config.classes:
+        return f"label {label!r} is not one of {', '.join(config.classes)}"
+    if config.group_column and not record[config.group_column].strip():
+        return f"the column {config.group_column!r} is empty"
+    for column, cell in record.items():
+        if len(cell) > MAX_CELL:
+            return f"the cell in column {column!r} is longer than {MAX_CELL} characters"
+    return ""
+
+
+def _from_table(
+    root: Path, path: Path, config: DataConfig, present: set[str]
+) -> tuple[list[Row], list[Problem], int]:
     needed = [FILE_COLUMN, config.label_column]
-    if config.group_column:
-        needed.append(config.group_column)
-    for column in needed:
-        if column not in table.columns:
-            raise DiffInfError(
-                f"{path} has no column {column!r}; its columns are {', '.join(table.columns)}."
-            )
-    return table
+    table = read_table(path, needed + ([config.group_column] if config.group_column else []))
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    files: set[Path] = set()
+    others = [c for c in table.columns if c not in (FILE_COLUMN, config.label_column)]
+    for number, record in enumerate(table.to_dict("records"), start=2):
+        if not any(record.values()):
+            continue
+        name, label = record[FILE_COLUMN].strip(), record[config.label_column].strip()
+        reason = _reason(name, label, record, config)
+        found = None if reason else inside(root, name)
+        if not reason:
+            if found is None:
+                reason = "lies outside the data folder"
+            elif not _is_file(found):
+                reason = "no such file"
+            elif found in files:
+                reason = "named twice"
+        if reason or found is None:
+            problems.append(Problem(number, name or "(empty)", reason))
+            continue
+        files.add(found)
+        rows.append(Row(name, label, {str(c): record[c] for c in others}))
+    # Pictures elsewhere, such as masks, were never meant to be labelled.
+    seen = {row.file for row in rows}
+    homes = {str(Path(name).parent) for name in seen}
+    return rows, problems, sum(str(Path(name).parent) in homes for name in present - seen)
+
+
+def _from_folders(
+    root: Path, config: DataConfig, present: set[str]
+) -> tuple[list[Row], list[Problem], int]:
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    for name in sorted(present):
+        parts = Path(name).parts
+        if len(parts) < 2:
+            continue
+        label = parts[0]
+        wrong = bad_text(name, MAX_FILE_NAME) or bad_text(label, MAX_LABEL)
+        if wrong:
+            problems.append(Problem(None, name, f"the name {wrong}"))
+        elif config.classes and label not in config.classes:
+            problems.append(Problem(None, name, f"folder {label!r} is not a class"))
+        elif inside(root, name) is None:
+            problems.append(Problem(None, name, "lies outside the data folder"))
+        else:
+            rows.append(Row(name, label))
+    return rows, problems, len(present) - len(rows)
 
 
 def list_folder(config: DataConfig) -> Listing:
@@ -151,62 +221,18 @@ def list_folder(config: DataConfig) -> Listing:
     }
     if not present:
         raise DiffInfError(f"The folder {root} holds no pictures.")
-    table_path = root / config.labels
-    rows: list[Row] = []
-    problems: list[Problem] = []
-    if table_path.exists():
-        table = _read_table(table_path, config)
-        seen: set[str] = set()
-        files: set[Path] = set()
-        others = [c for c in table.columns if c not in (FILE_COLUMN, config.label_column)]
-        for number, record in enumerate(table.to_dict("records"), start=2):
-            if not any(record.values()):
-                continue
-            name, label = record[FILE_COLUMN].strip(), record[config.label_column].strip()
-            path = inside(root, name) if name else None
-            reason = ""
-            if not name:
-                reason = "the file name is empty"
-            elif path is None:
-                reason = "lies outside the data folder"
-            elif not _is_file(path):
-                reason = "no such file"
-            elif path in files:
-                reason = "named twice"
-            elif not label:
-                reason = "the label is empty"
-            elif config.classes and label not in config.classes:
-                reason = f"label {label!r} is not one of {', '.join(config.classes)}"
-            elif config.group_column and not record[config.group_column].strip():
-                reason = f"the column {config.group_column!r} is empty"
-            if reason:
-                problems.append(Problem(number, name or "(empty)", reason))
-                continue
-            assert path is not None
-            seen.add(name)
-            files.add(path)
-            rows.append(Row(name, label, {str(c): record[c] for c in others}))
-        # Pictures elsewhere, such as masks, were never meant to be labelled.
-        homes = {str(Path(name).parent) for name in seen}
-        unlabelled = sum(str(Path(name).parent) in homes for name in present - seen)
+    table = root / config.labels
+    if table.exists():
+        if inside(root, config.labels) is None:
+            raise DiffInfError(f"{table} leads out of the data folder; put the table itself there.")
+        rows, problems, unlabelled = _from_table(root, table, config, present)
     else:
         if config.group_column:
             raise DiffInfError(
                 f"data.group_column {config.group_column!r} needs the table {config.labels}, "
                 f"and {root} has none."
             )
-        for name in sorted(present):
-            parts = Path(name).parts
-            if len(parts) < 2:
-                continue
-            label = parts[0]
-            if config.classes and label not in config.classes:
-                problems.append(Problem(None, name, f"folder {label!r} is not a class"))
-            elif inside(root, name) is None:
-                problems.append(Problem(None, name, "lies outside the data folder"))
-            else:
-                rows.append(Row(name, label))
-        unlabelled = len(present) - len(rows)
+        rows, problems, unlabelled = _from_folders(root, config, present)
         if not rows and not problems:
             raise DiffInfError(
                 f"{root} has neither {config.labels} (columns file, {config.label_column}) "

@@ -1,7 +1,7 @@
 """Rounds: a run whose training pictures were edited by the run before it.
 
-A round lies at ``<run>/rounds/<name>`` with ``round.json`` beside its configuration: its number, and for each
-sample that an earlier round edited, where that version lies.
+A round lies at ``<run>/rounds/<name>`` with ``round.json`` beside its configuration: its number, the round
+before it, and for each sample that an earlier round edited, where that version lies.
 """
 
 from __future__ import annotations
@@ -40,3 +40,23 @@ def earlier_edits(run: Run) -> dict[str, Path]:
         root = first / FOLDER / home if home else first
         out[sample] = root / "edits" / sample / version
     return out
+
+
+def checked_home(file: Path, name: str) -> str:
+    """A round's name as ``file`` gives it; :class:`DiffInfError` for what cannot be one."""
+    if not _HOME.fullmatch(name):
+        raise DiffInfError(f"{file} names a round that cannot be one: {name!r}.")
+    return name
+
+
+def ancestors(run: Run) -> list[Run]:
+    """The first round, the ones between, and the run itself."""
+    chain, first = [run], origin(run)
+    while (chain[0].root / FILE).exists():
+        file = chain[0].root / FILE
+        # a round of an earlier version does not say which one it came from
+        parent = checked_home(file, read_json(file).get("parent", ""))
+        chain.insert(0, Run(first / FOLDER / parent if parent else first, run.config))
+        if len(chain) > number(run):
+            raise DiffInfError(f"{file} leads in a circle; it was changed by hand.")
+    return chain

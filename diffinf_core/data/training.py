@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +67,14 @@ class Part:
 
     def position(self, sample_id: str) -> int:
         """Where a sample stands; :class:`DiffInfError` for an id that is not in this part."""
-        found = np.flatnonzero(self.ids == sample_id)
-        if not len(found):
+        found = self._places.get(sample_id)
+        if found is None:
             raise DiffInfError(f"There is no training sample {sample_id!r} in this run.")
-        return int(found[0])
+        return found
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {str(name): place for place, name in enumerate(self.ids)}
 
     def sample(self, position: int) -> Sample:
         """One sample as a record."""
@@ -88,12 +92,17 @@ def _table(path: Path, stamp: int) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
+@lru_cache(maxsize=4)
+def _pictures(path: Path, stamp: int) -> NDArray[np.uint8]:
+    return np.load(path, mmap_mode="r")
+
+
 def open_part(run: Run, part: str) -> Part:
     """Rows of one split; later rooms call :func:`open_training` or the evaluation module."""
     stage = data_stage(run)
     if not stage.done:
         raise DiffInfError(f"{run.root} has no data yet; start the run first.")
-    path = stage / "samples.csv"
+    path, pictures = stage / "samples.csv", stage / "images.npy"
     table = _table(path, path.stat().st_mtime_ns)
     classes = tuple(read_json(stage / "classes.json"))
     rows = np.flatnonzero((table["split"] == part).to_numpy())
@@ -104,7 +113,7 @@ def open_part(run: Run, part: str) -> Part:
         labels=np.array([index[c] for c in chosen["label"]], np.int64),
         classes=classes,
         table=chosen.drop(columns=["split"]),
-        _images=np.load(stage / "images.npy", mmap_mode="r"),
+        _images=_pictures(pictures, pictures.stat().st_mtime_ns),
         _rows=rows,
     )
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from diffinf_core.config import explain
 from diffinf_core.data.pictures import pack_pictures
 from diffinf_core.data.scenes import open_scenes, render_scenes
 from diffinf_core.data.training import open_training, to_tensor
@@ -29,6 +28,7 @@ from diffinf_core.diffusion.training import (
     train_generator,
 )
 from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.settings import explain
 from diffinf_core.store import (
     Run,
     digest,

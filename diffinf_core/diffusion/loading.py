@@ -16,7 +16,6 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from diffinf_core.config import explain
 from diffinf_core.diffusion.autoencoder import Architecture, Autoencoder, DiffusionAutoencoder
 from diffinf_core.diffusion.published import (
     PUBLISHED,
@@ -24,6 +23,7 @@ from diffinf_core.diffusion.published import (
     PublishedAutoencoder,
 )
 from diffinf_core.records import DiffInfError
+from diffinf_core.settings import explain
 from diffinf_core.weights import card_of, load_weights, save_weights
 
 AnyArchitecture = Architecture | PublishedArchitecture

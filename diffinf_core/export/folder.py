@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from diffinf_core.correction.edits import edit_folder, load_edit
-from diffinf_core.correction.stage import has_repairs, repair_stage
-from diffinf_core.data.ingest import source_folder
-from diffinf_core.data.lineage import earlier_edits
-from diffinf_core.data.training import open_training
+from diffinf_core.export.plan import Item, plan_export
 from diffinf_core.records import DiffInfError, Edit, Progress
-from diffinf_core.review.queue import open_journal
 from diffinf_core.store import Run, file_digest, publish_folder, read_json, write_json
-
-UNDECIDED = ("original", "repaired")
 
 
 def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterator[Progress]:
@@ -31,88 +25,25 @@ def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterat
 
     ``undecided`` says what happens to repaired samples that nobody decided on: "original" keeps
     them as they were, "repaired" takes the edit. Writes ``images/``, ``labels.csv`` (file, label,
-    assigned_label, source, id) and ``manifest.json`` (hashes, lineage, settings).
+    assigned_label, source, id) and ``manifest.json`` (hashes, lineage, settings, and under ``earlier``
+    what earlier rounds repaired, relabelled and dropped).
     """
-    if undecided not in UNDECIDED:
-        raise DiffInfError(f"undecided must be one of {', '.join(UNDECIDED)}, not {undecided!r}.")
+    plan = plan_export(run, undecided)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DiffInfError(f"{target} exists and is not empty; choose a new folder for the export.")
-    train = open_training(run)
-    root, earlier = source_folder(run), earlier_edits(run)
-    decisions = open_journal(run).decisions()
-    proposed = read_json(repair_stage(run) / "versions.json") if has_repairs(run) else {}
-    rows: list[dict[str, Any]] = []
-    entries: list[dict[str, Any]] = []
-    dropped: list[str] = []
-    plan: list[tuple[Path, str]] = []
-    for i, sample_id in enumerate(train.ids):
-        sample = train.sample(i)
-        decision = decisions.get(str(sample_id))
-        label, version, source = sample.label, None, "original"
-        if decision is None or decision.action == "second_look":
-            if undecided == "repaired" and sample_id in proposed:
-                version, source = proposed[str(sample_id)], "repaired"
-        elif decision.action == "drop":
-            dropped.append(str(sample_id))
-            continue
-        elif decision.action == "accept":
-            version, source = decision.version, "repaired"
-        elif decision.action == "relabel" and decision.new_label:
-            label, source = decision.new_label, "relabelled"
-        before = earlier.get(str(sample_id))
-        if version:
-            file = edit_folder(run, str(sample_id), version) / "edit.png"
-            name = f"images/{sample_id}.png"
-        elif before is not None:
-            file, source = before / "edit.png", "repaired"
-            name = f"images/{sample_id}.png"
-        else:
-            file = root / sample.file
-            name = f"images/{sample_id}{Path(sample.file).suffix.lower()}"
-        if not file.is_file():
-            raise DiffInfError(f"{file} is missing; the export was not written.")
-        plan.append((file, name))
-        rows.append(
-            {
-                "file": name,
-                "label": label,
-                "assigned_label": sample.label,
-                "source": source,
-                "id": str(sample_id),
-            }
-        )
-        lineage: dict[str, Any] = {"original": sample.file, "source": source}
-        edit = None
-        if version:
-            edit = load_edit(run, str(sample_id), version)
-        elif before is not None:
-            edit = Edit(**read_json(before / "edit.json"))
-        if edit is not None:
-            lineage |= {
-                "synthetic": True,
-                "version": edit.version,
-                "settings": edit.settings,
-                "generator": edit.generator,
-                "identity": edit.identity,
-                "perceptual": edit.perceptual,
-            }
-        if decision:
-            lineage["decision"] = {
-                "action": decision.action,
-                "reviewer": decision.reviewer,
-                "time": decision.time,
-                "comment": decision.comment,
-            }
-        entries.append({"id": str(sample_id), "file": name, "label": label, **lineage})
-    total = len(plan)
+    for item in plan.items:
+        if not item.file.is_file():
+            raise DiffInfError(f"{item.file} is missing; the export was not written.")
+    entries = [_entry(item) for item in plan.items]
+    total = len(entries)
     # publish_folder builds in one go; the copying itself is what takes time, so it is staged here.
     beside = target.parent / f".{target.name}.export"
     shutil.rmtree(beside, ignore_errors=True)
     try:
         (beside / "images").mkdir(parents=True)
-        for i, ((file, name), entry) in enumerate(zip(plan, entries, strict=True)):
-            shutil.copyfile(file, beside / name)
-            entry["sha256"] = file_digest(beside / name)
+        for i, (item, entry) in enumerate(zip(plan.items, entries, strict=True)):
+            shutil.copyfile(item.file, beside / item.name)
+            entry["sha256"] = file_digest(beside / item.name)
             if (i + 1) % 100 == 0 or i + 1 == total:
                 yield Progress("export", i + 1, total, "writing pictures")
         manifest = {
@@ -121,12 +52,25 @@ def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterat
             "notice": "Pictures with source 'repaired' are synthetic edits, not photographs.",
             "undecided": undecided,
             "n": total,
-            "n_original": len(train),
-            "dropped": dropped,
-            "classes": list(train.classes),
+            "n_original": plan.n_original,
+            "dropped": list(plan.dropped),
+            "earlier": [
+                {k: v for k, v in asdict(e).items() if v is not None} for e in plan.earlier
+            ],
+            "classes": list(plan.classes),
             "configuration": run.config.model_dump(mode="json"),
             "samples": entries,
         }
+        rows = [
+            {
+                "file": item.name,
+                "label": item.label,
+                "assigned_label": item.assigned,
+                "source": item.source,
+                "id": item.id,
+            }
+            for item in plan.items
+        ]
         pd.DataFrame(rows).to_csv(beside / "labels.csv", index=False)
         write_json(beside / "manifest.json", manifest)
         if target.exists():
@@ -134,6 +78,35 @@ def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterat
         publish_folder(target, lambda folder: _move_into(beside, folder))
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _entry(item: Item) -> dict[str, Any]:
+    """A picture's place in the manifest."""
+    out: dict[str, Any] = {
+        "id": item.id,
+        "file": item.name,
+        "label": item.label,
+        "original": item.original,
+        "source": item.source,
+    }
+    if item.edit is not None:
+        edit = Edit(**read_json(item.edit / "edit.json"))
+        out |= {
+            "synthetic": True,
+            "version": edit.version,
+            "settings": edit.settings,
+            "generator": edit.generator,
+            "identity": edit.identity,
+            "perceptual": edit.perceptual,
+        }
+    if item.decision is not None:
+        out["decision"] = {
+            "action": item.decision.action,
+            "reviewer": item.decision.reviewer,
+            "time": item.decision.time,
+            "comment": item.decision.comment,
+        }
+    return out
 
 
 def _move_into(source: Path, target: Path) -> None:

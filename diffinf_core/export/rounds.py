@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from diffinf_core.config import to_yaml
 from diffinf_core.correction.edits import edit_folder, load_edit
 from diffinf_core.correction.stage import repair_stage
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.lineage import FILE, FOLDER, number, origin
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import Decision, DiffInfError
-from diffinf_core.review.queue import open_journal
+from diffinf_core.review.opening import read_decisions
+from diffinf_core.settings import to_yaml
 from diffinf_core.store import (
     CONFIG_FILE,
     Run,
@@ -77,9 +77,7 @@ def plan_round(run: Run) -> Plan | None:
     """
     if not repair_stage(run).done:
         raise DiffInfError(f"{run.root} has no repairs yet; run it first.")
-    journal = open_journal(run)
-    decisions = journal.decisions()
-    journal.close()
+    decisions = read_decisions(run)
     edits = taken_over(run, decisions)
     labels = {s: d.new_label for s, d in decisions.items() if d.action == "relabel" and d.new_label}
     dropped = tuple(sorted(s for s, d in decisions.items() if d.action == "drop"))
@@ -104,7 +102,9 @@ def next_round(run: Run) -> Run | None:
 
         def build(folder: Path) -> None:
             write_text(folder / CONFIG_FILE, to_yaml(run.config))
-            write_json(folder / FILE, {"round": plan.round, "earlier": plan.earlier})
+            parent = run.root.name if (run.root / FILE).exists() else ""
+            found = {"round": plan.round, "parent": parent, "earlier": plan.earlier}
+            write_json(folder / FILE, found)
             made = Run(folder, run.config)
             _write_data(run, made, pictures, plan.labels, set(plan.dropped))
 

@@ -310,7 +310,7 @@ def read_scores(run: Run) -> pd.DataFrame:
     stage = influence_stage(run)
     if not stage.done:
         raise DiffInfError(f"{run.root} is not ranked yet; run it first.")
-    table = pd.read_csv(stage / "scores.csv", dtype={"id": str}, float_precision="round_trip")
+    table = pd.read_csv(stage / "scores.csv", dtype={"id": str})
     for name in ON_REQUEST:
         extra = request_stage(run, name)
         if extra.done:

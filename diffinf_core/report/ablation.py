@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from diffinf_core.config import RunConfig, change
+from diffinf_core.config import RunConfig
 from diffinf_core.correction.edits import load_edit, versions_of
 from diffinf_core.correction.repairer import Preview, Repairer, perceptors_key, scores_key
 from diffinf_core.correction.stage import repair_stage, run_repair
@@ -26,6 +26,7 @@ from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
 from diffinf_core.report.plots import ACCENT, styled
 from diffinf_core.report.retrain import read_arms, run_retrain
+from diffinf_core.settings import change
 from diffinf_core.store import Run, digest, read_json, write_file, write_json, write_table
 
 Variants = dict[str, dict[str, Any]]

@@ -9,15 +9,22 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-ACCENT, MUTED = "#c2571a", "#8a94a6"
+#: both can be read on white and on a dark page
+ACCENT, MUTED = "#c2571a", "#6e7889"
 _COLOURS = {
-    "noisy": "#8a94a6",
+    "noisy": MUTED,
     "removal": "#4f7cac",
-    "repaired": "#c2571a",
+    "repaired": ACCENT,
     "reviewed": "#7a9e3f",
     "relabelled": "#9a6fb0",
-    "clean": "#3b4252",
+    "clean": "#2a9d8f",
 }
+_OTHERS = ("#b5475d", "#b08900", "#3f88c5", "#6a8d73", "#8f5fd0", "#a0694b")
+
+
+def colour_of(arm: str) -> str:
+    """The colour of an arm on every figure."""
+    return _COLOURS.get(arm, _OTHERS[sum(arm.encode()) % len(_OTHERS)])
 
 
 def styled(figure: go.Figure, title: str, height: int = 340) -> go.Figure:
@@ -33,27 +40,6 @@ def styled(figure: go.Figure, title: str, height: int = 340) -> go.Figure:
     )
     figure.update_xaxes(gridcolor="rgba(138,148,166,0.25)", zeroline=False)
     figure.update_yaxes(gridcolor="rgba(138,148,166,0.25)", zeroline=False)
-    return figure
-
-
-def arms(figures: dict[str, Any], metric: str = "accuracy") -> go.Figure:
-    """Mean of a metric per arm with one standard deviation over seeds."""
-    names = list(figures)
-    values = [figures[n][metric] for n in names]
-    spread = [figures[n][f"{metric}_sd"] or 0 for n in names]
-    # Dots, not bars: the axis does not start at zero, and a bar's length would exaggerate.
-    dots = go.Scatter(
-        x=names,
-        y=values,
-        mode="markers+text",
-        error_y={"array": spread, "color": MUTED, "thickness": 2, "width": 8},
-        marker={"size": 14, "color": [_COLOURS.get(n, MUTED) for n in names]},
-        text=[f"  {v:.3f}" for v in values],
-        textposition="middle right",
-        cliponaxis=False,
-    )
-    figure = styled(go.Figure(dots), f"{metric.replace('_', ' ')} on the clean test split")
-    figure.update_xaxes(range=[-0.5, len(names) - 0.2])
     return figure
 
 

@@ -24,10 +24,10 @@ from diffinf_core.classifier.training import (
     train_classifier,
 )
 from diffinf_core.config import ClassifierConfig
-from diffinf_core.data.evaluation import open_test
+from diffinf_core.data.evaluation import open_test, open_validation
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.store import Run, StageFolder, read_json, write_array
+from diffinf_core.store import Run, StageFolder, write_array
 from diffinf_core.workers import stop, worker_pool
 
 METRICS = ("accuracy", "balanced_accuracy", "auroc", "kappa_linear", "kappa", "ece", "nll")
@@ -69,6 +69,7 @@ def _train(run: Run, arm: str, seed: int, key: str) -> Iterator[Progress]:
         classes,
         config,
         stage.path,
+        validation=open_validation(run),
         pretrained=imagenet_weights(run),
         keep_snapshots=False,
         note=f"{arm}, seed {seed}",
@@ -128,14 +129,21 @@ def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
         stop(pool)  # also on cancel: the epochs reached are on disk
 
 
+def finished_arms(run: Run) -> dict[str, list[StageFolder]]:
+    """The folder of each seed of each arm that has all of them."""
+    out = {}
+    for arm in run.config.retrain.arms:
+        stages = [arm_stage(run, arm, seed) for seed in range(run.config.retrain.seeds)]
+        if all(s.done for s in stages):
+            out[arm] = stages
+    return out
+
+
 def read_arms(run: Run) -> dict[str, dict]:
     """Mean and standard deviation of each metric over the seeds of each arm that has all of them."""
     out: dict[str, dict] = {}
-    for arm in run.config.retrain.arms:
-        stages = [arm_stage(run, arm, seed) for seed in range(run.config.retrain.seeds)]
-        done = [read_json(s / "done.json") for s in stages if s.done]
-        if len(done) < len(stages):
-            continue
+    for arm, stages in finished_arms(run).items():
+        done = [s.figures for s in stages]
         figures: dict[str, object] = {"seeds": len(done), "n_train": done[0]["n"]}
         for metric in METRICS:
             values = [d["test"][metric] for d in done]

@@ -19,7 +19,7 @@ from diffinf_core.influence.predictor import predictor_stage
 from diffinf_core.influence.stage import influence_stage, ranking, read_scores
 from diffinf_core.records import ACTIONS
 from diffinf_core.report.retrain import read_arms
-from diffinf_core.review.queue import open_journal
+from diffinf_core.review.opening import read_decisions
 from diffinf_core.store import Run, read_json
 
 
@@ -28,7 +28,8 @@ def _dataset(run: Run) -> dict[str, Any] | None:
     return stage.figures if stage.done else None
 
 
-def _influence(run: Run) -> dict[str, Any] | None:
+def influence_figures(run: Run) -> dict[str, Any] | None:
+    """What the ranking was made from and, where the truth is known, what each score finds."""
     stage = influence_stage(run)
     if not stage.done:
         return None
@@ -121,9 +122,7 @@ def _repair(run: Run) -> dict[str, Any] | None:
 def _review(run: Run) -> dict[str, int] | None:
     if not data_stage(run).done:
         return None
-    journal = open_journal(run)
-    counts = Counter(d.action for d in journal.decisions().values())
-    journal.close()
+    counts = Counter(d.action for d in read_decisions(run).values())
     names = {"accept": "accepted", "reject": "rejected", "keep": "kept", "relabel": "relabelled"}
     names |= {"drop": "dropped", "second_look": "second_look"}
     return {names[a]: counts.get(a, 0) for a in ACTIONS}
@@ -138,7 +137,7 @@ def summarise(run: Run) -> dict[str, Any]:
     return {
         "dataset": _dataset(run),
         "classifier": classifier.figures if classifier and classifier.done else None,
-        "influence": _influence(run),
+        "influence": influence_figures(run),
         "high_influence": high,
         "predictor": predictor.figures if predictor.done else None,
         "repair": _repair(run),

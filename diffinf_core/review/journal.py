@@ -1,97 +1,60 @@
 """The append-only journal of decisions.
 
-Nothing is ever changed or removed: an undo is one more line that names the line it takes back. The
-state of the review is what the journal says when read from the start. Each line is on disk before
-the call returns (SQLite in WAL mode with full synchronisation), so a kill loses no decision that
-was acknowledged.
+Nothing is ever changed or removed: an undo is one more line that names the line, or the batch of lines, it
+takes back. The state of the review is what the journal says when read from the start. Each line is on
+disk before the call returns, so a kill loses no decision that was acknowledged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from sqlalchemy import (
-    Column,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    event,
-    insert,
-    select,
-)
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.schema import CreateTable
+from sqlalchemy import Connection, insert, select
 
-from diffinf_core.records import ACTIONS, Decision, DiffInfError
+from diffinf_core.records import ACTIONS, ROLES, Choice, Decision, DiffInfError, OutdatedError
+from diffinf_core.review.database import LINES, Database
+from diffinf_core.review.history import REDO, UNDO, Act, History
+from diffinf_core.review.verdict import DECIDE, SECOND, Verdict, may_second
 from diffinf_core.store import digest
 
-_meta = MetaData()
-_lines = Table(
-    "journal",
-    _meta,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    Column("time", String(40), nullable=False),
-    Column("reviewer", String(80), nullable=False),
-    Column("action", String(20), nullable=False),
-    Column("sample", String(12)),
-    Column("version", String(16)),
-    Column("new_label", Text),
-    Column("comment", Text, nullable=False),
-    Column("undoes", Integer),
-)
-_UNDO, _REDO = "undo", "redo"
 MAX_COMMENT = 2000
+_MAX_CLIENT = 64
 
 
-def _tune(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
+def _text(value: str, most: int) -> str:
+    """Text as every database takes it: no NUL, no half of a surrogate pair."""
+    return value.replace("\0", "").encode("utf-8", "replace").decode()[:most]
 
 
-def _name(reviewer: str) -> str:
-    return reviewer[:80] or "anonymous"
+def reviewer_name(reviewer: str) -> str:
+    """A reviewer as the journal writes them."""
+    return _text(reviewer, 80) or "anonymous"
 
 
 class Journal:
-    """Decisions of one run, shared by threads and processes."""
+    """Decisions of one run, shared by threads and processes.
 
-    def __init__(self, file: Path, classes: Sequence[str]) -> None:
-        self.file, self.classes = file, tuple(classes)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = create_engine(f"sqlite:///{file}")
-        event.listen(self._engine, "connect", _tune)
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(CreateTable(_lines, if_not_exists=True))
-        except SQLAlchemyError as error:
-            raise DiffInfError(
-                f"The journal {file} cannot be opened; it is damaged or not a journal."
-            ) from error
+    ``where`` is a file, or the URL of a PostgreSQL that keeps the lines of many a ``run``.
+    """
+
+    def __init__(self, where: Path | str, classes: Sequence[str], run: str = "") -> None:
+        self.classes = tuple(classes)
+        self.database = Database(where, run)
+        self._history = History()
+        self._reading = threading.Lock()
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._engine.dispose()
+        """Let go of the file or the server."""
+        self.database.close()
 
-    def _append(self, **values: Any) -> int:
-        values |= {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
-        try:
-            with self._engine.begin() as connection:
-                key = connection.execute(insert(_lines).values(**values)).inserted_primary_key
-        except SQLAlchemyError as error:
-            raise DiffInfError(
-                f"The decision could not be written to {self.file}; it was not taken."
-            ) from error
-        assert key is not None
-        return int(key[0])
+    # ------------------------------------------------------------ writing
 
     def decide(
         self,
@@ -101,90 +64,209 @@ class Journal:
         version: str | None = None,
         new_label: str | None = None,
         comment: str = "",
+        role: str = DECIDE,
+        client: str | None = None,
+        seen: int | None = None,
     ) -> int:
-        """Write a decision; returns its line number. A later one replaces an earlier one."""
+        """Write a decision; returns its line number. A later one replaces an earlier one.
+
+        ``role`` is "decide", "second" (an independent opinion, made without seeing the first) or
+        "adjudicate". ``client`` is a token that the caller draws for this decision: sent twice, it is
+        written once, and the first line's number is returned. ``seen`` is the :meth:`stamps` of the
+        sample when a person was shown it; without it the decision counts as made without looking.
+
+        Raises :class:`OutdatedError` where somebody else wrote about the sample since.
+        """
+        choice = Choice(sample, action, version, new_label, comment)
+        row = self._row(choice, reviewer, role) | {"seen": seen}
+        looked = {} if seen is None else {sample: seen}
+        return self._write([row], client, looked, but=row["reviewer"])[0]
+
+    def decide_many(
+        self,
+        choices: Sequence[Choice],
+        reviewer: str,
+        role: str | Mapping[str, str] = DECIDE,
+        client: str | None = None,
+        seen: Mapping[str, int] | None = None,
+    ) -> list[int]:
+        """Write decisions in one transaction: all or none; undo takes them back as one.
+
+        Returns their line numbers. More than one make a batch, in which a sample may occur once.
+        ``role`` may be one for each sample. ``seen`` are the :meth:`stamps` of the samples, of nobody
+        in particular, when they were listed: :class:`OutdatedError` names those written about since.
+        """
+        roles = dict.fromkeys((c.sample for c in choices), role) if isinstance(role, str) else role
+        rows = [self._row(choice, reviewer, roles[choice.sample]) for choice in choices]
+        counts = Counter(choice.sample for choice in choices)
+        twice = next((sample for sample, n in counts.items() if n > 1), None)
+        if twice is not None:
+            raise DiffInfError(f"Sample {twice!r} is twice among these decisions.")
+        return self._write(rows, client, seen or {}) if rows else []
+
+    def _write(
+        self,
+        rows: list[dict[str, Any]],
+        client: str | None,
+        seen: Mapping[str, int],
+        but: str = "",
+    ) -> list[int]:
+        if client:
+            rows[0]["client"] = client = _text(client, _MAX_CLIENT)
+        if len(rows) > 1:
+            batch = uuid4().hex
+            for row in rows:
+                row["batch"] = batch
+        what = "The decision" if len(rows) == 1 else "The decisions"
+        with self.database.write(what) as connection:
+            known = self._known(connection, client) if client else []
+            if known:
+                return known
+            self._refuse(connection, rows, seen, but)
+            return self._append(connection, rows)
+
+    def _row(self, choice: Choice, reviewer: str, role: str) -> dict[str, Any]:
+        if role not in ROLES:
+            raise DiffInfError(f"Unknown role {role!r}; choose one of {', '.join(ROLES)}.")
+        action, version, label = choice.action, choice.version, choice.new_label
         if action not in ACTIONS:
             raise DiffInfError(f"Unknown decision {action!r}; choose one of {', '.join(ACTIONS)}.")
         if action == "accept" and not version:
             raise DiffInfError("Accepting needs the version of the edit.")
-        if action == "relabel" and new_label not in self.classes:
+        if action == "relabel" and label not in self.classes:
             raise DiffInfError(
-                f"{new_label!r} is not a class; choose one of {', '.join(self.classes)}."
+                f"{label!r} is not a class; choose one of {', '.join(self.classes)}."
             )
-        return self._append(
-            reviewer=_name(reviewer),
-            action=action,
-            sample=sample,
-            version=version if action == "accept" else None,
-            new_label=new_label if action == "relabel" else None,
-            comment=comment[:MAX_COMMENT],
+        return {
+            "reviewer": reviewer_name(reviewer),
+            "action": action,
+            "sample": choice.sample,
+            "version": version if action == "accept" else None,
+            "new_label": label if action == "relabel" else None,
+            "comment": _text(choice.comment, MAX_COMMENT),
+            "role": role,
+            "batch": None,
+            "client": None,
+            "seen": None,
+        }
+
+    def _known(self, connection: Connection, client: str) -> list[int]:
+        """The lines that were written under a token."""
+        ours = LINES.c.run == self.database.run
+        found = connection.execute(
+            select(LINES.c.seq, LINES.c.batch).where(ours, LINES.c.client == client)
+        ).first()
+        if found is None:
+            return []
+        return self._numbers(connection, found.batch) if found.batch else [found.seq]
+
+    def _numbers(self, connection: Connection, batch: str) -> list[int]:
+        ours = LINES.c.run == self.database.run
+        chosen = select(LINES.c.seq).where(
+            ours, LINES.c.batch == batch, LINES.c.action.in_(ACTIONS)
         )
+        return list(connection.scalars(chosen.order_by(LINES.c.seq)))
 
-    def _rows(self) -> list[Any]:
-        try:
-            with self._engine.connect() as connection:
-                return list(connection.execute(select(_lines).order_by(_lines.c.seq)))
-        except SQLAlchemyError as error:
-            raise DiffInfError(
-                f"The journal {self.file} cannot be read; it is damaged. Put a copy in its place."
-            ) from error
+    def _refuse(
+        self,
+        connection: Connection,
+        rows: Sequence[dict[str, Any]],
+        seen: Mapping[str, int],
+        but: str,
+    ) -> None:
+        """Refuse what was decided on a view that others have changed since, and second opinions of firsts."""
+        second = [row for row in rows if row["role"] == SECOND]
+        if not (seen or second):
+            return
+        with self._up_to_date(connection) as history:
+            outdated = [s for s, stamp in seen.items() if history.stamp(s, but) > stamp]
+            if outdated:
+                raise OutdatedError(outdated)
+            for row in second:
+                verdict = history.verdict(row["sample"])
+                if verdict and not may_second(verdict, row["reviewer"]):
+                    raise DiffInfError(
+                        f"{row['reviewer']} decided on sample {row['sample']}; a second opinion "
+                        "comes from somebody else."
+                    )
 
-    @staticmethod
-    def _undone(rows: Iterable[Any]) -> set[int]:
-        undone: set[int] = set()
-        for row in rows:
-            if row.action == _UNDO:
-                undone.add(row.undoes)
-            elif row.action == _REDO:
-                undone.discard(row.undoes)
-        return undone
+    def _append(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> list[int]:
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        full = [{**row, "time": time, "run": self.database.run} for row in rows]
+        if len(full) == 1:
+            key = connection.execute(insert(LINES).values(full[0])).inserted_primary_key
+            assert key is not None
+            return [int(key[0])]
+        connection.execute(insert(LINES), full)
+        return self._numbers(connection, full[0]["batch"])
 
-    def undo(self, reviewer: str) -> str | None:
-        """Take back this reviewer's last standing decision; returns its sample, None if there is none."""
-        reviewer = _name(reviewer)
-        rows = self._rows()
-        undone = self._undone(rows)
-        for row in reversed(rows):
-            if row.action in ACTIONS and row.reviewer == reviewer and row.seq not in undone:
-                self._append(reviewer=reviewer, action=_UNDO, undoes=row.seq, comment="")
-                return str(row.sample)
-        return None
+    def undo(self, reviewer: str) -> list[str]:
+        """Take back this reviewer's last standing decision, or batch; returns its samples, [] if none."""
+        return self._turn(UNDO, reviewer)
 
-    def redo(self, reviewer: str) -> str | None:
-        """Bring back what :meth:`undo` took last, unless a new decision was made since."""
-        reviewer = _name(reviewer)
-        rows = self._rows()
-        undone = self._undone(rows)
-        by_seq = {row.seq: row for row in rows}
-        for row in reversed(rows):
-            if row.reviewer != reviewer:
-                continue
-            if row.action in ACTIONS and row.seq not in undone:
-                return None
-            if row.action == _UNDO and row.undoes in undone:
-                self._append(reviewer=reviewer, action=_REDO, undoes=row.undoes, comment="")
-                return str(by_seq[row.undoes].sample)
-        return None
+    def redo(self, reviewer: str) -> list[str]:
+        """Bring back what :meth:`undo` took last, unless a new decision was made since; its samples."""
+        return self._turn(REDO, reviewer)
+
+    def _turn(self, action: str, reviewer: str) -> list[str]:
+        name = reviewer_name(reviewer)
+        with self.database.write("The step") as connection:
+            with self._up_to_date(connection) as history:
+                act = history.to_undo(name) if action == UNDO else history.to_redo(name)
+                if act is None:
+                    return []
+                samples, first = history.samples(act), history.first(act)
+            row = {"reviewer": name, "action": action, "undoes": first, "batch": _batch(act)}
+            self._append(connection, [{**row, "comment": ""}])
+            return samples
+
+    # ------------------------------------------------------------ reading
+
+    @contextmanager
+    def _up_to_date(self, connection: Connection | None = None) -> Iterator[History]:
+        """The history with all lines that are written by now, for one thread at a time."""
+        with ExitStack() as stack:
+            # connect before locking: who holds the lock never waits for a connection
+            connection = connection or stack.enter_context(self.database.read())
+            stack.enter_context(self._reading)
+            new = select(LINES).where(
+                LINES.c.run == self.database.run, LINES.c.seq > self._history.seen
+            )
+            self._history.take(connection.execute(new.order_by(LINES.c.seq)).all())
+            yield self._history
 
     def decisions(self) -> dict[str, Decision]:
-        """The standing decision of each decided sample."""
-        rows = self._rows()
-        undone = self._undone(rows)
-        out: dict[str, Decision] = {}
-        for row in rows:
-            if row.action not in ACTIONS or row.seq in undone:
-                continue
-            out.pop(row.sample, None)  # the order of the dict is the order of the decisions
-            out[row.sample] = Decision(
-                sample=row.sample,
-                action=row.action,
-                reviewer=row.reviewer,
-                time=row.time,
-                version=row.version,
-                new_label=row.new_label,
-                comment=row.comment,
-            )
-        return out
+        """The standing decision of each decided sample, in the order of the decisions.
+
+        Where a second opinion differs from the first and nobody has adjudicated, "second_look" stands.
+        """
+        with self._up_to_date() as history:
+            return history.standing()
+
+    def verdicts(self, samples: Iterable[str] | None = None) -> dict[str, Verdict]:
+        """All that is said about these samples, or about every decided one; none where nothing is."""
+        with self._up_to_date() as history:
+            chosen = history.standing() if samples is None else samples
+            found = {sample: history.verdict(sample) for sample in chosen}
+        return {sample: verdict for sample, verdict in found.items() if verdict is not None}
+
+    def stamps(self, samples: Iterable[str], reviewer: str = "") -> dict[str, int]:
+        """What a reviewer, or nobody in particular, who is shown these samples has seen of them.
+
+        These are numbers of lines; read them before what is shown.
+        """
+        name = reviewer_name(reviewer) if reviewer else ""
+        with self._up_to_date() as history:
+            return {sample: history.stamp(sample, name) for sample in samples}
+
+    def opinions(self) -> dict[str, dict[str, Decision]]:
+        """Each reviewer's latest decision or second opinion on each sample; adjudications are none."""
+        return {s: dict(v.opinions) for s, v in self.verdicts().items() if v.opinions}
+
+    def disagreements(self) -> dict[str, tuple[Decision, ...]]:
+        """Samples whose opinions differ and that nobody adjudicated: the first opinion, and the others."""
+        with self._up_to_date() as history:
+            return history.conflicts()
 
     def key(self) -> str:
         """A hash of what the standing decisions do to the data set, whoever made them.
@@ -197,3 +279,7 @@ class Journal:
             if d.action in ("accept", "relabel", "drop")
         }
         return digest(standing)
+
+
+def _batch(act: Act) -> str | None:
+    return act if isinstance(act, str) else None

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from diffinf_core.correction.edits import load_edit
 from diffinf_core.correction.stage import repair_stage
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import group_column
 from diffinf_core.data.training import open_training
-from diffinf_core.influence.stage import ranking
-from diffinf_core.records import DiffInfError
-from diffinf_core.review.journal import Journal
-from diffinf_core.store import Run, read_json
-
-
-def open_journal(run: Run) -> Journal:
-    """The journal of a run."""
-    stage = data_stage(run)
-    if not stage.done:
-        raise DiffInfError(f"{run.root} has no data yet; start the run first.")
-    return Journal(run.root / "review" / "journal.sqlite", read_json(stage / "classes.json"))
+from diffinf_core.influence.stage import ranking, ranking_key
+from diffinf_core.records import DiffInfError, Edit
+from diffinf_core.store import Run, digest, read_json, write_json
 
 
 def suggestion(
@@ -38,55 +33,131 @@ def suggestion(
     return "accept", f"the judge sees {label} in the edit ({after:.2f}), {top} in the original"
 
 
-COLUMNS = (
-    "id", "rank", "score", "percentile", "label", "version", "identity", "perceptual", "h_before",
-    "h_after", "judge_before", "judge_after", "judge_class_before", "judge_class_after", "flags",
-    "suggestion", "reason",
+#: what comes from the ranking and the data set, from the edit as a figure, and from it as text
+_PLACED = ("id", "rank", "score", "percentile", "label", "version", "group")
+_FIGURES = (
+    "identity", "perceptual", "ssim", "h_before", "h_after", "judge_before", "judge_after",
+    "influence_before", "influence_after", "sharpness", "changed_area", "changed_outside",
 )  # fmt: skip
+_TEXTS = ("judge_class_before", "judge_class_after", "flags", "suggestion", "reason")
+#: the columns of every queue; those of the data set's own subgroups follow, see :data:`BY`
+COLUMNS = (*_PLACED, *_FIGURES, *_TEXTS)
+#: what the name of a subgroup's column begins with
+BY = "by_"
+_SUBGROUPS = range(2, 21)
+#: belongs to the cached rows; another one where they are made in another way
+_MADE = 1
+
+
+def _row(edit: Edit, classes: list[str]) -> dict[str, Any]:
+    """What a row says of the edit itself."""
+    at = classes.index(edit.label)
+    action, reason = suggestion(
+        edit.label, classes, edit.judge_before, edit.judge_after, edit.flags
+    )
+    own = {name: getattr(edit, name) for name in _FIGURES if not name.startswith("judge_")}
+    return {
+        "id": edit.sample,
+        "version": edit.version,
+        "label": edit.label,
+        **own,
+        "judge_before": edit.judge_before[at],
+        "judge_after": edit.judge_after[at],
+        "judge_class_before": classes[int(np.argmax(edit.judge_before))],
+        "judge_class_after": classes[int(np.argmax(edit.judge_after))],
+        "flags": ", ".join(edit.flags),
+        "suggestion": action,
+        "reason": reason,
+    }
+
+
+def _versions(run: Run) -> dict[str, str]:
+    stage = repair_stage(run)
+    if not stage.done:
+        raise DiffInfError(f"{run.root} has no repairs yet; run it first.")
+    return read_json(stage / "versions.json")
+
+
+def _edit_rows(run: Run, versions: Mapping[str, str], classes: list[str]) -> pd.DataFrame:
+    """The part of the queue that follows from the edits: kept in one file, as they are thousands."""
+    file, key = repair_stage(run) / "rows.json", digest(_MADE, dict(versions), classes)
+    kept: Any = None
+    if file.exists():
+        with contextlib.suppress(DiffInfError):  # a broken one is made again
+            kept = read_json(file)
+    if not (isinstance(kept, dict) and kept.get("key") == key):
+        rows = [_row(load_edit(run, s, v), classes) for s, v in versions.items()]
+        names = ["id", "version", "label", *_FIGURES, *_TEXTS]
+        kept = {"key": key, "columns": {name: [row[name] for row in rows] for name in names}}
+        # where it cannot be kept, as on a run that may only be read, it costs time again
+        with contextlib.suppress(OSError, DiffInfError, ValueError):
+            write_json(file, kept)
+    table = pd.DataFrame(kept["columns"])
+    return table.astype(dict.fromkeys(_FIGURES, float))
+
+
+def _places(run: Run, samples: Sequence[str]) -> pd.DataFrame:
+    """Rank, scores, group and subgroups of training samples, in their order."""
+    train = open_training(run)
+    ranked = ranking(run).set_index("id")
+    by_influence = run.config.influence.model_copy(update={"estimator": "self_influence"})
+    # percentile of self-influence, whatever the queue is ranked by
+    percentile = ranking(run, by_influence).set_index("id")["percentile"]
+    order = pd.Index(samples)
+    table = train.table.set_index("id").reindex(order)
+    group = group_column(run)
+    out: dict[str, Any] = {
+        "id": list(samples),
+        "rank": ranked["rank"].reindex(order).to_numpy(int),
+        "score": ranked["score"].reindex(order).to_numpy(float),
+        "percentile": percentile.reindex(order).to_numpy(float),
+        "group": table[group].to_numpy() if group in table else "",
+    }
+    for name in train.table.columns:
+        if name in ("id", "file", "label", group):
+            continue
+        if train.table[name].nunique() in _SUBGROUPS:
+            out[f"{BY}{name}"] = table[name].to_numpy()
+    return pd.DataFrame(out)
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    more = [name for name in table.columns if name.startswith(BY)]
+    return table[[*COLUMNS, *more]]
 
 
 def build_queue(run: Run) -> pd.DataFrame:
     """One row per repaired sample, by rank: the scores a reviewer sorts and filters by.
 
     Columns: id, rank, score, percentile (of self-influence among the training set, whatever the
-    queue is ranked by), label, version, identity, perceptual, h_before, h_after, judge_before
-    and judge_after (probability of the assigned label), judge_class_before, judge_class_after,
-    flags, suggestion, reason.
+    queue is ranked by), label, version, group (the value of the data set's group column, or ""), then of
+    the edit identity, perceptual, ssim, h, probability of the assigned label by the judge, and
+    self-influence before and after, sharpness, changed_area, changed_outside (NaN where not measured),
+    judge_class_before, judge_class_after, flags, suggestion, reason; and each column of the data set with 2
+    to 20 values, as "by_" and its name.
     """
-    stage = repair_stage(run)
-    if not stage.done:
-        raise DiffInfError(f"{run.root} has no repairs yet; run it first.")
+    edits = _edit_rows(run, _versions(run), list(open_training(run).classes))
+    table = _places(run, list(edits["id"])).merge(edits, on="id", how="left", validate="1:1")
+    return _ordered(table).sort_values("rank", ignore_index=True)
+
+
+def unedited(run: Run, samples: Sequence[str]) -> pd.DataFrame:
+    """Rows like the queue's for training samples without an edit, in the order they are given.
+
+    version and all text of the edit are "", its figures NaN. Raises :class:`DiffInfError` for an id that
+    is none of the training split's.
+    """
     train = open_training(run)
-    classes = list(train.classes)
-    ranked = ranking(run).set_index("id")
-    by_influence = run.config.influence.model_copy(update={"estimator": "self_influence"})
-    percentile = ranking(run, by_influence).set_index("id")["percentile"]
-    rows = []
-    for sample, version in read_json(stage / "versions.json").items():
-        edit = load_edit(run, sample, version)
-        at = classes.index(edit.label)
-        action, reason = suggestion(
-            edit.label, classes, edit.judge_before, edit.judge_after, edit.flags
-        )
-        rows.append(
-            {
-                "id": sample,
-                "rank": int(ranked["rank"][sample]),
-                "score": float(ranked["score"][sample]),
-                "percentile": float(percentile[sample]),
-                "label": edit.label,
-                "version": version,
-                "identity": edit.identity,
-                "perceptual": edit.perceptual,
-                "h_before": edit.h_before,
-                "h_after": edit.h_after,
-                "judge_before": edit.judge_before[at],
-                "judge_after": edit.judge_after[at],
-                "judge_class_before": classes[int(np.argmax(edit.judge_before))],
-                "judge_class_after": classes[int(np.argmax(edit.judge_after))],
-                "flags": ", ".join(edit.flags),
-                "suggestion": action,
-                "reason": reason,
-            }
-        )
-    return pd.DataFrame(rows, columns=COLUMNS).sort_values("rank", ignore_index=True)
+    labels = [train.sample(train.position(sample)).label for sample in samples]
+    table = _places(run, samples).assign(
+        label=labels,
+        version="",
+        **dict.fromkeys(_FIGURES, float("nan")),
+        **dict.fromkeys(_TEXTS, ""),
+    )
+    return _ordered(table)
+
+
+def queue_key(run: Run) -> str:
+    """What the queue depends on: the ranking and the versions."""
+    return digest(ranking_key(run), _versions(run))

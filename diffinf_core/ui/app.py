@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,26 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import gradio as gr
 
 from diffinf_core.records import DiffInfError
-from diffinf_core.ui import compare_page, export_page, ranking_page, review_page, run_page
+from diffinf_core.ui import api, compare_page, export_page
+from diffinf_core.ui.explore import page as explore_page
+from diffinf_core.ui.explore.parts import library_link
+from diffinf_core.ui.review import page as review_page
+from diffinf_core.ui.review.desk import asking
+from diffinf_core.ui.run import page as run_page
 from diffinf_core.ui.session import Session
+from diffinf_core.ui.web.accounts import LOGIN_VARIABLE, Accounts
+from diffinf_core.ui.web.guard import Hosts
+from diffinf_core.ui.web.refusals import show_refusals
+from diffinf_core.ui.web.server import Server, certificate, listen, make_app
 from diffinf_core.weights import assets_folder
 
+#: opened pages of which the server remembers the place; the longest unused is forgotten first
+_VISITS = 500
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-#: "name:password" pairs, comma-separated
-LOGIN_VARIABLE = "DIFFINF_LOGIN"
+#: in the order in which they need each other
+_SCRIPTS = (
+    "page", "early", "viewer", "keys", "tour", "explore", "explore_lasso", "explore_map", "explore_tau",
+)  # fmt: skip
 
 
 def theme() -> gr.themes.Base:
@@ -28,90 +43,128 @@ def theme() -> gr.themes.Base:
         neutral_hue=gr.themes.colors.slate,
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
+    ).set(
+        # white on orange-500 is too faint to read
+        button_primary_background_fill="#b84a10",
+        button_primary_background_fill_hover="#9c3d0b",
+        button_primary_background_fill_dark="#b84a10",
+        button_primary_background_fill_hover_dark="#9c3d0b",
     )
+
+
+_TOP = """<header class="di-top"><h1>DiffInf</h1><p>Find the pictures whose labels disturb training, repair
+them, and judge every repair.</p><div class="di-top-buttons"><button type="button" id="switch-theme">Light or
+dark</button><button type="button" id="show-tour">Tour</button><button type="button" id="show-keys"
+aria-keyshortcuts="?">Keys</button>{out}</div></header>"""
+_OUT = '<form method="post" action="logout"><button>Log out</button></form>'
 
 
 def build(session: Session) -> gr.Blocks:
     """The whole app for one run."""
-    with gr.Blocks(title="DiffInf") as blocks:
-        gr.HTML(
-            '<header class="di-top"><h1>DiffInf</h1><p>Find the pictures whose labels disturb '
-            "training, repair them, and judge every repair.</p></header>"
-        )
+    with gr.Blocks(title="DiffInf", analytics_enabled=False) as blocks:
+        gr.HTML(_TOP.format(out=_OUT if session.shared else ""))
         pages: dict[str, Any] = {}
-        with gr.Tabs(elem_id="pages") as tabs:
+        begun = session.ready()
+        with gr.Tabs(elem_id="pages", selected="review" if begun else "run") as tabs:
+            with gr.Tab("Run", id="run") as run_tab:
+                pages["run"] = run_page.build(session, run_tab)
             with gr.Tab("Review", id="review") as review_tab:
-                pages["review"] = review_page.build(session)
-            with gr.Tab("Run", id="run"):
-                pages["run"] = run_page.build(session)
-            with gr.Tab("Ranking", id="ranking") as ranking_tab:
-                pages["ranking"] = ranking_page.build(session)
+                review = review_page.build(session)
+            with gr.Tab("Explore", id="explore") as explore_tab:
+                explore_page.build(session, explore_tab)
             with gr.Tab("Compare", id="compare") as compare_tab:
                 pages["compare"] = compare_page.build(session)
             with gr.Tab("Export", id="export") as export_tab:
                 pages["export"] = export_page.build(session)
-        for load in pages.values():
-            given = getattr(load, "inputs", None)
-            blocks.load(load, given, load.outputs, queue=False, show_progress="hidden")
-        refreshed = (
-            (ranking_tab, "ranking"),
-            (compare_tab, "compare"),
-            (export_tab, "export"),
-        )
+        quiet: dict[str, Any] = {
+            "queue": False,
+            "show_progress": "hidden",
+        }
+        blocks.load(pages["run"], None, pages["run"].outputs, **quiet)
+        # Whoever only reviews does not wait for figures.
+        refreshed = ((compare_tab, "compare"), (export_tab, "export"))
         for tab, name in refreshed:
-            tab.select(pages[name], outputs=pages[name].outputs, queue=False)
-        review = pages["review"]
-        # The queue is read anew when a run finishes while the page is open elsewhere.
-        again, given = review.again
-        review_tab.select(again, given, outputs=review.outputs, queue=False)
+            given = getattr(pages[name], "inputs", None)
+            tab.select(pages[name], given, pages[name].outputs, **quiet)
+        blocks.load(asking(review.load), [review.visit], review.loaded, **quiet)
+        review_tab.select(asking(review.again), [review.visit], review.loaded, **quiet)
 
         def first_page() -> Any:
-            return gr.Tabs(selected="review" if session.ready() else "run")
+            # Not where it is open already: who clicked on another tab meanwhile stays there.
+            return gr.Tabs(selected="review") if session.ready() and not begun else gr.skip()
 
-        blocks.load(first_page, outputs=[tabs], queue=False, show_progress="hidden")
+        blocks.load(first_page, outputs=[tabs], **quiet)
+        # Programs get the endpoints of api.py; what a page needs for itself is not for them.
+        for event in blocks.fns.values():
+            event.api_visibility = "private"
+        api.publish(session)
     return blocks
 
 
-def login() -> list[tuple[str, str]] | None:
-    """Users from the environment, or None."""
-    text = os.environ.get(LOGIN_VARIABLE, "")
-    pairs = text.split(",") if text else []
-    users = [tuple(pair.split(":", 1)) for pair in pairs]
-    if any(len(pair) < 2 or not all(pair) for pair in users):
-        raise DiffInfError(f"{LOGIN_VARIABLE} must hold name:password pairs, comma-separated.")
-    return users or None  # type: ignore[return-value]
+def scripts() -> str:
+    """Our own JavaScript, for the head of the page."""
+    folder = assets_folder() / "ui"
+    return "".join(f"<script>{(folder / f'{name}.js').read_text()}</script>" for name in _SCRIPTS)
 
 
-def serve(root: Path, port: int, host: str = "127.0.0.1", block: bool = True) -> gr.Blocks:
-    """Serve a run; any address but loopback needs a log-in."""
-    users = login()
-    if host not in LOOPBACK and users is None:
+def warnings_of(host: str, tls: bool) -> list[str]:
+    """What somebody who opens the app to a network should know."""
+    if host in LOOPBACK or tls:
+        return []
+    return [
+        f"Warning: http on {host} sends passwords and pictures readable to everybody in between; "
+        "give --ssl-cert and --ssl-key, or put a proxy with https before it."
+    ]
+
+
+def serve(
+    root: Path,
+    port: int,
+    host: str = "127.0.0.1",
+    block: bool = True,
+    allow_hosts: Sequence[str] = (),
+    ssl_cert: Path | None = None,
+    ssl_key: Path | None = None,
+) -> Server:
+    """Serve a run; any address but loopback needs a log-in.
+
+    ``allow_hosts`` are further names under which browsers may ask for it; they need one, too. With
+    ``block`` it returns after Ctrl+C, else as soon as it answers; port 0 takes a free one.
+    """
+    accounts = Accounts.of_run(root)
+    if host not in LOOPBACK and accounts is None:
         raise DiffInfError(
-            f"Serving on {host} without a log-in would show the pictures to the network: "
-            f"set {LOGIN_VARIABLE}=name:password, or stay on 127.0.0.1."
+            f"Serving on {host} without a log-in would show the pictures to the network: add a user "
+            f"with 'diffinf users add NAME --run {root}' or set {LOGIN_VARIABLE}=name:password, "
+            "or stay on 127.0.0.1."
         )
-    session = Session(root)
+    if allow_hosts and accounts is None:
+        raise DiffInfError(
+            f"--allow-host lets browsers of other machines in, through a proxy: add a user with 'diffinf "
+            f"users add NAME --run {root}' or set {LOGIN_VARIABLE}=name:password."
+        )
+    hosts, tls = Hosts(host, allow_hosts), certificate(ssl_cert, ssl_key)
+    session = Session(root, shared=accounts is not None)
     blocks = build(session)
-    blocks.queue(default_concurrency_limit=4)
+    # Whoever has no page has no place in the queue either.
+    blocks.queue(default_concurrency_limit=4, max_size=64, api_open=False)
+    blocks.state_session_capacity = _VISITS
     assets = assets_folder() / "ui"
-    print(f"DiffInf on http://{host}:{port}  (run {root}; Ctrl+C stops)", flush=True)
-    try:
-        blocks.launch(
-            server_name=host,
-            server_port=port,
-            auth=users,
-            theme=theme(),
-            css_paths=[assets / "diffinf.css"],
-            head=f"<script>{(assets / 'diffinf.js').read_text()}</script>",
-            footer_links=[],
-            share=False,
-            quiet=True,
-            enable_monitoring=False,
-            max_file_size="1mb",
-            prevent_thread_lock=not block,
-        )
-    except OSError as error:
-        raise DiffInfError(
-            f"Port {port} cannot be used ({error}); choose another --port."
-        ) from error
-    return blocks
+    look = {
+        "theme": theme(),
+        "css_paths": sorted(assets.glob("*.css")),
+        "head": library_link() + scripts(),
+    }
+    app = make_app(blocks, lambda: session.engine, hosts, accounts, look)
+    server = Server(app, blocks, listen(host, port), tls)
+    show_refusals()
+    for line in warnings_of(host, bool(tls)):
+        print(line, file=sys.stderr, flush=True)
+    scheme = "https" if tls else "http"
+    shown = f"[{host}]" if ":" in host else host
+    print(f"DiffInf on {scheme}://{shown}:{server.port}  (run {root}; Ctrl+C stops)", flush=True)
+    if block:
+        server.run()
+    else:
+        server.start()
+    return server

@@ -111,10 +111,16 @@ class Jobs:
             traceback.print_exc()
             state = "failed"
             error = f"Unexpected {type(problem).__name__}; the terminal shows the details."
-        finally:
+        try:
             close = getattr(events, "close", None)
             if close is not None:
                 close()
+        except (
+            Exception
+        ) as problem:  # clearing up after itself; a job that never ends blocks all others
+            traceback.print_exc()
+            state = "failed"
+            error = f"Ended with {type(problem).__name__}; the terminal shows the details."
         with self._lock:
             self._note(error or state)
             self._snapshot.state, self._snapshot.error = state, error

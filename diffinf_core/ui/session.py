@@ -3,91 +3,259 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from diffinf_core.config import change
-from diffinf_core.engine import Engine
-from diffinf_core.records import DiffInfError
+from diffinf_core.config import RepairConfig, RunConfig
+from diffinf_core.engine import STAGES, Engine
+from diffinf_core.records import Choice, Decision, DiffInfError, OutdatedError
+from diffinf_core.settings import change
 from diffinf_core.store import Run
+from diffinf_core.ui.filters import Filter, chosen
 from diffinf_core.ui.jobs import Jobs
+from diffinf_core.ui.scores import Distributions
+
+#: seconds for which the queue in memory is taken as the present one
+_FRESH = 1.0
+
+
+def reviewer_of(request: Any) -> str:
+    """Who decides: the logged-in user, or the one person at this machine."""
+    return (getattr(request, "username", None) if request else None) or "local"
+
+
+def typed_folder(text: str) -> Path:
+    """A folder as somebody typed it, absolute; :class:`DiffInfError` where it names nobody's home."""
+    try:
+        return Path(text.strip()).expanduser().resolve()
+    except (RuntimeError, OSError, ValueError) as error:
+        raise DiffInfError(f"{text.strip()!r} is no folder: {error}.") from error
+
+
+def _free(root: Path) -> bool:
+    """Whether a new run can be made here: nothing is there, or an empty folder."""
+    if not root.exists():
+        return True
+    return root.is_dir() and all(p.name.startswith(".") for p in root.iterdir())
 
 
 class Session:
-    """One opened run. Holds nothing that is not on disk too."""
+    """One opened run, or the place for a new one. Holds nothing that is not on disk too.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.engine = Engine(root)
+    ``shared``: whether several people review, so that pairs are handed out one to each.
+    """
+
+    def __init__(self, root: Path, shared: bool = False) -> None:
+        self.root, self.shared = root, shared
+        self._engine = None if _free(root) else Engine(root)
         self.jobs = Jobs()
         self.edit_lane = threading.Lock()
+        self._lock = threading.Lock()
         self._queue: pd.DataFrame | None = None
-        self._stamp = ""
+        self._distributions: Distributions | None = None
+        self._stamp, self._fresh_until = "", 0.0
+        self._rows: dict[str, Any] = {}
+        self._selected: dict[str, list[str]] = {}
+        self._handed: set[str] = set()
+
+    # ------------------------------------------------------------------ the run
+
+    @property
+    def engine(self) -> Engine:
+        """The run's engine; :class:`DiffInfError` as long as there is no run."""
+        if self._engine is None:
+            raise DiffInfError(f"No run yet: make one in {self.root} on the Run page.")
+        return self._engine
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a run."""
+        return self._engine is not None
+
+    def configure(self, config: RunConfig) -> None:
+        """Take over a configuration; makes the run where there is none yet.
+
+        Raises :class:`DiffInfError` for another data set, and while a job is running.
+        """
+        if self.jobs.running:
+            raise DiffInfError("A job is running; cancel it before changing settings.")
+        Engine(self.root, config)
+        self.reload()
+
+    def stored(self) -> RunConfig:
+        """The configuration on disk, which another window or the command line may have changed."""
+        return Run.open(self.root).config
 
     def reload(self) -> None:
         """Open the run again after its configuration changed."""
-        self.engine = Engine(self.root)
+        self._engine = Engine(self.root)
         self._queue = None
+
+    def follow(self) -> None:
+        """Take over settings that another program stored, unless a job works with the present ones."""
+        if self.exists and not self.jobs.running and self.stored() != self.engine.config:
+            self.reload()
 
     def rank_by(self, estimator: str) -> None:
         """Make another score the one that the run ranks by."""
-        over = {"influence": {"estimator": estimator}}
-        Run.open(self.root, change(self.engine.config, over, "The ranking"))
+        self._change({"influence": {"estimator": estimator}}, "The ranking")
+
+    def set_tau(self, tau: float) -> None:
+        """Call another share of the training split, in per cent, high-influence."""
+        self._change({"influence": {"tau": tau}}, "The share tau")
+
+    def _change(self, over: dict[str, Any], name: str) -> None:
+        if self.jobs.running:
+            raise DiffInfError("A job is running; cancel it before changing the ranking.")
+        # What is on disk counts: another window, or the command line, may have changed other settings.
+        Run.open(self.root, change(self.stored(), over, name))
         self.reload()
 
     def ready(self) -> bool:
         """Whether there is anything to review."""
-        return self.engine.status()["repair"]
+        return self.exists and self.engine.status()["repair"]
+
+    def repair_settings(self) -> RepairConfig:
+        """The run's settings of the repair."""
+        return self.engine.config.repair if self.exists else RepairConfig()
+
+    def usual(self) -> dict[str, Any]:
+        """The same as a dict, as versions carry them."""
+        return self.repair_settings().model_dump(mode="json")
+
+    # ------------------------------------------------------------------ the queue
 
     def queue_key(self) -> str:
         """What the queue was made from; raises :class:`DiffInfError` where there is none yet."""
-        from diffinf_core.engine import STAGES
-
         if not self.ready():
             raise DiffInfError("Nothing to review yet: start the run on the Run page.")
         return str(STAGES["repair"][0](self.engine.run).key)
 
     def queue(self) -> pd.DataFrame:
-        """The review queue, read once per repair stage."""
-        stamp = self.queue_key()
-        if self._queue is None or stamp != self._stamp:
-            self._queue, self._stamp = self.engine.queue(), stamp
-        return self._queue
+        """The review queue, indexed by sample id, read once per repair stage.
 
-    def filtered(self, state: str, label: str, flag: str, sort: str) -> list[str]:
-        """Sample ids of the queue under the page's filters."""
-        table = self.queue()
-        decided = self.engine.decisions()
-        if label != "all":
-            table = table[table["label"] == label]
-        if flag == "flagged":
-            table = table[table["flags"] != ""]
-        elif flag == "unflagged":
-            table = table[table["flags"] == ""]
-        elif flag != "all":
-            table = table[table["flags"].str.contains(flag, regex=False)]
-        columns = {
-            "most suspicious first": ("rank", True),
-            "judge agrees least": ("judge_after", True),
-            "identity lowest": ("identity", True),
-            "largest change": ("perceptual", False),
-        }
-        column, ascending = columns.get(sort, ("rank", True))
-        table = table.sort_values(column, ascending=ascending, kind="stable")
-        ids = [str(i) for i in table["id"]]
-        if state == "undecided":
-            return [i for i in ids if i not in decided or decided[i].action == "second_look"]
-        if state == "decided":
-            return [i for i in ids if i in decided]
-        if state != "all":
-            return [i for i in ids if i in decided and decided[i].action == state]
-        return ids
+        Whether it is still the present one is asked once a second: the answer costs more than a decision.
+        """
+        with self._lock:
+            if self._queue is not None and time.monotonic() < self._fresh_until:
+                return self._queue
+            stamp = self.queue_key()
+            if self._queue is None or stamp != self._stamp:
+                table = self.engine.queue()
+                self._queue, self._stamp = table.set_index("id", drop=False), stamp
+                self._distributions, self._rows = Distributions(table), {}
+            self._fresh_until = time.monotonic() + _FRESH
+            return self._queue
+
+    def distributions(self) -> Distributions:
+        """Histograms of the queue's scores."""
+        self.queue()
+        assert self._distributions is not None
+        return self._distributions
 
     def row(self, sample: str) -> pd.Series:
-        """The queue's row of a sample."""
-        table = self.queue()
-        found = table[table["id"] == sample]
-        if found.empty:
-            raise DiffInfError(f"Sample {sample!r} is not in the queue.")
-        return found.iloc[0]
+        """The queue's row of a sample; of any other training sample one without an edit."""
+        table, rows = self.queue(), self._rows
+        if sample not in table.index:
+            return self.engine.row_of(sample)
+        if sample not in rows:
+            rows[sample] = table.loc[sample]
+        return rows[sample]
+
+    def filtered(self, wanted: Filter, reviewer: str) -> list[str]:
+        """Sample ids on the reviewer's table under a filter.
+
+        Decisions that the reviewer is not to know, because a second opinion is due, count as none.
+        """
+        engine, queue = self.engine, self.queue()
+        decided = engine.decisions_for(reviewer)
+        if wanted.state == "selection":
+            picked = self.selection(reviewer)
+            if wanted == Filter(state="selection"):
+                return picked  # in its own order, pictures without an edit included
+            found = chosen(queue, replace(wanted, state="all"), decided)
+            among = set(picked)
+            return [sample for sample in found if sample in among]
+        if wanted.state != "to do":
+            return chosen(queue, wanted, decided, set(engine.disagreements()))
+        everything = chosen(queue, replace(wanted, state="all"), decided)
+        return list(engine.open_for(reviewer, everything))
+
+    def next_for(self, reviewer: str) -> tuple[str, str] | None:
+        """(sample, role) that this reviewer judges next, held for them; None where nothing is left.
+
+        What they asked a second look for comes last.
+        """
+        order, put_off = [str(i) for i in self.queue()["id"]], self.engine.put_off(reviewer)
+        return self.engine.next_for(reviewer, sorted(order, key=put_off.__contains__))
+
+    # ------------------------------------------------------------------ decisions
+
+    def disagreement(self, sample: str) -> list[Decision]:
+        """The two decisions on a sample that differ and await a third; else empty."""
+        return list(self.engine.disagreements().get(sample, ()))
+
+    def visible_decision(self, sample: str, reviewer: str) -> Decision | None:
+        """The standing decision, but not to a reviewer who gives an independent second opinion."""
+        return self.engine.decisions_for(reviewer, [sample]).get(sample)
+
+    def role(self, sample: str, reviewer: str) -> str:
+        """The role in which this reviewer sees the sample now."""
+        return self.engine.roles([sample], reviewer)[sample]
+
+    def decide(
+        self, choice: Choice, reviewer: str, seen: int | None = None, asked: str | None = None
+    ) -> None:
+        """Write a decision in the role in which this reviewer sees the sample.
+
+        ``seen`` and ``asked``: the stamp and the role of what they saw. :class:`OutdatedError` where one
+        of them changed since: what was to be a second opinion must not settle a disagreement unseen.
+        """
+        self.row(choice.sample)
+        role = self.role(choice.sample, reviewer)
+        if asked is not None and asked != role:
+            raise OutdatedError([choice.sample], "Something else is asked about")
+        self.engine.decide(**asdict(choice), reviewer=reviewer, role=role, seen=seen)
+
+    def decide_many(
+        self, choices: Sequence[Choice], reviewer: str, seen: Mapping[str, int]
+    ) -> tuple[int, int]:
+        """Write what was previewed, each in its role; (written, left out because others decided since)."""
+        left, engine = list(choices), self.engine
+        while left:
+            role = engine.roles([c.sample for c in left], reviewer)
+            try:
+                engine.decide_many(left, reviewer, role, seen={s: seen[s] for s in role})
+            except OutdatedError as error:
+                left = [c for c in left if c.sample not in error.samples]
+                continue
+            break
+        return len(left), len(choices) - len(left)
+
+    # ------------------------------------------------------------------ from Explore
+
+    def select(self, reviewer: str, ids: list[str]) -> None:
+        """Put samples on the reviewer's table, in this order, when the Review page is opened next.
+
+        Raises :class:`DiffInfError` for one that is not in the training split.
+        """
+        unknown = set(ids) - set(self.engine.training.ids.tolist())
+        if unknown:
+            raise DiffInfError(f"There is no training sample {min(unknown)!r} in this run.")
+        self._selected[reviewer] = list(dict.fromkeys(ids))
+        self._handed.discard(reviewer)
+
+    def selection(self, reviewer: str) -> list[str]:
+        """What was selected last."""
+        return list(self._selected.get(reviewer, []))
+
+    def take_selection(self, reviewer: str) -> bool:
+        """Whether something was selected that the Review page has not shown yet."""
+        fresh = reviewer in self._selected and reviewer not in self._handed
+        self._handed.add(reviewer)
+        return fresh

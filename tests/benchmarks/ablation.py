@@ -1,8 +1,8 @@
 """The ablation of docs/repair.md, from one command:
 
-    python -m tests.benchmarks.ablation [--out runs/bench] [--seeds 3]
+    python -m tests.benchmarks.ablation [--out runs/bench] [--seeds 3] [--images 24]
 
-The same as ``diffinf ablate`` on the demo, for its expressions and with two variants for its ages.
+``diffinf ablate`` on the demo's expressions, with other tau and other label noise beside the plan.
 """
 
 from __future__ import annotations
@@ -13,22 +13,15 @@ from pathlib import Path
 
 import torch
 
-from diffinf_core.config import make_config
 from diffinf_core.engine import Engine
 from diffinf_core.report.ablation import markdown
+from diffinf_core.settings import make_config
 from tests.benchmarks.demo import drive
+from tests.benchmarks.pages import REPAIR, RESULTS, put
 
-RESULTS = Path(__file__).parent / "results" / "ablation.json"
-DOC = Path(__file__).parents[2] / "docs" / "repair.md"
-BEGIN, END = "<!-- ablation: begin -->", "<!-- ablation: end -->"
-
-
-def write_page(text: str) -> None:
-    """Put the table between the markers."""
-    page = DOC.read_text()
-    head, rest = page.split(BEGIN)
-    _, tail = rest.split(END)
-    DOC.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}")
+FILE = RESULTS / "ablation.json"
+#: settings that the plan leaves alone, because they train everything anew
+WIDER = ({"influence.tau": [5, 20]}, {"noise.rate": [0.1, 0.4]})
 
 
 def main() -> None:
@@ -36,21 +29,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=48)
+    parser.add_argument("--images", type=int, default=24)
     given = parser.parse_args()
     torch.set_num_threads(1)
     run = Engine(given.out, make_config("demo"))
-    drive(run.ablate(seeds=given.seeds, images=given.images))
-    table = run.ablation()
-    RESULTS.write_text(json.dumps(json.loads(table.to_json(orient="records")), indent=1) + "\n")
-    n, seeds = int(table["n"].iloc[0]), int(table["seeds"].iloc[0])
+    found, parts = {}, []
+    for name, vary in (("plan", None), ("tau", WIDER[0]), ("noise", WIDER[1])):
+        drive(run.ablate(vary, seeds=given.seeds, images=given.images))
+        table = run.ablation()
+        found[name] = json.loads(table.to_json(orient="records"))
+        parts.append(markdown(table))
+        n, seeds = int(table["n"].iloc[0]), int(table["seeds"].iloc[0])
+    FILE.write_text(json.dumps(found, indent=1) + "\n")
     over = (
         "one seed"
         if seeds == 1
         else f"{seeds} seeds (other wrong labels, other weights), mean ± sd"
     )
-    write_page(
-        f"{n // seeds} mislabelled high-influence images per seed, {over}.\n\n{markdown(table)}"
+    # one table: the wider settings are rows like the others
+    rows = [parts[0], *("\n".join(part.splitlines()[2:]) for part in parts[1:])]
+    put(
+        REPAIR,
+        "ablation",
+        f"{n // seeds} mislabelled high-influence images per seed, {over}.\n\n" + "\n".join(rows),
     )
 
 

@@ -19,18 +19,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from diffinf_core.config import make_config
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.engine import Engine
 from diffinf_core.report.ablation import H_ONLY
+from diffinf_core.settings import make_config
 from diffinf_core.weights import card_of, shipped
+from tests.benchmarks.pages import README, put
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results" / "demo.json"
 SHEET = ROOT / "docs" / "images" / "repairs.png"
 ARMS = ("noisy", "removal", "repaired", "relabelled", "clean")
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def drive(events: Any) -> None:
@@ -182,15 +182,6 @@ def seconds() -> float:
     ]
 
 
-def write_readme(found: dict[str, Any]) -> None:
-    """Put the block between the markers."""
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    readme.write_text(f"{head}{BEGIN}\n{block(found)}\n{END}{tail}")
-
-
 def main() -> None:
     """Measure, store, render."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -210,7 +201,7 @@ def main() -> None:
                 found["control"] = control(run)
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    write_readme(json.loads(RESULTS.read_text()))
+    put(README, "results", block(json.loads(RESULTS.read_text())))
 
 
 if __name__ == "__main__":

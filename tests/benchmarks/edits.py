@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from diffinf_core.config import make_config
 from diffinf_core.correction.networks import IdentityNet
 from diffinf_core.data import faces
 from diffinf_core.data.render import render_face
@@ -25,13 +24,14 @@ from diffinf_core.data.training import to_tensor
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.engine import Engine
 from diffinf_core.records import Edit
+from diffinf_core.settings import make_config
 from diffinf_core.weights import load_weights, shipped
 from tests.benchmarks.demo import control, drive
+from tests.benchmarks.pages import REPAIR, put
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results" / "edits.json"
-DOC, IMAGES = ROOT / "docs" / "repair.md", ROOT / "docs" / "images"
-BEGIN, END = "<!-- ages: begin -->", "<!-- ages: end -->"
+IMAGES = ROOT / "docs" / "images"
 WORST = 10
 
 
@@ -163,8 +163,7 @@ def main() -> None:
         "worst": {"expression": worst(expression, "expression"), "age": worst(age, "age")},
     }
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    head, rest = DOC.read_text().split(BEGIN)
-    DOC.write_text(f"{head}{BEGIN}\n{block(found)}\n{END}{rest.split(END)[1]}")
+    put(REPAIR, "ages", block(found))
 
 
 if __name__ == "__main__":

@@ -19,17 +19,18 @@ from typing import Any
 
 import torch
 
-from diffinf_core.config import ON_REQUEST, SIGNALS, change, make_config
+from diffinf_core.config import ON_REQUEST, SIGNALS
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.engine import Engine
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.estimators import ESTIMATORS, quality
 from diffinf_core.influence.stage import read_scores
+from diffinf_core.settings import change, make_config
 from diffinf_core.workers import worker_pool
+from tests.benchmarks.pages import put
 
 RESULTS = Path(__file__).parent / "results" / "estimators.json"
 DOCS = Path(__file__).parents[2] / "docs" / "influence.md"
-BEGIN, END = "<!-- estimators: begin -->", "<!-- estimators: end -->"
 COMBINED = ("mean_loss+aum+el2n", "self_influence+mean_loss")
 RULES = ("all", "early", "agreement")
 TAU = 10.0
@@ -125,10 +126,8 @@ def table(name: str, rows: list[dict[str, Any]]) -> list[str]:
 
 def into_docs(found: dict[str, list[dict[str, Any]]]) -> None:
     """Put the tables between the markers of docs/influence.md."""
-    text = DOCS.read_text()
     lines = [line for name, rows in found.items() for line in table(name, rows)]
-    head, rest = text.split(BEGIN)
-    DOCS.write_text(f"{head}{BEGIN}\n" + "\n".join(lines) + f"{END}{rest.split(END)[1]}")
+    put(DOCS, "estimators", "\n".join(lines))
 
 
 def main() -> None:

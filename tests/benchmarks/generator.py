@@ -30,11 +30,11 @@ from diffinf_core.diffusion.figures import reconstruction_figures, ssim
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.store import Run
 from diffinf_core.weights import card_of
+from tests.benchmarks.pages import put
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results" / "generator_photographs.json"
 DOC = ROOT / "docs" / "generators.md"
-BEGIN, END = "<!-- photographs: begin -->", "<!-- photographs: end -->"
 SHOWN, GUIDANCE, T0S = 120, (1.0, 3.0), (600, 900)
 
 
@@ -149,10 +149,7 @@ def main() -> None:
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
         print(table(found))
     if DOC.exists():
-        head, rest = DOC.read_text().split(BEGIN)
-        DOC.write_text(
-            f"{head}{BEGIN}\n{table(json.loads(RESULTS.read_text()))}\n{END}{rest.split(END)[1]}"
-        )
+        put(DOC, "photographs", table(json.loads(RESULTS.read_text())))
 
 
 if __name__ == "__main__":

@@ -37,10 +37,10 @@ from diffinf_core.influence.gradients import GradientNorms, gradient_norms_by_vm
 from diffinf_core.influence.slices import map_slices
 from diffinf_core.influence.stage import Scorer
 from diffinf_core.store import StageFolder
+from tests.benchmarks.pages import put
 
 RESULTS = Path(__file__).parent / "results" / "influence.json"
 DOCS = Path(__file__).parents[2] / "docs" / "influence.md"
-BEGIN, END = "<!-- cost: begin -->", "<!-- cost: end -->"
 ROUNDS = 7
 CASES = (("small", 64, 64), ("resnet18", 64, 32), ("resnet18", 128, 16))
 METHODS = {
@@ -291,9 +291,7 @@ def block(found: dict[str, Any]) -> str:
 
 def into_docs(found: dict[str, Any]) -> None:
     """Put the tables between the markers of docs/influence.md."""
-    text = DOCS.read_text()
-    head, rest = text.split(BEGIN)
-    DOCS.write_text(f"{head}{BEGIN}\n{block(found)}\n{END}{rest.split(END)[1]}")
+    put(DOCS, "cost", block(found))
 
 
 def main() -> None:

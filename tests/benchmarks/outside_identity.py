@@ -23,10 +23,9 @@ from torch.nn import functional as F
 
 from diffinf_core.data.training import to_tensor
 from diffinf_core.engine import Engine
+from tests.benchmarks.pages import REPAIR, put
 
 RESULTS = Path(__file__).parent / "results" / "outside_identity.json"
-DOC = Path(__file__).parents[2] / "docs" / "repair.md"
-BEGIN, END = "<!-- outside: begin -->", "<!-- outside: end -->"
 #: where recognition networks of this family want the five points, in 96 x 112
 TEMPLATE = ((30.2946, 51.6963), (65.5318, 51.5014), (48.0252, 71.7366), (33.5493, 92.3655),
             (62.7299, 92.2041))  # fmt: skip
@@ -150,11 +149,7 @@ def main() -> None:
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     text = block(found)
     print(text)
-    page = DOC.read_text()
-    if BEGIN not in page:
-        page += f"\n## The same person, asked of another network\n\n{BEGIN}\n{END}\n"
-    head, rest = page.split(BEGIN)
-    DOC.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    put(REPAIR, "outside", text)
 
 
 if __name__ == "__main__":

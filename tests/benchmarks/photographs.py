@@ -17,9 +17,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.benchmarks.pages import README, put
+
 RESULTS = Path(__file__).parent / "results" / "photographs.json"
-BEGIN, END = "<!-- photographs: begin -->", "<!-- photographs: end -->"
 _REPAIR = (
     "n",
     "judge",
@@ -79,9 +79,7 @@ def main() -> None:
         found = kept(json.loads(given.report.read_text()), given.about)
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     found = json.loads(RESULTS.read_text())
-    readme = ROOT / "README.md"
-    head, rest = readme.read_text().split(BEGIN)
-    readme.write_text(f"{head}{BEGIN}\n{block(found)}\n{END}{rest.split(END)[1]}")
+    put(README, "photographs", block(found))
 
 
 if __name__ == "__main__":

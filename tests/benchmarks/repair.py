@@ -32,7 +32,6 @@ from torch.nn.modules.module import (
 )
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffinf_core.config import make_config
 from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.diffusion.assets import architecture_for
@@ -40,11 +39,12 @@ from diffinf_core.diffusion.autoencoder import Attribute, DiffusionAutoencoder
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.engine import Engine
 from diffinf_core.influence.stage import ranking
+from diffinf_core.settings import make_config
 from diffinf_core.weights import card_of, save_weights, shipped
+from tests.benchmarks.pages import put
 
 RESULTS = Path(__file__).parent / "results" / "repair.json"
 DOC = Path(__file__).parents[2] / "docs" / "generators.md"
-BEGIN, END = "<!-- cost: begin -->", "<!-- cost: end -->"
 SMALL = {
     "split": {"val_share": 0.2, "test_share": 0.2},
     "classifier": {"epochs": 3, "checkpoints": 3},
@@ -277,8 +277,7 @@ def main() -> None:
             print(size, json.dumps(found["sizes"][str(size)]), flush=True)
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     if DOC.exists():
-        head, rest = DOC.read_text().split(BEGIN)
-        DOC.write_text(f"{head}{BEGIN}\n{table(found)}\n{END}{rest.split(END)[1]}")
+        put(DOC, "cost", table(found))
 
 
 if __name__ == "__main__":

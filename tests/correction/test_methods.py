@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffinf_core.config import RepairConfig
-from diffinf_core.correction.guidance import Inversion, invert
+from diffinf_core.correction.guidance import Inversion, Task, invert
 from diffinf_core.correction.methods import METHODS
 from diffinf_core.correction.objective import Objective
 from diffinf_core.correction.perceptors import Perceptors
@@ -78,10 +78,8 @@ def steps(
     y = torch.ones(len(x), dtype=torch.long)
     objective = Objective(config, perceptors(), brightness, lambda p: p, x, y)
     inversion = invert(generator, x, labels(len(x), -1), config)
-    run = METHODS[method](
-        generator, inversion, labels(len(x), 1), labels(len(x), -1), objective, config
-    )
-    return inversion, list(run)
+    task = Task(generator, inversion, labels(len(x), 1), labels(len(x), -1), objective, config)
+    return inversion, list(METHODS[method](task))
 
 
 def test_every_method_of_the_configuration_exists() -> None:

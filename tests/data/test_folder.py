@@ -381,3 +381,61 @@ def test_a_picture_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
     file.chmod(0)
     with pytest.raises(DiffInfError, match="not a readable picture"):
         decode(file, 32)
+
+
+# ---------------------------------------------------------------- what nobody vouches for
+
+
+@pytest.mark.parametrize(
+    "row,reason",
+    [
+        ("b.png,sa\x1b[31md", "b.png: the label has the control character U+001B"),
+        ("b.png," + "x" * 201, "b.png: the label is longer than 200 characters"),
+        ("b\u202e.png,x", "b\ufffd.png: the file name has the control character U+202E"),
+        ("n" * 1001 + ",x", "n...: the file name is longer than 1000 characters"),
+        ("b.png,x," + "y" * 10_001, "the cell in column 'note' is longer than 10000 characters"),
+    ],
+)
+def test_cells_that_are_too_long_or_cannot_be_seen_are_named(
+    pictures: Path, row: str, reason: str
+) -> None:
+    listing = list_folder(data(pictures, f"file,label,note\na.png,x,\n{row}\nc.png,y,\n"))
+    assert [r.file for r in listing.rows] == ["a.png", "c.png"]
+    (problem,) = listing.problems
+    assert str(problem).startswith("row 3: ") and str(problem).endswith(reason)
+    assert str(problem).isprintable() and len(str(problem)) < 300
+
+
+def test_a_folder_whose_name_cannot_be_seen_is_no_class(tmp_path: Path) -> None:
+    for name in ("sad/a.png", "happy/b.png", "ang\x07ry/c.png"):
+        picture(tmp_path / name)
+    listing = list_folder(data(tmp_path))
+    assert listing.classes == ["happy", "sad"]
+    assert "U+0007" in str(listing.problems[0]) and str(listing.problems[0]).isprintable()
+
+
+def test_a_table_that_is_a_link_out_of_the_folder_is_not_read(pictures: Path) -> None:
+    secret = pictures.parent / "secret.txt"
+    secret.write_text("password,hunter2\n")
+    (pictures / "labels.csv").symlink_to(secret)
+    text = refusal(data(pictures))
+    assert (
+        "leads out of the data folder" in text and "hunter2" not in text and "password" not in text
+    )
+
+
+def test_a_picture_is_known_by_its_content_and_only_a_few_kinds_are_opened(tmp_path: Path) -> None:
+    image = Image.fromarray(QUARTERS)
+    image.save(tmp_path / "a.png", format="EPS")  # Pillow would start Ghostscript for it
+    with pytest.raises(DiffInfError, match="not a readable picture"):
+        decode(tmp_path / "a.png", 32)
+    image.save(tmp_path / "b.png", format="GIF")
+    assert decode(tmp_path / "b.png", 32).shape == (32, 32, 3)
+
+
+def test_a_huge_file_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = picture(tmp_path / "a.png")
+    monkeypatch.setattr(module, "MAX_FILE_BYTES", file.stat().st_size - 1)
+    monkeypatch.setattr(module.Image, "open", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(DiffInfError, match="too large for a picture"):
+        decode(file, 32)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from diffinf_core.config import values_of
 from diffinf_core.engine import Engine
 from diffinf_core.export.rounds import next_round
 from diffinf_core.records import DiffInfError
 from diffinf_core.report.ablation import PLAN, markdown, summary, varied
+from diffinf_core.settings import values_of
+from tests.forks import diffinf
 
 
 def test_every_combination_is_a_variant() -> None:
@@ -138,11 +138,9 @@ def test_values_are_read_as_yaml() -> None:
             values_of(bad)
 
 
-def test_the_command_prints_its_table(diffinf: list[str], run_copy: Path) -> None:
-    command = [*diffinf, "ablate", str(run_copy), "--images", "2", "--vary", "repair.steps=2,3"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_the_command_prints_its_table(run_copy: Path) -> None:
+    done = diffinf("ablate", str(run_copy), "--images", "2", "--vary", "repair.steps=2,3")
+    assert done.returncode == 0, done.stderr
     assert "repair.steps=3" in done.stdout.replace("\n", "") and "judge" in done.stdout
-    wrong = subprocess.run(
-        [*diffinf, "ablate", str(run_copy), "--vary", "guidance=1"], capture_output=True, text=True
-    )
+    wrong = diffinf("ablate", str(run_copy), "--vary", "guidance=1")
     assert wrong.returncode == 2 and "stage.key=value" in wrong.stderr

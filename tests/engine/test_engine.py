@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import subprocess
-import sys
 import time
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +15,16 @@ import pandas as pd
 import pytest
 import torch
 
-from diffinf_core.config import RunConfig, change, from_yaml, make_config, to_yaml
+from diffinf_core.config import RunConfig
 from diffinf_core.diffusion.published import PublishedArchitecture
 from diffinf_core.engine import STAGES, Engine
 from diffinf_core.influence.stage import influence_stage
 from diffinf_core.records import DiffInfError
 from diffinf_core.report import retrain
+from diffinf_core.settings import change, from_yaml, make_config, to_yaml
 from diffinf_core.store import Run
+from tests.forks import FORKS
 from tests.published import checkpoint_of, shaken
-
-PACKAGE = Path(__file__).parents[2] / "diffinf_core"
 
 
 def files_of(root: Path) -> dict[str, int]:
@@ -60,49 +60,36 @@ def test_another_tau_redoes_only_what_depends_on_it(run_copy: Path, tiny_config:
     assert all(Engine(run_copy, tiny_config).status().values())
 
 
-_CHILD = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from diffinf_core.config import from_yaml
-from diffinf_core.engine import Engine
-engine = Engine(Path(sys.argv[1]), from_yaml(Path(sys.argv[2]).read_text()))
-for event in engine.compute():
-    print(event.stage, event.done, flush=True)
-"""
+def _compute(root: Path, config: str, events: Connection) -> None:
+    torch.set_num_threads(1)
+    for _ in Engine(root, from_yaml(config)).compute():
+        events.send(None)
 
 
 @pytest.mark.slow
 def test_ten_kills_lose_nothing(finished_run: Path, tiny_config: RunConfig, tmp_path: Path) -> None:
     """SIGKILL at ten moments spread over all stages; the scores must equal an undisturbed run's."""
-    config = tmp_path / "config.yaml"
-    config.write_text(to_yaml(tiny_config))
     root = tmp_path / "run"
     draw = random.Random(5)
     # Events of an undisturbed run, about: faces, pictures, batches, slices, folds, repairs.
     for kill in range(10):
-        child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, str(root), str(config)],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=PACKAGE.parent,
-        )
-        assert child.stdout is not None
-        for _ in range(draw.randint(1, 6 + 2 * kill)):
-            if not child.stdout.readline():
-                break
+        events, theirs = FORKS.Pipe(duplex=False)
+        child = FORKS.Process(target=_compute, args=(root, to_yaml(tiny_config), theirs))
+        child.start()
+        theirs.close()
+        with suppress(EOFError):
+            for _ in range(draw.randint(1, 6 + 2 * kill)):
+                events.recv()
         time.sleep(draw.random() * 0.05)
         child.kill()
-        child.wait()
+        child.join()
     engine = Engine(root, tiny_config)
     for _ in engine.compute():
         pass
     whole = Engine(finished_run)
     read = [(influence_stage(e.run) / "scores.csv").read_bytes() for e in (engine, whole)]
     assert read[0] == read[1]
-    ours, theirs = engine.queue(), whole.queue()
-    pd.testing.assert_frame_equal(ours, theirs, rtol=1e-4)
+    pd.testing.assert_frame_equal(engine.queue(), whole.queue(), rtol=1e-4)
     assert not [p for p in root.rglob("*") if p.name.endswith(".part")]
 
 

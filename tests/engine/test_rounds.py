@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from diffinf_core.config import change
 from diffinf_core.correction.repairer import generator_file
 from diffinf_core.correction.stage import repair_stage
 from diffinf_core.data.lineage import earlier_edits, number, origin
 from diffinf_core.engine import Engine
 from diffinf_core.export import rounds
 from diffinf_core.records import DiffInfError
+from diffinf_core.settings import change
 from diffinf_core.store import Run, read_json, write_json
 
 
@@ -97,7 +97,7 @@ def test_nothing_to_take_over_ends_it(run_copy: Path) -> None:
 
 
 def test_a_stable_set_ends_it(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffinf_core.engine.STABLE", 0.0)
+    monkeypatch.setattr("diffinf_core.engine.compute.STABLE", 0.0)
     *_, last = Engine(run_copy).rounds(5)
     assert "stable" in last.note
     assert len(list((run_copy / "rounds").iterdir())) == 1

@@ -1,0 +1,34 @@
+"""The command line's verb that opens the review app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve_run(run: Path, port: int) -> None:
+    """Open the app for this machine alone, until Ctrl+C."""
+    from diffinf_core.ui.app import serve
+
+    serve(run, port)
+
+
+def review(
+    run: Annotated[Path, typer.Argument(help="Folder of the run.", metavar="RUN")],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the app.")] = 7860,
+    host: Annotated[
+        str, typer.Option(help="Address to serve on; any other than loopback needs a log-in.")
+    ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Another name under which browsers may ask for the app. Repeatable."),
+    ] = None,
+    ssl_cert: Annotated[Path | None, typer.Option(help="Certificate (PEM), for https.")] = None,
+    ssl_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+) -> None:
+    """Open the review app on a run; 'diffinf users' says who may log in."""
+    from diffinf_core.ui.app import serve
+
+    serve(run, port, host, allow_hosts=allow_host or [], ssl_cert=ssl_cert, ssl_key=ssl_key)

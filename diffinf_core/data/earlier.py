@@ -1,0 +1,50 @@
+"""What the rounds before a round did to its samples, read from the tables that each of them left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.lineage import FILE, ancestors, checked_home, number
+from diffinf_core.store import Run, read_json
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier round did to one sample: ``action`` is repaired, relabelled or dropped.
+
+    ``version`` names the edit; ``before`` and ``after`` are the labels of a relabelled sample.
+    """
+
+    id: str
+    round: int
+    action: str
+    version: str | None = None
+    before: str | None = None
+    after: str | None = None
+
+
+def earlier_changes(run: Run) -> list[Earlier]:
+    """What the rounds before this one repaired, relabelled and dropped, in their order."""
+    out: list[Earlier] = []
+    chain = ancestors(run)
+    if len(chain) == 1:
+        return out
+    numbers = {r.root.name if (r.root / FILE).exists() else "": number(r) for r in chain}
+    tables = [
+        pd.read_csv(data_stage(r) / "samples.csv", dtype=str, keep_default_na=False) for r in chain
+    ]
+    for before, old, new in zip(chain, tables, tables[1:], strict=False):
+        made = number(before)
+        relabelled = (old["label"] != new["label"]).to_numpy()
+        dropped = ((new["split"] == "dropped") & (old["split"] != "dropped")).to_numpy()
+        for i in relabelled.nonzero()[0]:
+            labels = {"before": str(old["label"][i]), "after": str(new["label"][i])}
+            out.append(Earlier(str(old["id"][i]), made, "relabelled", **labels))
+        out += [Earlier(str(old["id"][i]), made, "dropped") for i in dropped.nonzero()[0]]
+    for sample, (home, version) in read_json(run.root / FILE)["earlier"].items():
+        made = numbers.get(checked_home(run.root / FILE, home), 1)
+        out.append(Earlier(sample, made, "repaired", version=version))
+    return sorted(out, key=lambda e: e.round)

@@ -1,0 +1,63 @@
+"""What needs no run: checking a data set, training and converting networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from diffinf_core.config import DataConfig
+from diffinf_core.data.folder import Listing, Problem, check_folder
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.store import Run
+
+
+def check(config: DataConfig) -> tuple[Listing, list[Problem]]:
+    """Read a data set and list everything wrong with it."""
+    return check_folder(config)
+
+
+def train_generator(
+    out: Path | None,
+    settings: dict[str, Any],
+    run_root: Path | None = None,
+    pictures: Path | None = None,
+    size: int = 64,
+    start: Path | None = None,
+    width: float = 1.0,
+    scenes: int = 10000,
+    scene_seed: int = 20261,
+    told_age: float = 0.3,
+    cache: Path = Path("cache/scenes"),
+) -> Iterator[Progress]:
+    """Train a generator on a run's training split, on a folder of pictures, or on rendered scenes."""
+    from diffinf_core.diffusion.assets import train_on_pictures, train_on_run, train_on_scenes
+
+    if run_root is not None and pictures is not None:
+        raise DiffInfError("Give a run or a folder of pictures, not both.")
+    if run_root is not None:
+        yield from train_on_run(Run.open(run_root), settings, out, start, width)
+    elif pictures is not None:
+        if out is None:
+            raise DiffInfError("Give --out, the folder for the weights.")
+        yield from train_on_pictures(pictures, out, settings, size, start, width)
+    else:
+        out = out or Path("runs/generator")
+        yield from train_on_scenes(out, settings, scenes, scene_seed, cache, start, told_age, width)
+
+
+def train_perceptor(
+    name: str, out: Path, scenes: int, scene_seed: int, cache: Path
+) -> Iterator[Progress]:
+    """Train one of the small shipped networks."""
+    from diffinf_core.correction.assets import train_asset
+
+    yield from train_asset(name, out, scenes, scene_seed, cache)
+
+
+def convert_generator(source: Path, target: Path, architecture: str | None) -> str:
+    """Turn a published checkpoint into safetensors with a card; returns what it is."""
+    from diffinf_core.diffusion.loading import convert
+
+    found = convert(source, target, architecture)
+    return f"{found.image_size} pixels, z_sem of {found.z_dim}"

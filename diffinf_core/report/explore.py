@@ -1,0 +1,156 @@
+"""The training split as a table that can be filtered, sorted and paged.
+
+Positions are those of the training split; a page of 50 rows is all that ever leaves this module as
+text, however long the split is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from diffinf_core.data.training import open_training
+from diffinf_core.influence.estimators import rank_table, score_of
+from diffinf_core.influence.stage import read_scores
+from diffinf_core.records import ACTIONS, Decision, DiffInfError
+from diffinf_core.report.subgroups import subgroup_columns
+from diffinf_core.store import Run
+
+UNDECIDED = "undecided"
+#: what a sample can be: its standing decision, or none
+STATES = (UNDECIDED, *ACTIONS)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Every training sample with its scores and subgroups, in training order.
+
+    ``table`` has id, file, label, score (the one the run ranks by), rank, high; ``scores`` a column for
+    each score there is, high is suspicious; ``groups`` a column for each way to cut the split into
+    subgroups, the label first.
+    """
+
+    table: pd.DataFrame
+    scores: pd.DataFrame
+    groups: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        return dict(zip(self.table["id"], self.table["file"], strict=True))
+
+    def file(self, sample: str) -> str:
+        """The file of a sample; :class:`DiffInfError` for one that is not in the training split."""
+        if sample not in self._files:
+            raise DiffInfError(f"There is no training sample {sample!r} in this run.")
+        return self._files[sample]
+
+    @property
+    def sorts(self) -> tuple[str, ...]:
+        """What the table can be sorted by."""
+        return ("rank", *self.scores.columns, "label", "file")
+
+
+@dataclass(frozen=True)
+class View:
+    """Which samples a table shows, and in which order; the default is all, most suspicious first.
+
+    ``group`` is a pair of column and value. ``text`` is looked for in the file's name, without regard to
+    case. ``high`` is membership in the high-influence set. ``ids`` are the only samples to show.
+    """
+
+    label: str | None = None
+    group: tuple[str, str] | None = None
+    text: str = ""
+    high: bool | None = None
+    state: str | None = None
+    ids: frozenset[str] | None = None
+    sort: str = "rank"
+    descending: bool = False
+
+
+def read_samples(run: Run) -> Samples:
+    """Collect what a ranked run knows of its training samples."""
+    train = open_training(run)
+    scores, config = read_scores(run), run.config.influence
+    ranked = rank_table(scores["id"], score_of(scores, config.estimator), config.tau)
+    table = train.table[["file", "label"]].assign(
+        id=train.ids,
+        **{name: ranked[name].to_numpy() for name in ("score", "rank", "high")},
+    )
+    return Samples(table, scores.drop(columns="id"), train.table[subgroup_columns(train.table)])
+
+
+def states(samples: Samples, decisions: Mapping[str, Decision]) -> NDArray[np.uint8]:
+    """The state (N,) of each sample as an index into :data:`STATES`."""
+    index = {s: STATES.index(d.action) for s, d in decisions.items()}
+    return np.asarray(samples.table["id"].map(index).fillna(0), np.uint8)
+
+
+def positions(samples: Samples, decisions: Mapping[str, Decision], view: View) -> NDArray[np.int64]:
+    """Where the samples of a view stand, in its order; :class:`DiffInfError` for what is not there."""
+    table, keep = samples.table, np.ones(len(samples), bool)
+    if view.label is not None:
+        keep &= (table["label"] == view.label).to_numpy()
+    if view.group is not None:
+        column, value = view.group
+        if column not in samples.groups:
+            raise DiffInfError(f"The data set has no column {column!r} of 2 to 20 values.")
+        keep &= (samples.groups[column] == value).to_numpy()
+    if view.text:
+        keep &= table["file"].str.contains(view.text, case=False, regex=False).to_numpy()
+    if view.high is not None:
+        keep &= table["high"].to_numpy() == view.high
+    if view.state is not None:
+        if view.state not in STATES:
+            raise DiffInfError(f"Unknown state {view.state!r}; choose one of {', '.join(STATES)}.")
+        keep &= states(samples, decisions) == STATES.index(view.state)
+    if view.ids is not None:
+        keep &= table["id"].isin(view.ids).to_numpy()
+    rows = np.flatnonzero(keep)
+    return rows[_order(samples, rows, view)]
+
+
+def _order(samples: Samples, rows: NDArray[np.int64], view: View) -> NDArray[np.int64]:
+    if view.sort not in samples.sorts:
+        raise DiffInfError(
+            f"Samples cannot be sorted by {view.sort!r}; choose one of {', '.join(samples.sorts)}."
+        )
+    source = samples.scores if view.sort in samples.scores else samples.table
+    # Ties go by rank in either direction.
+    ranks = samples.table["rank"].to_numpy()[rows]
+    by_rank = np.argsort(ranks, kind="stable")
+    keys = pd.Series(source[view.sort].to_numpy()[rows][by_rank])
+    found = keys.sort_values(ascending=not view.descending, kind="stable").index.to_numpy()
+    return by_rank[found]
+
+
+def disagreement(samples: Samples, first: str, second: str, tau: float) -> pd.DataFrame:
+    """Samples in the top tau % of one score and not of the other, the widest apart first.
+
+    Columns position, first and second: where it stands, and its rank in either score.
+    """
+    for name in (first, second):
+        if name not in samples.scores:
+            raise DiffInfError(f"The score {name!r} is not computed here.")
+    a, b = (
+        rank_table(samples.table["id"], samples.scores[name].to_numpy(float), tau)
+        for name in (first, second)
+    )
+    rows = np.flatnonzero((a["high"] & ~b["high"]).to_numpy())
+    found = pd.DataFrame(
+        {
+            "position": rows,
+            "first": a["rank"].to_numpy()[rows],
+            "second": b["rank"].to_numpy()[rows],
+        }
+    )
+    apart = (found["first"] - found["second"]).sort_values(kind="stable").index
+    return found.loc[apart].reset_index(drop=True)

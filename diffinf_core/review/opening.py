@@ -1,0 +1,82 @@
+"""The journal of a run: its own file, or its lines in the database that DIFFINF_STORE names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import insert, select, text
+
+from diffinf_core.data.ingest import data_stage
+from diffinf_core.records import Decision, DiffInfError
+from diffinf_core.review.database import LINES, STORE, Database
+from diffinf_core.review.journal import Journal
+from diffinf_core.store import Run, publish_folder, read_json, write_json
+
+
+def run_key(run: Run) -> str:
+    """The name under which a shared database keeps a run, drawn once and kept in the run's folder.
+
+    It goes with the folder when that is moved; a copy of the folder shares the review of the original.
+    """
+    folder = run.root / "review" / "shared"
+    file = folder / "run.json"
+    if not file.exists():  # the first of several that draw one at once wins
+        publish_folder(folder, lambda new: write_json(new / "run.json", {"run": uuid4().hex}))
+    return str(read_json(file)["run"])
+
+
+def take_over(file: Path, database: Database) -> int:
+    """Copy the lines of a run's own file into a shared database that has none of that run; how many."""
+    own = Database(file)
+    with own.read() as connection:
+        rows = [
+            dict(row._mapping) for row in connection.execute(select(LINES).order_by(LINES.c.seq))
+        ]
+    own.close()
+    if not rows:
+        return 0
+    with database.write("The journal of the run's folder") as connection:
+        ours = LINES.c.run == database.run
+        if connection.execute(select(LINES.c.seq).where(ours).limit(1)).first():
+            return 0
+        drawn = text(
+            "SELECT nextval(pg_get_serial_sequence('journal', 'seq')) FROM generate_series(1, :n)"
+        )
+        numbers = sorted(connection.scalars(drawn, {"n": len(rows)}))
+        new = dict(zip((row["seq"] for row in rows), numbers, strict=True))
+        for row in rows:
+            row |= {"seq": new[row["seq"]], "undoes": new.get(row["undoes"]), "run": database.run}
+            if row["seen"] is not None:  # a line before it, or 0 for none
+                row["seen"] = new.get(row["seen"], 0)
+        connection.execute(insert(LINES), rows)
+    return len(rows)
+
+
+def open_journal(run: Run) -> Journal:
+    """The journal of a run.
+
+    What was decided before DIFFINF_STORE was set goes over into the database when the run is first opened
+    with it; from then on, the file in the run's folder stays as it was.
+    """
+    stage = data_stage(run)
+    if not stage.done:
+        raise DiffInfError(f"{run.root} has no data yet; start the run first.")
+    file, classes = run.root / "review" / "journal.sqlite", read_json(stage / "classes.json")
+    url = os.environ.get(STORE, "").strip()
+    if not url:
+        return Journal(file, classes)
+    journal = Journal(url, classes, run_key(run))
+    if file.exists() and not journal.decisions():
+        take_over(file, journal.database)
+    return journal
+
+
+def read_decisions(run: Run) -> dict[str, Decision]:
+    """The standing decision of each decided sample of a run."""
+    journal = open_journal(run)
+    try:
+        return journal.decisions()
+    finally:
+        journal.close()

@@ -1,0 +1,140 @@
+"""Explore: the whole training split at once, and a way from anything seen there to the review."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any
+
+import gradio as gr
+
+from diffinf_core.records import DiffInfError
+from diffinf_core.ui import markup
+from diffinf_core.ui.explore.groups import GroupsPart
+from diffinf_core.ui.explore.pairs import PairsPart
+from diffinf_core.ui.explore.parts import WITH_PICKED, skipped
+from diffinf_core.ui.explore.samples import SamplesPart
+from diffinf_core.ui.explore.scores import ScoresPart
+from diffinf_core.ui.session import Session, reviewer_of
+from diffinf_core.ui.web.guard import MAX_BODY
+
+_PARTS = ("samples", "scores", "groups", "pairs")
+_JOBS = ("map", "duplicates")
+
+
+def _read_ahead(session: Session) -> None:
+    # Half a second of reading, done before anybody asks; who asks earlier reads it themselves.
+    with contextlib.suppress(DiffInfError):
+        session.engine.samples()
+
+
+def build(session: Session, page: gr.Tab) -> None:
+    """Build the page inside its tab.
+
+    It is filled when the tab is opened and not with the other pages, because it reads the whole
+    training split.
+    """
+    threading.Thread(target=_read_ahead, args=(session,), daemon=True).start()
+    gr.Markdown(
+        "## Explore\nEvery training picture has a score for how much its label disturbs training; "
+        "the top tau % are repaired and reviewed. Select pictures anywhere here and hand them to the "
+        "review."
+    )
+    # Ids of 13 characters each; what is above the server's limit for a request is refused there.
+    picked = gr.Textbox(visible="hidden", elem_id="explore-picked", max_length=MAX_BODY)
+    handed = gr.Textbox(visible="hidden", elem_id="explore-handed")
+    with gr.Row(elem_classes="di-selection"):
+        gr.HTML(
+            html_template='<p role="status"><strong data-di-count>0</strong> selected</p>',
+            elem_id="explore-selected",
+            scale=1,
+        )
+        review = gr.Button(
+            "Review the selected", size="md", variant="primary", elem_id="explore-review", scale=0,
+            min_width=180,
+        )  # fmt: skip
+        clear = gr.Button("Clear", size="md", elem_id="explore-clear", scale=0, min_width=90)
+    message = gr.HTML(elem_id="explore-message", elem_classes="di-optional")
+    inner = gr.State("samples")
+    with gr.Tabs(elem_id="explore-parts"):
+        with gr.Tab("Samples", id="samples") as samples_tab:
+            samples = SamplesPart(session, picked, handed)
+        with gr.Tab("Scores", id="scores") as scores_tab:
+            scores = ScoresPart(session, handed)
+        with gr.Tab("Groups", id="groups") as groups_tab:
+            groups = GroupsPart(session)
+        with gr.Tab("Near-duplicates", id="pairs") as pairs_tab:
+            pairs = PairsPart(session)
+
+    parts: tuple[Any, ...] = (samples, scores, groups, pairs)
+    given: dict[str, list[Any]] = {
+        "samples": [samples.method, *samples.given],
+        "scores": [scores.first, scores.second, scores.pager.page],
+        "groups": [],
+        "pairs": pairs.given,
+    }
+    tabs = (samples_tab, scores_tab, groups_tab, pairs_tab)
+    for name, part, tab in zip(_PARTS, parts, tabs, strict=True):
+
+        def opened(*values: Any, name: str = name, part: Any = part) -> list[Any]:
+            return [name, *part.load(*values)]
+
+        js = WITH_PICKED if picked in given[name] else None
+        tab.select(opened, given[name], [inner, *part.outputs], queue=False, js=js)
+
+    def load(open_: str, *values: Any) -> list[Any]:
+        out: list[Any] = []
+        rest = list(values)
+        for name, part in zip(_PARTS, parts, strict=True):
+            own, rest = rest[: len(given[name])], rest[len(given[name]) :]
+            out += part.load(*own) if name == open_ else skipped(part.outputs)
+        return out
+
+    def send(ids: str, request: gr.Request) -> list[str]:
+        chosen = ids.split()
+        try:
+            if not chosen:
+                raise DiffInfError(
+                    "Nothing is selected: draw on the map, or tick pictures in a list."
+                )
+            session.select(reviewer_of(request), chosen)
+        except DiffInfError as error:
+            return [markup.notice(str(error), "error"), ""]
+        return [markup.notice(f"{len(chosen):,} samples handed to the review."), "sent"]
+
+    review.click(
+        send, [picked], [message, handed], queue=False, js="() => window.diExplore.picked()"
+    ).success(None, [handed], None, js="(sent) => window.diExplore.toReview(sent)")
+    clear.click(None, None, None, js="() => window.diExplore.clear()")
+
+    seen = gr.State("")
+    watched = [samples.map, samples.map_words, samples.make]
+
+    def tick(before: str, method: str, *chosen: Any) -> list[Any]:
+        snapshot = session.jobs.snapshot()
+        now = f"{snapshot.name}:{snapshot.state}"
+        if snapshot.name not in _JOBS or (now == before and snapshot.state != "running"):
+            return [now, *skipped(watched), *skipped(pairs.outputs)]
+        of_map = snapshot.name == "map"
+        return [
+            now,
+            *(samples.tick(method) if of_map else skipped(watched)),
+            *(skipped(pairs.outputs) if of_map else pairs.load(*chosen)),
+        ]
+
+    gr.Timer(1.5).tick(
+        tick,
+        [seen, samples.method, *pairs.given],
+        [seen, *watched, *pairs.outputs],
+        queue=False,
+        show_progress="hidden",
+    )
+    asked = [inner, *(control for name in _PARTS for control in given[name])]
+    at = asked.index(picked)
+    page.select(
+        load,
+        asked,
+        [component for part in parts for component in part.outputs],
+        queue=False,
+        js=f"(...given) => given.with({at}, window.diExplore.wanted())",
+    )

@@ -1,0 +1,254 @@
+"""The re-edit panel: other weights for one picture, with a live preview, one edit at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from diffinf_core.config import RepairConfig
+from diffinf_core.records import DiffInfError, Edit
+from diffinf_core.ui import markup
+from diffinf_core.ui.review import view
+from diffinf_core.ui.review.desk import EDITING, Desk, Shown, Visit, asking
+from diffinf_core.ui.session import Session, reviewer_of
+
+
+@dataclass(frozen=True)
+class _Knob:
+    """A setting of the repair as a slider."""
+
+    key: str
+    name: str
+    low: float
+    high: float
+    step: float
+
+
+_KNOBS = (
+    _Knob("w_id", "w_id: same person", 0, 10, 0.1),
+    _Knob("lambda_struct", "lambda_struct: same layout", 0, 5, 0.1),
+    _Knob("lambda_perc", "lambda_perc: same look", 0, 5, 0.1),
+    _Knob("w_si", "w_si: less influential", 0, 5, 0.1),
+    _Knob("guidance", "guidance: towards the label", 0, 8, 0.1),
+    _Knob("t0", "t0: room for change", 100, 900, 50),
+    _Knob("steps", "steps: finer, slower", 2, 50, 1),
+)
+_WHOLE = {"t0", "steps"}
+USUAL = "as the run"
+SHOWN = "as the version shown"
+#: factors on the run's own settings
+_PRESETS: dict[str, dict[str, float]] = {
+    USUAL: {},
+    "keep more of the person": {"w_id": 2, "guidance": 0.8, "t0": 0.75},
+    "reach the label": {"guidance": 1.5, "t0": 1.25},
+    "smallest change": {"lambda_perc": 2, "guidance": 0.8, "t0": 0.6},
+    "less influence": {"w_si": 3},
+    "finer steps": {"steps": 2},
+}
+
+
+def preset(name: str, usual: RepairConfig, shown: Edit | None = None) -> list[float]:
+    """Values of the sliders, in their order, within their ranges."""
+    factors = _PRESETS.get(name, {})
+    out = []
+    for knob in _KNOBS:
+        value = float(getattr(usual, knob.key))
+        if name == SHOWN and shown is not None:
+            value = float(shown.settings.get(knob.key, value))
+        value = min(max(value * factors.get(knob.key, 1), knob.low), max(knob.high, value))
+        out.append(float(round(value)) if knob.key in _WHOLE else round(value, 3))
+    return out
+
+
+#: how the browser says, as the third input, when an edit or Cancel was asked for; see assets/ui/keys.js
+_WHEN = "(visit, showing, now, ...more) => [visit, showing, window.DiffInf.{0}(), ...more]"
+
+
+class Editor:
+    """The panel; ``wire`` connects it to the pair it edits.
+
+    Edits that one visitor asks for wait for each other. Cancel ends all that were asked for before it, by
+    the page's own clock: the order in which its requests arrive says nothing.
+    """
+
+    def __init__(self, session: Session, desk: Desk) -> None:
+        self.session, self.desk = session, desk
+        usual = session.repair_settings()
+        with gr.Accordion("Re-edit with other weights", open=False, elem_id="reedit-panel"):
+            self.preset = gr.Dropdown(
+                [*_PRESETS, SHOWN], value=USUAL, label="Start from", elem_id="reedit-preset"
+            )
+            self.knobs = []
+            for knob, value in zip(_KNOBS, preset(USUAL, usual), strict=True):
+                low, high = min(knob.low, value), max(knob.high, value)
+                self.knobs.append(
+                    gr.Slider(
+                        low,
+                        high,
+                        value,
+                        step=knob.step,
+                        label=knob.name,
+                        elem_id=f"knob-{knob.key}",
+                    )
+                )
+            with gr.Row(elem_classes="di-buttons"):
+                self.go = gr.Button("Re-edit", size="sm", variant="primary", elem_id="do-reedit")
+                self.several = gr.Button("Try several", size="sm", elem_id="do-several")
+                self.halt = gr.Button("Cancel", size="sm", elem_id="reedit-cancel")
+            self.now = gr.Textbox(visible="hidden", elem_id="reedit-now")
+
+    def _run(
+        self,
+        verb: str,
+        request: gr.Request,
+        visit: Visit,
+        showing: str,
+        now: str,
+        *values: float,
+    ) -> Iterator[list[Any]]:
+        """Stream previews, then the new version, of the pair that the browser showed when it was asked.
+
+        The reviewer may have moved on meanwhile, also before the device was free.
+        """
+        who, sample = reviewer_of(request), Shown.read(showing).sample
+        if not sample:
+            yield self._drawn(visit, who, None, markup.notice("Nothing to edit here."))
+            return
+        overrides: dict[str, Any] = {
+            knob.key: int(value) if knob.key in _WHOLE else value
+            for knob, value in zip(_KNOBS, values, strict=True)
+        }
+        if now > visit.halted:
+            visit.edits.add(now)
+        try:
+            with self.session.edit_lane:
+                yield from self._edit(verb, visit, who, sample, overrides, now)
+        except DiffInfError as error:
+            said = markup.notice(f"The edit of {sample} was not made: {error}", "error")
+            if visit.sample == sample:
+                yield self._drawn(visit, who, None, said)
+            else:
+                yield self.desk.only(message=said)
+        finally:
+            visit.edits.discard(now)
+
+    def _edit(
+        self, verb: str, visit: Visit, who: str, sample: str, overrides: dict[str, Any], now: str
+    ) -> Iterator[list[Any]]:
+        if now <= visit.halted:
+            return
+        engine, last = self.session.engine, None
+        label = str(self.session.row(sample)["label"])
+        visit.editing = sample, len(engine.versions(sample))
+        work = engine.best_of if verb == "several" else engine.repair_one
+        try:
+            for event in work(sample, overrides):
+                here = visit.sample == sample
+                if isinstance(event, Edit):
+                    last = event.version
+                    yield self._arrived(visit, who, sample, last)
+                elif now <= visit.halted:
+                    # A preview may have overtaken what Cancel drew, which said how it ended.
+                    if here:
+                        yield self._drawn(visit, who, visit.version or None, gr.skip())
+                    return
+                elif here:
+                    yield self._shot(visit, event, label)
+                else:  # the edit goes on and is kept; only the painting stops
+                    yield self.desk.only()
+        finally:
+            visit.editing = None
+        if verb == "several" and visit.sample == sample:
+            said = "Proposed among all that were tried; each is kept as a version."
+            yield self._drawn(visit, who, last, markup.notice(said))
+
+    def _drawn(self, visit: Visit, who: str, version: str | None, said: Any) -> list[Any]:
+        """The pair on the table as it is now, with this message beside what there is to say of it."""
+        with visit.turn:
+            shown = self.desk.draw(visit, who, version)
+        place = Desk.names.index("message")
+        shown[place] = said + shown[place] if isinstance(said, str) else said
+        return shown
+
+    def _arrived(self, visit: Visit, who: str, sample: str, version: str) -> list[Any]:
+        with visit.turn:
+            if visit.sample == sample:
+                said = markup.notice("New version; the earlier ones are kept.")
+                return self._drawn(visit, who, version, said)
+        said = "The edit of an earlier pair is ready; it is kept as a version there."
+        return self.desk.only(message=markup.notice(said))
+
+    def _shot(self, visit: Visit, event: Any, label: str) -> list[Any]:
+        text = f"editing, step {event.done} of {event.total}"
+        key = self.session.engine.data_key
+        # What is shown is no version that could be accepted.
+        return self.desk.only(
+            view=view.preview(visit.sample, event.images[0], label, text, key),
+            showing=str(replace(visit.shown, version=EDITING)),
+            message=markup.notice("Editing; Cancel stops it."),
+        )
+
+    def _waiting(self, visit: Visit, showing: str, now: str) -> list[Any]:
+        if not Shown.read(showing).sample:
+            return self.desk.only()
+        if now > visit.halted:
+            visit.edits.add(now)
+        return self.desk.only(message=markup.notice("Waiting for the device and the model."))
+
+    def _halted(self, request: gr.Request, visit: Visit, showing: str, now: str) -> list[Any]:
+        who, editing, asked = reviewer_of(request), visit.editing, len(visit.edits)
+        visit.halted = max(now, visit.halted)
+        if not asked:
+            return self.desk.only(message=markup.notice("Nothing is being edited."))
+        visit.edits.clear()
+        new = 0
+        if editing is not None:
+            sample, before = editing
+            new = len(self.session.engine.versions(sample)) - before
+        kept = f"{new} that were finished are kept." if new > 0 else "Nothing was changed."
+        text = "Cancelled" + (f" {asked} edits" if asked > 1 else "") + f". {kept}"
+        return self._drawn(visit, who, visit.version or None, markup.notice(text))
+
+    def _set(self, name: str, visit: Visit) -> list[Any]:
+        try:
+            shown = self.session.engine.edit(visit.sample, visit.version) if visit.version else None
+            return list(preset(name, self.session.repair_settings(), shown))
+        except DiffInfError:
+            return [gr.skip()] * len(self.knobs)
+
+    def wire(self, visit: gr.State, showing: gr.Textbox, shown: list[Any]) -> None:
+        """``shown`` are the widgets of the pair, of which ``showing`` says which one it is."""
+        self.preset.input(self._set, [self.preset, visit], self.knobs, queue=False)
+        asked: list[Any] = [visit, showing, self.now]
+        quick: dict[str, Any] = {
+            "queue": False,
+            "show_progress": "hidden",
+            "trigger_mode": "multiple",
+        }
+        for verb, trigger in (("one", self.go), ("several", self.several)):
+
+            def edited(
+                request: gr.Request,
+                visit_: Visit,
+                showing_: str,
+                now: str,
+                *values: float,
+                verb: str = verb,
+            ) -> Iterator[list[Any]]:
+                yield from self._run(verb, request, visit_, showing_, now, *values)
+
+            trigger.click(self._waiting, asked, shown, js=_WHEN.format("asked"), **quick)
+            trigger.click(
+                edited,
+                [*asked, *self.knobs],
+                shown,
+                concurrency_id="device",
+                concurrency_limit=1,
+                show_progress="hidden",
+                trigger_mode="multiple",
+                js=_WHEN.format("asked"),
+            )
+        self.halt.click(asking(self._halted), asked, shown, js=_WHEN.format("halted"), **quick)

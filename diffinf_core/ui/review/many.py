@@ -1,0 +1,202 @@
+"""Beyond the single pair: one decision for all pairs of the filter, a rule from the decisions so far, and
+how far reviewers agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from diffinf_core.engine import Bulk, Rule
+from diffinf_core.records import ACTIONS, Choice, DiffInfError
+from diffinf_core.ui import markup
+from diffinf_core.ui.review.desk import UNKNOWN, Desk, Visit, asking
+from diffinf_core.ui.session import Session, reviewer_of
+
+
+def _counted(title: str, counts: Mapping[str, int]) -> str:
+    parts = ", ".join(
+        f"{n} {name.replace('_', ' ') or 'no flag'}" for name, n in sorted(counts.items())
+    )
+    return f"{title}: {parts}. " if parts else ""
+
+
+def bulk_words(found: Bulk, action: str) -> str:
+    """What a bulk decision would do, in sentences."""
+    text = f"{action.replace('_', ' ')} {len(found)} pairs. "
+    text += _counted("By label", found.by_class)
+    text += _counted("By flag", found.by_flag)
+    text += _counted("Now", found.by_state)
+    text += _counted("Replaces decisions of", found.replaces)
+    for reason, samples in found.refused.items():
+        text += f"Left as they are: {len(samples)}, because {reason}. "
+    return text
+
+
+def rule_words(rule: Rule) -> str:
+    """A proposed rule with the error it was seen to make, or why there is none."""
+    if not rule.proposed:
+        return f"No rule to propose. {rule.why}"
+    return (
+        f"{rule.words[0].upper()}{rule.words[1:]}. That are {len(rule.choices)} of the pairs to do. Of "
+        f"{rule.held_out} decided pairs that fit and took no part in choosing it, people did not accept "
+        f"{rule.errors}: the error is between {rule.low:.1%} and {rule.high:.1%} (95 %, for pairs like "
+        "those decided so far)."
+    )
+
+
+def agreement_words(found: Mapping[str, Any]) -> str:
+    """Kappa of each two reviewers and alpha of all, as a table."""
+    if not found["pairs"]:
+        return markup.notice(
+            "Nobody gave a second opinion yet. With the setting review.second_share, that share of the "
+            "decided pairs comes to a second reviewer, who does not see the first decision.",
+            "empty",
+        )
+
+    def figure(row: Mapping[str, Any], key: str) -> str:
+        if row[key] is None:
+            return "not defined"
+        return f"{row[key]:.2f} ({_shown(row['low'])} to {_shown(row['high'])})"
+
+    rows = [
+        [f"{row['a']} and {row['b']}", str(row["n"]), f"{row['agree']:.0%}", figure(row, "kappa")]
+        for row in found["pairs"]
+    ]
+    rows.append(["all (Krippendorff's alpha)", str(found["n"]), "", figure(found, "alpha")])
+    return markup.table(["reviewers", "pairs", "agree", "Cohen's kappa, 95 %"], rows)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+class Many:
+    """The panels; ``wire`` connects them to the filter's pairs."""
+
+    def __init__(self, session: Session, desk: Desk) -> None:
+        self.session, self.desk = session, desk
+        with gr.Accordion("Decide all pairs of this filter", open=False, elem_id="bulk-panel"):
+            with gr.Row():
+                self.action = gr.Dropdown(
+                    [(a.replace("_", " "), a) for a in ACTIONS],
+                    value="keep",
+                    label="Decision",
+                    elem_id="bulk-action",
+                )
+                self.label = gr.Dropdown([], label="New label, to relabel", elem_id="bulk-label")
+            with gr.Row(elem_classes="di-buttons"):
+                self.look = gr.Button("Preview", size="sm", elem_id="bulk-preview")
+                self.apply = gr.Button("Apply", size="sm", interactive=False, elem_id="bulk-apply")
+            self.bulk_said = gr.HTML(elem_id="bulk-said")
+        with gr.Accordion("A rule from the decisions so far", open=False, elem_id="rule-panel"):
+            with gr.Row(elem_classes="di-buttons"):
+                self.propose = gr.Button("Propose a rule", size="sm", elem_id="rule-propose")
+                self.accept = gr.Button("Apply", size="sm", interactive=False, elem_id="rule-apply")
+            self.rule_said = gr.HTML(elem_id="rule-said")
+        with gr.Accordion("Agreement of reviewers", open=False, elem_id="agreement-panel"):
+            with gr.Row(elem_classes="di-buttons"):
+                self.compare = gr.Button("Compute", size="sm", elem_id="agreement-compute")
+            self.agreed = gr.HTML(elem_id="agreement-said")
+        #: what a preview found and "Apply" would write: the table's ``fills``, and choices with stamps
+        self.planned = gr.State(())
+        self.ruled = gr.State(())
+
+    # each preview gives [message, planned choices, apply button]
+
+    def _nothing(self, text: str, kind: str = "error") -> list[Any]:
+        return [markup.notice(text, kind), (), gr.update(value="Apply", interactive=False)]
+
+    def _planned(
+        self, text: str, choices: tuple[Choice, ...], seen: Mapping[str, int], fills: int = 0
+    ) -> list[Any]:
+        if not choices:
+            return self._nothing(text, "info")
+        return [
+            markup.notice(text),
+            (fills, tuple((choice, seen[choice.sample]) for choice in choices)),
+            gr.update(value=f"Apply to {len(choices)}", interactive=True),
+        ]
+
+    def preview(
+        self, request: gr.Request, visit: Visit, action: str, new_label: str | None
+    ) -> list[Any]:
+        """What the decision would do to the pairs that are under the filter now."""
+        who, engine = reviewer_of(request), self.session.engine
+        if visit.unknown:
+            return self._nothing(UNKNOWN)
+        with visit.turn:
+            fills, wanted = visit.fills, visit.wanted
+        try:
+            samples = self.session.filtered(wanted, who)
+            if not samples:
+                return self._nothing("There is no pair under this filter.")
+            seen = engine.stamps(samples)
+            comment = f"bulk: {len(samples)} pairs of a filter"
+            found = engine.bulk_preview(samples, action, new_label, comment, who)
+        except DiffInfError as error:
+            return self._nothing(str(error))
+        return self._planned(bulk_words(found, action), found.choices, seen, fills)
+
+    def rule(self) -> list[Any]:
+        """The rule that the decisions so far speak for."""
+        engine = self.session.engine
+        try:
+            seen = engine.stamps([str(i) for i in self.session.queue()["id"]])
+            rule = engine.rule()
+        except DiffInfError as error:
+            return self._nothing(str(error))
+        return self._planned(rule_words(rule), rule.choices, seen)
+
+    def agreement(self) -> str:
+        """How far reviewers agree."""
+        try:
+            return agreement_words(self.session.engine.reviewer_agreement())
+        except DiffInfError as error:
+            return markup.notice(str(error), "error")
+
+    def write(
+        self,
+        request: gr.Request,
+        visit: Visit,
+        plan: tuple[int, tuple[tuple[Choice, int], ...]] | tuple[()],
+    ) -> list[Any]:
+        """Decide as previewed, but what was decided meanwhile; one undo takes all of it back."""
+        who = reviewer_of(request)
+        with visit.turn:
+            fills, choices = plan or (0, ())
+            if not choices or fills not in (0, visit.fills):  # 0: a rule is about no filter
+                return [*self._nothing("Preview first."), *self.desk.draw(visit, who)]
+            try:
+                seen = {choice.sample: stamp for choice, stamp in choices}
+                done, left = self.session.decide_many([choice for choice, _ in choices], who, seen)
+            except DiffInfError as error:
+                return [*self._nothing(str(error)), *self.desk.draw(visit, who)]
+            text = f"Decided {done} pairs; one undo takes all of them back."
+            if left:
+                text += (
+                    f" {left} were left as they are: somebody decided on them since the preview."
+                )
+            shown = self.desk.refill(visit, who, visit.wanted)
+            return [*self._nothing(text, "info"), *shown]
+
+    def forget(self) -> list[Any]:
+        """The filter or the decision changed: what was previewed no longer holds."""
+        return ["", (), gr.update(value="Apply", interactive=False)]
+
+    def wire(self, visit: gr.State, shown: list[Any], filters: list[Any]) -> None:
+        """``shown`` are the widgets of the pair, ``filters`` those that change what a bulk is about."""
+        quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+        bulk = [self.bulk_said, self.planned, self.apply]
+        ruled = [self.rule_said, self.ruled, self.accept]
+        self.look.click(asking(self.preview), [visit, self.action, self.label], bulk, **quiet)
+        for control in (*filters, self.action, self.label):
+            control.input(self.forget, None, bulk, **quiet)
+        self.propose.click(self.rule, None, ruled, **quiet)
+        for trigger, state, own in (
+            (self.apply, self.planned, bulk),
+            (self.accept, self.ruled, ruled),
+        ):
+            trigger.click(asking(self.write), [visit, state], [*own, *shown], **quiet)
+        self.compare.click(self.agreement, None, [self.agreed], **quiet)

@@ -1,0 +1,368 @@
+"""Review: one pair at a time, one key per decision, everything undoable."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import gradio as gr
+
+from diffinf_core.records import Choice, DiffInfError, OutdatedError
+from diffinf_core.ui import markup
+from diffinf_core.ui.filters import FLAGS, SCORES, SORTS, STATES, Filter, subgroups
+from diffinf_core.ui.review import edit as review_edit
+from diffinf_core.ui.review import many as review_many
+from diffinf_core.ui.review.desk import EDITING, UNKNOWN, Desk, Shown, Visit, asking
+from diffinf_core.ui.session import Session, reviewer_of
+
+#: action: name on the button, element id
+_BUTTONS = {
+    "accept": ("Accept edit", "do-accept"),
+    "reject": ("Reject edit", "do-reject"),
+    "keep": ("Keep original", "do-keep"),
+    "drop": ("Drop", "do-drop"),
+    "second_look": ("Second look", "do-second"),
+    "relabel": ("Relabel to", "do-relabel"),
+}
+#: how assets/ui/page.js hands a text to the server
+_SAY = "window.DiffInf.say = (text) => { props.value = text; trigger('submit'); };"
+
+
+class Page:
+    """The widgets of the page and what they do."""
+
+    def __init__(self, session: Session) -> None:
+        self.session, self.desk = session, Desk(session)
+        self.visit = gr.State(Visit())
+        self._filters()
+        self.head = gr.HTML(elem_id="review-head")
+        # What the browser shows, see Shown. A key for another pair is not taken.
+        self.showing = gr.Textbox(visible="hidden", elem_id="review-showing")
+        # What a click or key inside the pictures says, as JSON: {"verb": ..., "value": ...}.
+        self.said = gr.HTML("", html_template="", js_on_load=_SAY, elem_id="review-said")
+        with gr.Row(elem_classes="di-desk"):
+            with gr.Column(scale=3, min_width=480):
+                self.view = gr.HTML(elem_id="review-pair")
+                self._buttons()
+                self.message = gr.HTML(elem_id="review-message")
+                self.strip = gr.HTML(elem_id="versions")
+            with gr.Column(scale=2, min_width=380):
+                self.table = gr.HTML(elem_id="review-scores")
+                self.editor = review_edit.Editor(session, self.desk)
+                self.many = review_many.Many(session, self.desk)
+        self.shown = [getattr(self, name) for name in Desk.names]
+        self.loaded = [*self.filters, self.many.label, *self.shown]
+
+    def _filters(self) -> None:
+        with gr.Row(equal_height=True, elem_classes="di-filters"):
+            state = gr.Dropdown(
+                [(name, key) for key, name in STATES.items()],
+                value="to do",
+                label="Show",
+                elem_id="filter-state",
+            )
+            label = gr.Dropdown(["all"], value="all", label="Label", elem_id="filter-label")
+            flag = gr.Dropdown(list(FLAGS), value="all", label="Flag", elem_id="filter-flag")
+            sort = gr.Dropdown(
+                list(SORTS), value=next(iter(SORTS)), label="Order", elem_id="filter-sort"
+            )
+        with gr.Accordion("More filters", open=False, elem_id="more-filters"), gr.Row():
+            suggestion = gr.Dropdown(
+                ["all", "accept", "keep", "relabel"],
+                value="all",
+                label="Suggested",
+                elem_id="filter-suggestion",
+            )
+            reviewer = gr.Dropdown(
+                ["all"], value="all", label="Decided by", elem_id="filter-reviewer"
+            )
+            group = gr.Dropdown(["all"], value="all", label="Subgroup", elem_id="filter-group")
+            score = gr.Dropdown(
+                list(SCORES), value="judge after", label="Score", elem_id="filter-score"
+            )
+            low = gr.Textbox(label="from", elem_id="filter-low", min_width=80)
+            high = gr.Textbox(label="to", elem_id="filter-high", min_width=80)
+        self.label, self.reviewer, self.group = label, reviewer, group
+        by_name = {
+            "state": state, "label": label, "flag": flag, "sort": sort, "suggestion": suggestion,
+            "reviewer": reviewer, "group": group, "score": score, "low": low, "high": high,
+        }  # fmt: skip
+        self.filters: list[Any] = [by_name[f.name] for f in fields(Filter)]
+
+    def _buttons(self) -> None:
+        self.buttons: dict[str, gr.Button] = {}
+        with gr.Row(elem_classes="di-buttons"):
+            for action in ("accept", "reject", "keep", "drop", "second_look"):
+                self._button(action)
+        with gr.Row(elem_classes="di-buttons"):
+            self._button("relabel")
+            self.new_label = gr.Dropdown(
+                [], label="new label", container=False, elem_id="new-label", min_width=110
+            )
+            self.back = gr.Button("Back", size="sm", elem_id="go-back")
+            self.forward = gr.Button("Next", size="sm", elem_id="go-next")
+            self.undo = gr.Button("Undo", size="sm", elem_id="do-undo")
+            self.redo = gr.Button("Redo", size="sm", elem_id="do-redo")
+        with gr.Row(elem_classes="di-comment"):
+            self.comment = gr.Textbox(
+                placeholder="Comment, kept with the next decision",
+                label="comment",
+                container=False,
+                max_length=2000,
+                elem_id="comment",
+                scale=1,
+            )
+            self.advance = gr.Checkbox(
+                True,
+                label="go on after a decision",
+                container=False,
+                elem_id="auto-advance",
+                scale=0,
+                min_width=190,
+            )
+
+    def _button(self, action: str) -> None:
+        name, element = _BUTTONS[action]
+        self.buttons[action] = gr.Button(
+            name,
+            size="sm",
+            variant="primary" if action == "accept" else "secondary",
+            elem_id=element,
+        )
+
+    # what the widgets do
+
+    def refilter(self, request: gr.Request, visit: Visit, *given: Any) -> list[Any]:
+        """The filters changed."""
+        who = reviewer_of(request)
+        with visit.turn:
+            try:
+                wanted = Filter.asked(*given)
+            except DiffInfError as error:
+                return self.desk.draw(visit, who, None, markup.notice(str(error), "error"))
+            return self.desk.refill(visit, who, wanted)
+
+    def step(self, by: int, request: gr.Request, visit: Visit) -> list[Any]:
+        """Another pair, without a decision."""
+        who = reviewer_of(request)
+        with visit.turn:
+            there = bool(visit.known)
+            said = self._entered(visit, who)
+            visit.at += by if there else 0
+            return self.desk.draw(visit, who, None, said, onward=by > 0)
+
+    def _entered(self, visit: Visit, who: str, sample: str = "") -> str:
+        """Fill the table where there is none yet, with the pair that the browser shows; what to say of it."""
+        if visit.known:
+            return ""
+        said = markup.notice(UNKNOWN) if visit.unknown else ""
+        self.desk.refill(visit, who, visit.wanted, sample)
+        return said
+
+    def decide(
+        self,
+        action: str,
+        request: gr.Request,
+        visit: Visit,
+        showing: str,
+        new_label: str | None,
+        comment: str,
+        advance: bool,
+    ) -> list[Any]:
+        """Write a decision on the pair and the version that the browser shows, and go on."""
+        who, shown = reviewer_of(request), Shown.read(showing)
+        choice = Choice(shown.sample, action, shown.version or None, new_label, comment)
+        with visit.turn:
+            said = self._entered(visit, who, shown.sample)
+            if not visit.order or visit.order[visit.at] != shown.sample:
+                said += markup.notice("That was for another pair; nothing was decided on this one.")
+                return [gr.skip(), *self.desk.draw(visit, who, None, said)]
+            if action == "accept" and shown.version == EDITING:
+                text = "This edit is not finished: wait for it, or cancel it."
+                return [gr.skip(), *self.desk.only(message=markup.notice(text))]
+            try:
+                self.session.decide(choice, who, shown.stamp, shown.role)
+            except DiffInfError as error:
+                # what changed meanwhile is shown as it is now
+                kept = None if isinstance(error, OutdatedError) else shown.version
+                said += markup.notice(str(error), "error")
+                return [gr.skip(), *self.desk.draw(visit, who, kept, said)]
+            # A comment that is begun meanwhile stays.
+            cleared = "" if comment else gr.skip()
+            if not advance:
+                return [cleared, *self.desk.draw(visit, who, None, said)]
+            if visit.at < len(visit.order) - 1:
+                visit.at += 1
+            elif not self.desk.over_again(visit, who):
+                said += markup.notice("That was the last pair of this filter.")
+                return [cleared, *self.desk.draw(visit, who, None, said)]
+            return [cleared, *self.desk.draw(visit, who, None, said, onward=True)]
+
+    def take_back(self, verb: str, request: gr.Request, visit: Visit) -> list[Any]:
+        """Undo or redo, and show the pair, with all that were decided at once on the table."""
+        who, engine = reviewer_of(request), self.session.engine
+        with visit.turn:
+            known = self._entered(visit, who)
+            try:
+                samples = (engine.undo if verb == "undo" else engine.redo)(who)
+            except DiffInfError as error:
+                return self.desk.draw(visit, who, None, known + markup.notice(str(error), "error"))
+            if not samples:
+                said = known + markup.notice(f"Nothing to {verb}.")
+                return self.desk.draw(visit, who, None, said)
+            many = f" ({len(samples)} pairs)" if len(samples) > 1 else ""
+            text = ("Taken back" if verb == "undo" else "Decided again") + many + "."
+            first = samples[0]
+            standing = self.session.visible_decision(first, who)
+            if verb == "redo" and standing is not None and standing.reviewer != who:
+                text += f" {standing.reviewer} decided since, and that stands."
+            if len(samples) > 1 or first not in visit.order:
+                # In front, unless it is decided now and the table is of what is to do.
+                done = verb == "redo" and visit.wanted.state == "to do"
+                batch = set(samples)
+                rest = [s for s in visit.order if s not in batch]
+                visit.order = [*(samples[:1] if done else samples), *rest]
+            visit.at = visit.order.index(first)
+            return self.desk.draw(visit, who, None, known + markup.notice(text))
+
+    def hear(
+        self,
+        request: gr.Request,
+        said: str,
+        visit: Visit,
+        showing: str,
+        comment: str,
+        advance: bool,
+    ) -> list[Any]:
+        """A version was clicked, a digit relabels, pictures came late; anything else is ignored."""
+        who = reviewer_of(request)
+        try:
+            message = json.loads(said)
+            verb, value = str(message["verb"]), str(message["value"])
+        except (ValueError, KeyError, TypeError):
+            return [gr.skip()] * (1 + len(self.shown))
+        if verb == "relabel" and value.isdecimal():
+            classes = self.session.engine.training.classes
+            if not 1 <= int(value) <= len(classes):
+                return [gr.skip()] * (1 + len(self.shown))
+            name = classes[int(value) - 1]
+            return self.decide("relabel", request, visit, showing, name, comment, advance)
+        if verb in ("redraw", "version"):
+            with visit.turn:
+                known = self._entered(visit, who, Shown.read(showing).sample)
+                version = value if verb == "version" else visit.version or None
+                return [gr.skip(), *self.desk.draw(visit, who, version, known)]
+        return [gr.skip()] * (1 + len(self.shown))
+
+    def load(self, request: gr.Request, visit: Visit) -> list[Any]:
+        """The page was opened; ``?sample=`` names a pair, ``?run=`` the run it belongs to."""
+        query = dict(request.query_params) if request else {}
+        asked = str(query.get("run", ""))
+        if asked and asked != self.session.root.name:
+            text = f"This app shows the run {self.session.root.name!r}, not {asked!r}: start it with --run."
+            visit.trouble = text
+            return [*self._same(), *self.desk.blank(text, "error")]
+        first = str(query.get("sample", ""))
+        try:
+            self.session.follow()
+        except DiffInfError as error:
+            visit.trouble = str(error)
+            return [*self._same(), *self.desk.blank(visit.trouble, "error")]
+        with visit.turn:
+            shown = self.desk.refill(visit, reviewer_of(request), Filter(), first)
+        return [*self._choices(Filter()), *shown]
+
+    def again(self, request: gr.Request, visit: Visit) -> list[Any]:
+        """Back from another page: the same pair, unless the queue changed or pictures were selected."""
+        who = reviewer_of(request)
+        with visit.turn:
+            if self.session.take_selection(who):
+                wanted = Filter(state="selection")
+                return [*self._choices(wanted), *self.desk.refill(visit, who, wanted)]
+            if not visit.known:  # nothing was shown yet, so the address still says what to show
+                return self.load(request, visit)
+            try:
+                now = self.session.queue_key()
+            except DiffInfError as error:
+                return [*self._same(), *self.desk.blank(str(error))]
+            if visit.order and now == visit.known:
+                return [*self._same(), *self.desk.draw(visit, who, visit.version or None)]
+            return [*self._choices(visit.wanted), *self.desk.refill(visit, who, visit.wanted)]
+
+    def _same(self) -> list[Any]:
+        """Filters and classes as they are."""
+        return [gr.skip()] * (len(self.filters) + 1)
+
+    def _choices(self, wanted: Filter) -> list[Any]:
+        """The filters' controls as ``wanted`` has them, with what can be chosen now."""
+        try:
+            classes = list(self.session.engine.training.classes)
+            groups = subgroups(self.session.queue())
+            people = sorted({d.reviewer for d in self.session.engine.decisions().values()})
+        except DiffInfError:
+            return self._same()
+        choices = {"label": classes, "reviewer": people, "group": groups}
+        out = []
+        for each in fields(Filter):
+            value = getattr(wanted, each.name)
+            if each.name in choices:
+                out.append(gr.update(choices=["all", *choices[each.name]], value=value))
+            else:
+                out.append(gr.update(value="" if value is None else value))
+        return [*out, gr.update(choices=classes)]
+
+    def wire(self) -> None:
+        """Connect widgets and handlers."""
+        quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+        for control in self.filters:
+            control.input(
+                asking(self.refilter),
+                [self.visit, *self.filters],
+                self.shown,
+                trigger_mode="always_last",  # what was typed last counts, however slow the answer
+                **quick,
+            )
+        for button, by in ((self.back, -1), (self.forward, 1)):
+            button.click(
+                asking(self.step, by), [self.visit], self.shown, trigger_mode="multiple", **quick
+            )
+        given = [self.visit, self.showing, self.new_label, self.comment, self.advance]
+        for action, button in self.buttons.items():
+            button.click(
+                asking(self.decide, action),
+                given,
+                [self.comment, *self.shown],
+                trigger_mode="multiple",
+                **quick,
+            )
+        self.undo.click(
+            asking(self.take_back, "undo"),
+            [self.visit],
+            self.shown,
+            trigger_mode="multiple",
+            **quick,
+        )
+        self.redo.click(
+            asking(self.take_back, "redo"),
+            [self.visit],
+            self.shown,
+            trigger_mode="multiple",
+            **quick,
+        )
+        self.said.submit(
+            asking(self.hear),
+            [self.said, self.visit, self.showing, self.comment, self.advance],
+            [self.comment, *self.shown],
+            trigger_mode="multiple",
+            **quick,
+        )
+        self.editor.wire(self.visit, self.showing, self.shown)
+        self.many.wire(self.visit, self.shown, self.filters)
+
+
+def build(session: Session) -> Page:
+    """Build the page inside the current tab."""
+    page = Page(session)
+    page.wire()
+    return page

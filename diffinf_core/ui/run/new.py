@@ -1,0 +1,140 @@
+"""What the Run page shows where there is no run yet: choose pictures and a preset, check, create."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from diffinf_core.config import RunConfig
+from diffinf_core.engine import check
+from diffinf_core.records import DiffInfError
+from diffinf_core.settings import PRESETS, preset_for
+from diffinf_core.ui import markup
+from diffinf_core.ui.run import markup as run_markup
+from diffinf_core.ui.run.form import ConfigForm
+from diffinf_core.ui.session import Session, typed_folder
+
+#: keys that this panel sets, so that the form below only shows them
+CLOSED = ("data.source", "data.path")
+_SOURCES = [("rendered faces (demo)", "demo"), ("a folder of pictures", "folder")]
+_ABOUT = {
+    "demo": "small network, any classes; minutes on a laptop",
+    "demo-age": "the same on rendered ages, 30 % wrong labels",
+    "paper-age": "the paper's ages: Young, Middle, Old; 30 % of the labels made wrong",
+    "paper-expression": "the paper's expressions: happy, neutral, surprised, sad; 20 % made wrong",
+}
+
+
+def presets_of(source: str) -> list[tuple[str, str]]:
+    """The presets for a kind of source, with what each is."""
+    names = [n for n in PRESETS if (n == "demo" or ("paper" in n) == (source == "folder"))]
+    return [(f"{n}: {_ABOUT.get(n, '')}".rstrip(": "), n) for n in names]
+
+
+def where(source: str, path: str) -> dict[str, dict[str, Any]]:
+    """The data section's part that the panel decides."""
+    folder = str(typed_folder(path)) if path.strip() else None
+    return {"data": {"source": source, "path": folder if source == "folder" else None}}
+
+
+class NewRun:
+    """The panel; its events are connected once the form below it is there."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        with gr.Column(visible=not session.exists, elem_id="new-run") as self.panel:
+            gr.Markdown(
+                f"There is no run in `{session.root}` yet. Choose the pictures and a preset, look "
+                "through the settings below, and create it; nothing is written before. A folder holds "
+                "pictures and `labels.csv` (columns `file` and `label`), or one sub-folder per class."
+            )
+            with gr.Row():
+                self.source = gr.Radio(
+                    _SOURCES, value="demo", label="Pictures", elem_id="new-source"
+                )
+                self.preset = gr.Dropdown(
+                    presets_of("demo"), value="demo", label="Preset", elem_id="new-preset"
+                )
+            self.path = gr.Textbox(
+                value="",
+                label="Folder on this machine",
+                visible=False,
+                max_length=4000,
+                elem_id="new-path",
+            )
+            with gr.Row(elem_classes="di-buttons"):
+                self.create = gr.Button(
+                    "Create the run", variant="primary", size="md", elem_id="new-create"
+                )
+                self.check = gr.Button(
+                    "Check the folder", size="md", visible=False, elem_id="new-check"
+                )
+            self.found = gr.HTML(elem_id="new-found")
+        self.chosen = [self.source, self.preset, self.path]
+
+    def filled(self, source: str, preset: str, path: str) -> tuple[RunConfig, dict[str, Any]]:
+        """The preset as a configuration, and as the form shows it."""
+        over = where(source, path)
+        known = over["data"]["path"] or source != "folder"
+        config = preset_for(
+            preset, over if known else {"data": {"source": source, "path": "FOLDER"}}
+        )
+        values = config.model_dump(mode="json")
+        values["data"]["path"] = over["data"]["path"]
+        return config, values
+
+    def connect(self, form: ConfigForm, shown: list[Any], refill: Any) -> None:
+        """Let a choice fill the form; ``refill(config, values)`` gives the updates of ``shown``."""
+
+        def shown_as(source: str, preset: str, path: str) -> tuple[str, list[Any]]:
+            """What is wrong with the folder's name, and the form."""
+            try:
+                return "", list(refill(*self.filled(source, preset, path)))
+            except DiffInfError as error:
+                said = markup.notice(str(error), "error")
+                return said, list(refill(*self.filled(source, preset, "")))
+
+        def switched(source: str, path: str) -> list[Any]:
+            own = source == "folder"
+            said, form_ = shown_as(source, "demo", path)
+            return [
+                gr.update(choices=presets_of(source), value="demo"),
+                gr.update(visible=own),
+                gr.update(visible=own),
+                said,
+                *form_,
+            ]
+
+        def chosen(source: str, preset: str, path: str) -> list[Any]:
+            said, form_ = shown_as(source, preset, path)
+            return [said, *form_]
+
+        def checking(source: str, path: str, *values: Any) -> Iterator[str]:
+            yield markup.notice("Reading every picture; large folders take a while.")
+            try:
+                if not path.strip():
+                    raise DiffInfError("Type the folder first.")
+                listing, problems = check(form.read(values, where(source, path)).data)
+            except DiffInfError as error:
+                yield markup.notice(str(error), "error")
+                return
+            counts = dict.fromkeys(listing.classes, 0)
+            for row in listing.rows:
+                counts[row.label] += 1
+            yield run_markup.checked(counts, listing.unlabelled, [str(p) for p in problems])
+
+        self.source.input(
+            switched,
+            [self.source, self.path],
+            [self.preset, self.path, self.check, self.found, *shown],
+            queue=False,
+        )
+        self.preset.input(chosen, self.chosen, [self.found, *shown], queue=False)
+        self.check.click(
+            checking,
+            [self.source, self.path, *form.inputs],
+            [self.found],
+            show_progress="hidden",
+        )

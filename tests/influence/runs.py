@@ -1,0 +1,29 @@
+"""The ranked run under another configuration."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from diffinf_core.influence.stage import (
+    gradients_stage,
+    influence_stage,
+)
+from diffinf_core.store import (
+    Run,
+    write_json,
+)
+
+
+def with_influence(run: Run, **over: Any) -> Run:
+    """The same folder under another influence configuration."""
+    influence = run.config.influence.model_copy(update=over)
+    return Run(run.root, run.config.model_copy(update={"influence": influence}))
+
+
+def forget(run: Run, size: int = 64) -> None:
+    """Take back every score, and score in small passes from now on."""
+    shutil.rmtree(influence_stage(run).path)
+    shutil.rmtree(gradients_stage(run).path)
+    plan = {"slice_size": size, "batch_size": 16}
+    write_json(gradients_stage(run) / "plan.json", plan)

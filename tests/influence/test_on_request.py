@@ -1,0 +1,147 @@
+"""The scores that are computed on request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diffinf_core.config import ON_REQUEST, InfluenceConfig
+from diffinf_core.data.evaluation import training_truth
+from diffinf_core.data.training import open_training
+from diffinf_core.influence import confidence
+from diffinf_core.influence import stage as module
+from diffinf_core.influence.confidence import confidence_stage
+from diffinf_core.influence.gradients import GradientNorms
+from diffinf_core.influence.stage import (
+    curvature_stage,
+    gradients_stage,
+    influence_stage,
+    ranking,
+    read_scores,
+    run_influence,
+    run_request,
+)
+from diffinf_core.records import DiffInfError
+from diffinf_core.store import (
+    Run,
+)
+from tests.influence.runs import forget, with_influence
+
+# ---------------------------------------------------------------- on request
+
+
+def test_scores_on_request_are_computed_once_and_join_the_table(
+    copy: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy()
+    truth = training_truth(run)
+    assert truth is not None
+    assert not set(ON_REQUEST) & set(read_scores(run))
+    for name in ON_REQUEST:
+        asked = with_influence(run, estimator=name, folds=3, curvature_samples=64)
+        assert not influence_stage(asked).done
+        with pytest.raises(DiffInfError, match="not ranked yet"):
+            ranking(asked)
+        for _ in run_influence(asked):
+            pass
+        score = read_scores(asked)[name].to_numpy()
+        assert np.isfinite(score).all() and len(np.unique(score)) > len(score) // 2
+        above = (score[truth[1]][:, None] > score[~truth[1]]).mean()
+        assert above > (0.8 if name == "self_confidence" else 0.55), f"{name}: {above:.2f}"
+        np.testing.assert_array_equal(ranking(asked)["score"], score)
+    assert influence_stage(run).key == influence_stage(asked).key, "one folder for all of them"
+    monkeypatch.setattr(module, "run_confidence", None)
+    both = with_influence(
+        run, estimator="self_confidence+inverse_curvature", folds=3, curvature_samples=64
+    )
+    assert influence_stage(both).done, "nothing is trained or scored again"
+    assert ranking(both)["score"].between(0, 1).all()
+
+
+def test_a_stopped_fold_goes_on_and_ends_the_same(copy: Callable[[str], Run]) -> None:
+    whole, cut = (
+        with_influence(copy(name), estimator="self_confidence", folds=2) for name in ("a", "b")
+    )
+    for _ in run_request(whole, "self_confidence"):
+        pass
+    events = run_request(cut, "self_confidence")
+    for event in events:
+        if "fold 2" in event.note:
+            break
+    events.close()
+    for _ in run_request(cut, "self_confidence"):
+        pass
+    scores = [np.load(confidence_stage(r) / "score.npy") for r in (whole, cut)]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_an_estimator_that_was_not_asked_for_says_how_to_get_it(ranked: Run) -> None:
+    with pytest.raises(DiffInfError, match=r"not computed yet.*--by self_confidence"):
+        ranking(ranked, InfluenceConfig(estimator="self_confidence"))
+
+
+def test_bfloat16_is_another_key_and_close(copy: Callable[[], Run]) -> None:
+    run = copy()
+    low = with_influence(run, precision="bfloat16")
+    assert influence_stage(low).key != influence_stage(run).key
+    for _ in run_influence(low):
+        pass
+    exact, found = read_scores(run)["self_influence"], read_scores(low)["self_influence"]
+    error = ((found - exact).abs() / exact).median()
+    assert 0 < error < 0.06
+
+
+def test_a_stopped_curvature_goes_on_and_ends_the_same(
+    copy: Callable[[str], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SAVE_SECONDS", 0)
+    scores = []
+    for stop in (0, 2, 5, 8, 12):
+        run = with_influence(copy(str(stop)), estimator="inverse_curvature", curvature_samples=64)
+        events = run_request(run, "inverse_curvature")
+        for _ in range(stop):
+            next(events)
+        events.close()
+        for _ in run_request(run, "inverse_curvature"):
+            pass
+        scores.append(np.load(curvature_stage(run) / "score.npy"))
+    for other in scores[1:]:
+        np.testing.assert_array_equal(other, scores[0])
+
+
+def test_folds_follow_the_rate_of_the_whole_training_and_keep_groups_together(
+    copy: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy()
+    run = with_influence(run, estimator="self_confidence", folds=2)
+    train = open_training(run)
+    train.table["person"] = [str(i // 5) for i in range(len(train))]
+    folds = train.folds(2, 0, "person")
+    assert train.table.groupby("person").apply(lambda t: len(set(folds[t.index]))).max() == 1
+    seen: list[Any] = []
+
+    def training(data: Any, classes: int, config: Any, *_: Any, **more: Any) -> Any:
+        seen.append((config.epochs, more["stop_after"]))
+        raise DiffInfError("enough")
+
+    monkeypatch.setattr(confidence, "train_classifier", training)
+    with pytest.raises(DiffInfError, match="enough"):
+        for _ in run_request(run, "self_confidence"):
+            pass
+    assert seen == [(4, 4)]
+    with pytest.raises(DiffInfError, match="folds cannot be made"):
+        train.folds(1000, 0, None)
+
+
+def test_a_checkpoint_that_cannot_be_tapped_is_said(
+    copy: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy()
+    forget(run)
+    monkeypatch.setattr(GradientNorms, "_agrees", lambda *_: False)
+    notes = [event.note for event in run_influence(run)]
+    assert "slow, because the self-check against autograd failed" in notes[-1]
+    assert "self-check" in gradients_stage(run).figures["fallback"]

@@ -1,0 +1,77 @@
+"""Every page against the rules of axe, and a review without a mouse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffinf_core.engine import Engine
+from tests.ui.browser import Server, eventually, open_page, showing
+
+pytestmark = pytest.mark.browser
+PAGES = ("Review", "Run", "Explore", "Compare", "Export")
+
+
+def serious(page: Any) -> dict[str, list[str]]:
+    """Findings of impact serious or critical: rule to the elements that break it."""
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return {
+        v["id"]: [node["html"][:160] for node in v["nodes"]]
+        for v in found["violations"]
+        if v["impact"] in ("serious", "critical")
+    }
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_serious_findings(chromium: Any, server: Server, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python")
+    script = Path(axe.__file__).parent / "axe.min.js"
+    page = open_page(chromium, server, f"?__theme={scheme}", color_scheme=scheme)
+    # the page's own policy forbids foreign scripts, so the rules come through the debugger
+    page.evaluate(script.read_text() + "\n;0")
+    found = {}
+    for name in PAGES:
+        page.get_by_role("tab", name=name, exact=True).click()
+        wrong: dict[str, list[str]] = {}
+        for _ in range(3):  # what is still being filled is fainter
+            page.wait_for_timeout(1500)
+            wrong = serious(page)
+            if not wrong:
+                break
+        found |= {f"{name}: {rule}": nodes for rule, nodes in wrong.items()}
+    page.close()
+    assert not found, "\n".join(f"{k}\n    " + "\n    ".join(v[:4]) for k, v in found.items())
+
+
+def test_a_review_without_a_mouse(chromium: Any, server: Server) -> None:
+    engine = Engine(server.run)
+    page = open_page(chromium, server)
+    first = showing(page)
+
+    def tab_to(selector: str) -> None:
+        for _ in range(200):
+            if page.evaluate("s => document.activeElement?.matches(s)", selector):
+                return
+            page.keyboard.press("Tab")
+        raise AssertionError(f"{selector} cannot be reached by Tab")
+
+    tab_to("#do-keep, #do-keep button")
+    style, width = page.evaluate(
+        "(s => [s.outlineStyle, s.outlineWidth])(getComputedStyle(document.activeElement))"
+    )
+    assert style == "solid" and width != "0px", "the focus must be seen"
+    page.keyboard.press("Enter")
+    eventually(lambda: engine.decisions().get(first) is not None)
+    assert engine.decisions()[first].action == "keep"
+    tab_to("#versions [data-version]")
+    page.keyboard.press("Space")
+    tab_to("#reedit-panel button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#do-reedit")
+    tab_to("#knob-w_id input[type=range]")
+    page.keyboard.press("ArrowRight")
+    assert showing(page) != first, "arrows in a slider move the slider, not the queue"
+    tab_to("#bulk-panel button")
+    page.close()
