@@ -42,6 +42,11 @@
     } catch { return false; }
   };
 
+  /* Gradio gets answers in the order in which they came: one whose pictures take longer would else draw over a
+     later one. */
+  let handed = Promise.resolve();
+  const inTurn = (work) => (handed = Promise.all([handed, work]));
+
   const ask = window.fetch;
   const answered = async (given) => {
     const answer = await ask(...given);
@@ -50,7 +55,7 @@
         const text = await answer.clone().text();
         if (text.includes("di-head")) {
           paint(JSON.parse(text).data);
-          await Promise.race([seen(), new Promise((late) => setTimeout(late, 150))]);
+          await inTurn(Promise.race([seen(), new Promise((late) => setTimeout(late, 150))]));
         }
       }
     } catch { /* Gradio draws it in its own time */ }

@@ -6,13 +6,17 @@
   const FREE = new Set(["do-undo", "do-redo", "go-back", "go-next"]);
   /* When an edit was asked for is the time of its key or click, however long that waits its turn here and in
      Gradio: Cancel ends what was asked for before it, by the clock of this page. */
+  const EDITS = new Set(["do-reedit", "do-several"]);
   let asked = null, halted = null;
   const clock = (time) => String(Math.round(time ?? performance.now())).padStart(12, "0");
   window.DiffInf.asked = () => clock(asked);
   window.DiffInf.halted = () => clock(halted);
   const press = (id) => {
     const now = performance.now();
-    window.DiffInf.settled(() => { asked = now; button(id)?.click(); }, !FREE.has(id));
+    window.DiffInf.settled(() => {
+      if (EDITS.has(id)) asked = now;
+      button(id)?.click();
+    }, !FREE.has(id));
   };
   const click = (id) => () => {
     if (!button(id)) return false;
@@ -164,7 +168,7 @@
     const ignored = window.DiffInf.stale() && deciding().has(el.id);
     if (window.DiffInf.free() && !ignored) {
       /* it goes its way, and what comes next waits for it */
-      asked = performance.now();
+      if (EDITS.has(el.id)) asked = performance.now();
       return window.DiffInf.settled(() => {});
     }
     event.preventDefault();

@@ -106,6 +106,8 @@ class Visit:
     edits: set[str] = field(default_factory=set)
     #: when, by the same clock, Cancel was pressed last
     halted: str = ""
+    #: which edit ended last
+    ended: str = ""
     turn: Turn = field(default_factory=Turn)
 
     @property

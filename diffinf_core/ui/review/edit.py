@@ -134,13 +134,14 @@ class Editor:
                 yield self.desk.only(message=said)
         finally:
             visit.edits.discard(now)
+            visit.ended = max(now, visit.ended)
 
     def _edit(
         self, verb: str, visit: Visit, who: str, sample: str, overrides: dict[str, Any], now: str
     ) -> Iterator[list[Any]]:
         if now <= visit.halted:
             return
-        engine, last = self.session.engine, None
+        engine, last, said = self.session.engine, None, False
         label = str(self.session.row(sample)["label"])
         visit.editing = sample, len(engine.versions(sample))
         work = engine.best_of if verb == "several" else engine.repair_one
@@ -156,14 +157,16 @@ class Editor:
                         yield self._drawn(visit, who, visit.version or None, gr.skip())
                     return
                 elif here:
-                    yield self._shot(visit, event, label)
+                    yield self._shot(visit, event, label, said)
+                    said = True
                 else:  # the edit goes on and is kept; only the painting stops
                     yield self.desk.only()
+                    said = False
         finally:
             visit.editing = None
         if verb == "several" and visit.sample == sample:
-            said = "Proposed among all that were tried; each is kept as a version."
-            yield self._drawn(visit, who, last, markup.notice(said))
+            text = "Proposed among all that were tried; each is kept as a version."
+            yield self._drawn(visit, who, last, markup.notice(text))
 
     def _drawn(self, visit: Visit, who: str, version: str | None, said: Any) -> list[Any]:
         """The pair on the table as it is now, with this message beside what there is to say of it."""
@@ -181,18 +184,21 @@ class Editor:
         said = "The edit of an earlier pair is ready; it is kept as a version there."
         return self.desk.only(message=markup.notice(said))
 
-    def _shot(self, visit: Visit, event: Any, label: str) -> list[Any]:
+    def _shot(self, visit: Visit, event: Any, label: str, said: bool) -> list[Any]:
+        """A preview. Said once that Cancel ends it, the place of messages is for what is said meanwhile."""
         text = f"editing, step {event.done} of {event.total}"
         key = self.session.engine.data_key
         # What is shown is no version that could be accepted.
         return self.desk.only(
             view=view.preview(visit.sample, event.images[0], label, text, key),
             showing=str(replace(visit.shown, version=EDITING)),
-            message=markup.notice("Editing; Cancel stops it."),
+            message=gr.skip() if said else markup.notice("Editing; Cancel stops it."),
         )
 
     def _waiting(self, visit: Visit, showing: str, now: str) -> list[Any]:
         if not Shown.read(showing).sample:
+            return self.desk.only()
+        if now <= visit.ended:  # the edit was faster than the word that it waits
             return self.desk.only()
         if now > visit.halted:
             visit.edits.add(now)

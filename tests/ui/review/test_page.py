@@ -287,7 +287,10 @@ def test_cancel_ends_what_runs_and_what_waits_but_not_what_is_asked_after(page: 
     first = window.sample
     runs = edits(page, window, "0001")
     window.take(next(runs))
-    assert "editing" in window.view
+    assert "editing" in window.view and "Cancel stops it" in window.message
+    assert "not finished" in window.key("accept")
+    window.take(next(runs))
+    assert "not finished" in window.message, "a preview must not wipe out what was said"
     window.step()
     waits = edits(page, window, "0002")
     halted = page.editor._halted(window.request, window.visit, window.showing, "0003")
@@ -305,6 +308,18 @@ def test_cancel_ends_what_runs_and_what_waits_but_not_what_is_asked_after(page: 
         page, window, "0005"
     )  # its request comes after that of the Cancel that was pressed later
     assert not list(late) and len(engine.versions(window.sample)) == 2
+
+
+def test_an_edit_that_is_faster_than_the_word_that_it_waits_is_over(page: Page) -> None:
+    window = Window(page)
+    values = [float(knob.value) for knob in page.editor.knobs]
+    given = (window.request, window.visit, window.showing, "0001")
+    for answer in page.editor._run("one", *given, *values):
+        window.take(answer)
+    window.take(page.editor._waiting(window.visit, window.showing, "0001"))
+    assert "Waiting" not in window.message
+    halted = page.editor._halted(window.request, window.visit, window.showing, "0002")
+    assert "Nothing is being edited" in str(halted)
 
 
 def test_a_preview_that_overtakes_cancel_does_not_stay(page: Page) -> None:
