@@ -130,7 +130,7 @@ def build(session: Session) -> Callable[..., list[Any]]:
                 f"{event.done:,} of {event.total:,} pictures" if event else "Looking at the files."
             )
             return [markup.notice(done), none]
-        return ["", none]
+        return [gr.skip(), none]  # nothing to say, and nothing to wipe out
 
     def export(folder: str, how: str) -> list[Any]:
         if not folder.strip():
@@ -151,15 +151,25 @@ def build(session: Session) -> Callable[..., list[Any]]:
 
     seen = gr.State("")
 
-    def tick(before: str) -> list[Any]:
+    def state() -> str:
         snapshot = jobs.snapshot()
         event = snapshot.stages.get("export")
-        now = f"{snapshot.state} {snapshot.began} {event.done if event else ''}"
+        return f"{snapshot.state} {snapshot.began} {event.done if event else ''}"
+
+    def tick(before: str) -> list[Any]:
+        now = state()
         # what a button said stays until there is something new
         return [now, *(look() if now != before else [gr.skip(), gr.skip()])]
 
-    go.click(export, [target, undecided], [message, written], queue=False)
-    cancel.click(stop, outputs=[message], queue=False)
+    def begun(folder: str, how: str) -> list[Any]:
+        before = state()  # refused, it stands; begun, the clock has something new to say
+        return [*export(folder, how), before]
+
+    def stopped() -> list[Any]:
+        return [stop(), state()]
+
+    go.click(begun, [target, undecided], [message, written, seen], queue=False)
+    cancel.click(stopped, outputs=[message, seen], queue=False)
     undecided.input(plan, [undecided], [planned], queue=False)
     gr.Timer(1.0).tick(tick, [seen], [seen, message, written], queue=False, show_progress="hidden")
 

@@ -91,3 +91,14 @@ def test_a_place_that_cannot_be_written_is_a_sentence(chromium: Any, server: Ser
     page.click("#export-cancel")
     page.wait_for_selector("#export-message :text('No export is running')")
     page.close()
+
+
+@pytest.mark.browser
+def test_what_a_button_said_stays(chromium: Any, server: Server) -> None:
+    page = open_page(chromium, server)
+    page.get_by_role("tab", name="Export", exact=True).click()
+    page.click("#export-cancel")  # before the page's clock ticks for the first time
+    page.wait_for_selector("#export-message :text('No export is running')")
+    page.wait_for_timeout(2500)
+    assert "No export is running" in page.inner_text("#export-message")
+    page.close()
