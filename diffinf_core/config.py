@@ -209,9 +209,17 @@ class RepairConfig(Stage):
     face_crop: float = Field(
         1.0, gt=0.2, le=1, description="share of the side, at the centre, that facenet looks at"
     )
-    tries: Literal["one", "flagged", "all"] = Field(
+    tries: Literal["one", "smallest", "flagged", "all"] = Field(
         "one",
-        description="whether flagged edits, or all, are tried under a grid of other settings, too",
+        description="one attempt; or from lower t0 up to this one, until the classifier's checkpoints see "
+        "the label; or flagged edits, or all, under a grid of other settings, too",
+    )
+    reached: float = Field(
+        2.0,
+        ge=1,
+        le=100,
+        description="tries=smallest ends where the label is so many times as probable to the checkpoints "
+        "as any other class",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="what the generator computes in; auto: half precision on a GPU"

@@ -35,8 +35,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         **_DEMO,
         "data": {"attribute": "age"},
         "noise": {"rate": 0.30},
-        # hair and skin of another age change more of a picture than an expression does
-        "repair": {"guidance": 1.5},
+        # Hair and skin of another age change more of a picture than an expression does: as little as
+        # reaches the label, in finer steps.
+        "repair": {"guidance": 1.5, "steps": 12, "tries": "smallest"},
     },
     "paper-age": {
         **_PAPER,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.store import (
@@ -35,6 +36,12 @@ def edit_folder(run: Run, sample: str, version: str) -> Path:
 def load_edit(run: Run, sample: str, version: str) -> Edit:
     """The record of a version."""
     return Edit(**read_json(edit_folder(run, sample, version) / "edit.json"))
+
+
+def read_edit(run: Run, sample: str, version: str, what: str = "edit") -> NDArray[np.uint8]:
+    """The "edit" or the plain "reconstruction" of a version, uint8 (S, S, 3)."""
+    with Image.open(edit_folder(run, sample, version) / f"{what}.png") as image:
+        return np.array(image.convert("RGB"), np.uint8)
 
 
 def versions_of(run: Run, sample: str) -> list[str]:

@@ -153,7 +153,9 @@ class Repairer:
 
     def version(self, position: int, config: RepairConfig) -> str:
         """The content address of an edit."""
-        settings = config.model_dump(mode="json", exclude={"batch_size", "generator", "tries"})
+        settings = config.model_dump(
+            mode="json", exclude={"batch_size", "generator", "tries", "reached"}
+        )
         picture = self.train.images([position]).tobytes()
         looking = perceptors_key(self.run, config)
         return digest(picture, int(self.train.labels[position]), settings, looking, self._key)
@@ -237,7 +239,7 @@ class Repairer:
         "Your Diffusion Model is Secretly a Zero-Shot Classifier"), the checkpoints by their mean
         probability over the epochs before they memorise.
         """
-        share = torch.stack([net(x).float().softmax(1) for net, _ in self.checks.snapshots]).mean(0)
+        share = self._share(x)
         z = self.generator.encode(x)
         draw = torch.Generator().manual_seed(config.seed)
         # One noise for all pictures: what is seen in one does not depend on its batch.
@@ -252,6 +254,20 @@ class Repairer:
                 errors[:, k] += (x0 - x).square().mean((1, 2, 3))
         relative = errors / errors.mean(1, keepdim=True)
         return (share.clamp_min(1e-4).log() - SEEN_WEIGHT * relative).argmax(1)
+
+    def _share(self, x: Tensor) -> Tensor:
+        """Mean probability (B, K) of each class over the classifier's checkpoints."""
+        return torch.stack([net(x).float().softmax(1) for net, _ in self.checks.snapshots]).mean(0)
+
+    @torch.no_grad()
+    def lead(self, positions: NDArray[np.int64], images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """How many times as probable (B,) as any other class the label is to the checkpoints.
+
+        ``images`` (B, S, S, 3) stand for the training pictures at ``positions``.
+        """
+        y = torch.from_numpy(self.train.labels[positions]).to(self.device)[:, None]
+        share = self._share(to_tensor(images).to(self.device)).clamp_min(1e-6)
+        return (share.gather(1, y)[:, 0] / share.scatter(1, y, 0).amax(1)).cpu().numpy()
 
     def _untold(self, n: int) -> Tensor:
         return torch.full((n, len(self.generator.architecture.attributes)), -1, device=self.device)

@@ -1,7 +1,8 @@
-"""Best of several: one picture under a small grid of settings, and which result to propose.
+"""Several attempts at one picture, and which result to propose; all stay as versions.
 
-The judge has a say in the choice, so what it says of a chosen edit is no longer independent: it is
-a bound from above. All results stay as versions; a person can take another one.
+Best of several tries a small grid. The judge has a say in that choice, so what it says of a chosen edit
+is no longer independent: it is a bound from above. The smallest change tries lower noise levels first
+and stops where the classifier's own checkpoints see the label; the judge has no say there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,14 @@ from diffinf_core.records import Edit
 #: factors on guidance, t0 and the probe's margin; the settings as they are come first
 _GUIDANCE, _T0, _MARGIN = (0.8, 1.4), (0.75, 1.25), (0.5, 2.0)
 _MOST_T0 = 950
+#: noise levels from the least room for change to all that is configured, as shares of t0
+_ROOM = (0.83, 0.92, 1.0)
+
+
+def rooms(config: RepairConfig) -> list[RepairConfig]:
+    """The settings that "smallest" tries, in this order; the last are these."""
+    levels = sorted({max(config.steps, round(config.t0 * share)) for share in _ROOM})
+    return [config.model_copy(update={"t0": t0}) for t0 in levels]
 
 
 def variants(config: RepairConfig, told: bool = True, probed: bool = False) -> list[RepairConfig]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffinf_core.config import RepairConfig
-from diffinf_core.correction.edits import edit_folder, load_edit
+from diffinf_core.correction.edits import edit_folder, load_edit, read_edit
 from diffinf_core.correction.repairer import Preview, Repairer, perceptors_key, scores_key
-from diffinf_core.correction.search import propose
+from diffinf_core.correction.search import propose, rooms
 from diffinf_core.data.lineage import earlier_edits
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
@@ -49,15 +50,22 @@ def run_repair(run: Run) -> Iterator[Progress]:
     order = high[np.argsort(table["rank"].to_numpy()[high])]
     note = "a linear probe of z_sem stands in for the label" if repairer.uses_probe(config) else ""
     yield Progress("repair", 0, len(order), note)
-    yield from _edited(repairer, order, config, "repair", note)
-    edits = {int(p): _stored(repairer, int(p), config) for p in order}
-    if config.tries != "one":
-        yield from _tried(repairer, edits)
+    edits: dict[int, Edit] = {}
+    spent: dict[int, float] = defaultdict(float)  # seconds of all attempts
+    if config.tries == "smallest":
+        yield from _smallest(repairer, order, note, edits, spent)
+    else:
+        yield from _edited(repairer, order, config, "repair", note)
+        edits |= {int(p): _stored(repairer, int(p), config) for p in order}
+        spent.update({p: edit.seconds for p, edit in edits.items()})
+    if config.tries in ("flagged", "all"):
+        yield from _tried(repairer, edits, spent)
     versions = {edit.sample: edit.version for edit in edits.values()}
     write_json(stage / "versions.json", versions)
     stage.finish(
         {
             "n": len(order),
+            "seconds_of_edits": float(sum(spent.values())),
             "told_label": repairer.told is not None and config.use_label,
             "probe": repairer.uses_probe(config),
             "edited_in_earlier_rounds": int((table["high"].to_numpy() & again).sum()),
@@ -96,7 +104,40 @@ def _edited(
     yield Progress(name, done, total, note)
 
 
-def _tried(repairer: Repairer, edits: dict[int, Edit]) -> Iterator[Progress]:
+def _smallest(
+    repairer: Repairer,
+    order: NDArray[np.int64],
+    note: str,
+    edits: dict[int, Edit],
+    spent: dict[int, float],
+) -> Iterator[Progress]:
+    """Edit with little room for change, and where that does not reach the label with more.
+
+    ``edits`` gets of each position the first that the checkpoints take for its label, else the one that
+    came nearest.
+    """
+    config, best = repairer.run.config.repair, dict[int, float]()
+    left, grid = order, rooms(config)
+    for i, settings in enumerate(grid, 1):
+        name = "repair" if i == 1 else "several"
+        said = ", ".join(part for part in (f"t0 {settings.t0}", note) if part)
+        yield from _edited(repairer, left, settings, name, said)
+        for start in range(0, len(left), config.batch_size):
+            batch = left[start : start + config.batch_size]
+            made = [_stored(repairer, int(p), settings) for p in batch]
+            images = np.stack([read_edit(repairer.run, e.sample, e.version) for e in made])
+            for p, edit, lead in zip(batch, made, repairer.lead(batch, images), strict=True):
+                spent[int(p)] += edit.seconds
+                if lead > best.get(int(p), -1.0):
+                    best[int(p)], edits[int(p)] = float(lead), edit
+        left = np.array([p for p in left if best[int(p)] < config.reached], np.int64)
+        if not len(left):
+            return
+
+
+def _tried(
+    repairer: Repairer, edits: dict[int, Edit], spent: dict[int, float]
+) -> Iterator[Progress]:
     """Try the grid on flagged edits, or on all, and put the proposed ones in their place."""
     config = repairer.run.config.repair
     again = [p for p, edit in edits.items() if edit.flags or config.tries == "all"]
@@ -106,4 +147,5 @@ def _tried(repairer: Repairer, edits: dict[int, Edit]) -> Iterator[Progress]:
         yield from _edited(repairer, np.array(again, np.int64), other, "several", note)
     for p in again:
         made = [_stored(repairer, p, c) for c in grid]
+        spent[p] = sum(edit.seconds for edit in made)
         edits[p] = propose(made, repairer.train.classes)

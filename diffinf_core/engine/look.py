@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from diffinf_core.config import RunConfig
-from diffinf_core.correction.edits import edit_folder, load_edit, versions_of
+from diffinf_core.correction.edits import edit_folder, load_edit, read_edit, versions_of
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.data.training import Part, open_training
@@ -95,12 +95,8 @@ class Looking(Computing):
 
     def pictures(self, sample: str, version: str) -> tuple[np.ndarray, np.ndarray]:
         """(edit, plain reconstruction) of a version, uint8 (S, S, 3)."""
-        folder = edit_folder(self.run, sample, version)
-        out = []
-        for name in ("edit.png", "reconstruction.png"):
-            with Image.open(folder / name) as image:
-                out.append(np.asarray(image.convert("RGB"), np.uint8))
-        return out[0], out[1]
+        edit = read_edit(self.run, sample, version)
+        return edit, read_edit(self.run, sample, version, "reconstruction")
 
     def picture_bytes(self, kind: str, sample: str, version: str = "") -> bytes:
         """A picture as PNG: "original", or the "edit", "reconstruction" or "heat" of a version.

@@ -6,14 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffinf_core.config import RepairConfig
-from diffinf_core.correction.edits import load_edit, versions_of
-from diffinf_core.correction.search import aims, pareto, propose, variants
+from diffinf_core.correction.edits import load_edit, read_edit, versions_of
+from diffinf_core.correction.repairer import Repairer
+from diffinf_core.correction.search import aims, pareto, propose, rooms, variants
 from diffinf_core.correction.stage import repair_stage, run_repair
+from diffinf_core.data.training import to_tensor
 from diffinf_core.engine import Engine
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.settings import change
@@ -108,6 +111,44 @@ def test_flagged_edits_are_tried_again_and_the_proposed_stand_in_the_queue(run_c
     assert agree[1] >= agree[0]
     # and again: nothing is edited a second time
     assert not any(e.values for e in run_repair(run))
+
+
+def test_the_smallest_change_that_the_checkpoints_see_stands_in_the_queue(run_copy: Path) -> None:
+    base = change(Run.open(run_copy).config, {"repair": {"t0": 500, "tries": "smallest"}})
+    run = Run(run_copy, base)
+    grid = rooms(run.config.repair)
+    assert [c.t0 for c in grid] == [415, 460, 500]
+    list(run_repair(run))
+    repairer = Repairer(run)
+    chosen = read_json(repair_stage(run) / "versions.json")
+    before = {c.t0: 0 for c in grid}
+    for sample, version in chosen.items():
+        position = repairer.train.position(sample)
+        levels = [repairer.version(position, c) for c in grid]
+        made = [v for v in levels if v in versions_of(run, sample)]
+        assert made == levels[: len(made)], "from little room upwards, and no further than needed"
+        leads = [
+            float(repairer.lead(np.array([position]), read_edit(run, sample, v)[None])[0])
+            for v in made
+        ]
+        assert all(lead < run.config.repair.reached for lead in leads[:-1])
+        assert len(made) == len(grid) or leads[-1] >= run.config.repair.reached
+        assert version == made[int(np.argmax(leads))]
+        before[load_edit(run, sample, version).settings["t0"]] += 1
+    assert sum(n > 0 for n in before.values()) > 1, "pictures differ in the room that they need"
+    # killed and begun again, it edits nothing twice
+    assert not any(e.values for e in run_repair(run))
+
+
+def test_the_lead_of_a_label_is_a_ratio_of_mean_probabilities(run_copy: Path) -> None:
+    repairer = Repairer(Run.open(run_copy))
+    positions = np.arange(3)
+    images = repairer.train.images(positions)
+    share = repairer._share(to_tensor(images)).detach().numpy()
+    for k, (row, p) in enumerate(zip(share, positions, strict=True)):
+        y = int(repairer.train.labels[p])
+        want = row[y] / max(row[i] for i in range(len(row)) if i != y)
+        assert repairer.lead(positions, images)[k] == pytest.approx(want, rel=1e-4)
 
 
 def list_index(run: Run, sample: str, version: str) -> int:

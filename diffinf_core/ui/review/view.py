@@ -17,7 +17,7 @@ from diffinf_core.records import Edit
 from diffinf_core.ui.web.pictures import address
 
 #: settings that do not change what an edit looks like, or not in a way worth naming
-_SILENT = {"batch_size", "generator", "tries", "precision", "seed"}
+_SILENT = {"batch_size", "generator", "tries", "reached", "precision", "seed"}
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
