@@ -85,7 +85,13 @@ _ARMS = ("noisy", "removal", "repaired")
 
 
 def varied(vary: Mapping[str, Sequence[Any]]) -> Variants:
-    """Every combination of values of dotted keys, e.g. {"repair.guidance": [1, 2], "noise.rate": [0.2]}."""
+    """Every combination of values of dotted keys, e.g. {"repair.guidance": [1, 2], "noise.rate": [0.2]}.
+
+    Raises :class:`DiffInfError` for what has no effect here: a cell edits each picture once.
+    """
+    for key in ("repair.tries", "repair.reached"):
+        if key in vary:
+            raise DiffInfError(f"An ablation edits each picture once, so {key} cannot be varied.")
     out: Variants = {}
     for values in product(*vary.values()):
         over: dict[str, Any] = {}

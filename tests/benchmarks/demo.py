@@ -53,17 +53,19 @@ def control(run: Engine, most: int = 48) -> dict[str, Any]:
     truth = training_truth(run.run)
     assert truth is not None
     repairer = Repairer(run.run)
-    queue = run.queue()
-    positions = [repairer.train.position(s) for s in queue["id"]]
-    positions = [p for p in positions if truth[1][p]][:most]
-    out: dict[str, Any] = {"n": len(positions)}
-    for name, change in (("default", {}), ("h_only", H_ONLY)):
-        config = run.config.repair.model_copy(update=change)
-        edits = []
-        for start in range(0, len(positions), 16):
-            *_, last = repairer.repair(np.array(positions[start : start + 16]), config)
-            edits += last
-        classes = list(repairer.train.classes)
+    rows = [
+        (repairer.train.position(r.id), run.edit(r.id, r.version)) for r in run.queue().itertuples()
+    ]
+    rows = [(p, edit) for p, edit in rows if truth[1][p]][:most]
+    config = run.config.repair.model_copy(update=H_ONLY)
+    controls = []
+    for start in range(0, len(rows), 16):
+        positions = np.array([p for p, _ in rows[start : start + 16]])
+        *_, last = repairer.repair(positions, config)
+        controls += last
+    out: dict[str, Any] = {"n": len(rows)}
+    classes = list(repairer.train.classes)
+    for name, edits in (("default", [edit for _, edit in rows]), ("h_only", controls)):
         out[name] = {
             "h_after": float(np.mean([e.h_after for e in edits])),
             "h_below_tenth": float(np.mean([e.h_after < 0.1 for e in edits])),

@@ -24,6 +24,11 @@ def test_every_combination_is_a_variant() -> None:
     }
 
 
+def test_what_has_no_effect_in_an_ablation_is_refused() -> None:
+    with pytest.raises(DiffInfError, match=r"repair\.tries cannot be varied"):
+        varied({"repair.w_id": [1], "repair.tries": ["one", "all"]})
+
+
 def test_the_plan_takes_each_part_away_and_has_the_control() -> None:
     changed = {key for over in PLAN.values() for key in over.get("repair", {})}
     assert {"use_label", "w_id", "w_reg", "w_si", "guidance", "method", "probe", "t0"} <= changed
