@@ -45,18 +45,17 @@
   /* Gradio gets answers in the order in which they came: one whose pictures take longer would else draw over a
      later one. */
   let handed = Promise.resolve();
-  const inTurn = (work) => (handed = Promise.all([handed, work]));
+  const inTurn = (work) => (handed = Promise.all([handed, work]).then(() => {}));
 
   const ask = window.fetch;
-  const answered = async (given) => {
+  const answered = async (given, drawsPair) => {
     const answer = await ask(...given);
     try {
       if (answer.ok && answer.url.includes("/gradio_api/run/predict") && document.getElementById("review-head")?.offsetParent) {
         const text = await answer.clone().text();
-        if (text.includes("di-head")) {
-          paint(JSON.parse(text).data);
-          await inTurn(Promise.race([seen(), new Promise((late) => setTimeout(late, 150))]));
-        }
+        const draws = text.includes("di-head");
+        if (draws) paint(JSON.parse(text).data);
+        if (draws || drawsPair) await inTurn(draws && Promise.race([seen(), new Promise((late) => setTimeout(late, 150))]));
       }
     } catch { /* Gradio draws it in its own time */ }
     return answer;
@@ -65,7 +64,7 @@
     if (!about(given)) return answered(given);
     asked += 1;
     open += 1;
-    try { return await answered(given); } finally { open -= 1; }
+    try { return await answered(given, true); } finally { open -= 1; }
   };
 
   const known = () => document.querySelector("#review-showing textarea, #review-showing input")?.value;

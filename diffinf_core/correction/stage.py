@@ -25,6 +25,8 @@ from diffinf_core.store import (
 def repair_stage(run: Run) -> StageFolder:
     """The folder that lists which version of each high-influence sample the run made."""
     settings = run.config.repair.model_dump(mode="json", exclude={"batch_size", "generator"})
+    if run.config.repair.tries != "smallest":
+        del settings["reached"]  # no part of it, and not in the keys of earlier versions
     apart = [] if run.edits == run.root / "edits" else [str(run.edits.relative_to(run.root))]
     looking = perceptors_key(run, run.config.repair)
     return run.stage("repair", scores_key(run), looking, settings, *apart)

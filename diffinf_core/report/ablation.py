@@ -209,6 +209,8 @@ def run_ablation(
                 "seed and no noise.rate, or ablate the first round."
             )
         config = change(seeded(run.config, seed), over, f"variant {name!r}")
+        # What a cell measures and what it trains on is one edit of each picture.
+        config = change(config, {"repair": {"tries": "one"}}, f"variant {name!r}")
         if retrain:
             config = change(config, {"retrain": {"arms": _ARMS}}, "retrain")
         # towards other labels, and by settings that nobody would review: not among the versions

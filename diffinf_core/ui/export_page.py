@@ -166,7 +166,8 @@ def build(session: Session) -> Callable[..., list[Any]]:
         return [*export(folder, how), before]
 
     def stopped() -> list[Any]:
-        return [stop(), state()]
+        before = state()
+        return [stop(), before]
 
     go.click(begun, [target, undecided], [message, written, seen], queue=False)
     cancel.click(stopped, outputs=[message, seen], queue=False)

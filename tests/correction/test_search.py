@@ -19,6 +19,7 @@ from diffinf_core.correction.stage import repair_stage, run_repair
 from diffinf_core.data.training import to_tensor
 from diffinf_core.engine import Engine
 from diffinf_core.records import DiffInfError, Edit
+from diffinf_core.report.summary import summarise
 from diffinf_core.settings import change
 from diffinf_core.store import Run, read_json, write_json
 
@@ -118,10 +119,16 @@ def test_the_smallest_change_that_the_checkpoints_see_stands_in_the_queue(run_co
     run = Run(run_copy, base)
     grid = rooms(run.config.repair)
     assert [c.t0 for c in grid] == [415, 460, 500]
+    # killed between two levels, it goes on
+    events = run_repair(run)
+    next(e for e in events if e.stage == "several" and e.done)
+    events.close()
+    assert not repair_stage(run).done
     list(run_repair(run))
     repairer = Repairer(run)
     chosen = read_json(repair_stage(run) / "versions.json")
     before = {c.t0: 0 for c in grid}
+    seconds = 0.0
     for sample, version in chosen.items():
         position = repairer.train.position(sample)
         levels = [repairer.version(position, c) for c in grid]
@@ -131,13 +138,33 @@ def test_the_smallest_change_that_the_checkpoints_see_stands_in_the_queue(run_co
             float(repairer.lead(np.array([position]), read_edit(run, sample, v)[None])[0])
             for v in made
         ]
+        seconds += sum(load_edit(run, sample, v).seconds for v in made)
         assert all(lead < run.config.repair.reached for lead in leads[:-1])
         assert len(made) == len(grid) or leads[-1] >= run.config.repair.reached
         assert version == made[int(np.argmax(leads))]
         before[load_edit(run, sample, version).settings["t0"]] += 1
     assert sum(n > 0 for n in before.values()) > 1, "pictures differ in the room that they need"
-    # killed and begun again, it edits nothing twice
+    figures = summarise(run)["repair"]
+    assert figures["seconds_per_image"] == pytest.approx(seconds / len(chosen))
+    # and again: nothing is edited a second time
     assert not any(e.values for e in run_repair(run))
+
+
+def test_the_room_grows_to_what_is_configured_and_holds_the_steps() -> None:
+    config = RepairConfig(t0=600, steps=8)
+    assert [c.t0 for c in rooms(config)] == [498, 552, 600] and rooms(config)[-1] == config
+    assert [c.t0 for c in rooms(RepairConfig(t0=600, steps=100))] == [498, 552, 600]
+    assert [c.t0 for c in rooms(RepairConfig(t0=60, steps=58))] == [58, 60]
+
+
+def test_what_ends_the_search_is_in_the_key_only_where_it_counts(run_copy: Path) -> None:
+    config = Run.open(run_copy).config
+
+    def key(**repair: Any) -> str:
+        return repair_stage(Run(run_copy, change(config, {"repair": repair}))).key
+
+    assert key(reached=3.0) == key()
+    assert key(reached=3.0, tries="smallest") != key(tries="smallest") != key()
 
 
 def test_the_lead_of_a_label_is_a_ratio_of_mean_probabilities(run_copy: Path) -> None:

@@ -11,7 +11,8 @@ from diffinf_core.engine import Engine
 from diffinf_core.export.rounds import next_round
 from diffinf_core.records import DiffInfError
 from diffinf_core.report.ablation import PLAN, markdown, summary, varied
-from diffinf_core.settings import values_of
+from diffinf_core.settings import change, values_of
+from diffinf_core.store import read_json
 from tests.forks import diffinf
 
 
@@ -113,9 +114,12 @@ def test_edits_of_an_ablation_are_not_among_the_versions(run_copy: Path) -> None
 
 
 def test_arms_are_retrained_under_the_variants_own_settings(run_copy: Path) -> None:
-    engine = Engine(run_copy)
+    config = change(Engine(run_copy).config, {"repair": {"tries": "smallest"}})
+    engine = Engine(run_copy, config)
     for _ in engine.ablate({"repair.guidance": [1.0, 2.0]}, images=1, retrain=True):
         pass
+    made = [read_json(f) for f in (run_copy / "ablation" / "edits").glob("*/*/edit.json")]
+    assert {e["settings"]["t0"] for e in made} == {config.repair.t0}, "a picture is edited once"
     table = engine.ablation()
     assert table["accuracy_repaired"].between(0, 1).all()
     assert table["accuracy_noisy"].nunique() == 1  # the same arm, trained once

@@ -229,12 +229,14 @@ class Desk:
         wishes = (version, decision and decision.version, str(row["version"]))
         shown = next((v for v in wishes if v and v in by_version), "")
         classes, label = list(engine.training.classes), str(row["label"])
+        usual, decided = self.session.usual(), decision.version if decision else None
+        proposed = str(row["version"]) if usual["tries"] != "one" else ""
         visit.sample, visit.version = sample, shown
         visit.shown = Shown(sample, shown, stamp, role)
         return [
             self._head(visit, row, decision),
             view.pair(sample, shown, label, self._following(visit), engine.data_key),
-            view.strip(edits, shown, decision.version if decision else None, self.session.usual()),
+            view.strip(edits, shown, decided, usual, proposed),
             self._figures(by_version.get(shown), classes, row),
             said,
             str(visit.shown),

@@ -44,7 +44,7 @@ _PRESETS: dict[str, dict[str, float]] = {
     USUAL: {},
     "keep more of the person": {"w_id": 2, "guidance": 0.8, "t0": 0.75},
     "reach the label": {"guidance": 1.5, "t0": 1.25},
-    "smallest change": {"lambda_perc": 2, "guidance": 0.8, "t0": 0.6},
+    "change less": {"lambda_perc": 2, "guidance": 0.8, "t0": 0.6},
     "less influence": {"w_si": 3},
     "finer steps": {"steps": 2},
 }
@@ -121,8 +121,9 @@ class Editor:
             knob.key: int(value) if knob.key in _WHOLE else value
             for knob, value in zip(_KNOBS, values, strict=True)
         }
-        if now > visit.halted:
-            visit.edits.add(now)
+        with visit.turn:
+            if now > visit.halted:
+                visit.edits.add(now)
         try:
             with self.session.edit_lane:
                 yield from self._edit(verb, visit, who, sample, overrides, now)
@@ -133,8 +134,9 @@ class Editor:
             else:
                 yield self.desk.only(message=said)
         finally:
-            visit.edits.discard(now)
-            visit.ended = max(now, visit.ended)
+            with visit.turn:
+                visit.edits.discard(now)
+                visit.ended = max(now, visit.ended)
 
     def _edit(
         self, verb: str, visit: Visit, who: str, sample: str, overrides: dict[str, Any], now: str
@@ -157,7 +159,7 @@ class Editor:
                         yield self._drawn(visit, who, visit.version or None, gr.skip())
                     return
                 elif here:
-                    yield self._shot(visit, event, label, said)
+                    yield self._shot(visit, sample, event, label, said)
                     said = True
                 else:  # the edit goes on and is kept; only the painting stops
                     yield self.desk.only()
@@ -184,32 +186,42 @@ class Editor:
         said = "The edit of an earlier pair is ready; it is kept as a version there."
         return self.desk.only(message=markup.notice(said))
 
-    def _shot(self, visit: Visit, event: Any, label: str, said: bool) -> list[Any]:
+    def _shot(self, visit: Visit, sample: str, event: Any, label: str, said: bool) -> list[Any]:
         """A preview. Said once that Cancel ends it, the place of messages is for what is said meanwhile."""
         text = f"editing, step {event.done} of {event.total}"
         key = self.session.engine.data_key
-        # What is shown is no version that could be accepted.
+        picture = view.preview(sample, event.images[0], label, text, key)  # this takes a while
+        with visit.turn:
+            if visit.sample != sample:
+                return self.desk.only()
+            # What is shown is no version that could be accepted.
+            showing = str(replace(visit.shown, version=EDITING))
         return self.desk.only(
-            view=view.preview(visit.sample, event.images[0], label, text, key),
-            showing=str(replace(visit.shown, version=EDITING)),
+            view=picture,
+            showing=showing,
             message=gr.skip() if said else markup.notice("Editing; Cancel stops it."),
         )
 
     def _waiting(self, visit: Visit, showing: str, now: str) -> list[Any]:
         if not Shown.read(showing).sample:
             return self.desk.only()
-        if now <= visit.ended:  # the edit was faster than the word that it waits
-            return self.desk.only()
-        if now > visit.halted:
+        with visit.turn:
+            if now <= max(
+                visit.ended, visit.halted
+            ):  # the edit, or Cancel, was faster than this word
+                return self.desk.only()
             visit.edits.add(now)
         return self.desk.only(message=markup.notice("Waiting for the device and the model."))
 
     def _halted(self, request: gr.Request, visit: Visit, showing: str, now: str) -> list[Any]:
-        who, editing, asked = reviewer_of(request), visit.editing, len(visit.edits)
-        visit.halted = max(now, visit.halted)
+        who, editing = reviewer_of(request), visit.editing
+        with visit.turn:
+            visit.halted = max(now, visit.halted)
+            ended = {edit for edit in visit.edits if edit <= now}
+            visit.edits -= ended
+        asked = len(ended)
         if not asked:
             return self.desk.only(message=markup.notice("Nothing is being edited."))
-        visit.edits.clear()
         new = 0
         if editing is not None:
             sample, before = editing

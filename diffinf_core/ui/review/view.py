@@ -101,8 +101,17 @@ def differs(edit: Edit, usual: dict[str, object]) -> str:
     return ", ".join(other) or "as configured"
 
 
-def strip(edits: Sequence[Edit], shown: str, decided: str | None, usual: dict[str, object]) -> str:
-    """All versions of a sample, oldest first, as buttons with their pictures."""
+def strip(
+    edits: Sequence[Edit],
+    shown: str,
+    decided: str | None,
+    usual: dict[str, object],
+    proposed: str = "",
+) -> str:
+    """All versions of a sample, oldest first, as buttons with their pictures.
+
+    ``proposed`` is the one that a run chose among several attempts of its own.
+    """
     parts = []
     for place, edit in enumerate(edits, 1):
         at = int(np.argmax(edit.judge_after))
@@ -110,7 +119,8 @@ def strip(edits: Sequence[Edit], shown: str, decided: str | None, usual: dict[st
         flags = ", ".join(edit.flags) or "no flag"
         same = "" if edit.identity is None else f", identity {edit.identity:.2f}"
         title = f"judge {max(edit.judge_after):.2f} for class {at + 1}{same}; {flags}"
-        mark = '<span class="di-taken">accepted</span>' if edit.version == decided else ""
+        mark = '<span class="di-proposed">proposed</span>' if edit.version == proposed else ""
+        mark += '<span class="di-taken">accepted</span>' if edit.version == decided else ""
         parts.append(
             f'<button type="button" class="di-version" data-version="{escape(edit.version)}" '
             f'aria-pressed="{str(edit.version == shown).lower()}" title="{escape(title)}">'

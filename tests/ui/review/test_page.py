@@ -322,6 +322,19 @@ def test_an_edit_that_is_faster_than_the_word_that_it_waits_is_over(page: Page) 
     assert "Nothing is being edited" in str(halted)
 
 
+def test_cancel_that_overtakes_the_word_of_an_edit_ends_it_and_not_a_later_one(page: Page) -> None:
+    window, engine = Window(page), page.session.engine
+    later = edits(page, window, "0003")  # asked for after this Cancel, whose request is late
+    halted = page.editor._halted(window.request, window.visit, window.showing, "0002")
+    assert "Nothing is being edited" in str(halted) and window.visit.edits == {"0003"}
+    late = edits(page, window, "0001")
+    window.take(page.editor._waiting(window.visit, window.showing, "0001"))
+    assert "Waiting" not in window.message and not list(late)
+    for answer in later:
+        window.take(answer)
+    assert len(engine.versions(window.sample)) == 2 and not window.visit.edits
+
+
 def test_a_preview_that_overtakes_cancel_does_not_stay(page: Page) -> None:
     window = Window(page)
     runs = edits(page, window, "0001")

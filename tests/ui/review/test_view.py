@@ -71,6 +71,9 @@ def test_the_strip_marks_what_is_shown_and_what_was_accepted(edit: Edit) -> None
     ]
     assert "2: w_id 9" in html and "1: as configured" in html
     assert html.index("accepted") < html.index(other.version)
+    assert "proposed" not in html
+    html = view.strip([edit, other], other.version, edit.version, {}, other.version)
+    assert html.index("proposed") > html.index(other.version)
 
 
 def test_the_table_says_better_and_worse_and_where_it_stands(edit: Edit) -> None:
@@ -98,7 +101,7 @@ def test_probabilities_name_the_key_of_each_other_class(edit: Edit) -> None:
 def test_presets_start_from_the_run_and_stay_in_range(edit: Edit) -> None:
     usual = RepairConfig()
     assert preset(USUAL, usual) == [float(getattr(usual, k.key)) for k in _KNOBS]
-    for name in ("keep more of the person", "reach the label", "smallest change", "less influence"):
+    for name in ("keep more of the person", "reach the label", "change less", "less influence"):
         values = preset(name, usual)
         assert values != preset(USUAL, usual)
         RepairConfig(**dict(zip([k.key for k in _KNOBS], values, strict=True)))
