@@ -215,7 +215,7 @@ class RepairConfig(Stage):
         "the label; or flagged edits, or all, under a grid of other settings, too",
     )
     reached: float = Field(
-        2.0,
+        1.9,
         ge=1,
         le=100,
         description="tries=smallest ends where the label is so many times as probable to the checkpoints "
