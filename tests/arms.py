@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from diffinf_core.classifier.metrics import evaluate
 from diffinf_core.data.evaluation import open_test
-from diffinf_core.report.retrain import arm_stage
-from diffinf_core.store import Run, write_array, write_json
+from diffinf_core.experiments.retrain import arm_stage
+from diffinf_core.runs.files import write_array, write_json
+from diffinf_core.runs.run import Run
 
 
 def predictions(

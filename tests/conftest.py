@@ -11,8 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from diffinf_core.config import RunConfig
-from diffinf_core.settings import make_config
+from diffinf_core.config import RunConfig, make_config
 
 torch.set_num_threads(1)
 

@@ -20,10 +20,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from diffinf_core.config import DataConfig
+from diffinf_core.config import DataConfig, make_config
 from diffinf_core.engine import Engine, check
 from diffinf_core.records import DiffInfError
-from diffinf_core.settings import make_config
 from diffinf_core.ui.app import serve
 from diffinf_core.ui.web.server import Server
 

@@ -16,13 +16,13 @@ from diffinf_core.correction.guidance import Task, guided_decode, invert, transf
 from diffinf_core.correction.networks import IdentityNet, JudgeNet, ParsingNet
 from diffinf_core.correction.objective import Objective
 from diffinf_core.correction.perceptors import load_perceptors
-from diffinf_core.data import faces
-from diffinf_core.data.render import render_face
-from diffinf_core.data.training import to_tensor
+from diffinf_core.data.part import to_tensor
+from diffinf_core.data.rendered import faces
+from diffinf_core.data.rendered.render import render_face
 from diffinf_core.diffusion.figures import reconstruction_figures, ssim
 from diffinf_core.diffusion.loading import load_autoencoder
-from diffinf_core.store import file_digest
-from diffinf_core.weights import assets_folder, card_of, load_weights, shipped
+from diffinf_core.runs.files import file_digest
+from diffinf_core.weights.files import assets_folder, card_of, load_weights, shipped
 
 NAMES = ("generator", "identity", "parsing", "perceptual", "judge")
 PEOPLE = 60

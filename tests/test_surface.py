@@ -14,19 +14,18 @@ PACKAGE = Path(__file__).parents[1] / "diffinf_core"
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.read_text().strip())
 
 #: everybody may import these
-SHARED = {"records", "config", "settings", "store", "weights", "official", "workers"}
+SHARED = {"records", "config", "runs", "weights"}
 #: data flows down this list; a room imports only from those above it.
 ROOMS = {
     name: place
     for place, names in enumerate(
         ["data", "classifier", "influence", "diffusion", "correction", "review", "export",
-         "baselines", "report", "engine", "console",
-         "cli_train cli_weights", "ui", "cli_serve cli_users", "cli"]
+         "experiments", "report", "engine", "ui", "cli"]
     )
     for name in names.split()
 }  # fmt: skip
 #: among themselves they have an order, too
-SHARED_ORDER = ["records", "config", "settings", "store", "weights", "official", "workers"]
+SHARED_ORDER = ["records", "config", "runs", "weights"]
 
 Described = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -149,9 +148,7 @@ def test_the_test_split_and_the_truth_stay_out_of_repair_and_review() -> None:
 
 def test_ui_and_cli_see_no_stage_and_no_torch() -> None:
     stages = {"classifier", "influence", "diffusion", "correction", "export", "baselines", "report"}
-    for file in (
-        f for f in FILES if room_of(f) in {"ui", "console"} or room_of(f).startswith("cli")
-    ):
+    for file in (f for f in FILES if room_of(f) in {"ui", "cli"}):
         modules = [m.split(".") for m, _ in imported(ast.parse(file.read_text()), file)]
         assert not [m for m in modules if m[0] == "diffinf_core" and stages & set(m[1:2])], file
         assert not [m for m in modules if m[0] == "torch"], file
@@ -180,8 +177,8 @@ def test_the_command_line_sets_the_threads_before_torch_is_loaded() -> None:
         ("classifier/stage.py", "from diffinf_core import engine"),
         ("review/queue.py", "def f():\n    from diffinf_core.export import folder"),
         ("ui/app.py", "from diffinf_core.cli import main"),
-        ("store.py", "from diffinf_core.data import split"),
-        ("config.py", "from diffinf_core.store import Run"),
+        ("runs/run.py", "from diffinf_core.data import split"),
+        ("config/models.py", "from diffinf_core.runs.files import Run"),
         ("data/folder.py", "from ..classifier import network"),
     ],
 )
@@ -192,11 +189,11 @@ def test_an_import_against_the_order_is_seen(file: str, line: str) -> None:
 @pytest.mark.parametrize(
     "file,line",
     [
-        ("classifier/stage.py", "from diffinf_core.data.training import open_training"),
+        ("classifier/stage.py", "from diffinf_core.data.part import open_training"),
         ("classifier/stage.py", "from diffinf_core.classifier.network import Classifier"),
         ("classifier/stage.py", "from .network import Classifier"),
-        ("data/folder.py", "from diffinf_core.store import Run\nimport numpy"),
-        ("cli.py", "from diffinf_core.ui import app"),
+        ("data/folder.py", "from diffinf_core.runs.files import Run\nimport numpy"),
+        ("cli/app.py", "from diffinf_core.ui import app"),
     ],
 )
 def test_an_import_with_the_order_is_allowed(file: str, line: str) -> None:

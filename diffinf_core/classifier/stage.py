@@ -15,10 +15,11 @@ from diffinf_core.classifier.training import (
 )
 from diffinf_core.data.evaluation import open_test, open_validation
 from diffinf_core.data.ingest import data_stage
-from diffinf_core.data.training import open_training
+from diffinf_core.data.part import open_training
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.store import Run, StageFolder, file_digest, read_json
-from diffinf_core.weights import added_weights
+from diffinf_core.runs.files import file_digest, read_json
+from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.weights.files import added_weights
 
 
 def classifier_stage(run: Run) -> StageFolder:
@@ -69,7 +70,7 @@ def run_classifier(run: Run) -> Iterator[Progress]:
 
 def load_snapshot(run: Run, epoch: int) -> tuple[Classifier, float]:
     """The network after an epoch, and the learning rate eta it was trained with."""
-    from diffinf_core.store import read_tensors
+    from diffinf_core.runs.files import read_tensors
 
     stage = classifier_stage(run)
     file = stage / f"epoch-{epoch:03d}.pt"

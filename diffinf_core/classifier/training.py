@@ -16,13 +16,7 @@ from diffinf_core.classifier.metrics import evaluate
 from diffinf_core.classifier.network import Classifier, build_classifier
 from diffinf_core.config import ClassifierConfig
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.store import (
-    read_json,
-    read_tensors,
-    write_array,
-    write_json,
-    write_tensors,
-)
+from diffinf_core.runs.files import read_json, read_tensors, write_array, write_json, write_tensors
 
 _BATCH_EVAL = 256
 #: order of the last axis of signals.npy

@@ -10,9 +10,9 @@ from pathlib import Path
 from torch import nn
 
 from diffinf_core.correction.training import HELD_OUT_SCENES, RECIPES, train_network
-from diffinf_core.data.scenes import open_scenes, render_scenes
+from diffinf_core.data.rendered.scenes import open_scenes, render_scenes
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.weights import save_weights
+from diffinf_core.weights.files import save_weights
 
 
 def train_asset(

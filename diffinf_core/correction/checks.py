@@ -25,13 +25,13 @@ from diffinf_core.correction.people import People
 from diffinf_core.correction.perceptors import Perceptors, chosen, identity_key
 from diffinf_core.correction.quality import changed_pixels, flags_of, share, sharpness
 from diffinf_core.data.ingest import data_stage, group_column
-from diffinf_core.data.training import open_training
+from diffinf_core.data.part import open_training
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.predictor import CrossFittedPredictor
 from diffinf_core.influence.stage import Scorer, autocast_type
 from diffinf_core.records import DiffInfError
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 
 class Checks:

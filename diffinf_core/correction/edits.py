@@ -14,13 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffinf_core.records import DiffInfError, Edit
-from diffinf_core.store import (
-    Run,
-    publish_folder,
-    read_json,
-    write_json,
-    write_png,
-)
+from diffinf_core.runs.files import publish_folder, read_json, write_json, write_png
+from diffinf_core.runs.run import Run
 
 _ID = re.compile(r"[0-9a-f]{12}")
 _VERSION = re.compile(r"[0-9a-f]{16}")

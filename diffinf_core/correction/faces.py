@@ -1,7 +1,7 @@
 """Networks for photographs of faces, from published weights: identity, face parsing, LPIPS.
 
 Each takes pictures (B, 3, S, S) in [-1, 1] of any size and brings them to the size and range that it
-was trained with. The weights are those of :mod:`diffinf_core.official`; nothing is fetched here.
+was trained with. The weights are those of :mod:`diffinf_core.weights.pretrained`; nothing is fetched here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffinf_core.official import official
 from diffinf_core.records import DiffInfError
+from diffinf_core.weights.pretrained import official
 
 #: what ImageNet networks subtract and divide by, for pictures in [0, 1]
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -17,12 +17,13 @@ from torch.nn import functional as F
 
 from diffinf_core.classifier.training import device
 from diffinf_core.correction.networks import JudgeNet
-from diffinf_core.data import faces
 from diffinf_core.data.ingest import data_stage
-from diffinf_core.data.training import Part, open_training
+from diffinf_core.data.part import Part, open_training
+from diffinf_core.data.rendered import faces
 from diffinf_core.records import Progress
-from diffinf_core.store import Run, StageFolder, read_tensors, write_tensors
-from diffinf_core.weights import load_weights, shipped
+from diffinf_core.runs.files import read_tensors, write_tensors
+from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.weights.files import load_weights, shipped
 
 FOLDS = 2
 _EPOCHS = 30

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffinf_core.data.training import Part
-from diffinf_core.store import StageFolder, read_tensors, write_tensors
+from diffinf_core.data.part import Part
+from diffinf_core.runs.files import read_tensors, write_tensors
+from diffinf_core.runs.run import StageFolder
 
 #: training pictures that stand for "strangers", and pictures of a person that stand for their spread
 STRANGERS, OWN = 512, 4

@@ -19,10 +19,10 @@ from diffinf_core.correction.faces import (
     weights_file,
 )
 from diffinf_core.correction.networks import IdentityNet, ParsingNet, PerceptualTrunk
-from diffinf_core.data.faces import BACKGROUND
+from diffinf_core.data.rendered.faces import BACKGROUND
 from diffinf_core.diffusion.autoencoder import Autoencoder
-from diffinf_core.store import file_digest
-from diffinf_core.weights import load_weights, shipped
+from diffinf_core.runs.files import file_digest
+from diffinf_core.weights.files import load_weights, shipped
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffinf_core.data.ingest import data_stage
-from diffinf_core.data.training import Part
+from diffinf_core.data.part import Part
 from diffinf_core.diffusion.autoencoder import Autoencoder
 from diffinf_core.influence.stage import ranking
-from diffinf_core.store import Run, digest, read_tensors, write_tensors
+from diffinf_core.runs.files import digest, read_tensors, write_tensors
+from diffinf_core.runs.run import Run
 
 #: codes that the probe is fitted on at most; more make it no better and cost an encoding each
 MOST = 4000

@@ -30,18 +30,15 @@ from diffinf_core.correction.perceptors import Perceptors, chosen, files_of, loa
 from diffinf_core.correction.probe import FittedProbe
 from diffinf_core.correction.search import variants
 from diffinf_core.data.lineage import origin
-from diffinf_core.data.training import open_training, to_image, to_tensor
+from diffinf_core.data.part import open_training, to_image, to_tensor
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.schedule import SPACING, abar
 from diffinf_core.influence.predictor import CrossFittedPredictor, predictor_stage
 from diffinf_core.influence.stage import influence_stage
 from diffinf_core.records import DiffInfError, Edit
-from diffinf_core.store import (
-    Run,
-    digest,
-    file_digest,
-)
-from diffinf_core.weights import shipped
+from diffinf_core.runs.files import digest, file_digest
+from diffinf_core.runs.run import Run
+from diffinf_core.weights.files import shipped
 
 #: bump when the same settings start to give another picture or record
 _METHOD = 5

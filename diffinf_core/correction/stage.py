@@ -15,11 +15,8 @@ from diffinf_core.correction.search import propose, rooms
 from diffinf_core.data.lineage import earlier_edits
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
-from diffinf_core.store import (
-    Run,
-    StageFolder,
-    write_json,
-)
+from diffinf_core.runs.files import write_json
+from diffinf_core.runs.run import Run, StageFolder
 
 
 def repair_stage(run: Run) -> StageFolder:

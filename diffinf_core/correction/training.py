@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffinf_core.correction.networks import IdentityNet, JudgeNet, ParsingNet, PerceptualTrunk
-from diffinf_core.data import faces
-from diffinf_core.data.scenes import SCENES_PER_PERSON, Scenes
-from diffinf_core.data.training import to_tensor
+from diffinf_core.data.part import to_tensor
+from diffinf_core.data.rendered import faces
+from diffinf_core.data.rendered.scenes import SCENES_PER_PERSON, Scenes
 from diffinf_core.records import Progress
 
 HELD_OUT_SCENES = 600

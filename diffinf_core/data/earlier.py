@@ -8,7 +8,8 @@ import pandas as pd
 
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.lineage import FILE, ancestors, checked_home, number
-from diffinf_core.store import Run, read_json
+from diffinf_core.runs.files import read_json
+from diffinf_core.runs.run import Run
 
 
 @dataclass(frozen=True)

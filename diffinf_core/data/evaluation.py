@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from diffinf_core.data.ingest import data_stage, source_folder
+from diffinf_core.data.part import Part, open_part, open_training
 from diffinf_core.data.split import TEST, VAL
-from diffinf_core.data.training import Part, open_part, open_training
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 
 def open_validation(run: Run) -> Part:

@@ -14,20 +14,16 @@ import numpy as np
 import pandas as pd
 
 from diffinf_core.config import DataConfig
-from diffinf_core.data import faces
-from diffinf_core.data.demo import write_demo_faces
 from diffinf_core.data.folder import FILE_COLUMN, Listing, Row, list_folder, too_few_classes
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.noise import add_symmetric_noise
 from diffinf_core.data.pictures import decode_all
+from diffinf_core.data.rendered import faces
+from diffinf_core.data.rendered.demo import write_demo_faces
 from diffinf_core.data.split import TRAIN, split_samples
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.store import (
-    Run,
-    StageFolder,
-    write_json,
-    write_table,
-)
+from diffinf_core.runs.files import write_json, write_table
+from diffinf_core.runs.run import Run, StageFolder
 
 
 def data_stage(run: Run) -> StageFolder:

@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 
 from diffinf_core.records import DiffInfError
-from diffinf_core.store import Run, read_json
+from diffinf_core.runs.files import read_json
+from diffinf_core.runs.run import Run
 
 FILE, FOLDER = "round.json", "rounds"
 _HOME = re.compile(r"|[0-9]+-[0-9a-f]{8}")

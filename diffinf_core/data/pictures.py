@@ -9,7 +9,7 @@ import numpy as np
 
 from diffinf_core.data.folder import IMAGE_SUFFIXES, decode, inside
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.store import digest, read_json, write_json
+from diffinf_core.runs.files import digest, read_json, write_json
 
 _SAVE_EVERY = 256
 

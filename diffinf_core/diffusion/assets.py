@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from diffinf_core.config import explain
+from diffinf_core.data.part import open_training, to_tensor
 from diffinf_core.data.pictures import pack_pictures
-from diffinf_core.data.scenes import open_scenes, render_scenes
-from diffinf_core.data.training import open_training, to_tensor
+from diffinf_core.data.rendered.scenes import open_scenes, render_scenes
 from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
 from diffinf_core.diffusion.figures import reconstruction_figures
 from diffinf_core.diffusion.loading import load_autoencoder
@@ -28,9 +29,7 @@ from diffinf_core.diffusion.training import (
     train_generator,
 )
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.settings import explain
-from diffinf_core.store import (
-    Run,
+from diffinf_core.runs.files import (
     digest,
     file_digest,
     read_json,
@@ -39,7 +38,8 @@ from diffinf_core.store import (
     write_json,
     write_text,
 )
-from diffinf_core.weights import card_of, save_weights
+from diffinf_core.runs.run import Run
+from diffinf_core.weights.files import card_of, save_weights
 
 #: scenes that no other training and no demo data set uses, for the card's figures
 _FIGURE_SEED = 77001

@@ -16,6 +16,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from diffinf_core.config import explain
 from diffinf_core.diffusion.autoencoder import Architecture, Autoencoder, DiffusionAutoencoder
 from diffinf_core.diffusion.published import (
     PUBLISHED,
@@ -23,8 +24,7 @@ from diffinf_core.diffusion.published import (
     PublishedAutoencoder,
 )
 from diffinf_core.records import DiffInfError
-from diffinf_core.settings import explain
-from diffinf_core.weights import card_of, load_weights, save_weights
+from diffinf_core.weights.files import card_of, load_weights, save_weights
 
 AnyArchitecture = Architecture | PublishedArchitecture
 #: whose classes a checkpoint may name; none is imported, an empty class stands in

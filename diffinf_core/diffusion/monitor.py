@@ -14,11 +14,11 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffinf_core.data.training import to_image
+from diffinf_core.data.part import to_image
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.figures import reconstruction_figures
 from diffinf_core.diffusion.schedule import abar
-from diffinf_core.store import write_png, write_table, write_text
+from diffinf_core.runs.files import write_png, write_table, write_text
 
 #: pictures of a grid, and of the held-out figures
 SHOWN, JUDGED = 8, 24

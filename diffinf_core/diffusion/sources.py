@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffinf_core.data import faces
-from diffinf_core.data.scenes import Scenes
-from diffinf_core.data.training import Part, to_tensor
+from diffinf_core.data.part import Part, to_tensor
+from diffinf_core.data.rendered import faces
+from diffinf_core.data.rendered.scenes import Scenes
 
 #: share of a run's or folder's training pictures kept for the curves, and the most that are
 HELD_SHARE, HELD_MOST = 0.05, 128

@@ -37,7 +37,7 @@ from diffinf_core.diffusion.network import WarmupDecoder
 from diffinf_core.diffusion.schedule import TIMES, abar
 from diffinf_core.diffusion.sources import Draw, Source, ahead
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.store import read_tensors, write_tensors
+from diffinf_core.runs.files import read_tensors, write_tensors
 
 #: steps between rows of the curve
 _ROW_EVERY = 50

@@ -13,9 +13,7 @@ from PIL import Image
 from diffinf_core.config import RunConfig
 from diffinf_core.data.evaluation import open_test
 from diffinf_core.engine.look import Looking
-from diffinf_core.records import DiffInfError
-from diffinf_core.report import compare_plots, verdict
-from diffinf_core.report.compare import (
+from diffinf_core.experiments.comparison import (
     Comparison,
     changed,
     compare,
@@ -23,6 +21,8 @@ from diffinf_core.report.compare import (
     histories,
     tidy,
 )
+from diffinf_core.records import DiffInfError
+from diffinf_core.report import compare_plots, verdict
 from diffinf_core.report.compare_files import write_csv, write_html
 
 

@@ -15,17 +15,19 @@ from diffinf_core.correction.judge import judge_stage, run_judge
 from diffinf_core.correction.stage import repair_stage, run_repair
 from diffinf_core.data.ingest import data_stage, ingest, preflight
 from diffinf_core.data.lineage import number as round_number
-from diffinf_core.export.rounds import STABLE, next_round, overlap, plan_round
+from diffinf_core.experiments.ablation import run_ablation, summary, varied
+from diffinf_core.experiments.retrain import run_retrain
+from diffinf_core.experiments.rounds import STABLE, next_round, overlap, plan_round
 from diffinf_core.influence.predictor import predictor_stage, run_predictor
 from diffinf_core.influence.stage import (
     influence_stage,
     run_influence,
 )
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.report.ablation import in_words, run_ablation, summary, varied
-from diffinf_core.report.retrain import run_retrain
+from diffinf_core.report.ablation import in_words, write_page
 from diffinf_core.report.summary import summarise
-from diffinf_core.store import CONFIG_FILE, Run, StageFolder, read_json, write_json
+from diffinf_core.runs.files import read_json, write_json
+from diffinf_core.runs.run import CONFIG_FILE, Run, StageFolder
 
 _Stage = tuple[Callable[[Run], StageFolder], Callable[[Run], Iterator[Progress]]]
 STAGES: dict[str, _Stage] = {
@@ -154,9 +156,14 @@ class Computing:
         """
         variants = None if vary is None else varied(vary)
         with self.run.lock():
-            yield from run_ablation(
+            cells = 0
+            for event in run_ablation(
                 self.run, lambda run: _computed(run, "judge"), variants, seeds, images, retrain
-            )
+            ):
+                if event.done > cells:
+                    cells = event.done
+                    write_page(self.run.root / "ablation")
+                yield event
 
     def ablation(self) -> pd.DataFrame:
         """The last ablation: a row per variant, mean and ``_sd`` over seeds."""

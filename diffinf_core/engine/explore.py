@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from diffinf_core.config import RunConfig
 from diffinf_core.correction.stage import repair_stage
+from diffinf_core.data.duplicates import duplicates_stage, read_duplicates, run_duplicates
 from diffinf_core.engine.judging import Judging
 from diffinf_core.influence.checkpoints import checkpoint_epochs, training_curve
+from diffinf_core.influence.embedding import map_stage, methods, read_map, run_map
 from diffinf_core.influence.stage import influence_stage, ranking_key
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.report import plots
-from diffinf_core.report.duplicates import duplicates_stage, read_duplicates, run_duplicates
-from diffinf_core.report.embedding import map_stage, methods, read_map, run_map
 from diffinf_core.report.explore import Samples, View, disagreement, positions, read_samples, states
 from diffinf_core.report.subgroups import group_table, shifts, warnings
 from diffinf_core.report.summary import influence_figures
-from diffinf_core.store import digest
+from diffinf_core.runs.files import digest
 
 T = TypeVar("T")
 

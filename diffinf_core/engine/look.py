@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from diffinf_core.config import RunConfig
+from diffinf_core.config import RunConfig, change
 from diffinf_core.correction.edits import edit_folder, load_edit, read_edit, versions_of
 from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.part import Part, open_training
 from diffinf_core.data.show import encoded, heat
-from diffinf_core.data.training import Part, open_training
 from diffinf_core.engine.compute import Computing
 from diffinf_core.influence.checkpoints import checkpoint_epochs, training_curve
 from diffinf_core.influence.estimators import agreement
@@ -28,8 +28,7 @@ from diffinf_core.records import DiffInfError, Edit, Progress
 from diffinf_core.report import plots
 from diffinf_core.report.summary import summarise
 from diffinf_core.review.queue import build_queue
-from diffinf_core.settings import change
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 
 class Looking(Computing):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from diffinf_core.config import RepairConfig, RunConfig
+from diffinf_core.config import RepairConfig, RunConfig, explain
 from diffinf_core.correction.repairer import Preview, Repairer
 from diffinf_core.correction.search import propose
 from diffinf_core.engine.compare import Comparing
@@ -17,7 +17,6 @@ from diffinf_core.engine.describe import Describing
 from diffinf_core.engine.explore import Exploring
 from diffinf_core.export.folder import export_folder
 from diffinf_core.records import DiffInfError, Edit, Progress
-from diffinf_core.settings import explain
 
 
 class Engine(Exploring, Comparing, Describing):

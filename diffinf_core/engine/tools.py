@@ -9,7 +9,7 @@ from typing import Any
 from diffinf_core.config import DataConfig
 from diffinf_core.data.folder import Listing, Problem, check_folder
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 
 def check(config: DataConfig) -> tuple[Listing, list[Problem]]:

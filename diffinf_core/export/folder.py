@@ -17,7 +17,8 @@ import pandas as pd
 
 from diffinf_core.export.plan import Item, plan_export
 from diffinf_core.records import DiffInfError, Edit, Progress
-from diffinf_core.store import Run, file_digest, publish_folder, read_json, write_json
+from diffinf_core.runs.files import file_digest, publish_folder, read_json, write_json
+from diffinf_core.runs.run import Run
 
 
 def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterator[Progress]:

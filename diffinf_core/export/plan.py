@@ -11,10 +11,11 @@ from diffinf_core.correction.stage import has_repairs, repair_stage
 from diffinf_core.data.earlier import Earlier, earlier_changes
 from diffinf_core.data.ingest import source_folder
 from diffinf_core.data.lineage import earlier_edits
-from diffinf_core.data.training import open_training
+from diffinf_core.data.part import open_training
 from diffinf_core.records import Decision, DiffInfError
 from diffinf_core.review.opening import read_decisions
-from diffinf_core.store import Run, read_json
+from diffinf_core.runs.files import read_json
+from diffinf_core.runs.run import Run
 
 UNDECIDED = ("original", "repaired")
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from diffinf_core.classifier.stage import classifier_stage
 from diffinf_core.classifier.training import snapshot_epochs
-from diffinf_core.store import Run, read_json
+from diffinf_core.runs.files import read_json
+from diffinf_core.runs.run import Run
 
 #: points by which the fit to the training labels may exceed validation accuracy before it counts as
 #: memorisation; a network that generalises perfectly has a gap of about zero

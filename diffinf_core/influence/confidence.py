@@ -19,10 +19,11 @@ from diffinf_core.classifier.training import (
     predict_probabilities,
     train_classifier,
 )
-from diffinf_core.data.training import open_training
+from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.store import Run, StageFolder, write_array
+from diffinf_core.runs.files import write_array
+from diffinf_core.runs.run import Run, StageFolder
 
 
 class Rows:

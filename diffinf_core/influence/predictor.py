@@ -21,11 +21,12 @@ from diffinf_core.classifier.network import Classifier
 from diffinf_core.classifier.stage import load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.config import PredictorConfig
-from diffinf_core.data.training import open_training
+from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.stage import ranking, ranking_key
 from diffinf_core.records import Progress
-from diffinf_core.store import Run, StageFolder, read_tensors, write_array, write_tensors
+from diffinf_core.runs.files import read_tensors, write_array, write_tensors
+from diffinf_core.runs.run import Run, StageFolder
 
 _LABEL_WIDTH = 16
 _BATCH = 128

@@ -20,29 +20,23 @@ from diffinf_core.classifier.network import Classifier
 from diffinf_core.classifier.stage import classifier_stage, load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.config import ON_REQUEST, InfluenceConfig, estimator_names
-from diffinf_core.data.training import Part, open_training
+from diffinf_core.data.part import Part, open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.confidence import confidence_stage, run_confidence
 from diffinf_core.influence.curvature import Curvature
 from diffinf_core.influence.estimators import logged_scores, rank_table, score_of
 from diffinf_core.influence.gradients import GradientNorms, NotFiniteError
 from diffinf_core.influence.layers import layer_norm_of
-from diffinf_core.influence.slices import (
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.files import read_tensors, write_array, write_table, write_tensors
+from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.slices import (
     SLICE,
     fitting_batch,
     map_slices,
     read_slices,
     slice_size,
     stored_plan,
-)
-from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.store import (
-    Run,
-    StageFolder,
-    read_tensors,
-    write_array,
-    write_table,
-    write_tensors,
 )
 
 #: pictures per pass of the curvature, which does form each sample's gradient

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from diffinf_core.experiments.comparison import Comparison, tidy
 from diffinf_core.report import compare_plots
-from diffinf_core.report.compare import Comparison, tidy
 from diffinf_core.report.verdict import (
     arms_in_words,
     coverage,
@@ -18,7 +18,7 @@ from diffinf_core.report.verdict import (
     reading,
     warnings,
 )
-from diffinf_core.store import write_table, write_text
+from diffinf_core.runs.files import write_table, write_text
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; padding: 0 1rem;
@@ -34,7 +34,7 @@ th, td { border-bottom: 1px solid #d8dde6; padding: .3rem .6rem; text-align: lef
 
 
 def write_csv(c: Comparison, against: str, file: Path) -> None:
-    """Every figure with its interval as a table; see :func:`~diffinf_core.report.compare.tidy`."""
+    """Every figure with its interval as a table; see :func:`~diffinf_core.experiments.comparison.tidy`."""
     write_table(file, tidy(c, against))
 
 

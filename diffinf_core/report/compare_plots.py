@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from diffinf_core.report.compare import Comparison, calibration, confusion
+from diffinf_core.experiments.comparison import Comparison, calibration, confusion
 from diffinf_core.report.plots import ACCENT, MUTED, colour_of, styled
 from diffinf_core.report.verdict import TITLES, form
 

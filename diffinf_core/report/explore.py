@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from diffinf_core.data.training import open_training
+from diffinf_core.data.part import open_training
 from diffinf_core.influence.estimators import rank_table, score_of
 from diffinf_core.influence.stage import read_scores
 from diffinf_core.records import ACTIONS, Decision, DiffInfError
 from diffinf_core.report.subgroups import subgroup_columns
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 UNDECIDED = "undecided"
 #: what a sample can be: its standing decision, or none

@@ -13,14 +13,15 @@ from diffinf_core.correction.judge import judge_name
 from diffinf_core.correction.stage import has_repairs, repair_stage
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.ingest import data_stage
-from diffinf_core.data.training import open_training
+from diffinf_core.data.part import open_training
+from diffinf_core.experiments.retrain import read_arms
 from diffinf_core.influence.estimators import quality
 from diffinf_core.influence.predictor import predictor_stage
 from diffinf_core.influence.stage import influence_stage, ranking, read_scores
 from diffinf_core.records import ACTIONS
-from diffinf_core.report.retrain import read_arms
 from diffinf_core.review.opening import read_decisions
-from diffinf_core.store import Run, read_json
+from diffinf_core.runs.files import read_json
+from diffinf_core.runs.run import Run
 
 
 def _dataset(run: Run) -> dict[str, Any] | None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffinf_core.report.compare import Comparison, harms
-from diffinf_core.report.differences import DRAWS, FEWEST, LOWER_IS_BETTER
+from diffinf_core.experiments.comparison import Comparison, harms
+from diffinf_core.experiments.differences import DRAWS, FEWEST, LOWER_IS_BETTER
 
 TITLES = {
     "accuracy": "accuracy, %",

@@ -22,7 +22,7 @@ from diffinf_core.records import ACTIONS, ROLES, Choice, Decision, DiffInfError,
 from diffinf_core.review.database import LINES, Database
 from diffinf_core.review.history import REDO, UNDO, Act, History
 from diffinf_core.review.verdict import DECIDE, SECOND, Verdict, may_second
-from diffinf_core.store import digest
+from diffinf_core.runs.files import digest
 
 MAX_COMMENT = 2000
 _MAX_CLIENT = 64

@@ -12,7 +12,8 @@ from diffinf_core.data.ingest import data_stage
 from diffinf_core.records import Decision, DiffInfError
 from diffinf_core.review.database import LINES, STORE, Database
 from diffinf_core.review.journal import Journal
-from diffinf_core.store import Run, publish_folder, read_json, write_json
+from diffinf_core.runs.files import publish_folder, read_json, write_json
+from diffinf_core.runs.run import Run
 
 
 def run_key(run: Run) -> str:

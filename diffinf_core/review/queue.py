@@ -12,10 +12,11 @@ import pandas as pd
 from diffinf_core.correction.edits import load_edit
 from diffinf_core.correction.stage import repair_stage
 from diffinf_core.data.ingest import group_column
-from diffinf_core.data.training import open_training
+from diffinf_core.data.part import open_training
 from diffinf_core.influence.stage import ranking, ranking_key
 from diffinf_core.records import DiffInfError, Edit
-from diffinf_core.store import Run, digest, read_json, write_json
+from diffinf_core.runs.files import digest, read_json, write_json
+from diffinf_core.runs.run import Run
 
 
 def suggestion(

@@ -14,9 +14,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import gradio as gr
 
 from diffinf_core.records import DiffInfError
-from diffinf_core.ui import api, compare_page, export_page
+from diffinf_core.ui import api
+from diffinf_core.ui.compare import page as compare_page
 from diffinf_core.ui.explore import page as explore_page
 from diffinf_core.ui.explore.parts import library_link
+from diffinf_core.ui.export import page as export_page
 from diffinf_core.ui.review import page as review_page
 from diffinf_core.ui.review.desk import asking
 from diffinf_core.ui.run import page as run_page
@@ -25,7 +27,7 @@ from diffinf_core.ui.web.accounts import LOGIN_VARIABLE, Accounts
 from diffinf_core.ui.web.guard import Hosts
 from diffinf_core.ui.web.refusals import show_refusals
 from diffinf_core.ui.web.server import Server, certificate, listen, make_app
-from diffinf_core.weights import assets_folder
+from diffinf_core.weights.files import assets_folder
 
 #: opened pages of which the server remembers the place; the longest unused is forgotten first
 _VISITS = 500

@@ -11,11 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from diffinf_core.config import RepairConfig, RunConfig
+from diffinf_core.config import RepairConfig, RunConfig, change
 from diffinf_core.engine import STAGES, Engine
 from diffinf_core.records import Choice, Decision, DiffInfError, OutdatedError
-from diffinf_core.settings import change
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 from diffinf_core.ui.filters import Filter, chosen
 from diffinf_core.ui.jobs import Jobs
 from diffinf_core.ui.scores import Distributions

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
+from diffinf_core.config import make_config
 from diffinf_core.engine import Engine
 from diffinf_core.report.ablation import markdown
-from diffinf_core.settings import make_config
 from tests.benchmarks.demo import drive
 from tests.benchmarks.pages import REPAIR, RESULTS, put
 

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from diffinf_core.config import make_config
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.engine import Engine
-from diffinf_core.report.ablation import H_ONLY
-from diffinf_core.settings import make_config
-from diffinf_core.weights import card_of, shipped
+from diffinf_core.experiments.ablation import H_ONLY
+from diffinf_core.weights.files import card_of, shipped
 from tests.benchmarks.pages import README, put
 
 ROOT = Path(__file__).parents[2]

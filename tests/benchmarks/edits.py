@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from diffinf_core.config import make_config
 from diffinf_core.correction.networks import IdentityNet
-from diffinf_core.data import faces
-from diffinf_core.data.render import render_face
-from diffinf_core.data.training import to_tensor
+from diffinf_core.data.part import to_tensor
+from diffinf_core.data.rendered import faces
+from diffinf_core.data.rendered.render import render_face
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.engine import Engine
 from diffinf_core.records import Edit
-from diffinf_core.settings import make_config
-from diffinf_core.weights import load_weights, shipped
+from diffinf_core.weights.files import load_weights, shipped
 from tests.benchmarks.demo import control, drive
 from tests.benchmarks.pages import REPAIR, put
 

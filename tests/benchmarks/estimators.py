@@ -19,14 +19,13 @@ from typing import Any
 
 import torch
 
-from diffinf_core.config import ON_REQUEST, SIGNALS
+from diffinf_core.config import ON_REQUEST, SIGNALS, change, make_config
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.engine import Engine
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.estimators import ESTIMATORS, quality
 from diffinf_core.influence.stage import read_scores
-from diffinf_core.settings import change, make_config
-from diffinf_core.workers import worker_pool
+from diffinf_core.runs.workers import worker_pool
 from tests.benchmarks.pages import put
 
 RESULTS = Path(__file__).parent / "results" / "estimators.json"

@@ -30,13 +30,14 @@ import numpy as np
 import pandas as pd
 
 from diffinf_core.classifier.stage import classifier_stage
+from diffinf_core.config import make_config
+from diffinf_core.data.duplicates import near_duplicates
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.engine import Engine, View
+from diffinf_core.influence.embedding import SLICE, map_stage, principal_axes
 from diffinf_core.influence.stage import influence_stage
-from diffinf_core.report.duplicates import near_duplicates
-from diffinf_core.report.embedding import SLICE, map_stage, principal_axes
-from diffinf_core.settings import make_config
-from diffinf_core.store import Run, write_array, write_json, write_table
+from diffinf_core.runs.files import write_array, write_json, write_table
+from diffinf_core.runs.run import Run
 from diffinf_core.ui.explore import data as explore_data
 from tests.benchmarks.pages import ROOT, put
 

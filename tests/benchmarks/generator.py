@@ -24,12 +24,12 @@ from torch.nn import functional as F
 from diffinf_core.correction.judge import _augment
 from diffinf_core.correction.networks import JudgeNet
 from diffinf_core.data.evaluation import open_test, training_truth
-from diffinf_core.data.training import open_training
+from diffinf_core.data.part import open_training
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.figures import reconstruction_figures, ssim
 from diffinf_core.diffusion.loading import load_autoencoder
-from diffinf_core.store import Run
-from diffinf_core.weights import card_of
+from diffinf_core.runs.run import Run
+from diffinf_core.weights.files import card_of
 from tests.benchmarks.pages import put
 
 ROOT = Path(__file__).parents[2]

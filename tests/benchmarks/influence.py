@@ -34,9 +34,9 @@ from torch.nn import functional as F
 
 from diffinf_core.classifier.network import build_classifier
 from diffinf_core.influence.gradients import GradientNorms, gradient_norms_by_vmap
-from diffinf_core.influence.slices import map_slices
 from diffinf_core.influence.stage import Scorer
-from diffinf_core.store import StageFolder
+from diffinf_core.runs.run import StageFolder
+from diffinf_core.runs.slices import map_slices
 from tests.benchmarks.pages import put
 
 RESULTS = Path(__file__).parent / "results" / "influence.json"

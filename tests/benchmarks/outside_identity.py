@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffinf_core.data.training import to_tensor
+from diffinf_core.data.part import to_tensor
 from diffinf_core.engine import Engine
 from tests.benchmarks.pages import REPAIR, put
 

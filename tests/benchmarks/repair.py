@@ -32,6 +32,7 @@ from torch.nn.modules.module import (
 )
 from torch.utils.flop_counter import FlopCounterMode
 
+from diffinf_core.config import make_config
 from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.diffusion.assets import architecture_for
@@ -39,8 +40,7 @@ from diffinf_core.diffusion.autoencoder import Attribute, DiffusionAutoencoder
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.engine import Engine
 from diffinf_core.influence.stage import ranking
-from diffinf_core.settings import make_config
-from diffinf_core.weights import card_of, save_weights, shipped
+from diffinf_core.weights.files import card_of, save_weights, shipped
 from tests.benchmarks.pages import put
 
 RESULTS = Path(__file__).parent / "results" / "repair.json"

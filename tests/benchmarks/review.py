@@ -20,8 +20,8 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from diffinf_core.config import make_config
 from diffinf_core.engine import Engine
-from diffinf_core.settings import make_config
 from tests.benchmarks.demo import drive
 from tests.benchmarks.pages import RESULTS, ROOT, put
 from tests.install_browser import own_chromium, system_chromium

@@ -26,10 +26,10 @@ from diffinf_core.classifier.training import (
     snapshot_epochs,
     train_classifier,
 )
-from diffinf_core.config import ClassifierConfig
+from diffinf_core.config import ClassifierConfig, make_config
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.settings import make_config
-from diffinf_core.store import Run, read_json, read_tensors
+from diffinf_core.runs.files import read_json, read_tensors
+from diffinf_core.runs.run import Run
 
 CLASSES = 3
 

@@ -15,7 +15,7 @@ from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.guidance import Inversion
 from diffinf_core.correction.repairer import Preview, Repairer
 from diffinf_core.influence.stage import ranking
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 
 def some(seed: int, n: int = 2) -> Inversion:

@@ -10,15 +10,14 @@ import torch
 import torchvision
 from torch.nn import functional as F
 
-from diffinf_core.config import RepairConfig
+from diffinf_core.config import RepairConfig, change
 from diffinf_core.correction import faces
 from diffinf_core.correction.faces import NAMES, build, weights_file
 from diffinf_core.correction.objective import perceptual_distance
 from diffinf_core.correction.perceptors import chosen, files_of
 from diffinf_core.engine import Engine
-from diffinf_core.official import official
 from diffinf_core.records import DiffInfError, Edit
-from diffinf_core.settings import change
+from diffinf_core.weights.pretrained import official
 
 TRUNKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 #: the smallest SegFormer: B5 costs eight seconds a picture here

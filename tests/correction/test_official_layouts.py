@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from diffinf_core.data.demo import write_demo_faces
+from diffinf_core.config import make_config
+from diffinf_core.data.rendered.demo import write_demo_faces
 from diffinf_core.diffusion.published import PUBLISHED
 from diffinf_core.engine import Engine
 from diffinf_core.records import Edit
-from diffinf_core.settings import make_config
 from tests.correction.test_faces import place
 from tests.published import checkpoint_of, shaken
 

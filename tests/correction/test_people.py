@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffinf_core.correction.people import People
-from diffinf_core.data.training import Part
-from diffinf_core.store import StageFolder
+from diffinf_core.data.part import Part
+from diffinf_core.runs.run import StageFolder
 
 
 def corner(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from diffinf_core.config import RepairConfig
 from diffinf_core.correction.probe import MOST, LinearProbe, fit_probe, sampled
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.influence.stage import ranking
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 
 def probe(weight: Tensor, bias: Tensor | None = None) -> LinearProbe:

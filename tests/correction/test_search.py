@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffinf_core.config import RepairConfig
+from diffinf_core.config import RepairConfig, change
 from diffinf_core.correction.edits import load_edit, read_edit, versions_of
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.correction.search import aims, pareto, propose, rooms, variants
 from diffinf_core.correction.stage import repair_stage, run_repair
-from diffinf_core.data.training import to_tensor
+from diffinf_core.data.part import to_tensor
 from diffinf_core.engine import Engine
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.report.summary import summarise
-from diffinf_core.settings import change
-from diffinf_core.store import Run, read_json, write_json
+from diffinf_core.runs.files import read_json, write_json
+from diffinf_core.runs.run import Run
 
 CLASSES = ("a", "b")
 

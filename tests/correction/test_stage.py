@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffinf_core.config import RepairConfig
+from diffinf_core.config import RepairConfig, make_config
 from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.edits import edit_folder, load_edit, versions_of
 from diffinf_core.correction.repairer import Preview, Repairer
@@ -17,8 +17,7 @@ from diffinf_core.diffusion.figures import ssim
 from diffinf_core.influence.gradients import gradient_norms_by_vmap
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError
-from diffinf_core.settings import make_config
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 
 @pytest.fixture(scope="module")

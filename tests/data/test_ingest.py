@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from diffinf_core.config import make_config
 from diffinf_core.data import pictures as module
 from diffinf_core.data.evaluation import open_test, open_validation, training_truth
 from diffinf_core.data.folder import decode
 from diffinf_core.data.ingest import data_stage, ingest, preflight, source_folder
-from diffinf_core.data.training import Part, open_training, to_image, to_tensor
+from diffinf_core.data.part import Part, open_training, to_image, to_tensor
 from diffinf_core.records import DiffInfError
-from diffinf_core.settings import make_config
-from diffinf_core.store import Run, StageFolder
+from diffinf_core.runs.run import Run, StageFolder
 
 SIZE = 32
 CLASSES = ("blue", "green", "red")

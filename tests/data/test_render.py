@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from scipy.ndimage import binary_dilation
 
-from diffinf_core.data import faces as f
-from diffinf_core.data.demo import write_demo_faces
-from diffinf_core.data.render import render_face
+from diffinf_core.data.rendered import faces as f
+from diffinf_core.data.rendered.demo import write_demo_faces
+from diffinf_core.data.rendered.render import render_face
 
 Picture = tuple[np.ndarray, np.ndarray]
 MOVING = (f.BROW, f.EYE, f.MOUTH)

@@ -16,8 +16,8 @@ from diffinf_core.diffusion.assets import architecture_for, train_on_pictures
 from diffinf_core.diffusion.autoencoder import Architecture, Attribute
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.records import DiffInfError
-from diffinf_core.store import read_json
-from diffinf_core.weights import shipped
+from diffinf_core.runs.files import read_json
+from diffinf_core.weights.files import shipped
 
 QUICK = {"steps": 2, "warmup_steps": 1, "batch_size": 4, "evaluate_every": 2}
 

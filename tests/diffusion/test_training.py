@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
-from diffinf_core.data.scenes import open_scenes, render_scenes
-from diffinf_core.data.training import to_tensor
+from diffinf_core.data.part import to_tensor
+from diffinf_core.data.rendered.scenes import open_scenes, render_scenes
 from diffinf_core.diffusion.assets import architecture_for
 from diffinf_core.diffusion.autoencoder import Architecture, Attribute
 from diffinf_core.diffusion.loading import load_autoencoder
@@ -24,7 +24,7 @@ from diffinf_core.diffusion.training import (
     train_generator,
 )
 from diffinf_core.records import DiffInfError
-from diffinf_core.weights import save_weights
+from diffinf_core.weights.files import save_weights
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ from diffinf_core.config import RunConfig
 from diffinf_core.data.earlier import earlier_changes
 from diffinf_core.data.evaluation import open_test
 from diffinf_core.engine import Engine
-from diffinf_core.export.rounds import next_round
+from diffinf_core.experiments.rounds import next_round
 from diffinf_core.records import DiffInfError
-from diffinf_core.store import Run, read_json, write_json
+from diffinf_core.runs.files import read_json, write_json
+from diffinf_core.runs.run import Run
 
 
 def exported(

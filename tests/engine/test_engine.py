@@ -15,14 +15,13 @@ import pandas as pd
 import pytest
 import torch
 
-from diffinf_core.config import RunConfig
+from diffinf_core.config import RunConfig, change, from_yaml, make_config, to_yaml
 from diffinf_core.diffusion.published import PublishedArchitecture
 from diffinf_core.engine import STAGES, Engine
+from diffinf_core.experiments import retrain
 from diffinf_core.influence.stage import influence_stage
 from diffinf_core.records import DiffInfError
-from diffinf_core.report import retrain
-from diffinf_core.settings import change, from_yaml, make_config, to_yaml
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 from tests.forks import FORKS
 from tests.published import checkpoint_of, shaken
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from diffinf_core.config import change, make_config
 from diffinf_core.engine import STATES, Engine, View
 from diffinf_core.engine import explore as module
 from diffinf_core.records import DiffInfError
-from diffinf_core.settings import change, make_config
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 
 def test_samples_are_read_once_and_anew_after_another_ranking(

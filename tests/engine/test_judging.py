@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from diffinf_core.baselines.arms import build_arm
 from diffinf_core.engine import Engine
-from diffinf_core.export.rounds import taken_over
+from diffinf_core.experiments.arms import build_arm
+from diffinf_core.experiments.rounds import taken_over
 from diffinf_core.records import Choice, DiffInfError
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from diffinf_core.classifier.stage import run_classifier
+from diffinf_core.config import make_config
 from diffinf_core.data.ingest import ingest
 from diffinf_core.influence.stage import run_influence
-from diffinf_core.settings import make_config
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 CLASSES = ("blue", "green", "red")
 

@@ -9,10 +9,8 @@ from diffinf_core.influence.stage import (
     gradients_stage,
     influence_stage,
 )
-from diffinf_core.store import (
-    Run,
-    write_json,
-)
+from diffinf_core.runs.files import write_json
+from diffinf_core.runs.run import Run
 
 
 def with_influence(run: Run, **over: Any) -> Run:

@@ -10,7 +10,7 @@ import pytest
 
 from diffinf_core.config import ON_REQUEST, InfluenceConfig
 from diffinf_core.data.evaluation import training_truth
-from diffinf_core.data.training import open_training
+from diffinf_core.data.part import open_training
 from diffinf_core.influence import confidence
 from diffinf_core.influence import stage as module
 from diffinf_core.influence.confidence import confidence_stage
@@ -25,9 +25,7 @@ from diffinf_core.influence.stage import (
     run_request,
 )
 from diffinf_core.records import DiffInfError
-from diffinf_core.store import (
-    Run,
-)
+from diffinf_core.runs.run import Run
 from tests.influence.runs import forget, with_influence
 
 # ---------------------------------------------------------------- on request

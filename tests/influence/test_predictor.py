@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from diffinf_core.config import PredictorConfig
+from diffinf_core.data.part import open_training
 from diffinf_core.data.split import fold_of
-from diffinf_core.data.training import open_training
 from diffinf_core.influence import predictor as module
 from diffinf_core.influence.predictor import (
     CrossFittedPredictor,
@@ -27,7 +27,7 @@ from diffinf_core.influence.predictor import (
     train_predictor,
 )
 from diffinf_core.influence.stage import ranking
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 
 def fitted(run: Run) -> np.ndarray:

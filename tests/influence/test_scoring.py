@@ -14,8 +14,7 @@ import torch
 
 from diffinf_core.classifier.network import build_classifier
 from diffinf_core.classifier.stage import classifier_stage, run_classifier
-from diffinf_core.data.training import open_training
-from diffinf_core.influence import slices
+from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs, last_useful_epoch
 from diffinf_core.influence.stage import (
     Scorer,
@@ -25,13 +24,9 @@ from diffinf_core.influence.stage import (
     run_influence,
 )
 from diffinf_core.records import DiffInfError
-from diffinf_core.store import (
-    Run,
-    StageFolder,
-    read_tensors,
-    write_json,
-    write_tensors,
-)
+from diffinf_core.runs import slices
+from diffinf_core.runs.files import read_tensors, write_json, write_tensors
+from diffinf_core.runs.run import Run, StageFolder
 from tests.influence.runs import forget, with_influence
 
 # ---------------------------------------------------------------- checkpoints

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from diffinf_core.classifier.stage import classifier_stage, load_snapshot
 from diffinf_core.config import SIGNALS, InfluenceConfig
 from diffinf_core.data.evaluation import training_truth
-from diffinf_core.data.training import open_training
+from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.estimators import high_influence_count, top_tau
 from diffinf_core.influence.gradients import GradientNorms
@@ -29,10 +29,8 @@ from diffinf_core.influence.stage import (
     read_scores,
 )
 from diffinf_core.records import DiffInfError
-from diffinf_core.store import (
-    Run,
-    write_table,
-)
+from diffinf_core.runs.files import write_table
+from diffinf_core.runs.run import Run
 from tests.influence.runs import with_influence
 
 # ---------------------------------------------------------------- how many, and who

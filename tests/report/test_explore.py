@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diffinf_core.data.training import open_training
+from diffinf_core.data.part import open_training
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import Decision, DiffInfError
 from diffinf_core.report.explore import (
@@ -18,7 +18,7 @@ from diffinf_core.report.explore import (
     read_samples,
     states,
 )
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 
 def made_up(n: int = 60) -> Samples:

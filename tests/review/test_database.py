@@ -16,7 +16,7 @@ from diffinf_core.records import DiffInfError
 from diffinf_core.review.database import LINES, STORE, Database
 from diffinf_core.review.journal import Journal
 from diffinf_core.review.opening import open_journal, read_decisions, run_key, take_over
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 from tests.review.places import CLASSES, Place
 from tests.review.postgres import PASSWORD
 

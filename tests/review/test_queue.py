@@ -13,11 +13,11 @@ import pytest
 from diffinf_core.correction.edits import load_edit
 from diffinf_core.correction.stage import repair_stage
 from diffinf_core.data.ingest import data_stage
-from diffinf_core.data.training import open_training
+from diffinf_core.data.part import open_training
 from diffinf_core.records import DiffInfError
 from diffinf_core.review import queue as module
 from diffinf_core.review.queue import COLUMNS, build_queue, queue_key, unedited
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 
 
 @pytest.fixture

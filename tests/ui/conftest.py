@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from diffinf_core.config import change
 from diffinf_core.engine import Engine
-from diffinf_core.settings import change
 from tests.install_browser import own_chromium, system_chromium
 from tests.ui.browser import ARGUMENTS, NO_TOUR, Server
 

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from diffinf_core.config import change
 from diffinf_core.engine import Engine
-from diffinf_core.settings import change
-from diffinf_core.ui import compare_markup
-from diffinf_core.ui.compare_page import chosen
+from diffinf_core.ui.compare import markup as compare_markup
+from diffinf_core.ui.compare.page import chosen
 from tests.arms import write_arms
 from tests.ui.browser import SHOTS, Server, open_page
 

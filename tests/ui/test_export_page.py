@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from diffinf_core.engine import Engine
-from diffinf_core.ui.export_page import earlier_words, preview
+from diffinf_core.ui.export.page import earlier_words, preview
 from tests.ui.browser import Server, open_page
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from diffinf_core.config import change
 from diffinf_core.engine import Engine
 from diffinf_core.records import Choice, DiffInfError, OutdatedError
-from diffinf_core.settings import change
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 from diffinf_core.ui.filters import STATES, Filter
 from diffinf_core.ui.session import Session
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from diffinf_core.engine import STATES, Engine, View
 from diffinf_core.records import DiffInfError
-from diffinf_core.store import digest
+from diffinf_core.runs.files import digest
 from diffinf_core.ui import markup
 from diffinf_core.ui.explore import data as explore_data
 from diffinf_core.ui.explore import markup as explore_markup

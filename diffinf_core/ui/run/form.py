@@ -16,8 +16,7 @@ import gradio as gr
 from gradio.components import Component
 from pydantic.fields import FieldInfo
 
-from diffinf_core.config import ARMS, ON_REQUEST, SIGNALS, RunConfig
-from diffinf_core.settings import change
+from diffinf_core.config import ARMS, ON_REQUEST, SIGNALS, RunConfig, change
 
 #: sections that belong to a run's folder and cannot change once it is there
 FIXED = ("data", "split", "noise")

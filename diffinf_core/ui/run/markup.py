@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from diffinf_core.ui import compare_markup, markup
+from diffinf_core.ui import markup
+from diffinf_core.ui.compare import markup as compare_markup
 
 #: problems of a folder that a page lists; the rest are counted
 _MOST = 50

@@ -7,10 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from diffinf_core.config import RunConfig
+from diffinf_core.config import PRESETS, RunConfig, preset_for
 from diffinf_core.engine import check
 from diffinf_core.records import DiffInfError
-from diffinf_core.settings import PRESETS, preset_for
 from diffinf_core.ui import markup
 from diffinf_core.ui.run import markup as run_markup
 from diffinf_core.ui.run.form import ConfigForm

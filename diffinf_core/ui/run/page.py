@@ -9,10 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from diffinf_core.config import RunConfig
+from diffinf_core.config import PRESETS, RunConfig, from_yaml, make_config, to_yaml
 from diffinf_core.engine import STAGES
 from diffinf_core.records import DiffInfError
-from diffinf_core.settings import PRESETS, from_yaml, make_config, to_yaml
 from diffinf_core.ui import markup
 from diffinf_core.ui.run import markup as run_markup
 from diffinf_core.ui.run.form import FIXED, ConfigForm

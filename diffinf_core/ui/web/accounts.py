@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from diffinf_core.records import DiffInfError
-from diffinf_core.store import read_json, write_json
+from diffinf_core.runs.files import read_json, write_json
 
 #: "name:password" pairs, comma-separated
 LOGIN_VARIABLE = "DIFFINF_LOGIN"

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from diffinf_core.data.duplicates import duplicates_stage
 from diffinf_core.engine import Engine
-from diffinf_core.report.duplicates import duplicates_stage
-from diffinf_core.store import write_table
+from diffinf_core.runs.files import write_table
 from tests.ui.browser import Server
 from tests.ui.explore.window import opened
 

@@ -104,7 +104,7 @@ def test_near_duplicates_are_listed_and_selected(page) -> None:
 
 @browser
 def test_before_the_ranking_every_part_says_what_to_do(chromium, tmp_path: Path) -> None:
-    from diffinf_core.settings import make_config
+    from diffinf_core.config import make_config
 
     run = tmp_path / "run"
     Engine(run, make_config("demo"))

@@ -12,10 +12,10 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from diffinf_core.config import change
 from diffinf_core.engine import Engine
 from diffinf_core.records import Choice
-from diffinf_core.settings import change
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 from diffinf_core.ui.filters import Filter
 from diffinf_core.ui.review.desk import Desk, Shown, Visit
 from diffinf_core.ui.review.page import Page

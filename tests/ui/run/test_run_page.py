@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from diffinf_core.config import RunConfig
+from diffinf_core.config import PRESETS, RunConfig, change, make_config, to_yaml
 from diffinf_core.engine import Engine
 from diffinf_core.records import DiffInfError
-from diffinf_core.settings import PRESETS, change, make_config, to_yaml
-from diffinf_core.store import Run
+from diffinf_core.runs.run import Run
 from diffinf_core.ui.run import markup as run_markup
 from diffinf_core.ui.run.form import FIXED, ConfigForm, NumberField
 from diffinf_core.ui.run.new import presets_of, where

@@ -383,7 +383,7 @@ def test_a_user_that_cannot_be_added_is_one_sentence(
 def test_asking_twice_takes_equal_passwords_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from diffinf_core import cli_users
+    from diffinf_core.cli import users as cli_users
 
     file = tmp_path / "users.json"
     hidden = []

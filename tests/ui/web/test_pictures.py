@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from diffinf_core.data.training import open_part
+from diffinf_core.data.part import open_part
 from diffinf_core.engine import Engine, heat
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.web.pictures import ByteCache, address, picture_routes, thumb_url

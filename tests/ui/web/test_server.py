@@ -83,7 +83,7 @@ def ask(app: Server) -> Iterator[httpx.Client]:
 @pytest.mark.parametrize(
     "path",
     ["/gradio_api/file=/etc/passwd", "/gradio_api/file={run}/review/journal.sqlite",
-     "/gradio_api/file={run}/config.yaml", "/gradio_api/file=diffinf_core/cli.py", "/file=/etc/passwd",
+     "/gradio_api/file={run}/config.yaml", "/gradio_api/file=diffinf_core/cli/app.py", "/file=/etc/passwd",
      "/gradio_api/file=%2e%2e/%2e%2e/etc/passwd", "/gradio_api/file=http://169.254.169.254/x",
      "/static/..%2f..%2froutes.py", "/assets/%2e%2e/%2e%2e/routes.py", "/svelte/..%2f..%2f..%2froutes.py",
      "/docs", "/redoc", "/monitoring", "/monitoring/summary", "/gradio_api/runs", "/gradio_api/token"],

@@ -1,0 +1,384 @@
+"""The command line: one verb per stage."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from diffinf_core.cli.console import (
+    console,
+    one_sentence,
+    print_ablation,
+    print_agreement,
+    print_arms,
+    print_quality,
+    print_report,
+    print_rounds,
+    watch,
+)
+from diffinf_core.cli.serve import review, serve_run
+from diffinf_core.cli.train import train_generator, train_perceptor
+from diffinf_core.cli.users import users
+from diffinf_core.cli.weights import weights
+from diffinf_core.config import (
+    ON_REQUEST,
+    PRESETS,
+    SIGNALS,
+    RunConfig,
+    change,
+    described_yaml,
+    from_yaml,
+    make_config,
+    parse_overrides,
+    preset_for,
+    values_of,
+)
+from diffinf_core.records import DiffInfError
+
+app = typer.Typer(
+    name="diffinf",
+    help="Find the training pictures whose labels disturb a classifier, and repair the pictures.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+RunFolder = Annotated[Path, typer.Argument(help="Folder of the run.", metavar="RUN")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Change one setting for good, e.g. --set influence.tau=20; null takes it back. Repeatable.",
+    ),
+]
+
+
+def _config(preset: str, file: Path | None, settings: list[str] | None, **data: Any) -> RunConfig:
+    over = parse_overrides(settings or [])
+    if file is not None:
+        if not file.exists():
+            raise DiffInfError(f"The configuration file {file} does not exist.")
+        over.setdefault("data", {}).update(data)
+        return change(from_yaml(file.read_text(), str(file)), over, str(file))
+    given = over.setdefault("data", {})
+    for key, value in data.items():
+        given.setdefault(key, value)
+    return preset_for(preset, over)
+
+
+def _engine(run: Path, config: RunConfig | None = None) -> Any:
+    from diffinf_core.engine import Engine
+
+    return Engine(run, config)
+
+
+def _with_settings(run: Path, settings: list[str] | None) -> Any:
+    """Open an existing run and take over changed settings."""
+    engine = _engine(run)
+    if not settings:
+        return engine
+    over = parse_overrides(settings)
+    named = over.get("repair", {}).get("generator")
+    if isinstance(named, str):  # it is kept, and read from another folder
+        over["repair"]["generator"] = str(Path(named).resolve())
+    config = change(engine.config, over)
+    generator = config.repair.generator
+    if generator is not None and not generator.is_file():  # before it is saved
+        raise DiffInfError(f"The generator {generator} does not exist.")
+    return _engine(run, config)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/demo"),
+    app_: Annotated[bool, typer.Option("--app/--no-app", help="Open the review app.")] = True,
+    retrain_: Annotated[
+        bool, typer.Option("--retrain/--no-retrain", help="Also retrain and compare the arms.")
+    ] = True,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the app.")] = 7860,
+    settings: Settings = None,
+) -> None:
+    """Run everything on embedded rendered faces: rank, repair, then review in the app.
+
+    With the app, retraining waits for you on the Compare page; headless, it runs at once.
+    """
+    engine = _engine(out, _config("demo", None, settings))
+    watch(engine.compute())
+    if app_:
+        serve_run(out, port)
+        return
+    if retrain_:
+        watch(engine.retrain())
+    console.print(f"Done. 'diffinf report {out}' prints the figures.", markup=False)
+
+
+@app.command()
+def run(
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Folder with pictures and labels.csv (file, label), or class folders."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/run"),
+    preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "demo",
+    config: Annotated[Path | None, typer.Option(help="YAML instead of a preset.")] = None,
+    until: Annotated[
+        str,
+        typer.Option(help="Last stage: data, classifier, influence, predictor, judge or repair."),
+    ] = "repair",
+    rounds: Annotated[
+        int,
+        typer.Option(min=1, help="Repair, train and rank again on the refined set, this often."),
+    ] = 1,
+    settings: Settings = None,
+) -> None:
+    """Train, rank and repair. Finished work is kept: the same command again does nothing."""
+    source = {"source": "folder", "path": str(data.resolve())} if data is not None else {}
+    if data is None and (out / "config.yaml").exists() and config is None and preset == "demo":
+        engine = _with_settings(out, settings)
+    else:
+        wanted = _config(preset, config, settings, **source)
+        _known_stage(until)
+        engine = _engine(out, wanted)
+    _known_stage(until)
+    rate = engine.config.noise.rate
+    if engine.config.data.source == "folder" and rate:
+        console.print(
+            f"noise.rate={rate:g}: {rate:.0%} of the training labels are made wrong on purpose and "
+            "stay so in an export; noise.rate=0 takes the labels as they come.",
+            markup=False,
+        )
+    if rounds > 1:
+        if until != "repair":
+            raise DiffInfError("--rounds needs the whole chain; leave --until out.")
+        watch(engine.rounds(rounds))
+        print_rounds(engine.round_figures())
+        return
+    watch(engine.compute(until))
+    if until == "repair":
+        console.print(f"Done. 'diffinf review {out}' opens the app on it.", markup=False)
+    else:
+        console.print(f"Done up to {until}; nothing is repaired yet.", markup=False)
+
+
+def _known_stage(name: str) -> None:
+    from diffinf_core.engine import STAGES
+
+    if name not in STAGES:
+        raise DiffInfError(f"Unknown stage {name!r}; choose one of {', '.join(STAGES)}.")
+
+
+@app.command()
+def rank(
+    run: RunFolder,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{', '.join(SIGNALS)}; computed when asked for: {', '.join(ON_REQUEST)}; "
+            "several joined by + rank by their mean rank."
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Rows to print.")] = 20,
+    agreement: Annotated[
+        bool, typer.Option("--agreement", help="Print how far the scores agree instead.")
+    ] = False,
+    settings: Settings = None,
+) -> None:
+    """Print the most suspicious training samples."""
+    engine = _with_settings(run, settings)
+    watch(engine.score(by))
+    if agreement:
+        print_agreement(engine)
+        return
+    table = engine.ranking(by).sort_values("rank").head(top)
+    train = engine.training
+    title = by or engine.config.influence.estimator
+    out = Table("rank", "score", "id", "file", "label", title=title)
+    for row in table.itertuples():
+        sample = train.sample(train.position(row.id))
+        out.add_row(
+            str(row.rank), f"{row.score:.4g}", sample.id, escape(sample.file), escape(sample.label)
+        )
+    Console().print(out)
+    found = engine.quality(by)
+    if found:
+        print_quality(found, engine.config.influence.tau)
+
+
+@app.command()
+def repair(run: RunFolder, settings: Settings = None) -> None:
+    """Repair the high-influence set, e.g. with other weights: --set repair.w_id=2."""
+    engine = _with_settings(run, settings)
+    watch(engine.compute("repair"))
+
+
+app.command()(review)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="New folder for the data set.")],
+    undecided: Annotated[
+        str, typer.Option(help="Samples nobody decided on: 'original' or 'repaired'.")
+    ] = "original",
+) -> None:
+    """Write the refined data set with a manifest of hashes and lineage."""
+    engine = _engine(run)
+    watch(engine.export(out, undecided))
+    data = engine.report()["dataset"]
+    console.print(
+        f"Wrote {out}: the training split, {data['n_train']} pictures before any were dropped; "
+        "validation and test pictures are not part of it.",
+        markup=False,
+    )
+
+
+@app.command()
+def retrain(
+    run: RunFolder,
+    workers: Annotated[int | None, typer.Option(min=1, help="Jobs at once.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Retrain every arm from scratch over seeds and compare them on the clean test split."""
+    engine = _with_settings(run, settings)
+    watch(engine.retrain(workers))
+    print_arms(engine.report()["arms"])
+
+
+@app.command()
+def ablate(
+    run: RunFolder,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A setting and its values, e.g. repair.guidance=1,1.6,2.5. Repeatable: every "
+            "combination is tried. Default: a plan that takes the repair apart."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Repetitions with other wrong labels and other weights.")
+    ] = 1,
+    images: Annotated[int, typer.Option(min=1, help="High-influence pictures per cell.")] = 48,
+    retrain_: Annotated[
+        bool, typer.Option("--retrain/--no-retrain", help="Also retrain arms; slow.")
+    ] = False,
+    settings: Settings = None,
+) -> None:
+    """Edit the same pictures under other settings and compare; a stopped one goes on where it was."""
+    chosen: dict[str, list[Any]] = {}
+    for key, text in map(_named_values, vary or []):
+        chosen.setdefault(key, []).extend(values_of(text))
+    engine = _with_settings(run, settings)
+    watch(engine.ablate(chosen or None, seeds, images, retrain_))
+    print_ablation(engine.ablation_in_words())
+    console.print(f"Table and plot: {run / 'ablation'}", markup=False)
+
+
+def _named_values(text: str) -> tuple[str, str]:
+    key, sign, values = text.partition("=")
+    if not sign or key.count(".") != 1:
+        raise DiffInfError(
+            f"Cannot read {text!r}; write stage.key=value,value, e.g. repair.guidance=1,2."
+        )
+    return key.strip(), values
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the comparison of arms as one page to this file.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write every figure of it, with intervals, as a table.")
+    ] = None,
+) -> None:
+    """Print what a run measured."""
+    engine = _engine(run)
+    if html is not None or csv is not None:
+        engine.write_comparison(html, csv)
+    elif as_json:
+        typer.echo(json.dumps(engine.report(), indent=2))
+    else:
+        print_report(engine.report())
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Folder with pictures and labels.")],
+    labels: Annotated[str, typer.Option(help="Table in the folder.")] = "labels.csv",
+    label_column: Annotated[str, typer.Option(help="Column of the class.")] = "label",
+    group_column: Annotated[str | None, typer.Option(help="Column kept together.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Allowed classes, comma-separated.")] = None,
+) -> None:
+    """Read a data set and name each bad row; exit code 2 if there is one."""
+    from diffinf_core.engine import check as check_data
+
+    data = make_config(
+        "demo",
+        {
+            "data": {
+                "source": "folder",
+                "path": str(folder),
+                "labels": labels,
+                "label_column": label_column,
+                "group_column": group_column,
+                "classes": classes.split(",") if classes else None,
+            }
+        },
+    ).data
+    listing, problems = check_data(data)
+    counts: dict[str, int] = {}
+    for row in listing.rows:
+        counts[row.label] = counts.get(row.label, 0) + 1
+    typer.echo(f"{len(listing.rows)} usable pictures, {listing.unlabelled} without a label.")
+    for name in listing.classes:
+        typer.echo(f"  {name}: {counts.get(name, 0)}")
+    for problem in problems:
+        typer.echo(f"bad: {problem}")
+    if problems:
+        raise DiffInfError(f"{folder} has {len(problems)} problem(s), listed above.")
+    typer.echo("No problems found.")
+
+
+app.add_typer(weights, name="weights")
+app.add_typer(users, name="users")
+app.command("train-generator")(train_generator)
+
+
+@app.command("train-classifier")
+def train_classifier(run: RunFolder, settings: Settings = None) -> None:
+    """Train the classifier of a run on its noisy labels."""
+    engine = _with_settings(run, settings)
+    watch(engine.compute("classifier"))
+
+
+app.command("train-perceptor")(train_perceptor)
+
+
+@app.command("config")
+def show_config(
+    preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "demo",
+    settings: Settings = None,
+) -> None:
+    """Print a preset as YAML with the meaning of every setting, for 'diffinf run --config'."""
+    over = parse_overrides(settings or [])
+    if PRESETS.get(preset, {}).get("data", {}).get("source") == "folder":
+        over.setdefault("data", {}).setdefault("path", "FOLDER")
+    typer.echo(described_yaml(make_config(preset, over)))
+
+
+def main() -> None:
+    """Entry point of ``diffinf``."""
+    # One thread per process: the work is parallel over jobs, and two contended threads are slower
+    # than one. It is read when torch is loaded, which is not yet.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with one_sentence():
+        app()

@@ -1,0 +1,175 @@
+"""What a terminal shows: a bar for each stage, tables of figures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from diffinf_core.records import DiffInfError, Progress
+
+if TYPE_CHECKING:  # it would load torch before the number of threads is set
+    from diffinf_core.weights.pretrained import Official
+
+#: for progress and remarks; figures go to standard output
+console = Console(stderr=True)
+
+
+def watch(events: Iterator[Progress]) -> None:
+    """Drive a stage and show a bar for each."""
+    columns = (
+        TextColumn("[bold]{task.description:<16}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    plain = not console.is_terminal
+    with Bars(*columns, console=console, disable=plain) as bars:
+        tasks: dict[str, Any] = {}
+        tenth: dict[str, int] = {}
+        for event in events:
+            if event.stage not in tasks:
+                tasks[event.stage] = bars.add_task(event.stage, total=event.total, note="")
+            figures = "  ".join(f"{k} {v:.3f}" for k, v in event.values.items())
+            note = f"{event.note}  {figures}".strip()
+            task = tasks[event.stage]
+            bars.update(task, completed=event.done, total=event.total, note=note)
+            # A log file gets a line per tenth instead of a moving bar.
+            part = 10 * event.done // max(1, event.total)
+            if plain and part != tenth.get(event.stage):
+                tenth[event.stage] = part
+                console.print(
+                    f"{event.stage}: {event.done}/{event.total} {note}",
+                    markup=False,
+                    highlight=False,
+                )
+
+
+def print_ablation(found: list[list[str]]) -> None:
+    """A row per variant, the header first."""
+    head, *rows = found
+    table = Table(*head)
+    # in a narrow terminal the names, which tell the rows apart, would be squeezed first
+    table.columns[0].min_width = 14
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table)
+
+
+def print_quality(found: dict[str, dict[str, float]], tau: float) -> None:
+    """How well each score finds the wrong labels that are known."""
+    table = Table(
+        "score", "average precision", f"precision in the top {tau:g} %",
+        title="finding the wrong labels that are known", title_justify="left",
+    )  # fmt: skip
+    for name in sorted(found, key=lambda n: -found[n]["average_precision"]):
+        row = found[name]
+        table.add_row(name, f"{row['average_precision']:.3f}", f"{row['precision_at_tau']:.3f}")
+    Console().print(table)
+
+
+def print_agreement(engine: Any) -> None:
+    """How far the scores of a run agree."""
+    tau = engine.config.influence.tau
+    titles = ("rank correlation (Spearman)", f"shared part of the top {tau:g} %")
+    for title, values in zip(titles, engine.agreement(), strict=True):
+        # words that can wrap, where the terminal is narrow
+        words = [str(name).replace("_", " ") for name in values.columns]
+        table = Table("", *words, title=title, title_justify="left")
+        for name, row in zip(words, values.to_numpy(), strict=True):
+            table.add_row(name, *(f"{v:.2f}" for v in row))
+        Console().print(table)
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def print_report(figures: dict[str, Any]) -> None:
+    """A run in figures."""
+    out = Console()
+    for name in ("dataset", "influence", "predictor", "repair", "review"):
+        section = figures[name]
+        table = Table("figure", "value", title=name, title_justify="left", min_width=60)
+        for key, value in (section or {"not run": None}).items():
+            shown = (
+                ", ".join(f"{k} {_number(v)}" for k, v in value.items() if not isinstance(v, dict))
+                if isinstance(value, dict)
+                else _number(value)
+            )
+            if shown:
+                table.add_row(key, shown)
+        out.print(table)
+        if name == "influence" and section and section["by_signal"]:
+            print_quality(section["by_signal"], section["tau"])
+    print_arms(figures["arms"])
+
+
+def print_rounds(rounds: list[dict[str, Any]]) -> None:
+    """What each round did."""
+    names = {
+        "round": "round",
+        "edited": "edited",
+        "seen_before": "of the ranked, in the round before",
+        "precision_at_tau": "wrong labels among the ranked",
+        "judge_agreement_after": "judge agrees",
+        "identity_mean": "identity",
+    }
+    table = Table(*names.values(), "folder")
+    for row in rounds:
+        table.add_row(*(_number(row[key]) for key in names), escape(row["folder"]))
+    Console().print(table)
+
+
+def print_arms(arms: dict[str, Any]) -> None:
+    """The arms of the comparison."""
+    keys = ("accuracy", "auroc", "kappa_linear", "kappa", "ece")
+    table = Table("arm", "seeds", "n", *keys, title="arms", title_justify="left")
+    for arm, row in arms.items():
+        cells = []
+        for key in keys:
+            sd = row[f"{key}_sd"]
+            cells.append(_number(row[key]) + (f" ± {sd:.3f}" if sd is not None else ""))
+        table.add_row(arm, str(row["seeds"]), str(row["n_train"]), *cells)
+    Console().print(table)
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """End with a sentence and exit code 2 on what a user can put right, with 130 on Ctrl+C."""
+    try:
+        yield
+    except (DiffInfError, OSError, UnicodeDecodeError) as error:
+        # A path may hold brackets, which Rich would take for its markup.
+        console.print(
+            f"diffinf: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("Stopped. Finished work is kept; the same command goes on from here.")
+        sys.exit(130)
+
+
+def print_weights(rows: list[tuple[Official, str]]) -> None:
+    """Published weights and their state, the licence below each name."""
+    table = Table("name", "here", "size", "used as", show_lines=True)
+    for item, state in rows:
+        size = f"{item.size / 1e6:,.1f} MB" if item.size else "?"
+        note = "" if item.sha256 else "\nno published SHA-256: the first sum seen is kept"
+        how = (
+            f"\n{item.file} from {item.url}"
+            if item.url
+            else f"\n{item.file} by hand from {item.page}"
+        )
+        table.add_row(item.name, state, size, escape(f"{item.use}\n{item.licence}{note}{how}"))
+    Console().print(table)

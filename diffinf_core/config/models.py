@@ -1,0 +1,290 @@
+"""One frozen, validated model per stage; the dict of a model is the provenance of what it made.
+
+Every constant that the paper leaves open is a key here, with its default and its meaning. A
+configuration goes to YAML and back without loss (see :mod:`diffinf_core.config.presets`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class Section(BaseModel):
+    """Base of the sections of a configuration, one per stage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """Where pictures and labels come from."""
+
+    source: Literal["demo", "folder"] = Field("demo", description="rendered faces, or a folder")
+    path: Path | None = Field(None, description="folder with pictures and labels.csv")
+    labels: str = Field("labels.csv", description="table in the folder: file, label, ...")
+    label_column: str = Field("label", description="column of the class")
+    group_column: str | None = Field(
+        None, description="column that must not be split, e.g. identity"
+    )
+    classes: tuple[str, ...] | None = Field(
+        None, description="class order; default: the demo's order, else sorted"
+    )
+    attribute: Literal["expression", "age"] = Field("expression", description="demo label")
+    image_size: Literal[32, 64, 128, 256] = Field(64, description="side in pixels")
+    demo_faces: int = Field(5000, ge=60, description="rendered faces, all splits together")
+    seed: int = Field(7, ge=0, lt=2**32, description="seed of the rendered faces")
+
+    @model_validator(mode="after")
+    def _has_path(self) -> DataConfig:
+        if self.source == "folder" and self.path is None:
+            raise ValueError("source 'folder' needs a path.")
+        if self.source == "folder" and self.group_column == self.label_column:
+            raise ValueError(
+                f"group_column {self.group_column!r} is the label; a split by it has no class twice."
+            )
+        return self
+
+
+class SplitConfig(Section):
+    """Stable split by hash of the file name, or of the group."""
+
+    val_share: float = Field(0.10, gt=0, lt=0.5, description="share of validation groups")
+    test_share: float = Field(0.20, gt=0, lt=0.5, description="share of test groups")
+    seed: int = Field(0, ge=0, lt=2**32, description="salt of the hash")
+
+
+class NoiseConfig(Section):
+    """Symmetric label noise on the training split only; exactly floor(rate N + 1/2) labels change."""
+
+    rate: float = Field(0.20, ge=0, lt=1, description="share of training labels made wrong")
+    seed: int = Field(0, ge=0, lt=2**32, description="which labels, and to what")
+
+
+class ClassifierConfig(Section):
+    """Training of f_theta (equation 1)."""
+
+    architecture: Literal["small", "resnet18"] = Field("small", description="network")
+    pretrained: bool = Field(True, description="ImageNet weights for resnet18 where present")
+    epochs: int = Field(24, ge=1, description="passes over the training split")
+    batch_size: int = Field(64, ge=2, description="pictures per step")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam peak rate eta")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="course of the rate")
+    checkpoints: int = Field(12, ge=1, description="snapshots T, at regular intervals")
+    augment: bool = Field(False, description="random flips and 4 % shifts")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of weights and batches")
+
+    @model_validator(mode="after")
+    def _enough_epochs(self) -> ClassifierConfig:
+        if self.checkpoints > self.epochs:
+            raise ValueError(f"checkpoints {self.checkpoints} cannot exceed epochs {self.epochs}.")
+        return self
+
+
+#: scores that every ranked run has
+SIGNALS = ("self_influence", "last_layer", "mean_loss", "aum", "el2n", "forgetting")
+#: scores that cost more than the ranking itself and are computed when asked for
+ON_REQUEST = ("self_confidence", "inverse_curvature")
+
+
+def estimator_names(estimator: str) -> tuple[str, ...]:
+    """The scores behind ``"a"`` or a rank mean ``"a+b"``; ValueError for a name that is none."""
+    names = tuple(part.strip() for part in estimator.split("+"))
+    for name in names:
+        if name not in SIGNALS + ON_REQUEST:
+            raise ValueError(
+                f"unknown estimator {name!r}; choose one of "
+                f"{', '.join(SIGNALS + ON_REQUEST)}, or several joined by +"
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"estimator {estimator!r} names one score twice")
+    return names
+
+
+class InfluenceConfig(Section):
+    """Ranking of the training set (equation 5)."""
+
+    estimator: str = Field(
+        "self_influence",
+        description="score to rank by; self_influence is the paper's; a+b ranks by the mean rank",
+    )
+    tau: float = Field(10.0, gt=0, le=100, description="per cent called high-influence")
+    checkpoint_rule: Literal["all", "early", "agreement"] = Field(
+        "early",
+        description="sum over all checkpoints, over those up to the lowest validation loss, or over "
+        "those before the labels are fitted better than the classifier generalises",
+    )
+    batch_size: int | None = Field(
+        None, ge=1, description="pictures per pass; default: from free memory"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16 is faster on a GPU and 1 to 6 % off"
+    )
+    folds: int = Field(5, ge=2, description="folds of self_confidence")
+    damping: float = Field(
+        0.1, gt=0, description="lambda of equation 4, in mean eigenvalues of a layer's curvature"
+    )
+    curvature_samples: int = Field(
+        2000, ge=16, description="pictures that inverse_curvature estimates curvature from"
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of folds and of drawn labels")
+
+    @field_validator("estimator")
+    @classmethod
+    def _known_estimator(cls, value: str) -> str:
+        return "+".join(estimator_names(value))
+
+
+class PredictorConfig(Section):
+    """Influence predictor h_omega (equation 12), cross-fitted over the training set."""
+
+    folds: int = Field(5, ge=2, description="K of the cross-fitting")
+    epochs: int = Field(40, ge=1, description="passes per fold")
+    hidden: int = Field(64, ge=4, description="width")
+    learning_rate: float = Field(2e-3, gt=0, description="Adam rate")
+    feature_noise: float = Field(0.1, ge=0, description="noise on features, in their deviations")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of folds and weights")
+
+
+class RepairConfig(Section):
+    """Guided decoding under the composite objective (equations 9 to 12)."""
+
+    generator: Path | None = Field(None, description="generator weights; default: the shipped one")
+    method: Literal["guided", "z_sem", "z_sem_x_T"] = Field(
+        "guided",
+        description="guided decoding, or the optimisation of z_sem, or of z_sem and x_T",
+    )
+    w_id: float = Field(4.0, ge=0, le=20, description="weight of identity, equation 10")
+    w_reg: float = Field(1.0, ge=0, le=20, description="weight of the regulariser, equation 11")
+    lambda_struct: float = Field(1.0, ge=0, le=20, description="face-parsing consistency")
+    lambda_perc: float = Field(1.0, ge=0, le=20, description="perceptual and pixel distance")
+    w_si: float = Field(1.0, ge=0, le=20, description="weight of h_omega, equation 12")
+    w_sem: float = Field(0.0, ge=0, le=20, description="classifier guidance; the control, off")
+    use_label: bool = Field(True, description="tell the generator the assigned label")
+    guidance: float = Field(
+        1.6,
+        ge=0,
+        le=12,
+        description="strength of the way to the label; too much leads past a middle class",
+    )
+    guide_from: Literal["seen", "unknown"] = Field(
+        "unknown",
+        description="invert under, and guide away from, no label, or the class that the picture shows",
+    )
+    probe: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="start from the z_sem that a linear probe gives the label; auto: where the "
+        "generator is not told labels",
+    )
+    probe_margin: float = Field(
+        4.0, ge=0, le=50, description="logits by which the label leads in the probe"
+    )
+    t0: int = Field(600, ge=1, le=999, description="noise level to invert to")
+    steps: int = Field(8, ge=1, le=100, description="DDIM steps in each direction")
+    step_size: float = Field(
+        0.4,
+        ge=0,
+        le=10,
+        description="length of a guided step at t = 0; too much and identity is overshot",
+    )
+    iterations: int = Field(8, ge=1, le=200, description="steps of a latent optimisation")
+    learning_rate: float = Field(0.05, gt=0, le=1, description="Adam rate of z_sem")
+    transfer: Literal["gated", "delta", "none"] = Field(
+        "gated",
+        description="what of the original the generator cannot draw is added back to the edit: "
+        "where it changed little, everywhere, nowhere",
+    )
+    identity: Literal["auto", "demo", "facenet", "z_sem", "none"] = Field(
+        "auto",
+        description="identity network; auto: the demo's for its faces, else facenet where its weights "
+        "are, else the generator's z_sem",
+    )
+    parsing: Literal["auto", "demo", "segformer", "none"] = Field(
+        "auto", description="face parser; auto: the demo's, else segformer where its weights are"
+    )
+    perceptual: Literal["auto", "demo", "lpips-alex", "lpips-vgg", "lpips-squeeze"] = Field(
+        "auto", description="perceptual distance; auto: the demo's, else lpips-alex where it is"
+    )
+    face_crop: float = Field(
+        1.0, gt=0.2, le=1, description="share of the side, at the centre, that facenet looks at"
+    )
+    tries: Literal["one", "smallest", "flagged", "all"] = Field(
+        "one",
+        description="one attempt; or from lower t0 up to this one, until the classifier's checkpoints see "
+        "the label; or flagged edits, or all, under a grid of other settings, too",
+    )
+    reached: float = Field(
+        1.9,
+        ge=1,
+        le=100,
+        description="tries=smallest ends where the label is so many times as probable to the checkpoints "
+        "as any other class",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="what the generator computes in; auto: half precision on a GPU"
+    )
+    batch_size: int = Field(16, ge=1, description="pictures edited at once")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the noise that shows the class seen")
+
+    @model_validator(mode="after")
+    def _room_for_steps(self) -> RepairConfig:
+        if self.steps > self.t0:
+            raise ValueError(f"steps {self.steps} cannot exceed t0 {self.t0}.")
+        return self
+
+
+#: data sets that can be trained on; the last two need the truth
+ARMS = ("noisy", "removal", "repaired", "reviewed", "relabelled", "clean")
+
+
+class RetrainConfig(Section):
+    """The comparison: each arm retrained from scratch on several seeds."""
+
+    arms: tuple[str, ...] = Field(
+        ("noisy", "removal", "repaired", "reviewed"), description="data sets to train on"
+    )
+    seeds: int = Field(3, ge=1, description="runs per arm")
+    epochs: int = Field(24, ge=1, description="passes; cosine decay whatever the classifier used")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam peak rate")
+
+    @model_validator(mode="after")
+    def _known_arms(self) -> RetrainConfig:
+        unknown = set(self.arms) - set(ARMS)
+        if unknown:
+            raise ValueError(f"unknown arm {sorted(unknown)[0]!r}.")
+        return self
+
+
+class ReviewConfig(Section):
+    """How people review; nothing is computed from it."""
+
+    second_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the decided pairs that a second person judges blindly",
+    )
+    hold_minutes: float = Field(
+        10.0, gt=0, le=600, description="how long a pair stays with the reviewer who looks at it"
+    )
+    rule_error: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="most that an auto-accept rule may be wrong, as the upper end of its 95 % interval",
+    )
+
+
+class RunConfig(Section):
+    """Everything a run depends on."""
+
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    noise: NoiseConfig = NoiseConfig()
+    classifier: ClassifierConfig = ClassifierConfig()
+    influence: InfluenceConfig = InfluenceConfig()
+    predictor: PredictorConfig = PredictorConfig()
+    repair: RepairConfig = RepairConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    review: ReviewConfig = ReviewConfig()

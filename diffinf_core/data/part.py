@@ -1,0 +1,124 @@
+"""The training split as later stages see it: pictures, assigned labels, ids. No truth, no test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.split import TRAIN, fold_of
+from diffinf_core.records import DiffInfError, Sample
+from diffinf_core.runs.files import read_json
+from diffinf_core.runs.run import Run
+
+
+def to_tensor(images: NDArray[np.uint8]) -> Tensor:
+    """uint8 (B, S, S, 3) to float (B, 3, S, S) in [-1, 1], channels last."""
+    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    return (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def to_image(x: Tensor) -> NDArray[np.uint8]:
+    """Float (B, 3, S, S) in [-1, 1] to uint8 (B, S, S, 3), rounded and clipped."""
+    levels = ((x.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round()
+    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a data set, with pictures on disk.
+
+    ``labels`` (N,) are class indices; ``table`` keeps every column the data set came with.
+    """
+
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    table: pd.DataFrame
+    _images: NDArray[np.uint8]
+    _rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def size(self) -> int:
+        return self._images.shape[1]
+
+    def images(self, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pictures (B, S, S, 3) uint8 at positions in this part."""
+        return np.asarray(self._images[self._rows[np.asarray(positions, np.int64)]])
+
+    def tensors(self, positions: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1]."""
+        return to_tensor(self.images(positions))
+
+    def folds(self, count: int, seed: int, group_column: str | None) -> NDArray[np.int64]:
+        """The fold of each sample for cross-fitting; whole groups where the data set has them."""
+        groups = None if group_column is None else self.table[group_column].tolist()
+        return fold_of(len(self), count, seed, groups)
+
+    def position(self, sample_id: str) -> int:
+        """Where a sample stands; :class:`DiffInfError` for an id that is not in this part."""
+        found = self._places.get(sample_id)
+        if found is None:
+            raise DiffInfError(f"There is no training sample {sample_id!r} in this run.")
+        return found
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {str(name): place for place, name in enumerate(self.ids)}
+
+    def sample(self, position: int) -> Sample:
+        """One sample as a record."""
+        row = self.table.iloc[position]
+        return Sample(
+            id=str(self.ids[position]),
+            file=str(row["file"]),
+            label=self.classes[self.labels[position]],
+            label_index=int(self.labels[position]),
+        )
+
+
+@lru_cache(maxsize=4)
+def _table(path: Path, stamp: int) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+@lru_cache(maxsize=4)
+def _pictures(path: Path, stamp: int) -> NDArray[np.uint8]:
+    return np.load(path, mmap_mode="r")
+
+
+def open_part(run: Run, part: str) -> Part:
+    """Rows of one split; later rooms call :func:`open_training` or the evaluation module."""
+    stage = data_stage(run)
+    if not stage.done:
+        raise DiffInfError(f"{run.root} has no data yet; start the run first.")
+    path, pictures = stage / "samples.csv", stage / "images.npy"
+    table = _table(path, path.stat().st_mtime_ns)
+    classes = tuple(read_json(stage / "classes.json"))
+    rows = np.flatnonzero((table["split"] == part).to_numpy())
+    chosen = table.iloc[rows].reset_index(drop=True)
+    index = {name: i for i, name in enumerate(classes)}
+    return Part(
+        ids=chosen["id"].to_numpy(str),
+        labels=np.array([index[c] for c in chosen["label"]], np.int64),
+        classes=classes,
+        table=chosen.drop(columns=["split"]),
+        _images=_pictures(pictures, pictures.stat().st_mtime_ns),
+        _rows=rows,
+    )
+
+
+def open_training(run: Run) -> Part:
+    """The training split with its assigned, possibly wrong labels."""
+    return open_part(run, TRAIN)

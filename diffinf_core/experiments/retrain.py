@@ -1,0 +1,154 @@
+"""Retrain every arm from scratch over seeds and evaluate it on the clean test split.
+
+Each (arm, seed) is its own job with its own files, so jobs run side by side and a killed comparison
+goes on with the epoch each had reached.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+import torch
+
+from diffinf_core.classifier.metrics import evaluate
+from diffinf_core.classifier.stage import imagenet_weights, started_from
+from diffinf_core.classifier.training import (
+    device,
+    load_classifier,
+    predict_probabilities,
+    train_classifier,
+)
+from diffinf_core.config import ClassifierConfig
+from diffinf_core.data.evaluation import open_test, open_validation
+from diffinf_core.data.ingest import data_stage
+from diffinf_core.experiments.arms import arm_key, build_arm
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.files import write_array
+from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.workers import stop, worker_pool
+
+METRICS = ("accuracy", "balanced_accuracy", "auroc", "kappa_linear", "kappa", "ece", "nll")
+
+
+def retrain_config(run: Run, seed: int) -> ClassifierConfig:
+    """The classifier of the run with the comparison's epochs, rate and cosine decay."""
+    c = run.config
+    return c.classifier.model_copy(
+        update={
+            "epochs": c.retrain.epochs,
+            "learning_rate": c.retrain.learning_rate,
+            "schedule": "cosine",
+            "checkpoints": 1,
+            "seed": 100 + seed,
+        }
+    )
+
+
+def arm_stage(run: Run, arm: str, seed: int) -> StageFolder:
+    """The folder of one arm under one seed."""
+    config = retrain_config(run, seed).model_dump(mode="json")
+    parts = (data_stage(run).key, arm_key(run, arm), config, *started_from(run))
+    return run.stage(f"arm-{arm}", *parts)
+
+
+def _train(run: Run, arm: str, seed: int, key: str) -> Iterator[Progress]:
+    stage = arm_stage(run, arm, seed)
+    data = build_arm(run, arm)
+    # Read again after the data, which follow the journal as it is now.
+    if data is None or not stage.key == key == arm_stage(run, arm, seed).key:
+        raise DiffInfError(
+            f"Decisions changed while the arm {arm!r} was waiting for its training; retrain again "
+            "when the review rests. Finished trainings are kept."
+        )
+    config, classes = retrain_config(run, seed), len(data.train.classes)
+    yield from train_classifier(
+        data,
+        classes,
+        config,
+        stage.path,
+        validation=open_validation(run),
+        pretrained=imagenet_weights(run),
+        keep_snapshots=False,
+        note=f"{arm}, seed {seed}",
+    )
+    net = load_classifier(stage / "final.pt", config.architecture, classes).to(device())
+    test = open_test(run)
+    probabilities = predict_probabilities(net, test)
+    write_array(stage / "test_probabilities.npy", probabilities.astype(np.float32))
+    stage.finish({"test": evaluate(test.labels, probabilities), "n": len(data)})
+
+
+def _job(task: tuple[Run, str, int, str]) -> tuple[str, int]:
+    run, arm, seed, key = task
+    torch.set_num_threads(1)
+    for _ in _train(run, arm, seed, key):
+        pass
+    return arm, seed
+
+
+def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
+    """Retrain what is missing, ``workers`` jobs at a time (default: one per core, one on a GPU)."""
+    wanted = [
+        (arm, seed)
+        for arm in run.config.retrain.arms
+        if build_arm(run, arm) is not None
+        for seed in range(run.config.retrain.seeds)
+    ]
+    stages = [(arm, seed, arm_stage(run, arm, seed)) for arm, seed in wanted]
+    jobs = [(run, arm, seed, s.key) for arm, seed, s in stages if not s.done]
+    done, total = len(wanted) - len(jobs), len(wanted)
+    yield Progress("retrain", done, total)
+    if workers is None:
+        workers = 1 if device().type == "cuda" else (os.cpu_count() or 1)
+    if min(workers, len(jobs)) < 2:
+        for _, arm, seed, key in jobs:
+            for event in _train(run, arm, seed, key):
+                yield Progress("retrain", done, total, event.note, event.values)
+            done += 1
+            yield Progress("retrain", done, total, f"{arm}, seed {seed}")
+        return
+    pool = worker_pool(workers)
+    try:
+        waiting = {pool.submit(_job, job) for job in jobs}
+        note = ""
+        while waiting:
+            ready, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
+            for job in ready:
+                note = "{}, seed {}".format(*job.result())
+                done += 1
+            yield Progress("retrain", done, total, note)  # also a chance to cancel, each second
+    except BrokenProcessPool as error:
+        raise DiffInfError(
+            "A training process was killed, perhaps for memory; try --workers 1. "
+            "Finished trainings are kept."
+        ) from error
+    finally:
+        stop(pool)  # also on cancel: the epochs reached are on disk
+
+
+def finished_arms(run: Run) -> dict[str, list[StageFolder]]:
+    """The folder of each seed of each arm that has all of them."""
+    out = {}
+    for arm in run.config.retrain.arms:
+        stages = [arm_stage(run, arm, seed) for seed in range(run.config.retrain.seeds)]
+        if all(s.done for s in stages):
+            out[arm] = stages
+    return out
+
+
+def read_arms(run: Run) -> dict[str, dict]:
+    """Mean and standard deviation of each metric over the seeds of each arm that has all of them."""
+    out: dict[str, dict] = {}
+    for arm, stages in finished_arms(run).items():
+        done = [s.figures for s in stages]
+        figures: dict[str, object] = {"seeds": len(done), "n_train": done[0]["n"]}
+        for metric in METRICS:
+            values = [d["test"][metric] for d in done]
+            figures[metric] = float(np.mean(values))
+            figures[f"{metric}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        out[arm] = figures
+    return out

@@ -1,0 +1,145 @@
+"""A map of the training split: the classifier's features, and two coordinates for each sample.
+
+Features are those the influence predictor reads, the activation before the output layer. They are
+written slice by slice; the projection passes over the slices and never holds them all, so 70,000
+samples take the memory of one slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from diffinf_core.classifier.stage import classifier_stage, load_snapshot
+from diffinf_core.classifier.training import device
+from diffinf_core.data.part import open_training
+from diffinf_core.influence.predictor import feature_epoch
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.files import write_array
+from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.slices import map_slices, read_slices
+
+#: samples per file of features
+SLICE = 1024
+_BATCH = 64
+#: how features become two coordinates; UMAP where the package umap-learn is installed
+METHODS = ("pca", "umap")
+
+
+def methods() -> tuple[str, ...]:
+    """The methods that can be used here."""
+    return METHODS if find_spec("umap") else METHODS[:1]
+
+
+def features_stage(run: Run) -> StageFolder:
+    """The folder of the features, float32 in slices of :data:`SLICE` samples."""
+    return run.stage("features", classifier_stage(run).key, {"epoch": feature_epoch(run)})
+
+
+def map_stage(run: Run, method: str) -> StageFolder:
+    """The folder of the coordinates by a method."""
+    if method not in METHODS:
+        raise DiffInfError(f"Unknown map {method!r}; choose one of {', '.join(METHODS)}.")
+    return run.stage("map", features_stage(run).key, method)
+
+
+def run_features(run: Run) -> Iterator[Progress]:
+    """Compute the features that are missing; a killed pass goes on with the slice it had reached."""
+    stage, train = features_stage(run), open_training(run)
+    if stage.done:
+        return
+    net = load_snapshot(run, feature_epoch(run))[0].to(device()).eval()
+    batch = run.config.influence.batch_size or _BATCH
+
+    @torch.no_grad()
+    def features(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        parts = [
+            net.features(train.tensors(rows[i : i + batch]).to(device())).float().cpu().numpy()
+            for i in range(0, len(rows), batch)
+        ]
+        return np.concatenate(parts)
+
+    for event in map_slices(stage, len(train), SLICE, features, lambda: "features"):
+        yield replace(event, stage="map")
+    stage.finish({"epoch": feature_epoch(run), "n": len(train)})
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Coordinates (N, 2) along the ``axes`` (2, D) through ``mean`` (D,).
+
+    ``share`` (2,) is each axis' share of the whole variance, 0 where there is none.
+    """
+
+    coordinates: NDArray[np.float32]
+    axes: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    share: NDArray[np.float64]
+
+
+def principal_axes(slices: list[Path]) -> Projection:
+    """Exact principal components of the rows of some .npy files (k, D), D >= 2, one file at a time.
+
+    Each axis points to where its largest entry is positive, so the picture is the same every time.
+    """
+    first = np.load(slices[0]).astype(np.float64)
+    # Sums of squares about a point near the mean: about the origin they would cancel.
+    about = first.mean(0)
+    total, squares, n = np.zeros_like(about), np.zeros((len(about), len(about))), 0
+    for file in slices:
+        x = np.load(file).astype(np.float64) - about
+        total += x.sum(0)
+        squares += x.T @ x
+        n += len(x)
+    offset = total / n
+    values, vectors = np.linalg.eigh(squares / n - np.outer(offset, offset))
+    axes = vectors[:, ::-1][:, :2].T
+    axes *= np.sign(axes[np.arange(2), np.abs(axes).argmax(1)])[:, None]
+    mean = about + offset
+    coordinates = [(np.load(file) - mean) @ axes.T for file in slices]
+    variance = np.clip(values, 0, None)
+    share = variance[::-1][:2] / variance.sum() if variance.sum() > 0 else np.zeros(2)
+    return Projection(np.concatenate(coordinates).astype(np.float32), axes, mean, share)
+
+
+def _neighbour_map(features: NDArray[np.float64]) -> NDArray[np.float32]:
+    """UMAP's coordinates (N, 2) of features (N, D)."""
+    from umap import UMAP
+
+    # A fixed seed: the same map every time is worth more than several threads.
+    return UMAP(n_components=2, random_state=0).fit_transform(features).astype(np.float32)
+
+
+def run_map(run: Run, method: str = "pca") -> Iterator[Progress]:
+    """Compute the coordinates, ``coordinates.npy`` float32 (N, 2) in training order."""
+    stage, source = map_stage(run, method), features_stage(run)
+    if method not in methods():
+        raise DiffInfError("The map 'umap' needs the package umap-learn; 'pca' needs nothing more.")
+    n = len(open_training(run))
+    if stage.done:
+        yield Progress("map", n, n, "done already")
+        return
+    yield from run_features(run)
+    yield Progress("map", n, n, f"projecting by {method.upper()}")
+    if method == "umap":
+        coordinates, share = _neighbour_map(read_slices(source, n, SLICE)), None
+    else:
+        found = principal_axes([source / f"slice-{s:08d}.npy" for s in range(0, n, SLICE)])
+        coordinates, share = found.coordinates, found.share.tolist()
+    write_array(stage / "coordinates.npy", coordinates)
+    stage.finish({"method": method, "share": share})
+    yield Progress("map", n, n, "done")
+
+
+def read_map(run: Run, method: str = "pca") -> tuple[NDArray[np.float32], list[float] | None]:
+    """Coordinates (N, 2), and the share of variance along each axis where the method has one."""
+    stage = map_stage(run, method)
+    if not stage.done:
+        raise DiffInfError("There is no map of these pictures yet; make it on the Explore page.")
+    return np.load(stage / "coordinates.npy"), stage.figures["share"]

@@ -1,0 +1,154 @@
+"""The map: exact components over slices, features that a kill does not lose."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffinf_core.classifier.stage import load_snapshot
+from diffinf_core.data.part import open_training
+from diffinf_core.influence import embedding
+from diffinf_core.influence.embedding import (
+    features_stage,
+    map_stage,
+    methods,
+    principal_axes,
+    read_map,
+    run_features,
+    run_map,
+)
+from diffinf_core.influence.predictor import feature_epoch
+from diffinf_core.records import DiffInfError
+from diffinf_core.runs.run import Run
+
+
+def sliced(folder: Path, x: np.ndarray, size: int) -> list[Path]:
+    files = []
+    for start in range(0, len(x), size):
+        files.append(folder / f"{start}.npy")
+        np.save(files[-1], x[start : start + size])
+    return files
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(5, 60),
+    width=st.integers(2, 9),
+    size=st.integers(1, 70),
+    offset=st.sampled_from([0.0, 1.0, 1e5]),
+)
+def test_components_are_those_of_the_whole_matrix(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    n: int,
+    width: int,
+    size: int,
+    offset: float,
+) -> None:
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=(n, width)) * (2.0 ** -np.arange(width)) + offset
+    found = principal_axes(sliced(tmp_path_factory.mktemp("slices"), x, size))
+    centred = x - x.mean(0)
+    _, s, vt = np.linalg.svd(centred, full_matrices=False)
+    np.testing.assert_allclose(np.abs(found.coordinates), np.abs(centred @ vt[:2].T), atol=1e-3)
+    np.testing.assert_allclose(found.share, (s**2 / (s**2).sum())[:2], atol=1e-6)
+    np.testing.assert_allclose(found.mean, x.mean(0), rtol=1e-12, atol=1e-9)
+
+
+def test_points_on_a_line_lie_on_the_first_axis(tmp_path: Path) -> None:
+    t = np.arange(-3.0, 4)
+    found = principal_axes(sliced(tmp_path, np.outer(t, [0.6, 0, -0.8]), 2))
+    # the largest entry of the axis, the last, is made positive
+    np.testing.assert_allclose(found.coordinates[:, 0], -t, atol=1e-6)
+    np.testing.assert_allclose(found.coordinates[:, 1], 0, atol=1e-6)
+    np.testing.assert_allclose(found.share, [1, 0], atol=1e-12)
+
+
+def test_features_without_variance_have_no_shares(tmp_path: Path) -> None:
+    found = principal_axes(sliced(tmp_path, np.full((4, 3), 2.5), 3))
+    assert not found.coordinates.any() and found.share.tolist() == [0, 0]
+
+
+@pytest.fixture
+def run(copy: Callable[[], Run], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(embedding, "SLICE", 40)
+    return copy()
+
+
+def test_features_are_the_classifiers_and_the_map_is_theirs(run: Run) -> None:
+    events = list(run_map(run))
+    train, stage = open_training(run), features_stage(run)
+    net = load_snapshot(run, feature_epoch(run))[0].eval()
+    with torch.no_grad():
+        expected = net.features(train.tensors(np.arange(len(train)))).numpy()
+    files = sorted(stage.path.glob("slice-*.npy"))
+    found = np.concatenate([np.load(f) for f in files])
+    assert found.dtype == np.float32 and len(files) == -(-len(train) // 40)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    coordinates, share = read_map(run)
+    assert coordinates.shape == (len(train), 2) and coordinates.dtype == np.float32
+    variance = ((expected - expected.mean(0)) ** 2).mean(0).sum()
+    np.testing.assert_allclose((coordinates**2).mean(0) / variance, share, rtol=1e-3)
+    assert {e.stage for e in events} == {"map"} and events[-1].note == "done"
+    assert [e.note for e in run_map(run)] == ["done already"]
+
+
+def test_a_stopped_pass_keeps_its_slices(run: Run) -> None:
+    work = run_features(run)
+    while next(work).done < 40:
+        pass
+    work.close()
+    stage = features_stage(run)
+    kept = {f: f.stat().st_mtime_ns for f in stage.path.glob("slice-*.npy")}
+    assert len(kept) == 1 and not stage.done
+    events = list(run_features(run))
+    assert events[0].done == 40 and stage.done
+    assert {f: f.stat().st_mtime_ns for f in kept} == kept
+
+
+def test_another_ranking_keeps_the_map_and_other_checkpoints_do_not(run: Run) -> None:
+    def with_influence(**over: object) -> Run:
+        influence = run.config.influence.model_copy(update=over)
+        return Run(run.root, run.config.model_copy(update={"influence": influence}))
+
+    key = map_stage(run, "pca").key
+    assert map_stage(with_influence(estimator="aum", tau=3.0), "pca").key == key
+    assert map_stage(run, "umap").key != key
+
+
+def test_what_is_not_there_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DiffInfError, match="no map"):
+        read_map(run)
+    with pytest.raises(DiffInfError, match="Unknown map 'tsne'"):
+        list(run_map(run, "tsne"))
+    monkeypatch.setattr(embedding, "find_spec", lambda name: None)
+    assert methods() == ("pca",)
+    with pytest.raises(DiffInfError, match="umap-learn"):
+        list(run_map(run, "umap"))
+
+
+def test_umap_is_used_where_it_is_installed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Neighbours:
+        def __init__(self, **given: object) -> None:
+            assert given == {"n_components": 2, "random_state": 0}
+
+        def fit_transform(self, features: np.ndarray) -> np.ndarray:
+            return features[:, :2] * 2
+
+    monkeypatch.setitem(sys.modules, "umap", types.SimpleNamespace(UMAP=Neighbours))
+    monkeypatch.setattr(embedding, "find_spec", lambda name: object())
+    assert methods() == ("pca", "umap")
+    list(run_map(run, "umap"))
+    coordinates, share = read_map(run, "umap")
+    first = np.load(features_stage(run) / "slice-00000000.npy")
+    np.testing.assert_allclose(coordinates[:40], 2 * first[:, :2], rtol=1e-6)
+    assert share is None

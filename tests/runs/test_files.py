@@ -1,0 +1,468 @@
+"""A run's folder: files appear whole or not at all, stages are found by content, one at work."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from diffinf_core.config import RunConfig
+from diffinf_core.records import DiffInfError
+from diffinf_core.config import make_config
+from diffinf_core.runs.run import CONFIG_FILE, Run, StageFolder
+from diffinf_core.runs.files import digest, file_digest, publish_folder, read_json, read_tensors, write_array, write_file, write_json, write_png, write_table, write_tensors, write_text
+
+ROOT = Path(__file__).parents[2]
+
+
+def child(code: str, *words: object) -> subprocess.Popen[str]:
+    """Another process that can import the package."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, words)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def names_in(folder: Path) -> list[str]:
+    """Everything in a folder, hidden files too."""
+    return sorted(p.name for p in folder.iterdir())
+
+
+def sentence(error: pytest.ExceptionInfo[DiffInfError]) -> str:
+    """The message, which is one line that ends."""
+    text = str(error.value)
+    assert text.endswith(".") and "\n" not in text
+    return text
+
+
+# ---------------------------------------------------------------- atomic files
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, OSError, GeneratorExit])
+def test_a_writer_that_fails_half_way_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, failure: type[BaseException]
+) -> None:
+    def half(file: BinaryIO) -> None:
+        file.write(b"half of the n")
+        file.flush()
+        raise failure("stop")
+
+    target = tmp_path / "a" / "file.txt"
+    write_text(target, "old")
+    with pytest.raises(failure):
+        write_file(target, half)
+    assert target.read_text() == "old"
+    assert names_in(target.parent) == ["file.txt"]
+    with pytest.raises(failure):
+        write_file(target.with_name("new.txt"), half)
+    assert names_in(target.parent) == ["file.txt"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_sentence_and_costs_no_old_file(tmp_path: Path, code: int) -> None:
+    def full(file: BinaryIO) -> None:
+        file.write(b"x")
+        raise OSError(code, os.strerror(code))
+
+    target = tmp_path / "file.txt"
+    write_text(target, "old")
+    with pytest.raises(DiffInfError, match="disk is full") as error:
+        write_file(target, full)
+    assert str(target) in sentence(error)
+    assert names_in(tmp_path) == ["file.txt"] and target.read_text() == "old"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_disk_that_fills_up_under_weights_is_the_same_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch.save reports a failed write as something else."""
+
+    def on_full(dir: Path, prefix: str, suffix: str) -> tuple[int, str]:
+        return os.open("/dev/full", os.O_WRONLY), str(tmp_path / f"{prefix}0{suffix}")
+
+    monkeypatch.setattr("diffinf_core.runs.files.tempfile.mkstemp", on_full)
+    with pytest.raises(DiffInfError, match="disk is full"):
+        write_tensors(tmp_path / "net.pt", {"a": torch.zeros(300_000)})
+
+
+def test_a_reader_never_sees_a_file_that_is_being_written(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    write_text(target, "old")
+    seen = []
+
+    def slow(file: BinaryIO) -> None:
+        for piece in (b"n", b"e", b"w"):
+            file.write(piece)
+            file.flush()
+            seen.append(target.read_text())
+
+    write_file(target, slow)
+    assert seen == ["old"] * 3 and target.read_text() == "new"
+
+
+def test_a_file_that_is_not_finished_hides_from_globs_and_sits_in_the_same_folder(
+    tmp_path: Path,
+) -> None:
+    names: list[str] = []
+    write_file(tmp_path / "file.txt", lambda file: names.extend(names_in(tmp_path)))
+    (name,) = names
+    assert name.startswith(".") and name != "file.txt"
+
+
+def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    write_text(target, "old")
+    code = """
+import os, signal, sys
+from pathlib import Path
+from diffinf_core.runs.files import write_file
+def die(file):
+    file.write(b"half"); file.flush(); os.kill(os.getpid(), signal.SIGKILL)
+write_file(Path(sys.argv[1]), die)
+"""
+    killed = child(code, target)
+    killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert target.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir() if not p.name.startswith(".")] == ["file.txt"]
+
+
+def test_a_written_file_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("x")
+    write_text(tmp_path / "ours", "x")
+    plain, ours = (stat.S_IMODE((tmp_path / n).stat().st_mode) for n in ("plain", "ours"))
+    assert ours == plain
+
+
+# ---------------------------------------------------------------- formats
+
+
+def test_json_comes_back_and_nan_is_refused_without_touching_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    value = {"a": [1, 2.5, None, "ü"], "b": {"c": True}}
+    write_json(file, value)
+    assert read_json(file) == value
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(ValueError):
+            write_json(file, {"a": bad})
+    assert read_json(file) == value
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe\x00", b"{'a': 1}", None])
+def test_broken_json_is_one_sentence_with_the_file(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "broken.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(DiffInfError) as error:
+        read_json(file)
+    assert str(file) in sentence(error)
+
+
+def test_arrays_tables_and_tensors_come_back_exactly(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    write_array(tmp_path / "a.npy", array)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), array)
+    table = pd.DataFrame({"id": ["007", "a,b"], "x": [0.1 + 0.2, 1e-300]})
+    write_table(tmp_path / "t.csv", table)
+    back = pd.read_csv(tmp_path / "t.csv", dtype={"id": str}, float_precision="round_trip")
+    pd.testing.assert_frame_equal(back, table, check_exact=True)
+    state = {"net": {"w": torch.randn(2, 3)}, "epoch": 4}
+    write_tensors(tmp_path / "s.pt", state)
+    found = read_tensors(tmp_path / "s.pt")
+    assert found["epoch"] == 4 and torch.equal(found["net"]["w"], state["net"]["w"])
+
+
+def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        write_array(tmp_path / "a.npy", np.array([object()]))
+    assert names_in(tmp_path) == []
+
+
+class Trap:
+    """Unpickling this leaves a mark."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.mark,)
+
+
+def test_a_weight_file_never_runs_code(tmp_path: Path) -> None:
+    torch.save({"net": Trap(tmp_path / "ran")}, tmp_path / "evil.pt")
+    (tmp_path / "text.pt").write_text("not weights")
+    for name in ("evil.pt", "text.pt", "missing.pt"):
+        with pytest.raises(DiffInfError) as error:
+            read_tensors(tmp_path / name)
+        assert name in sentence(error)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_png_is_lossless_and_keeps_its_notes(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    write_png(tmp_path / "a.png", image, {"Synthetic": "yes"})
+    with Image.open(tmp_path / "a.png") as found:
+        np.testing.assert_array_equal(np.asarray(found), image)
+        assert found.text["Synthetic"] == "yes"
+
+
+def test_a_digest_depends_on_content_and_boundaries_but_not_on_the_order_of_keys() -> None:
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    parts = [(), ("a",), ("a", "b"), ("ab",), ("b", "a"), (1,), ("1",), (b"1", b"2"), (b"12",)]
+    assert len({digest(*p) for p in parts}) == len(parts)
+    assert len(digest("x")) == 16 and int(digest("x"), 16) >= 0
+
+
+def test_a_file_digest_is_sha_256(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_digest(tmp_path / "abc") == known
+
+
+# ---------------------------------------------------------------- folders
+
+
+def test_a_published_folder_appears_whole_and_readable(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "out"
+
+    def build(folder: Path) -> None:
+        assert not target.exists() and folder.parent == target.parent
+        (folder / "sub").mkdir()
+        (folder / "sub" / "a.txt").write_text("a")
+
+    publish_folder(target, build)
+    assert (target / "sub" / "a.txt").read_text() == "a"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o755
+    assert names_in(target.parent) == ["out"]
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+def test_a_build_that_fails_publishes_nothing(tmp_path: Path, failure: type[BaseException]) -> None:
+    def build(folder: Path) -> None:
+        (folder / "a.txt").write_text("a")
+        raise failure
+
+    with pytest.raises(failure):
+        publish_folder(tmp_path / "out", build)
+    assert names_in(tmp_path) == []
+
+
+def test_the_first_to_publish_a_folder_wins(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    publish_folder(target, lambda folder: (folder / "a.txt").write_text("first") and None)
+    publish_folder(target, lambda folder: (folder / "a.txt").write_text("second") and None)
+    assert (target / "a.txt").read_text() == "first"
+    assert names_in(tmp_path) == ["out"]
+
+
+def test_a_file_in_the_way_of_a_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OSError):
+        publish_folder(tmp_path / "out", lambda folder: None)
+    assert (tmp_path / "out").read_text() == "mine" and names_in(tmp_path) == ["out"]
+
+
+def test_a_stage_is_found_again_by_its_configuration_and_by_nothing_else(tmp_path: Path) -> None:
+    run = Run.open(tmp_path / "run", make_config())
+    first = run.stage("rank", {"tau": 10, "rule": "all"}, "before")
+    assert not first.done and first.figures == {}
+    write_text(first / "x.txt", "x")
+    assert not first.done, "files alone do not finish a stage"
+    first.finish({"n": 3})
+    again = Run.open(tmp_path / "run").stage("rank", {"rule": "all", "tau": 10}, "before")
+    assert again.done and again.figures == {"n": 3} and again.key == first.key
+    assert (again / "x.txt").read_text() == "x"
+    others = [
+        run.stage("rank", {"tau": 11, "rule": "all"}, "before"),
+        run.stage("rank", {"tau": 10, "rule": "all"}, "other"),
+        run.stage("other", {"tau": 10, "rule": "all"}, "before"),
+    ]
+    assert len({first.path, *(s.path for s in others)}) == 4
+    assert not any(s.done for s in others)
+    assert first.path.parent == run.root / "stages" and first.path.name == f"rank-{first.key}"
+
+
+def test_a_damaged_mark_of_a_finished_stage_is_one_sentence(tmp_path: Path) -> None:
+    stage = StageFolder(tmp_path, "k")
+    (tmp_path / "done.json").write_text('{"n":')
+    with pytest.raises(DiffInfError) as error:
+        _ = stage.figures
+    assert "done.json" in sentence(error)
+
+
+# ---------------------------------------------------------------- a run
+
+
+def test_a_run_keeps_its_configuration(tmp_path: Path) -> None:
+    config = make_config("demo", {"influence": {"tau": 12}})
+    Run.open(tmp_path / "new" / "run", config)
+    assert Run.open(tmp_path / "new" / "run").config == config
+
+
+@pytest.mark.parametrize(
+    "section,key,old,new",
+    [("data", "seed", 7, 8), ("split", "val_share", 0.1, 0.3), ("noise", "rate", 0.2, 0.4)],
+)
+def test_a_run_refuses_another_data_set_and_says_what_differs(
+    tmp_path: Path, section: str, key: str, old: object, new: object
+) -> None:
+    Run.open(tmp_path, make_config())
+    before = (tmp_path / CONFIG_FILE).read_text()
+    with pytest.raises(DiffInfError) as error:
+        Run.open(tmp_path, make_config("demo", {section: {key: new}}))
+    text = sentence(error)
+    assert f"{section}.{key}" in text and repr(old) in text and repr(new) in text
+    assert (tmp_path / CONFIG_FILE).read_text() == before
+
+
+def test_a_run_takes_over_any_other_change(tmp_path: Path) -> None:
+    Run.open(tmp_path, make_config())
+    changed = make_config("demo", {"influence": {"tau": 33}})
+    Run.open(tmp_path, changed)
+    assert Run.open(tmp_path).config == changed
+
+
+def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    for config in (None, make_config()):
+        with pytest.raises(DiffInfError, match="not a run folder") as error:
+            Run.open(tmp_path, config)
+        assert str(tmp_path) in sentence(error)
+    with pytest.raises(DiffInfError, match="is a file"):
+        Run.open(tmp_path / "thesis.txt", make_config())
+    assert names_in(tmp_path) == ["thesis.txt"]
+
+
+def test_hidden_files_do_not_make_a_folder_used(tmp_path: Path) -> None:
+    (tmp_path / ".DS_Store").write_text("")
+    assert Run.open(tmp_path, make_config()).root == tmp_path
+
+
+def test_a_damaged_configuration_is_one_sentence_with_the_file(tmp_path: Path) -> None:
+    (tmp_path / CONFIG_FILE).write_text("noise: {rate: 7}\n")
+    with pytest.raises(DiffInfError) as error:
+        Run.open(tmp_path)
+    assert str(tmp_path / CONFIG_FILE) in sentence(error)
+
+
+# ---------------------------------------------------------------- the lock
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from diffinf_core.config import RunConfig
+from diffinf_core.config.presets import make_config
+from diffinf_core.runs.run import Run
+with Run(Path(sys.argv[1]), make_config()).lock():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock of ``tmp_path``."""
+    process = child(_HOLD, tmp_path)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_the_lock_keeps_a_second_process_out_until_the_first_is_killed(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    run = Run(tmp_path, make_config())
+    with pytest.raises(DiffInfError, match="Another process") as error, run.lock():
+        pass
+    assert str(tmp_path) in sentence(error)
+    holder.kill()
+    holder.wait()
+    with run.lock():
+        pass
+
+
+def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
+    run = Run(tmp_path / "new", make_config())
+    with pytest.raises(ZeroDivisionError), run.lock():
+        _ = 1 / 0
+    with run.lock(), pytest.raises(DiffInfError), run.lock():
+        pass
+
+
+_RENDER = """
+import multiprocessing, sys
+from pathlib import Path
+from diffinf_core.config import RunConfig
+from diffinf_core.config.presets import make_config
+from diffinf_core.data.rendered.demo import write_demo_faces
+from diffinf_core.runs.run import Run
+root = Path(sys.argv[1])
+with Run(root, make_config()).lock():
+    for event in write_demo_faces(root / "faces", 5000, 0, 32, workers=2):
+        print(*[p.pid for p in multiprocessing.active_children()], flush=True)
+"""
+
+
+def test_a_run_killed_while_rendering_can_be_started_again(tmp_path: Path) -> None:
+    process = child(_RENDER, tmp_path)
+    assert process.stdout is not None
+    workers = [int(pid) for pid in process.stdout.readline().split()]
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert workers
+    try:
+        for _ in range(12):
+            try:
+                with Run(tmp_path, make_config()).lock():
+                    return
+            except DiffInfError:
+                time.sleep(0.25)
+        pytest.fail("the lock is still held after three seconds")
+    finally:
+        for pid in workers:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from diffinf_core.runs import files as store\n"
+        "root = Path(sys.argv[1])\n"
+        "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "(store.write_file if sys.argv[2] == 'file' else store.publish_folder)(root / 'a' / 'x.y', die)"
+    )
+    for kind in ("file", "folder"):
+        subprocess.run([sys.executable, "-c", code, str(tmp_path), kind])
+    left = [p.name for p in tmp_path.rglob(".*.part")]
+    assert len(left) == 2, left
+    mine = tmp_path / "a" / f".x.{os.getpid()}.abc.part"
+    mine.write_text("being written")
+    foreign = tmp_path / "a" / ".somebody.part"
+    foreign.write_text("not ours to judge")
+    run = Run.open(tmp_path / "run", RunConfig())
+    shutil.move(tmp_path / "a", run.root / "stages")
+    with run.lock():
+        pass
+    assert {p.name for p in run.root.rglob(".*.part")} == {mine.name, foreign.name}
