@@ -25,6 +25,13 @@ def main() -> None:
     )
     parser.add_argument("--ssl-cert", type=Path, help="certificate (PEM), for https")
     parser.add_argument("--ssl-key", type=Path, help="its key (PEM)")
+    parser.add_argument(
+        "--trusted-proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="address or network of a proxy whose X-Forwarded-For is believed; repeatable",
+    )
     arguments = parser.parse_args()
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded
@@ -39,6 +46,7 @@ def main() -> None:
             allow_hosts=arguments.allow_host,
             ssl_cert=arguments.ssl_cert,
             ssl_key=arguments.ssl_key,
+            trusted_proxies=arguments.trusted_proxy,
         )
     except DiffInfError as error:
         print(f"diffinf: {error}", file=sys.stderr)

@@ -27,8 +27,22 @@ def review(
     ] = None,
     ssl_cert: Annotated[Path | None, typer.Option(help="Certificate (PEM), for https.")] = None,
     ssl_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address or network of a proxy whose X-Forwarded-For is believed. Repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Open the review app on a run; 'diffinf users' says who may log in."""
     from diffinf_core.ui.app import serve
 
-    serve(run, port, host, allow_hosts=allow_host or [], ssl_cert=ssl_cert, ssl_key=ssl_key)
+    serve(
+        run,
+        port,
+        host,
+        allow_hosts=allow_host or [],
+        ssl_cert=ssl_cert,
+        ssl_key=ssl_key,
+        trusted_proxies=trusted_proxy or [],
+    )

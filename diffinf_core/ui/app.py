@@ -26,7 +26,14 @@ from diffinf_core.ui.session import Session
 from diffinf_core.ui.web.accounts import LOGIN_VARIABLE, Accounts
 from diffinf_core.ui.web.guard import Hosts
 from diffinf_core.ui.web.refusals import show_refusals
-from diffinf_core.ui.web.server import Server, certificate, listen, make_app
+from diffinf_core.ui.web.server import (
+    Server,
+    certificate,
+    listen,
+    make_app,
+    private_folder,
+    proxy_address,
+)
 from diffinf_core.weights.files import assets_folder
 
 #: opened pages of which the server remembers the place; the longest unused is forgotten first
@@ -127,10 +134,12 @@ def serve(
     allow_hosts: Sequence[str] = (),
     ssl_cert: Path | None = None,
     ssl_key: Path | None = None,
+    trusted_proxies: Sequence[str] = (),
 ) -> Server:
     """Serve a run; any address but loopback needs a log-in.
 
-    ``allow_hosts`` are further names under which browsers may ask for it; they need one, too. With
+    ``allow_hosts`` are further names under which browsers may ask for it; they need one, too.
+    ``trusted_proxies`` are addresses or networks of proxies that tell whom they speak for. With
     ``block`` it returns after Ctrl+C, else as soon as it answers; port 0 takes a free one.
     """
     accounts = Accounts.of_run(root)
@@ -146,6 +155,8 @@ def serve(
             f"users add NAME --run {root}' or set {LOGIN_VARIABLE}=name:password."
         )
     hosts, tls = Hosts(host, allow_hosts), certificate(ssl_cert, ssl_key)
+    proxies = [proxy_address(text) for text in trusted_proxies]
+    private = private_folder()
     session = Session(root, shared=accounts is not None)
     blocks = build(session)
     # Whoever has no page has no place in the queue either.
@@ -158,7 +169,7 @@ def serve(
         "head": library_link() + scripts(),
     }
     app = make_app(blocks, lambda: session.engine, hosts, accounts, look)
-    server = Server(app, blocks, listen(host, port), tls)
+    server = Server(app, blocks, listen(host, port), tls, proxies, private)
     show_refusals()
     for line in warnings_of(host, bool(tls)):
         print(line, file=sys.stderr, flush=True)

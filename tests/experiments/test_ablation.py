@@ -10,9 +10,9 @@ import pytest
 from diffinf_core.config import change, values_of
 from diffinf_core.engine import Engine
 from diffinf_core.experiments.ablation import PLAN, summary, varied
-from diffinf_core.report.ablation import markdown
 from diffinf_core.experiments.rounds import next_round
 from diffinf_core.records import DiffInfError
+from diffinf_core.report.ablation import markdown
 from diffinf_core.runs.files import read_json
 from tests.forks import diffinf
 

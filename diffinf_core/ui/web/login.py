@@ -25,6 +25,8 @@ from diffinf_core.ui.web.throttle import Throttle
 #: seconds without a request after which one has to log in again
 IDLE = 12 * 3600.0
 MOST_TOKENS = 4096
+#: seconds that a log-in may be held up by what others guessed at the same name
+LONGEST_PAUSE = 5.0
 #: log-ins that are checked at the same time; each takes 32 MiB and a core
 _AT_ONCE = 2
 
@@ -109,6 +111,10 @@ class Login:
         self._accounts = accounts
         self.tokens = Tokens(accounts)
         self._throttle = throttle or Throttle()
+        # Guesses at one name from many addresses slow each other down. They must not lock its owner out,
+        # so they cause a pause and no refusal, and none where this user has logged in before.
+        self._by_name = Throttle()
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._limiter: anyio.CapacityLimiter | None = None
 
     def user(self, request: Request) -> str | None:
@@ -126,10 +132,14 @@ class Login:
             name, password = (str(form.get(k, "")) for k in ("username", "password"))
             target = onward(str(form.get("next", "/")))
         name, address = name.strip()[:MAX_NAME], request.client.host if request.client else ""
-        keys = (f"name {kept_name(name)}", f"address {address}")
+        folded = kept_name(name)
+        keys = (f"name {folded} from {address}", f"address {address}")
         wait = self._throttle.begin(keys)
         if wait > 0:
             return self._refused(request, 429, target, name, wait)
+        pause = self._by_name.begin([folded])
+        if (folded, address) not in self._known:
+            await anyio.sleep(min(pause, LONGEST_PAUSE))
         if self._limiter is None:  # it belongs to the running loop
             self._limiter = anyio.CapacityLimiter(_AT_ONCE)
         kept = await anyio.to_thread.run_sync(
@@ -138,6 +148,10 @@ class Login:
         if kept is None:
             return self._refused(request, 401, target, name)
         self._throttle.succeed(*keys)
+        self._by_name.succeed(folded)
+        self._known[folded, address] = None
+        while len(self._known) > MOST_TOKENS:
+            self._known.popitem(last=False)
         _log.info("%s logged in from %s", kept, address)
         return self._entered(request, kept, target)
 

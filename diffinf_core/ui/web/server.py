@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import ipaddress
 import logging
+import os
+import shutil
 import socket
 import ssl
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,7 @@ from diffinf_core.engine import Engine
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.web.accounts import Accounts
 from diffinf_core.ui.web.calls import check_call
+from diffinf_core.ui.web.connections import Connections
 from diffinf_core.ui.web.guard import USER, Guard, Hosts
 from diffinf_core.ui.web.login import Login, login_routes
 from diffinf_core.ui.web.pictures import picture_routes
@@ -134,8 +140,34 @@ class _Uvicorn(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def proxy_address(text: str) -> str:
+    """An address or network for ``--trusted-proxy``; :class:`DiffInfError` for what is neither."""
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError as error:
+        raise DiffInfError(
+            f"{text!r} is no address of a proxy; give an address or a network, as in 127.0.0.1 or "
+            "10.0.0.0/24."
+        ) from error
+
+
+def private_folder() -> Path:
+    """A fresh folder for what Gradio stores, readable by this user alone.
+
+    Gradio serves its whole cache, which by default all its programs on a machine share.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="diffinf-"))
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)  # read when the pages are built
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 class Server:
-    """A server that listens; :meth:`run` until Ctrl+C, or :meth:`start` and :meth:`close`."""
+    """A server that listens; :meth:`run` until Ctrl+C, or :meth:`start` and :meth:`close`.
+
+    ``trusted_proxies`` are the addresses whose ``X-Forwarded-For`` and ``-Proto`` are believed, ``private``
+    the folder of :func:`private_folder`, which goes with the server.
+    """
 
     def __init__(
         self,
@@ -143,8 +175,10 @@ class Server:
         blocks: gr.Blocks,
         listener: socket.socket,
         tls: Mapping[str, str] | None = None,
+        trusted_proxies: Sequence[str] = (),
+        private: Path | None = None,
     ) -> None:
-        self.blocks, self._listener = blocks, listener
+        self.blocks, self._listener, self._private = blocks, listener, private
         #: the port it listens on
         self.port: int = listener.getsockname()[1]
         self._tls = bool(tls)
@@ -155,6 +189,10 @@ class Server:
             access_log=False,
             server_header=False,
             ws="none",
+            http=Connections().protocol,  # type: ignore[arg-type]
+            # uvicorn would believe any program on this machine who it speaks for
+            proxy_headers=bool(trusted_proxies),
+            forwarded_allow_ips=list(trusted_proxies),
             timeout_graceful_shutdown=_GRACE,
             **dict(tls or {}),  # type: ignore[arg-type]
         )
@@ -186,3 +224,5 @@ class Server:
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(timeout=10 * _GRACE)
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)

@@ -63,7 +63,7 @@ def small(finished_run: Path) -> Iterator[Server]:
     engine = Engine(finished_run)
     accounts = Accounts({"ann": PASSWORD, "bob": PASSWORD})
     made = make_app(blocks, lambda: engine, Hosts("127.0.0.1"), accounts)
-    server = Server(made, blocks, listen("127.0.0.1", 0))
+    server = Server(made, blocks, listen("127.0.0.1", 0), trusted_proxies=["127.0.0.1"])
     server.start()
     server.engine = engine  # type: ignore[attr-defined]
     yield server
