@@ -1,0 +1,107 @@
+"""A run's folder: every artefact keyed by its configuration and by what it was made from.
+
+``run/stages/<stage>-<key>/`` holds a stage's files; the key is a hash of the stage's configuration
+and of the keys of the stages before it, so another tau leads to another folder and nothing else is
+redone. A stage is complete when ``done.json`` exists, which is written last. Every file is written
+beside its place, synced, and renamed, so a kill leaves old or new, never half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from diffinf_core.config import RunConfig, from_yaml, to_yaml
+from diffinf_core.records import DiffInfError
+from diffinf_core.runs.files import digest, read_json, remove_orphans, write_json, write_text
+
+CONFIG_FILE = "config.yaml"
+
+
+class StageFolder:
+    """One stage's folder under one key."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self.key = path, key
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def done(self) -> bool:
+        return (self.path / "done.json").exists()
+
+    def finish(self, figures: Mapping[str, Any] | None = None) -> None:
+        """Mark the stage complete, with figures worth reporting."""
+        write_json(self.path / "done.json", dict(figures or {}))
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        return read_json(self.path / "done.json") if self.done else {}
+
+
+class Run:
+    """A run folder with its configuration."""
+
+    def __init__(self, root: Path, config: RunConfig, edits: Path | None = None) -> None:
+        self.root, self.config = root, config
+        #: where versions of edits lie; an experiment keeps its own apart from what is reviewed
+        self.edits = edits or root / "edits"
+
+    @classmethod
+    def open(cls, root: Path, config: RunConfig | None = None) -> Run:
+        """Open or create a run.
+
+        A folder keeps its data set: a configuration with another data, split or noise section is
+        refused, any other change is taken over and only redoes what depends on it.
+        """
+        file = root / CONFIG_FILE
+        if root.exists() and not root.is_dir():
+            raise DiffInfError(f"{root} is a file; give a folder for the run.")
+        if not file.exists():
+            if config is None:
+                raise DiffInfError(f"{root} is not a run folder: it has no {CONFIG_FILE}.")
+            if root.exists() and any(p for p in root.iterdir() if not p.name.startswith(".")):
+                raise DiffInfError(
+                    f"{root} is not empty and not a run folder; choose a new or an empty folder."
+                )
+            write_text(file, to_yaml(config))
+            return cls(root, config)
+        stored = from_yaml(file.read_text(), str(file))
+        if config is None:
+            return cls(root, stored)
+        for section in ("data", "split", "noise"):
+            if getattr(stored, section) != getattr(config, section):
+                old = getattr(stored, section).model_dump(mode="json")
+                new = getattr(config, section).model_dump(mode="json")
+                key = next(k for k in new if new[k] != old[k])
+                raise DiffInfError(
+                    f"{root} is a run of another configuration: {section}.{key} is {old[key]!r} "
+                    f"there and {new[key]!r} here; use another folder with --out."
+                )
+        if stored != config:
+            write_text(file, to_yaml(config))
+        return cls(root, config)
+
+    def stage(self, name: str, *parts: object) -> StageFolder:
+        """The folder of a stage for a configuration and the keys it was made from."""
+        key = digest(name, *parts)
+        return StageFolder(self.root / "stages" / f"{name}-{key}", key)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Only one process may compute in a run folder; a second is told so."""
+        import fcntl
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DiffInfError(
+                    f"Another process is computing in {self.root}; wait for it or stop it."
+                ) from error
+            remove_orphans(self.root)
+            yield
