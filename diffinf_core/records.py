@@ -93,6 +93,18 @@ class Edit:
         return asdict(self)
 
 
+#: every warning that an edit can carry, in the order in which they are given
+FLAGS = (
+    "adversarial",
+    "judge disagrees",
+    "label lost",
+    "identity drift",
+    "blurred",
+    "background changed",
+    "no visible change",
+)
+#: how many values a column may have to cut a data set into groups; with more it names pictures or people
+GROUP_SIZES = range(2, 21)
 ACTIONS = ("accept", "reject", "keep", "relabel", "drop", "second_look")
 #: how a decision came about: by itself, as an independent second opinion, between two that differ
 ROLES = ("decide", "second", "adjudicate")

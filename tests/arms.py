@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffinf_core.classifier.metrics import evaluate
-from diffinf_core.data.evaluation import open_test
+from diffinf_core.data.truth import open_truth
 from diffinf_core.experiments.retrain import arm_stage
 from diffinf_core.runs.files import write_array, write_json
 from diffinf_core.runs.run import Run
@@ -26,7 +26,7 @@ def predictions(
 
 def write_arms(run: Run, shares: Mapping[str, float], seed: int = 0) -> None:
     """An arm per share of right predictions, for every seed of the run's configuration."""
-    test, rng = open_test(run), np.random.default_rng(seed)
+    test, rng = open_truth(run, "benchmark").test(), np.random.default_rng(seed)
     for arm, share in shares.items():
         for number in range(run.config.retrain.seeds):
             stage = arm_stage(run, arm, number)

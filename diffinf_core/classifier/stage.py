@@ -13,9 +13,9 @@ from diffinf_core.classifier.training import (
     predict_probabilities,
     train_classifier,
 )
-from diffinf_core.data.evaluation import open_test, open_validation
 from diffinf_core.data.ingest import data_stage
-from diffinf_core.data.part import open_training
+from diffinf_core.data.part import open_training, open_validation
+from diffinf_core.data.truth import open_truth
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import file_digest, read_json
 from diffinf_core.runs.run import Run, StageFolder
@@ -47,11 +47,11 @@ def imagenet_weights(run: Run) -> Path | None:
 
 
 def run_classifier(run: Run) -> Iterator[Progress]:
-    """Train on the noisy training split."""
+    """Train on the noisy training split; :func:`evaluate_classifier` completes the stage."""
     stage = classifier_stage(run)
     train = open_training(run)
     weights = imagenet_weights(run)
-    start = "ImageNet weights" if weights else "from scratch"
+    start = _start(run)
     yield from train_classifier(
         train,
         len(train.classes),
@@ -61,11 +61,21 @@ def run_classifier(run: Run) -> Iterator[Progress]:
         pretrained=weights,
         note=f"training {run.config.classifier.architecture} {start}",
     )
+
+
+def evaluate_classifier(run: Run) -> Iterator[Progress]:
+    """Measure the trained network on the test split, which the training must not see."""
+    stage, test = classifier_stage(run), open_truth(run, "classifier metrics").test()
     net = load_classifier(
-        stage / "final.pt", run.config.classifier.architecture, len(train.classes)
+        stage / "final.pt", run.config.classifier.architecture, len(test.classes)
     ).to(device())
-    test = open_test(run)
-    stage.finish({"start": start, "test": evaluate(test.labels, predict_probabilities(net, test))})
+    yield Progress("classifier", 0, 1, "evaluating on the test split")
+    figures = evaluate(test.labels, predict_probabilities(net, test))
+    stage.finish({"start": _start(run), "test": figures})
+
+
+def _start(run: Run) -> str:
+    return "ImageNet weights" if imagenet_weights(run) else "from scratch"
 
 
 def load_snapshot(run: Run, epoch: int) -> tuple[Classifier, float]:

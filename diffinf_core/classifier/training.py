@@ -17,6 +17,7 @@ from diffinf_core.classifier.network import Classifier, build_classifier
 from diffinf_core.config import ClassifierConfig
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_json, read_tensors, write_array, write_json, write_tensors
+from diffinf_core.runs.seal import under_seal
 
 _BATCH_EVAL = 256
 #: order of the last axis of signals.npy
@@ -83,6 +84,7 @@ def predict_probabilities(net: torch.nn.Module, data: TrainingSet) -> NDArray[np
     return torch.cat(parts).numpy()
 
 
+@under_seal
 def train_classifier(
     data: TrainingSet,
     classes: int,

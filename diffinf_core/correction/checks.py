@@ -24,8 +24,9 @@ from diffinf_core.correction.objective import Reference, perceptual_distance
 from diffinf_core.correction.people import People
 from diffinf_core.correction.perceptors import Perceptors, chosen, identity_key
 from diffinf_core.correction.quality import changed_pixels, flags_of, share, sharpness
-from diffinf_core.data.ingest import data_stage, group_column
+from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.part import open_training
+from diffinf_core.data.profile import profile_of
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.predictor import CrossFittedPredictor
@@ -60,7 +61,7 @@ class Checks:
         """The run's people as an identity network sees them; None where there is none."""
         if perceptors.identity is None:
             return None
-        kinds = chosen(config, self._run.config.data.source == "demo")
+        kinds = chosen(config, profile_of(self._run).perceptors)
         key = identity_key(kinds["identity"], config.face_crop, self._generator_key)
         name = str(key)
         if name not in self._people:
@@ -68,7 +69,6 @@ class Checks:
                 self._run.stage("people", data_stage(self._run).key, key),
                 open_training(self._run),
                 perceptors.identity,
-                group_column(self._run),
                 self._device,
             )
         return self._people[name]

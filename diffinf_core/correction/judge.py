@@ -1,8 +1,8 @@
 """The independent judge: a network that shares neither weights nor architecture with the guide.
 
-It never takes part in a repair. On the demo it is a shipped network trained on the clean truth of
-other rendered people; on a user's data it is trained here on their own noisy labels, cross-fitted in
-two folds, so that no picture is judged by a network that saw it.
+It never takes part in a repair. Where the data set's profile ships one (the demo's was trained on the
+clean truth of other rendered people) that one is used; elsewhere it is trained here on the run's own
+noisy labels, cross-fitted in two folds, so that no picture is judged by a network that saw it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from diffinf_core.classifier.training import device
 from diffinf_core.correction.networks import JudgeNet
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.part import Part, open_training
-from diffinf_core.data.rendered import faces
+from diffinf_core.data.profile import profile_of
 from diffinf_core.records import Progress
 from diffinf_core.runs.files import read_tensors, write_tensors
 from diffinf_core.runs.run import Run, StageFolder
@@ -38,8 +38,9 @@ def judge_stage(run: Run) -> StageFolder:
 
 def judge_name(run: Run) -> str:
     """What the report says of the judge."""
-    if run.config.data.source == "demo":
-        return "shipped demo judge, trained on the clean truth of other rendered people"
+    shipped_judge = profile_of(run).judge
+    if shipped_judge is not None:
+        return shipped_judge.description
     return f"JudgeNet cross-fitted in {FOLDS} folds on the assigned (noisy) labels"
 
 
@@ -55,11 +56,11 @@ def _augment(x: Tensor) -> Tensor:
 def run_judge(run: Run) -> Iterator[Progress]:
     """Train the cross-fitted judge where none is shipped for the data."""
     stage = judge_stage(run)
-    if run.config.data.source == "demo":
+    if profile_of(run).judge is not None:
         stage.finish({"judge": judge_name(run)})
         return
     train = open_training(run)
-    fold = train.folds(FOLDS, _SEED, run.config.data.group_column)
+    fold = train.folds(FOLDS, _SEED)
     labels = torch.from_numpy(train.labels)
     agreement = []
     for k in range(FOLDS):
@@ -96,19 +97,17 @@ class Judge:
 
     def __init__(self, run: Run, only: int | None = None) -> None:
         train = open_training(run)
-        self._demo = run.config.data.source == "demo"
         self._head = 0
-        if self._demo:
-            net = JudgeNet((len(faces.EXPRESSIONS), len(faces.AGES)))
-            self._nets = {0: load_weights(shipped("judge"), net).to(device())}
+        own = profile_of(run).judge
+        if own is not None:
+            net = JudgeNet(tuple(len(classes) for classes in own.heads))
+            self._nets = {0: load_weights(shipped(own.weights), net).to(device())}
             self._folds = np.zeros(len(train), np.int64)
-            attribute = run.config.data.attribute
-            order = faces.EXPRESSIONS if attribute == "expression" else faces.AGES
-            self._head = 0 if attribute == "expression" else 1
+            self._head = own.head
             # The data set may list the classes in another order, or lack one.
-            self._columns = [order.index(c) for c in train.classes]
+            self._columns = [own.classes.index(c) for c in train.classes]
             return
-        self._folds = train.folds(FOLDS, _SEED, run.config.data.group_column)
+        self._folds = train.folds(FOLDS, _SEED)
         self._columns = list(range(len(train.classes)))
         self._nets = {}
         for k in range(FOLDS) if only is None else [only]:

@@ -40,12 +40,9 @@ def disturbed(x: Tensor) -> list[Tensor]:
 class People:
     """Identity cosines of a training set under one identity network; unit vectors (B, D)."""
 
-    def __init__(
-        self, stage: StageFolder, train: Part, network: Network, group: str | None, device: object
-    ) -> None:
+    def __init__(self, stage: StageFolder, train: Part, network: Network, device: object) -> None:
         self._stage, self._train, self._network, self._device = stage, train, network, device
-        names = train.table[group] if group is not None and group in train.table else train.ids
-        self._names = np.asarray(names, str)
+        self._names = train.ids if train.groups is None else train.groups
         spread = np.linspace(0, len(train) - 1, min(STRANGERS, len(train)))
         self._sample = np.unique(spread.round().astype(np.int64))
         self._vectors: Tensor | None = None

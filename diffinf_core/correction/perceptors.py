@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,11 +52,12 @@ _DEMO = {
 }
 
 
-def chosen(config: RepairConfig, demo: bool) -> dict[str, str]:
+def chosen(config: RepairConfig, own: Mapping[str, str]) -> dict[str, str]:
     """Which network serves identity, parsing and perceptual distance: "auto" resolved.
 
-    Drawings use the demo's own; photographs the published networks that are in their place, else
-    the generator's code for identity, no parser, and the demo's trunk.
+    ``own`` maps a term to the data set's own network (:attr:`Profile.perceptors`). Without one it is
+    the published network that is in its place, else the generator's code for identity, no parser, and
+    the demo's trunk.
     """
     out = {
         "identity": config.identity,
@@ -69,7 +70,7 @@ def chosen(config: RepairConfig, demo: bool) -> dict[str, str]:
         "perceptual": "lpips-alex" if present("lpips-alex") else "demo",
     }
     return {
-        term: (("demo" if demo else photographs[term]) if kind == "auto" else kind)
+        term: own.get(term, photographs[term]) if kind == "auto" else kind
         for term, kind in out.items()
     }
 

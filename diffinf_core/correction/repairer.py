@@ -31,6 +31,7 @@ from diffinf_core.correction.probe import FittedProbe
 from diffinf_core.correction.search import variants
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.part import open_training, to_image, to_tensor
+from diffinf_core.data.profile import profile_of
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.schedule import SPACING, abar
 from diffinf_core.influence.predictor import CrossFittedPredictor, predictor_stage
@@ -38,6 +39,7 @@ from diffinf_core.influence.stage import influence_stage
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.runs.files import digest, file_digest
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.seal import under_seal
 from diffinf_core.weights.files import shipped
 
 #: bump when the same settings start to give another picture or record
@@ -71,8 +73,9 @@ def generator_file(run: Run) -> Path:
         own = root / "generator" / "generator.safetensors"
         if own.exists():
             return own
-    if run.config.data.source == "demo":
-        return shipped("generator")
+    own_generator = profile_of(run).generator
+    if own_generator is not None:
+        return shipped(own_generator)
     raise DiffInfError(
         "No generator knows these pictures: run 'diffinf train-generator "
         f"--run {origin(run)}', or give repair.generator=FILE."
@@ -100,7 +103,7 @@ def scores_key(run: Run) -> str:
 
 def perceptors_key(run: Run, config: RepairConfig) -> list[str]:
     """Which networks look at an edit: what "auto" means depends on the weights in their place."""
-    kinds = chosen(config, run.config.data.source == "demo")
+    kinds = chosen(config, profile_of(run).perceptors)
     return [*kinds.values(), *(file_digest(file) for file in files_of(kinds))]
 
 
@@ -140,7 +143,7 @@ class Repairer:
 
     def perceptors(self, config: RepairConfig) -> Perceptors:
         """The perceptors that a configuration asks for, loaded once."""
-        kinds = chosen(config, self.run.config.data.source == "demo")
+        kinds = chosen(config, profile_of(self.run).perceptors)
         name = str([*kinds.values(), config.face_crop])
         if name not in self._perceptors:
             self._perceptors[name] = load_perceptors(
@@ -269,6 +272,7 @@ class Repairer:
     def _untold(self, n: int) -> Tensor:
         return torch.full((n, len(self.generator.architecture.attributes)), -1, device=self.device)
 
+    @under_seal
     def repair(
         self, positions: NDArray[np.int64], config: RepairConfig
     ) -> Iterator[Preview | list[Edit]]:

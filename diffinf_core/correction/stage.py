@@ -17,6 +17,7 @@ from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
 from diffinf_core.runs.files import write_json
 from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.seal import under_seal
 
 
 def repair_stage(run: Run) -> StageFolder:
@@ -37,6 +38,7 @@ def has_repairs(run: Run) -> bool:
         return False
 
 
+@under_seal
 def run_repair(run: Run) -> Iterator[Progress]:
     """Repair the high-influence set; edits made already are kept."""
     stage = repair_stage(run)

@@ -2,7 +2,7 @@
 
 It leaves three things in its folder: ``samples.csv`` with the labels a user would have (noisy on
 the training split), ``images.npy`` with every picture at working size, memory-mapped by all later
-stages, and ``truth/truth.csv``, which only :mod:`diffinf_core.data.evaluation` opens.
+stages, and ``truth/truth.csv``, which only :mod:`diffinf_core.data.truth` opens.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from diffinf_core.data.folder import FILE_COLUMN, Listing, Row, list_folder, too
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.noise import add_symmetric_noise
 from diffinf_core.data.pictures import decode_all
-from diffinf_core.data.rendered import faces
-from diffinf_core.data.rendered.demo import write_demo_faces
+from diffinf_core.data.profile import Profile, profile, profile_of
 from diffinf_core.data.split import TRAIN, split_samples
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_json, write_table
 from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.seal import TRUTH_FOLDER
 
 
 def data_stage(run: Run) -> StageFolder:
@@ -37,42 +37,39 @@ def data_stage(run: Run) -> StageFolder:
     )
 
 
+def truth_file(run: Run) -> Path:
+    """Where the data stage writes the truth; :mod:`diffinf_core.data.truth` opens it."""
+    return data_stage(run).path / TRUTH_FOLDER / "truth.csv"
+
+
 def source_folder(run: Run) -> Path:
     """Where the original pictures lie."""
-    if run.config.data.source == "demo":
-        return origin(run) / "faces"
-    return Path(str(run.config.data.path))
+    return profile_of(run).folder or origin(run) / "faces"
 
 
-def _reading(run: Run) -> DataConfig:
-    """The configuration that reads the source folder; the demo is a folder like any other."""
-    data = run.config.data
-    if data.source == "folder":
-        return data
-    order = faces.EXPRESSIONS if data.attribute == "expression" else faces.AGES
+def _reading(data: DataConfig, source: Profile, folder: Path) -> DataConfig:
+    """The configuration that reads the source folder; what was rendered is a folder like any other."""
     return data.model_copy(
         update={
-            "path": source_folder(run),
-            "label_column": data.attribute,
-            "group_column": "identity",
-            "classes": data.classes or order,
+            "path": folder,
+            "labels": source.labels,
+            "label_column": source.label_column,
+            "group_column": source.group_column,
+            "classes": source.classes,
         }
     )
 
 
-def group_column(run: Run) -> str | None:
-    """The column that says which samples show the same person, if there is one."""
-    return _reading(run).group_column
-
-
 def preflight(data: DataConfig) -> None:
     """Refuse a folder that cannot become a run, before anything is written for it."""
-    if data.source == "folder":
-        _usable(data)
+    source = profile(data)
+    if source.folder is not None:
+        _usable(_reading(data, source, source.folder))
 
 
 def _usable(data: DataConfig) -> Listing:
-    if data.group_column in ("id", "split"):
+    # "label" is another column than the labels here, and the run's own table has one of that name
+    if data.group_column in ("id", "split", "label"):
         raise DiffInfError(
             f"data.group_column cannot be {data.group_column!r}, which a run uses itself; rename that "
             f"column in {data.labels}."
@@ -93,13 +90,11 @@ def _usable(data: DataConfig) -> Listing:
 def ingest(run: Run) -> Iterator[Progress]:
     """Run the data stage; a killed one goes on with the picture it had reached."""
     stage = data_stage(run)
-    config = run.config
-    if config.data.source == "demo" and not (source_folder(run) / "labels.csv").exists():
-        yield from write_demo_faces(
-            source_folder(run), config.data.demo_faces, config.data.seed, config.data.image_size
-        )
-    listing = _usable(_reading(run))
-    rows, group = listing.rows, _reading(run).group_column
+    config, source, folder = run.config, profile_of(run), source_folder(run)
+    if source.render is not None and not (folder / source.labels).exists():
+        yield from source.render(folder)
+    listing = _usable(_reading(config.data, source, folder))
+    rows, group = listing.rows, source.group_column
     keys = [_cell(row, group) for row in rows]
     parts = np.array(split_samples(keys, config.split))
     labels = np.array([listing.classes.index(row.label) for row in rows], np.int64)
@@ -126,24 +121,21 @@ def ingest(run: Run) -> Iterator[Progress]:
         "label": [listing.classes[i] for i in assigned],
         "split": parts,
     }
-    # Another label column of the demo would tell the truth about the one that was made noisy.
-    truths = {"expression", "age", "intensity", "age_value", "parts"}
-    shown = [c for c in extra.columns if config.data.source != "demo" or c not in truths]
     table = pd.DataFrame(columns)
-    for name in shown:
+    for name in (c for c in extra.columns if c not in source.hidden):
         free = name
         while free in table:
             free += "_given"
         table[free] = extra[name]
     write_table(stage / "samples.csv", table)
-    known = config.noise.rate > 0 or config.data.source == "demo"
+    known = config.noise.rate > 0 or source.truth_known
     if known:
         truth = {
             "id": columns["id"],
             "clean": [listing.classes[i] for i in labels],
             "flipped": flipped.astype(int),
         }
-        write_table(stage.path / "truth" / "truth.csv", pd.DataFrame(truth))
+        write_table(truth_file(run), pd.DataFrame(truth))
     write_json(stage / "classes.json", listing.classes)
     stage.finish(
         {

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffinf_core.data.ingest import data_stage
-from diffinf_core.data.split import TRAIN, fold_of
+from diffinf_core.data.profile import profile_of
+from diffinf_core.data.split import TEST, TRAIN, VAL, fold_of
 from diffinf_core.records import DiffInfError, Sample
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.seal import refuse
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:
@@ -36,7 +38,8 @@ def to_image(x: Tensor) -> NDArray[np.uint8]:
 class Part:
     """Some rows of a data set, with pictures on disk.
 
-    ``labels`` (N,) are class indices; ``table`` keeps every column the data set came with.
+    ``labels`` (N,) are class indices; ``table`` keeps every column the data set came with, and
+    ``group_column`` is the one whose values (persons, say) must not be cut, if there is one.
     """
 
     ids: NDArray[np.str_]
@@ -45,6 +48,7 @@ class Part:
     table: pd.DataFrame
     _images: NDArray[np.uint8]
     _rows: NDArray[np.int64]
+    group_column: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,10 +65,15 @@ class Part:
         """Pictures (B, 3, S, S) in [-1, 1]."""
         return to_tensor(self.images(positions))
 
-    def folds(self, count: int, seed: int, group_column: str | None) -> NDArray[np.int64]:
+    @property
+    def groups(self) -> NDArray[np.str_] | None:
+        """The group of each sample (N,); None where each stands for itself."""
+        return None if self.group_column is None else self.table[self.group_column].to_numpy(str)
+
+    def folds(self, count: int, seed: int) -> NDArray[np.int64]:
         """The fold of each sample for cross-fitting; whole groups where the data set has them."""
-        groups = None if group_column is None else self.table[group_column].tolist()
-        return fold_of(len(self), count, seed, groups)
+        groups = self.groups
+        return fold_of(len(self), count, seed, None if groups is None else groups.tolist())
 
     def position(self, sample_id: str) -> int:
         """Where a sample stands; :class:`DiffInfError` for an id that is not in this part."""
@@ -99,7 +108,9 @@ def _pictures(path: Path, stamp: int) -> NDArray[np.uint8]:
 
 
 def open_part(run: Run, part: str) -> Part:
-    """Rows of one split; later rooms call :func:`open_training` or the evaluation module."""
+    """Rows of one split; later rooms call :func:`open_training` or :mod:`diffinf_core.data.truth`."""
+    if part == TEST:
+        refuse(f"The test split of {run.root}")
     stage = data_stage(run)
     if not stage.done:
         raise DiffInfError(f"{run.root} has no data yet; start the run first.")
@@ -116,9 +127,15 @@ def open_part(run: Run, part: str) -> Part:
         table=chosen.drop(columns=["split"]),
         _images=_pictures(pictures, pictures.stat().st_mtime_ns),
         _rows=rows,
+        group_column=profile_of(run).group_column,
     )
 
 
 def open_training(run: Run) -> Part:
     """The training split with its assigned, possibly wrong labels."""
     return open_part(run, TRAIN)
+
+
+def open_validation(run: Run) -> Part:
+    """The validation split, which chooses an epoch; its labels are as given."""
+    return open_part(run, VAL)

@@ -39,6 +39,7 @@ from diffinf_core.runs.files import (
     write_text,
 )
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.seal import under_seal
 from diffinf_core.weights.files import card_of, save_weights
 
 #: scenes that no other training and no demo data set uses, for the card's figures
@@ -232,6 +233,7 @@ def train_on_scenes(
     )
 
 
+@under_seal
 def train_on_run(
     run: Run, given: dict[str, Any], out: Path | None, start: Path | None, width: float
 ) -> Iterator[Progress]:

@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from diffinf_core.config import RunConfig
-from diffinf_core.data.evaluation import open_test
+from diffinf_core.data.truth import open_truth
 from diffinf_core.engine.look import Looking
 from diffinf_core.experiments.comparison import (
     Comparison,
@@ -92,7 +92,7 @@ class Comparing(Looking):
 
     def test_pictures(self, samples: Sequence[str]) -> list[bytes]:
         """Test pictures as PNG, to look at beside what the arms say of them."""
-        test = open_test(self.run)
+        test = open_truth(self.run, "comparison").test()
         at = {str(sample): i for i, sample in enumerate(test.ids)}
         out = []
         for sample in samples:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from diffinf_core.classifier.stage import classifier_stage, run_classifier
+from diffinf_core.classifier.stage import classifier_stage, evaluate_classifier, run_classifier
 from diffinf_core.config import RunConfig
 from diffinf_core.correction.judge import judge_stage, run_judge
 from diffinf_core.correction.stage import repair_stage, run_repair
 from diffinf_core.data.ingest import data_stage, ingest, preflight
 from diffinf_core.data.lineage import number as round_number
+from diffinf_core.data.truth import source_table
 from diffinf_core.experiments.ablation import run_ablation, summary, varied
 from diffinf_core.experiments.retrain import run_retrain
 from diffinf_core.experiments.rounds import STABLE, next_round, overlap, plan_round
@@ -28,8 +29,10 @@ from diffinf_core.report.ablation import in_words, write_page
 from diffinf_core.report.summary import summarise
 from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import CONFIG_FILE, Run, StageFolder
+from diffinf_core.runs.seal import sealed
 
 _Stage = tuple[Callable[[Run], StageFolder], Callable[[Run], Iterator[Progress]]]
+#: all but the data stage, which writes the truth, work under a seal
 STAGES: dict[str, _Stage] = {
     "data": (data_stage, ingest),
     "classifier": (classifier_stage, run_classifier),
@@ -39,6 +42,9 @@ STAGES: dict[str, _Stage] = {
     "repair": (repair_stage, run_repair),
 }
 
+#: what completes a stage with the truth once its sealed work is over
+EVALUATED: dict[str, Callable[[Run], Iterator[Progress]]] = {"classifier": evaluate_classifier}
+
 
 def _computed(run: Run, until: str) -> Iterator[Progress]:
     for name, (folder, work) in STAGES.items():
@@ -47,7 +53,9 @@ def _computed(run: Run, until: str) -> Iterator[Progress]:
             yield Progress(name, 1, 1, "done already")
         else:
             began = time.perf_counter()
-            yield from work(run)
+            yield from work(run) if name == "data" else sealed(work(run), source_table(run))
+            if name in EVALUATED:
+                yield from EVALUATED[name](run)
             seconds = round(time.perf_counter() - began, 2)
             stage.finish({**stage.figures, "seconds": seconds})
             yield Progress(name, 1, 1, f"done in {seconds:.0f} s")

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from diffinf_core.data.evaluation import open_test, open_validation
-from diffinf_core.data.ingest import data_stage, source_folder
+from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.lineage import number
+from diffinf_core.data.part import open_validation
+from diffinf_core.data.profile import profile_of
+from diffinf_core.data.truth import open_truth
 from diffinf_core.engine.look import Looking
 from diffinf_core.export.plan import plan_export
 
@@ -26,15 +28,14 @@ class Describing(Looking):
         if not self.status()["data"]:
             return None
         run, figures = self.run, data_stage(self.run).figures
-        parts = {"train": self.training, "val": open_validation(run), "test": open_test(run)}
+        test = open_truth(run, "overview").test()
+        parts = {"train": self.training, "val": open_validation(run), "test": test}
         classes = [
             {"name": name, **{k: int((p.labels == i).sum()) for k, p in parts.items()}}
             for i, name in enumerate(self.training.classes)
         ]
         return {
-            "name": "Rendered faces"
-            if self.config.data.source == "demo"
-            else str(source_folder(run)),
+            "name": profile_of(run).name,
             "size": self.training.size,
             "classes": classes,
             "noise": figures["noise_rate"],

@@ -18,9 +18,9 @@ from diffinf_core.config import RunConfig, change
 from diffinf_core.correction.edits import load_edit, versions_of
 from diffinf_core.correction.repairer import Preview, Repairer, perceptors_key, scores_key
 from diffinf_core.correction.stage import repair_stage, run_repair
-from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.part import open_training
+from diffinf_core.data.truth import open_truth
 from diffinf_core.experiments.retrain import read_arms, run_retrain
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
@@ -125,7 +125,7 @@ def chosen(run: Run, images: int) -> np.ndarray:
     """The first ``images`` of the high-influence set: mislabelled ones where the truth is known."""
     table = ranking(run)
     order = table[table["high"]].sort_values("rank").index.to_numpy()
-    truth = training_truth(run)
+    truth = open_truth(run, "ablation").training()
     if truth is not None and truth[1].any():
         order = order[truth[1][order]]
     return order[:images].astype(np.int64)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from diffinf_core.correction.edits import edit_folder
 from diffinf_core.correction.stage import has_repairs, repair_stage
-from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.part import Part, open_training, to_tensor
+from diffinf_core.data.truth import open_truth
 from diffinf_core.influence.stage import ranking, ranking_key
 from diffinf_core.records import DiffInfError
 from diffinf_core.review.opening import open_journal, read_decisions
@@ -74,7 +74,7 @@ def build_arm(run: Run, name: str) -> Arm | None:
     if name == "noisy":
         return Arm(train, everything, labels, {})
     if name in ("clean", "relabelled"):
-        truth = training_truth(run)
+        truth = open_truth(run, "arms").training()
         if truth is None:
             return None
         high = (

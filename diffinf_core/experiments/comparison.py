@@ -10,16 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from diffinf_core.classifier.metrics import ECE_BINS, confidence_bin
-from diffinf_core.data.evaluation import open_test, test_columns
-from diffinf_core.data.ingest import group_column
+from diffinf_core.data.part import Part
+from diffinf_core.data.profile import profile_of
+from diffinf_core.data.truth import open_truth
 from diffinf_core.experiments.differences import Measured, holm, measure
 from diffinf_core.experiments.retrain import finished_arms
-from diffinf_core.records import DiffInfError
+from diffinf_core.records import GROUP_SIZES, DiffInfError
 from diffinf_core.runs.files import digest, read_json
 from diffinf_core.runs.run import Run
 
-#: a column with more values than this names pictures or people, not groups
-MOST_GROUPS = 20
 #: a harm to a subgroup is said where its corrected p-value is below
 ALPHA = 0.05
 
@@ -80,7 +79,8 @@ def compare(run: Run) -> Comparison:
     arms = finished_arms(run)
     if not arms:
         raise DiffInfError("No arm is retrained yet: start 'Retrain and compare'.")
-    test = open_test(run)
+    truth = open_truth(run, "comparison")
+    test = truth.test()
     probabilities = {
         arm: np.stack([_read(s / "test_probabilities.npy") for s in stages])
         for arm, stages in arms.items()
@@ -92,10 +92,15 @@ def compare(run: Run) -> Comparison:
         labels=test.labels,
         probabilities=probabilities,
         n_train={arm: int(stages[0].figures["n"]) for arm, stages in arms.items()},
-        measured=measure(test.labels, probabilities, test.classes, subgroups(test_columns(run))),
-        clean=run.config.data.source == "demo",
-        people=None if run.config.data.source == "demo" else group_column(run),
+        measured=measure(test.labels, probabilities, test.classes, subgroups(truth.test_columns())),
+        clean=profile_of(run).clean_test,
+        people=test.group_column if _repeated(test) else None,
     )
+
+
+def _repeated(test: Part) -> bool:
+    """Whether some pictures of the test split belong together."""
+    return test.groups is not None and len(np.unique(test.groups)) < len(test)
 
 
 def _read(file: Path) -> NDArray[np.float32]:
@@ -108,11 +113,11 @@ def _read(file: Path) -> NDArray[np.float32]:
 
 
 def subgroups(table: pd.DataFrame) -> dict[tuple[str, str], NDArray[np.bool_]]:
-    """Who belongs to which value of each column with 2 to :data:`MOST_GROUPS` values."""
+    """Who belongs to which value of each column that cuts the split into groups."""
     out: dict[tuple[str, str], NDArray[np.bool_]] = {}
     for column in table.columns:
         values = sorted(set(table[column]))
-        if 2 <= len(values) <= MOST_GROUPS:
+        if len(values) in GROUP_SIZES:
             for value in values:
                 # a column may carry the name of one of the report's own sections
                 out[f"by {column}", value or "(empty)"] = (table[column] == value).to_numpy()

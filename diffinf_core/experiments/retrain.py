@@ -23,8 +23,9 @@ from diffinf_core.classifier.training import (
     train_classifier,
 )
 from diffinf_core.config import ClassifierConfig
-from diffinf_core.data.evaluation import open_test, open_validation
 from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.part import open_validation
+from diffinf_core.data.truth import open_truth
 from diffinf_core.experiments.arms import arm_key, build_arm
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
@@ -76,7 +77,7 @@ def _train(run: Run, arm: str, seed: int, key: str) -> Iterator[Progress]:
         note=f"{arm}, seed {seed}",
     )
     net = load_classifier(stage / "final.pt", config.architecture, classes).to(device())
-    test = open_test(run)
+    test = open_truth(run, "arms").test()
     probabilities = predict_probabilities(net, test)
     write_array(stage / "test_probabilities.npy", probabilities.astype(np.float32))
     stage.finish({"test": evaluate(test.labels, probabilities), "n": len(data)})

@@ -17,8 +17,9 @@ from PIL import Image
 from diffinf_core.config import to_yaml
 from diffinf_core.correction.edits import edit_folder, load_edit
 from diffinf_core.correction.stage import repair_stage
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import data_stage, truth_file
 from diffinf_core.data.lineage import FILE, FOLDER, number, origin
+from diffinf_core.data.truth import open_truth
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import Decision, DiffInfError
 from diffinf_core.review.opening import read_decisions
@@ -122,16 +123,15 @@ def _write_data(
     table.loc[table["id"].isin(dropped), "split"] = "dropped"
     write_table(new / "samples.csv", table)
     write_json(new / "classes.json", read_json(old / "classes.json"))
-    truth = None
-    if (old / "truth" / "truth.csv").exists():
-        truth = pd.read_csv(old / "truth" / "truth.csv", dtype=str, keep_default_na=False)
+    truth = open_truth(run, "rounds").table()
+    if truth is not None:
         # What was repaired counts as right from here on, and what was relabelled by its new label.
         assigned = table.set_index("id")["label"].reindex(truth["id"]).to_numpy()
         truth["clean"] = np.where(truth["id"].isin(pictures), assigned, truth["clean"])
         touched = truth["id"].isin({*pictures, *labels})
         wrong = (truth["clean"] != assigned).astype(int).astype(str)
         truth["flipped"] = np.where(touched, wrong, truth["flipped"])
-        write_table(new / "truth" / "truth.csv", truth)
+        write_table(truth_file(made), truth)
     source = np.load(old / "images.npy", mmap_mode="r")
     copy = np.lib.format.open_memmap(new / "images.npy", "w+", source.dtype, source.shape)
     for start in range(0, len(source), _ROWS):

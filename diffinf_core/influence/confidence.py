@@ -54,7 +54,7 @@ def run_confidence(run: Run) -> Iterator[Progress]:
 
     stage, train, c = confidence_stage(run), open_training(run), run.config
     classes, folds = len(train.classes), c.influence.folds
-    fold = train.folds(folds, c.influence.seed, c.data.group_column)
+    fold = train.folds(folds, c.influence.seed)
     epochs = max(checkpoint_epochs(run))
     probabilities = np.zeros((len(train), classes))
     for k in range(folds):

@@ -23,6 +23,7 @@ from diffinf_core.influence.predictor import feature_epoch
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
 from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.seal import under_seal
 from diffinf_core.runs.slices import map_slices, read_slices
 
 #: samples per file of features
@@ -116,6 +117,7 @@ def _neighbour_map(features: NDArray[np.float64]) -> NDArray[np.float32]:
     return UMAP(n_components=2, random_state=0).fit_transform(features).astype(np.float32)
 
 
+@under_seal
 def run_map(run: Run, method: str = "pca") -> Iterator[Progress]:
     """Compute the coordinates, ``coordinates.npy`` float32 (N, 2) in training order."""
     stage, source = map_stage(run, method), features_stage(run)

@@ -111,7 +111,7 @@ def run_predictor(run: Run) -> Iterator[Progress]:
     g = torch.cat(features)
     y = torch.from_numpy(train.labels)
     high = torch.from_numpy(ranking(run)["high"].to_numpy().astype(np.int64))
-    fold = train.folds(config.folds, config.seed, run.config.data.group_column)
+    fold = train.folds(config.folds, config.seed)
     out_of_fold = np.zeros(n)
     for k in range(config.folds):
         file = stage / f"fold-{k}.pt"
@@ -157,8 +157,7 @@ class CrossFittedPredictor:
     def __init__(self, run: Run) -> None:
         config = run.config.predictor
         self.net: Classifier = load_snapshot(run, feature_epoch(run))[0]
-        column = run.config.data.group_column
-        self.folds = open_training(run).folds(config.folds, config.seed, column)
+        self.folds = open_training(run).folds(config.folds, config.seed)
         self.heads = [load_predictor(run, k) for k in range(config.folds)]
 
     def to(self, where: torch.device) -> CrossFittedPredictor:

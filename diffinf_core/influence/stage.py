@@ -30,6 +30,7 @@ from diffinf_core.influence.layers import layer_norm_of
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_tensors, write_array, write_table, write_tensors
 from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.seal import under_seal
 from diffinf_core.runs.slices import (
     SLICE,
     fitting_batch,
@@ -275,6 +276,7 @@ def run_curvature(run: Run) -> Iterator[Progress]:
     stage.finish({"epoch": epoch, "curvature_samples": min(n, config.curvature_samples)})
 
 
+@under_seal
 def run_request(run: Run, name: str) -> Iterator[Progress]:
     """Compute a score that is only computed when asked for, unless it is there."""
     stage = request_stage(run, name)

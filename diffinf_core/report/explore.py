@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.estimators import rank_table, score_of
 from diffinf_core.influence.stage import read_scores
-from diffinf_core.records import ACTIONS, Decision, DiffInfError
+from diffinf_core.records import ACTIONS, GROUP_SIZES, Decision, DiffInfError
 from diffinf_core.report.subgroups import subgroup_columns
 from diffinf_core.runs.run import Run
 
@@ -102,7 +102,9 @@ def positions(samples: Samples, decisions: Mapping[str, Decision], view: View) -
     if view.group is not None:
         column, value = view.group
         if column not in samples.groups:
-            raise DiffInfError(f"The data set has no column {column!r} of 2 to 20 values.")
+            raise DiffInfError(
+                f"The data set has no column {column!r} of {GROUP_SIZES[0]} to {GROUP_SIZES[-1]} values."
+            )
         keep &= (samples.groups[column] == value).to_numpy()
     if view.text:
         keep &= table["file"].str.contains(view.text, case=False, regex=False).to_numpy()

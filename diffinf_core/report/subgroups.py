@@ -1,6 +1,7 @@
 """What the ranking, the repair and the review do to each class and each subgroup.
 
-A subgroup is one value of a column of the data set's table, of every column that has 2 to 20 values.
+A subgroup is one value of a column of the data set's table, of every column with few enough values
+(:data:`diffinf_core.records.GROUP_SIZES`).
 Shares come with Wilson intervals. Whether the edits of a subgroup change more than the others is asked by a
 permutation test, because distances are skewed and groups small; Holm's correction keeps the chance of
 any false alarm at 5 %.
@@ -15,9 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from diffinf_core.records import ACTIONS, Decision
+from diffinf_core.records import ACTIONS, GROUP_SIZES, Decision
 
-LEAST_VALUES, MOST_VALUES = 2, 20
 #: edits in a subgroup, and outside it, without which it is not tested
 LEAST_EDITS = 5
 PERMUTATIONS = 9_999
@@ -32,12 +32,11 @@ Share = tuple[float, float, float]
 
 
 def subgroup_columns(table: pd.DataFrame) -> list[str]:
-    """Columns of a data set's table that cut it into 2 to 20 groups; the label comes first."""
+    """Columns of a data set's table that cut it into groups; the label comes first."""
     found = [
         name
         for name in table.columns
-        if name not in ("id", "file", "label")
-        and LEAST_VALUES <= table[name].nunique() <= MOST_VALUES
+        if name not in ("id", "file", "label") and table[name].nunique() in GROUP_SIZES
     ]
     return ["label", *found]
 

@@ -11,9 +11,9 @@ from diffinf_core.classifier.stage import classifier_stage
 from diffinf_core.correction.edits import load_edit
 from diffinf_core.correction.judge import judge_name
 from diffinf_core.correction.stage import has_repairs, repair_stage
-from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.ingest import data_stage
 from diffinf_core.data.part import open_training
+from diffinf_core.data.truth import open_truth
 from diffinf_core.experiments.retrain import read_arms
 from diffinf_core.influence.estimators import quality
 from diffinf_core.influence.predictor import predictor_stage
@@ -45,7 +45,7 @@ def influence_figures(run: Run) -> dict[str, Any] | None:
         "precision_at_tau": None,
         "by_signal": {},
     }
-    truth = training_truth(run)
+    truth = open_truth(run, "report").training()
     # With no wrong label there is nothing to find, and average precision does not exist.
     if truth is None or not truth[1].any():
         return out
@@ -74,7 +74,7 @@ def _repair(run: Run) -> dict[str, Any] | None:
     labels = np.array([classes.index(e.label) for e in edits])
     before = np.array([np.argmax(e.judge_before) for e in edits]) == labels
     after = np.array([np.argmax(e.judge_after) for e in edits]) == labels
-    truth = training_truth(run)
+    truth = open_truth(run, "report").training()
     wrong = None
     if truth is not None:
         at = {s: i for i, s in enumerate(train.ids)}

@@ -10,6 +10,7 @@ import pandas as pd
 
 from diffinf_core.records import ACTIONS, Choice, Decision, DiffInfError
 from diffinf_core.review.verdict import same
+from diffinf_core.runs.seal import under_seal
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Bulk:
         return len(self.choices)
 
 
+@under_seal
 def preview(
     samples: Iterable[str],
     action: str,

@@ -11,12 +11,12 @@ import pandas as pd
 
 from diffinf_core.correction.edits import load_edit
 from diffinf_core.correction.stage import repair_stage
-from diffinf_core.data.ingest import group_column
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.stage import ranking, ranking_key
-from diffinf_core.records import DiffInfError, Edit
+from diffinf_core.records import GROUP_SIZES, DiffInfError, Edit
 from diffinf_core.runs.files import digest, read_json, write_json
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.seal import under_seal
 
 
 def suggestion(
@@ -45,7 +45,6 @@ _TEXTS = ("judge_class_before", "judge_class_after", "flags", "suggestion", "rea
 COLUMNS = (*_PLACED, *_FIGURES, *_TEXTS)
 #: what the name of a subgroup's column begins with
 BY = "by_"
-_SUBGROUPS = range(2, 21)
 #: belongs to the cached rows; another one where they are made in another way
 _MADE = 1
 
@@ -106,18 +105,18 @@ def _places(run: Run, samples: Sequence[str]) -> pd.DataFrame:
     percentile = ranking(run, by_influence).set_index("id")["percentile"]
     order = pd.Index(samples)
     table = train.table.set_index("id").reindex(order)
-    group = group_column(run)
+    group = train.group_column
     out: dict[str, Any] = {
         "id": list(samples),
         "rank": ranked["rank"].reindex(order).to_numpy(int),
         "score": ranked["score"].reindex(order).to_numpy(float),
         "percentile": percentile.reindex(order).to_numpy(float),
-        "group": table[group].to_numpy() if group in table else "",
+        "group": "" if group is None else table[group].to_numpy(),
     }
     for name in train.table.columns:
         if name in ("id", "file", "label", group):
             continue
-        if train.table[name].nunique() in _SUBGROUPS:
+        if train.table[name].nunique() in GROUP_SIZES:
             out[f"{BY}{name}"] = table[name].to_numpy()
     return pd.DataFrame(out)
 
@@ -127,6 +126,7 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     return table[[*COLUMNS, *more]]
 
 
+@under_seal
 def build_queue(run: Run) -> pd.DataFrame:
     """One row per repaired sample, by rank: the scores a reviewer sorts and filters by.
 
@@ -134,14 +134,15 @@ def build_queue(run: Run) -> pd.DataFrame:
     queue is ranked by), label, version, group (the value of the data set's group column, or ""), then of
     the edit identity, perceptual, ssim, h, probability of the assigned label by the judge, and
     self-influence before and after, sharpness, changed_area, changed_outside (NaN where not measured),
-    judge_class_before, judge_class_after, flags, suggestion, reason; and each column of the data set with 2
-    to 20 values, as "by_" and its name.
+    judge_class_before, judge_class_after, flags, suggestion, reason; and each column of the data set that
+    cuts it into groups, as "by_" and its name.
     """
     edits = _edit_rows(run, _versions(run), list(open_training(run).classes))
     table = _places(run, list(edits["id"])).merge(edits, on="id", how="left", validate="1:1")
     return _ordered(table).sort_values("rank", ignore_index=True)
 
 
+@under_seal
 def unedited(run: Run, samples: Sequence[str]) -> pd.DataFrame:
     """Rows like the queue's for training samples without an edit, in the order they are given.
 

@@ -22,6 +22,7 @@ from scipy.stats import beta
 
 from diffinf_core.records import Choice, Decision
 from diffinf_core.review.second import share_of
+from diffinf_core.runs.seal import under_seal
 
 #: fewer decided edits than this say nothing about a rule
 LEAST = 40
@@ -99,6 +100,7 @@ class _Thresholds:
         )
 
 
+@under_seal
 def propose_rule(
     queue: pd.DataFrame,
     decisions: Mapping[str, Decision],

@@ -1,4 +1,4 @@
-"""Worker processes that inherit nothing from their parent and never outlive it."""
+"""Worker processes that inherit nothing from their parent but its seal, and never outlive it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+
+from diffinf_core.runs.seal import present_seal, seal_for_good
 
 _LOOK_EVERY = 0.5
 
@@ -21,12 +23,12 @@ def worker_pool(count: int) -> ProcessPoolExecutor:
         count,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=follow_parent,
-        initargs=(os.getpid(),),
+        initargs=(os.getpid(), present_seal()),
     )
 
 
-def follow_parent(parent: int) -> None:
-    """Initialise a worker: one thread, and an end as soon as process ``parent`` is gone."""
+def follow_parent(parent: int, seal: frozenset[str] | None = None) -> None:
+    """Initialise a worker: one thread, the parent's seal, an end as soon as process ``parent`` is gone."""
     os.environ["OMP_NUM_THREADS"] = "1"
 
     def watch() -> None:
@@ -35,6 +37,7 @@ def follow_parent(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    seal_for_good(seal)
 
 
 def stop(pool: ProcessPoolExecutor) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from diffinf_core.records import Decision, DiffInfError
+from diffinf_core.records import FLAGS as EDIT_FLAGS
+from diffinf_core.records import GROUP_SIZES, Decision, DiffInfError
 
 #: what "Show" offers, with its name on the page
 STATES = {
@@ -25,18 +26,7 @@ STATES = {
     "disagreement": "disagreements",
     "selection": "selected in Explore",
 }
-FLAGS = (
-    "all",
-    "flagged",
-    "unflagged",
-    "adversarial",
-    "judge disagrees",
-    "label lost",
-    "identity drift",
-    "blurred",
-    "background changed",
-    "no visible change",
-)
+FLAGS = ("all", "flagged", "unflagged", *EDIT_FLAGS)
 #: name on the page: column of the queue, whether small values come first
 SORTS = {
     "most suspicious first": ("rank", True),
@@ -117,7 +107,7 @@ def subgroups(queue: pd.DataFrame) -> list[str]:
     out = []
     for column in columns:
         values = sorted(v for v in queue[column].astype(str).unique() if v)
-        if 2 <= len(values) <= 20:
+        if len(values) in GROUP_SIZES:
             out += [f"{column.removeprefix('by_')} = {value}" for value in values]
     return out
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from diffinf_core.config import make_config
 from diffinf_core.correction.repairer import Repairer
-from diffinf_core.data.evaluation import training_truth
+from diffinf_core.data.truth import open_truth
 from diffinf_core.engine import Engine
 from diffinf_core.experiments.ablation import H_ONLY
 from diffinf_core.weights.files import card_of, shipped
@@ -50,7 +50,7 @@ def engine(out: Path, tau: float) -> Engine:
 
 def control(run: Engine, most: int = 48) -> dict[str, Any]:
     """Share of flagged edits on mislabelled images: default settings against h alone."""
-    truth = training_truth(run.run)
+    truth = open_truth(run.run, "benchmark").training()
     assert truth is not None
     repairer = Repairer(run.run)
     rows = [
@@ -79,7 +79,7 @@ def control(run: Engine, most: int = 48) -> dict[str, Any]:
 
 def sheet(run: Engine, per_class: int = 4) -> None:
     """Contact sheet: for each assigned class the first mislabelled samples of the queue, not the best."""
-    truth = training_truth(run.run)
+    truth = open_truth(run.run, "benchmark").training()
     assert truth is not None
     queue = run.queue()
     train = run.training

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from diffinf_core.config import ON_REQUEST, SIGNALS, change, make_config
-from diffinf_core.data.evaluation import training_truth
+from diffinf_core.data.truth import open_truth
 from diffinf_core.engine import Engine
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.estimators import ESTIMATORS, quality
@@ -59,7 +59,7 @@ def one(task: tuple[str, str | None, float, int]) -> dict[str, Any]:
                 for _ in engine.score(name):
                     pass
             names += list(ON_REQUEST)
-        truth = training_truth(engine.run)
+        truth = open_truth(engine.run, "benchmark").training()
         assert truth is not None
         found["rules"][rule] = {
             "epochs": checkpoint_epochs(engine.run),

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 
 from diffinf_core.correction.judge import _augment
 from diffinf_core.correction.networks import JudgeNet
-from diffinf_core.data.evaluation import open_test, training_truth
 from diffinf_core.data.part import open_training
+from diffinf_core.data.truth import open_truth
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.figures import reconstruction_figures, ssim
 from diffinf_core.diffusion.loading import load_autoencoder
@@ -40,8 +40,8 @@ SHOWN, GUIDANCE, T0S = 120, (1.0, 3.0), (600, 900)
 
 def apparent(run: Run, epochs: int) -> tuple[JudgeNet, float]:
     """A judge trained on true labels, and its accuracy on the test split."""
-    train, test = open_training(run), open_test(run)
-    truth = training_truth(run)
+    train, test = open_training(run), open_truth(run, "benchmark").test()
+    truth = open_truth(run, "benchmark").training()
     labels = torch.from_numpy(train.labels if truth is None else truth[0])
     torch.manual_seed(5)
     net = JudgeNet((len(train.classes),)).to(memory_format=torch.channels_last)
@@ -128,7 +128,7 @@ def main() -> None:
         model = load_autoencoder(file)
         assert isinstance(model, DiffusionAutoencoder)
         net, accuracy = apparent(run, given.epochs)
-        test = open_test(run)
+        test = open_truth(run, "benchmark").test()
         x = test.tensors(np.linspace(0, len(test) - 1, min(SHOWN, len(test))).astype(int))
         order = torch.arange(len(test.classes)).float()
         card = card_of(file)

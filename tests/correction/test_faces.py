@@ -10,11 +10,12 @@ import torch
 import torchvision
 from torch.nn import functional as F
 
-from diffinf_core.config import RepairConfig, change
+from diffinf_core.config import DataConfig, RepairConfig, change
 from diffinf_core.correction import faces
 from diffinf_core.correction.faces import NAMES, build, weights_file
 from diffinf_core.correction.objective import perceptual_distance
 from diffinf_core.correction.perceptors import chosen, files_of
+from diffinf_core.data.profile import profile
 from diffinf_core.engine import Engine
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.weights.pretrained import official
@@ -131,20 +132,21 @@ def test_missing_and_foreign_files_are_one_sentence(
 def test_auto_takes_what_is_there_and_the_demo_keeps_its_own(folder: Path) -> None:
     auto = RepairConfig()
     own = {"identity": "demo", "parsing": "demo", "perceptual": "demo"}
-    assert chosen(auto, demo=True) == own
-    assert chosen(auto, demo=False) == {
+    assert dict(profile(DataConfig()).perceptors) == own
+    assert chosen(auto, own) == own
+    assert chosen(auto, {}) == {
         "identity": "z_sem", "parsing": "none", "perceptual": "demo",
     }  # fmt: skip
     place("facenet")
     place("lpips-alex")
-    found = chosen(auto, demo=False)
+    found = chosen(auto, {})
     assert (found["identity"], found["perceptual"]) == ("facenet", "lpips-alex")
-    assert chosen(auto, demo=True) == own
+    assert chosen(auto, own) == own
     assert weights_file("facenet") in files_of(found)
     asked = RepairConfig(identity="none", perceptual="lpips-vgg")
-    assert chosen(asked, demo=False)["identity"] == "none"
+    assert chosen(asked, {})["identity"] == "none"
     with pytest.raises(DiffInfError, match="lpips-vgg"):
-        files_of(chosen(asked, demo=False))
+        files_of(chosen(asked, {}))
 
 
 def test_a_repair_by_published_networks_says_their_names(

@@ -21,21 +21,20 @@ def corner(x: Tensor) -> Tensor:
     return F.normalize(x[:, :, 0, 0], dim=1)
 
 
-def part(names: list[str]) -> Part:
+def part(names: list[str], group: str | None = "who") -> Part:
     colours = {"ann": (255, 0, 0), "bob": (0, 255, 0), "eve": (255, 60, 0)}
     images = np.zeros((len(names), 8, 8, 3), np.uint8)
     for i, name in enumerate(names):
         images[i] = colours[name]
     ids = np.array([f"{i:012x}" for i in range(len(names))])
     table = pd.DataFrame({"id": ids, "file": ids, "who": names})
-    return Part(
-        ids, np.zeros(len(names), np.int64), ("a", "b"), table, images, np.arange(len(names))
-    )
+    labels, rows = np.zeros(len(names), np.int64), np.arange(len(names))
+    return Part(ids, labels, ("a", "b"), table, images, rows, group)
 
 
 def people(tmp_path: Path, names: list[str], group: str | None = "who") -> People:
     stage = StageFolder(tmp_path / "people", "k")
-    return People(stage, part(names), corner, group, torch.device("cpu"))
+    return People(stage, part(names, group), corner, torch.device("cpu"))
 
 
 def vectors(train: Part, rows: list[int]) -> Tensor:

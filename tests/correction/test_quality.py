@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from diffinf_core.correction.quality import (
     share,
     sharpness,
 )
+from diffinf_core.records import FLAGS
 
 
 def found(**over: Any) -> dict[str, Any]:
@@ -98,3 +101,14 @@ def test_changed_pixels_are_counted_where_they_are_asked_for() -> None:
     top[:, :2] = True
     assert share(changed, top).tolist() == [1.0, 0.0]
     assert share(changed, torch.zeros_like(top)).tolist() == [0.0, 0.0]
+
+
+def test_every_flag_is_in_the_list_that_others_read() -> None:
+    given = [
+        node.slice.value
+        for node in ast.walk(ast.parse(inspect.getsource(flags_of)))
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.slice, ast.Constant)
+    ]
+    assert list(dict.fromkeys(given)) == list(FLAGS)

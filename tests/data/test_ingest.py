@@ -14,10 +14,10 @@ from PIL import Image
 
 from diffinf_core.config import make_config
 from diffinf_core.data import pictures as module
-from diffinf_core.data.evaluation import open_test, open_validation, training_truth
 from diffinf_core.data.folder import decode
 from diffinf_core.data.ingest import data_stage, ingest, preflight, source_folder
-from diffinf_core.data.part import Part, open_training, to_image, to_tensor
+from diffinf_core.data.part import Part, open_training, open_validation, to_image, to_tensor
+from diffinf_core.data.truth import open_truth
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run, StageFolder
 
@@ -72,7 +72,7 @@ def done(run: Run) -> Run:
 
 def parts_of(run: Run) -> list[Part]:
     """Training, validation and test."""
-    return [open_training(run), open_validation(run), open_test(run)]
+    return [open_training(run), open_validation(run), open_truth(run, "benchmark").test()]
 
 
 # ---------------------------------------------------------------- what the stage leaves
@@ -133,7 +133,7 @@ def test_noise_touches_the_training_split_only_and_is_counted_exactly(folder: Pa
     assert sum(wrong) == int(0.25 * len(train) + 0.5) > 0
     for part in clean:
         assert all(part.sample(i).label == given[part.sample(i).file] for i in range(len(part)))
-    truth = training_truth(run)
+    truth = open_truth(run, "benchmark").training()
     assert truth is not None
     assert [train.classes[c] for c in truth[0]] == [given[f] for f in train.table["file"]]
     np.testing.assert_array_equal(truth[1], wrong)
@@ -144,7 +144,7 @@ def test_noise_touches_the_training_split_only_and_is_counted_exactly(folder: Pa
 
 def test_labels_taken_as_they_come_have_no_truth(folder: Path) -> None:
     run = done(open_run(folder, noise={"rate": 0}))
-    assert training_truth(run) is None
+    assert open_truth(run, "benchmark").training() is None
     assert data_stage(run).figures["noise_rate"] is None
     assert not (data_stage(run).path / "truth").exists()
 
@@ -190,11 +190,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_the_truth_is_not_reachable_through_the_training_split(demo: Run) -> None:
     part = open_training(demo)
-    truth = training_truth(demo)
+    truth = open_truth(demo, "benchmark").training()
     assert truth is not None and truth[1].any()
     clean = np.array(part.classes)[truth[0]]
     assert {k.name for k in fields(part)} == {
-        "ids", "labels", "classes", "table", "_images", "_rows"
+        "ids", "labels", "classes", "table", "_images", "_rows", "group_column"
     }  # fmt: skip
     assert (part.labels != truth[0]).sum() == truth[1].sum()
     source = pd.read_csv(source_folder(demo) / "labels.csv", dtype=str).set_index("file")
@@ -214,7 +214,7 @@ def test_a_part_opens_no_file_of_the_truth(demo: Run, monkeypatch: pytest.Monkey
     truth.rename(away)
     try:
         assert len(open_training(demo)) > 0
-        assert training_truth(demo) is None
+        assert open_truth(demo, "benchmark").training() is None
     finally:
         away.rename(truth)
 
@@ -394,7 +394,7 @@ def test_columns_already_named_like_our_renamed_ones_are_kept(folder: Path) -> N
     assert any((part.table[c].str.startswith("x")).all() for c in part.table)
 
 
-@pytest.mark.parametrize("name", ["id", "split"])
+@pytest.mark.parametrize("name", ["id", "split", "label"])
 def test_a_group_column_that_a_run_uses_itself_is_refused(folder: Path, name: str) -> None:
     over = {"data": {"source": "folder", "path": str(folder), "group_column": name}}
     with pytest.raises(DiffInfError, match="rename that column"):

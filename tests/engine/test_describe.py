@@ -10,7 +10,7 @@ import pytest
 
 from diffinf_core.config import RunConfig
 from diffinf_core.data.earlier import earlier_changes
-from diffinf_core.data.evaluation import open_test
+from diffinf_core.data.truth import open_truth
 from diffinf_core.engine import Engine
 from diffinf_core.experiments.rounds import next_round
 from diffinf_core.records import DiffInfError
@@ -160,7 +160,7 @@ def test_no_test_picture_is_in_an_export_or_on_the_sheet(
     finished_run: Path, tmp_path: Path
 ) -> None:
     engine = Engine(finished_run)
-    test = set(map(str, open_test(engine.run).ids))
+    test = set(map(str, open_truth(engine.run, "benchmark").test().ids))
     found = engine.dataset()
     assert found is not None
     assert not test & {i for ids in found["sheet"].values() for i in ids}

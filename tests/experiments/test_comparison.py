@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from diffinf_core.config import change
-from diffinf_core.data.evaluation import open_test, test_columns
+from diffinf_core.data.truth import open_truth
 from diffinf_core.engine import Engine
 from diffinf_core.experiments.comparison import (
     Comparison,
@@ -31,7 +31,6 @@ from tests.arms import predictions, write_arms
 from tests.forks import diffinf
 
 SHARES = {"noisy": 0.5, "removal": 0.6, "repaired": 0.95}
-test_columns.__test__ = False  # type: ignore[attr-defined]
 
 
 def comparison(
@@ -255,17 +254,18 @@ def test_a_run_compares_its_arms_and_keeps_the_result(compared: Engine) -> None:
 
 def test_the_demos_other_attribute_is_a_subgroup_of_the_test_split_only(compared: Engine) -> None:
     assert set(compared.comparison().columns) == {"by skin", "by age"}
-    assert "age" not in compared.training.table and "age" not in open_test(compared.run).table
-    known = test_columns(compared.run)
-    truth = pd.read_csv(compared.run.root / "faces" / "labels.csv", dtype=str).set_index("file")
-    files = open_test(compared.run).table["file"]
-    assert list(known["age"]) == list(truth["age"].loc[files])
+    truth = open_truth(compared.run, "benchmark")
+    assert "age" not in compared.training.table and "age" not in truth.test().table
+    known = truth.test_columns()
+    source = pd.read_csv(compared.run.root / "faces" / "labels.csv", dtype=str).set_index("file")
+    files = truth.test().table["file"]
+    assert list(known["age"]) == list(source["age"].loc[files])
 
 
 def test_test_pictures_are_shown_and_nothing_else_is_or_can_be_done_to_them(
     compared: Engine,
 ) -> None:
-    test = open_test(compared.run)
+    test = open_truth(compared.run, "benchmark").test()
     sample = str(test.ids[3])
     (png,) = compared.test_pictures([sample])
     with Image.open(io.BytesIO(png)) as image:

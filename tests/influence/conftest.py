@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffinf_core.classifier.stage import run_classifier
+from diffinf_core.classifier.stage import evaluate_classifier, run_classifier
 from diffinf_core.config import make_config
 from diffinf_core.data.ingest import ingest
 from diffinf_core.influence.stage import run_influence
@@ -41,7 +41,7 @@ def ranked(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "predictor": {"folds": 3, "epochs": 8},
     }
     run = Run.open(root / "run", make_config("demo", over))
-    for stage in (ingest, run_classifier, run_influence):
+    for stage in (ingest, run_classifier, evaluate_classifier, run_influence):
         for _ in stage(run):
             pass
     return run

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from diffinf_core.config import ON_REQUEST, InfluenceConfig
-from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.part import open_training
+from diffinf_core.data.truth import open_truth
 from diffinf_core.influence import confidence
 from diffinf_core.influence import stage as module
 from diffinf_core.influence.confidence import confidence_stage
@@ -35,7 +36,7 @@ def test_scores_on_request_are_computed_once_and_join_the_table(
     copy: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = copy()
-    truth = training_truth(run)
+    truth = open_truth(run, "benchmark").training()
     assert truth is not None
     assert not set(ON_REQUEST) & set(read_scores(run))
     for name in ON_REQUEST:
@@ -117,7 +118,7 @@ def test_folds_follow_the_rate_of_the_whole_training_and_keep_groups_together(
     run = with_influence(run, estimator="self_confidence", folds=2)
     train = open_training(run)
     train.table["person"] = [str(i // 5) for i in range(len(train))]
-    folds = train.folds(2, 0, "person")
+    folds = replace(train, group_column="person").folds(2, 0)
     assert train.table.groupby("person").apply(lambda t: len(set(folds[t.index]))).max() == 1
     seen: list[Any] = []
 
@@ -131,7 +132,7 @@ def test_folds_follow_the_rate_of_the_whole_training_and_keep_groups_together(
             pass
     assert seen == [(4, 4)]
     with pytest.raises(DiffInfError, match="folds cannot be made"):
-        train.folds(1000, 0, None)
+        train.folds(1000, 0)
 
 
 def test_a_checkpoint_that_cannot_be_tapped_is_said(

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from diffinf_core.classifier.network import build_classifier
-from diffinf_core.classifier.stage import classifier_stage, run_classifier
+from diffinf_core.classifier.stage import classifier_stage, evaluate_classifier, run_classifier
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs, last_useful_epoch
 from diffinf_core.influence.stage import (
@@ -246,7 +246,7 @@ def test_a_truncated_checkpoint_is_named(copy: Callable[[], Run]) -> None:
     folder = classifier_stage(run).path
     assert f"remove the folder {folder} " in str(caught.value)
     shutil.rmtree(folder)
-    for stage in (run_classifier, run_influence):
+    for stage in (run_classifier, evaluate_classifier, run_influence):
         for _ in stage(run):
             pass
     assert influence_stage(run).done

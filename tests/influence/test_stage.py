@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from diffinf_core.classifier.stage import classifier_stage, load_snapshot
 from diffinf_core.config import SIGNALS, InfluenceConfig
-from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.part import open_training
+from diffinf_core.data.truth import open_truth
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.estimators import high_influence_count, top_tau
 from diffinf_core.influence.gradients import GradientNorms
@@ -129,7 +129,7 @@ def test_logged_signals_are_means_over_the_epochs_with_high_as_suspicious(ranked
 
 def test_logged_signals_rank_wrong_labels_above_right_ones(ranked: Run) -> None:
     """A sign turned round would put them below. On so small a set gradients are less telling."""
-    truth = training_truth(ranked)
+    truth = open_truth(ranked, "benchmark").training()
     assert truth is not None
     table = read_scores(ranked)
     for name in ("mean_loss", "aum", "el2n", "last_layer"):

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffinf_core.experiments.comparison import subgroups as compared_subgroups
 from diffinf_core.records import ACTIONS, Decision, DiffInfError
+from diffinf_core.records import FLAGS as EDIT_FLAGS
+from diffinf_core.report.subgroups import subgroup_columns
 from diffinf_core.ui.filters import FLAGS, SCORES, SORTS, STATES, Filter, chosen, subgroups
 
 
@@ -129,3 +132,18 @@ def test_the_ends_of_a_range_are_read_as_numbers_or_refused() -> None:
     for bad in ("x", "nan", "1e999", "<b>"):
         with pytest.raises(DiffInfError, match="must be a number"):
             Filter.asked(*others, bad, "")
+
+
+def test_every_flag_can_be_filtered_by_and_groups_are_those_of_the_report() -> None:
+    assert set(EDIT_FLAGS) < set(FLAGS)
+    n = 42
+    table = pd.DataFrame({"id": range(n), "file": range(n), "label": ["a", "b"] * (n // 2)})
+    for count in (1, 2, 20, 21):
+        table[f"by_{count}"] = [str(i % count) for i in range(n)]
+    columns = ["by_2", "by_20"]
+    assert subgroup_columns(table) == ["label", *columns]
+    assert {name for name, _ in compared_subgroups(table)} == {
+        f"by {c}" for c in ["label", *columns]
+    }
+    offered = {choice.partition(" = ")[0] for choice in subgroups(table)}
+    assert offered == {c.removeprefix("by_") for c in columns}

@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from diffinf_core.records import DiffInfError
+from diffinf_core.records import GROUP_SIZES, DiffInfError
 from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
 from diffinf_core.ui.session import Session
@@ -133,7 +133,10 @@ def build(session: Session) -> Callable[..., list[Any]]:
                 words["classes"], f"Recall and precision in per cent, against {base}"
             ),
             compare_markup.table(words["subgroups"], f"Accuracy in per cent, against {base}")
-            or markup.notice("No column of this data set has 2 to 20 values.", "empty"),
+            or markup.notice(
+                f"No column of this data set has {GROUP_SIZES[0]} to {GROUP_SIZES[-1]} values.",
+                "empty",
+            ),
             gr.update(choices=ways, value="gained"),
             _ALWAYS,
             *pictures,

@@ -13,7 +13,7 @@ from diffinf_core.ui.session import Session
 
 
 class GroupsPart:
-    """One table per column of the data set that has 2 to 20 values."""
+    """One table per column of the data set that cuts it into subgroups."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
