@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffinf_core.config import RepairConfig
+from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.edits import edit_folder, load_edit, read_edit
-from diffinf_core.correction.repairer import Preview, Repairer, perceptors_key, scores_key
+from diffinf_core.correction.repairer import Repairer, perceptors_key, scores_key
 from diffinf_core.correction.search import propose, rooms
 from diffinf_core.data.lineage import earlier_edits
 from diffinf_core.influence.stage import ranking

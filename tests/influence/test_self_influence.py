@@ -430,7 +430,7 @@ class Hostile:
 
 def test_a_pickled_checkpoint_is_refused(rows: Any, tmp_path: Path, capsys: Any) -> None:
     torch.save({"state_dict": Hostile()}, tmp_path / "bad.pt")
-    with pytest.raises(DiffInfError, match="bad.pt holds no plain weights"):
+    with pytest.raises(DiffInfError, match=r"bad\.pt holds no plain weights"):
         self_influence(small(0), rows, checkpoints=[tmp_path / "bad.pt"]).result()
     assert "ran code" not in capsys.readouterr().out
 
