@@ -19,7 +19,7 @@ from diffinf_core.data.split import fold_of
 from diffinf_core.influence import predictor as module
 from diffinf_core.influence.predictor import (
     CrossFittedPredictor,
-    InfluencePredictor,
+    PredictorNet,
     feature_epoch,
     load_predictor,
     predictor_stage,
@@ -88,7 +88,7 @@ def test_every_sample_trains_all_folds_but_its_own(
     seen: list[int] = []
     train = module.train_predictor
 
-    def counting(g: torch.Tensor, *more: Any) -> InfluencePredictor:
+    def counting(g: torch.Tensor, *more: Any) -> PredictorNet:
         seen.append(len(g))
         return train(g, *more)
 
