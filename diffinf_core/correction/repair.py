@@ -108,8 +108,9 @@ def repair(
         callback: is called with every preview.
 
     Returns:
-        A job over previews, one per step of a batch, whose result is a list of
-        :class:`RepairedPicture` in the order of the pictures.
+        A job over previews, one per step of a batch (``done`` of ``total``, and ``images``, uint8 (B, S,
+        S, 3), as they stand), whose result is a list of :class:`RepairedPicture` in the order of
+        the pictures.
 
     Raises:
         DiffInfError: for pictures of another size or range, labels that the generator does not know,

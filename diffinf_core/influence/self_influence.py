@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -311,7 +311,8 @@ def _score(
     n, count = len(batches), len(steps)
     terms = np.zeros((n, count))
     fallback = None
-    with _placed(model, device) as where, _restored(model):
+    as_it_is = all(weights is None for weights, _ in steps)
+    with _placed(model, device) as where, nullcontext() if as_it_is else _restored(model):
         for t, (weights, eta) in enumerate(steps):
             at = f"checkpoint {t + 1} of {count}"
             scored = _under(model, weights, at)
