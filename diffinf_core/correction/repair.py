@@ -185,14 +185,14 @@ def _picture(image: Any, name: str) -> Tensor:
                 f"{name} is a tensor of {x.dtype} from {low:g} to {high:g}; floats in [-1, 1] are needed."
             )
         return x.float()
-    x = np.asarray(image)
-    x = x[None] if x.ndim == 3 else x
-    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != 3 or len(x) == 0:
+    pixels = np.asarray(image)
+    pixels = pixels[None] if pixels.ndim == 3 else pixels
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or not len(pixels):
         raise DiffInfError(
-            f"{name} is an array of {x.dtype} with shape {np.shape(image)}; uint8 with shape (S, S, 3) or "
+            f"{name} is an array of {pixels.dtype} with shape {np.shape(image)}; uint8 with shape (S, S, 3) or "
             "(N, S, S, 3) is needed."
         )
-    return to_tensor(x)
+    return to_tensor(pixels)
 
 
 def _labels(
@@ -320,7 +320,7 @@ def _batches(
 ) -> Generator[Preview, None, list[RepairedPicture]]:
     out: list[RepairedPicture] = []
     size, n = editor.config.batch_size, len(x)
-    shared = {
+    shared: dict[str, Any] = {
         "identity_name": editor.perceptors.identity_name,
         "perceptual_name": editor.perceptors.perceptual_name,
         "settings": editor.config.model_dump(mode="json"),

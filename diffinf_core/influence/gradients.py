@@ -359,7 +359,8 @@ class GradientNorms:
                     self.fallback = "the self-check against autograd failed"
         if self.fallback is not None:
             if self._sample_loss is None:
-                found = gradient_norms_by_vmap(self.model, *batch, self._low)
+                x, y = batch
+                found = gradient_norms_by_vmap(self.model, x, y, self._low)
             else:
                 batches = (one(i) for i in range(n))
                 found = gradient_norms_by_loop(self.model, self._sample_loss, batches)
