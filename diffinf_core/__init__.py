@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from diffinf_core.correction.repair import repair as repair
     from diffinf_core.diffusion import load_autoencoder as load_autoencoder
     from diffinf_core.engine import open_run as open_run
+    from diffinf_core.export.dataset import Export as Export
     from diffinf_core.export.dataset import RefinedDataset as RefinedDataset
     from diffinf_core.export.dataset import read_export as read_export
     from diffinf_core.influence.labels import rank_labels as rank_labels
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DiffInfError",
+    "Export",
     "InfluencePredictor",
     "Job",
     "PredictorConfig",
@@ -51,6 +53,7 @@ __all__ = [
 #: where each name is defined
 _HOME = {
     "DiffInfError": "records",
+    "Export": "export.dataset",
     "InfluencePredictor": "influence.predict",
     "Job": "records",
     "PredictorConfig": "config",

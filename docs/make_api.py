@@ -26,7 +26,7 @@ MEASURED = ROOT / "tests" / "benchmarks" / "results" / "api.json"
 PARTS = {
     "Find suspicious samples": ("self_influence", "rank_labels", "InfluencePredictor"),
     "Repair pictures": ("repair", "RepairedPicture", "load_autoencoder"),
-    "Runs and exports": ("open_run", "read_export", "RefinedDataset"),
+    "Runs and exports": ("open_run", "read_export", "Export", "RefinedDataset"),
     "Jobs and errors": ("Job", "Progress", "DiffInfError"),
     "Configuration": ("make_config", "RunConfig", "RepairConfig", "PredictorConfig"),
 }
@@ -121,11 +121,13 @@ def fields(model: type[BaseModel]) -> Iterator[str]:
     yield ""
 
 
-def methods(value: type) -> Iterator[tuple[str, Any]]:
-    """The public methods that a class defines itself."""
+def members(value: type) -> Iterator[tuple[str, Any]]:
+    """The public methods and properties that a class defines itself."""
     for name, member in vars(value).items():
         function = getattr(member, "__func__", member)
-        if not name.startswith("_") and inspect.isfunction(function):
+        if not name.startswith("_") and (
+            inspect.isfunction(function) or isinstance(member, property)
+        ):
             yield name, function
 
 
@@ -142,9 +144,11 @@ def described(name: str) -> Iterator[str]:
             yield from signature(f"di.{name}", value)
         yield from (*body(doc), "")
         if not issubclass(value, Exception):
-            for called, function in methods(value):
-                yield from (f"#### `{name}.{called}`", "", *signature(called, function))
-                yield from (*body(inspect.getdoc(function) or ""), "")
+            for called, member in members(value):
+                yield from (f"#### `{name}.{called}`", "")
+                if not isinstance(member, property):
+                    yield from signature(called, member)
+                yield from (*body(inspect.getdoc(member) or ""), "")
     else:
         yield from (*signature(f"di.{name}", value), *body(doc), "")
 

@@ -189,8 +189,8 @@ def _picture(image: Any, name: str) -> Tensor:
     pixels = pixels[None] if pixels.ndim == 3 else pixels
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or not len(pixels):
         raise DiffInfError(
-            f"{name} is an array of {pixels.dtype} with shape {np.shape(image)}; uint8 with shape (S, S, 3) or "
-            "(N, S, S, 3) is needed."
+            f"{name} is an array of {pixels.dtype} with shape {np.shape(image)}; uint8 with shape (S, S, 3) "
+            "or (N, S, S, 3) is needed."
         )
     return to_tensor(pixels)
 

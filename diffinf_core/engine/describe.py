@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from diffinf_core.data.evaluation import open_test, open_validation
 from diffinf_core.data.ingest import data_stage, source_folder
 from diffinf_core.data.lineage import number
 from diffinf_core.engine.look import Looking
-from diffinf_core.export.plan import plan_export
+from diffinf_core.review.refine import refined_set
 
 
 class Describing(Looking):
@@ -54,8 +55,6 @@ class Describing(Looking):
 
     def export_preview(self, undecided: str = "original") -> dict[str, Any]:
         """What :meth:`export` would write: ``counts`` by kind, and ``earlier`` rounds' changes by kind."""
-        plan = plan_export(self.run, undecided)
-        earlier: dict[str, int] = {}
-        for change in plan.earlier:
-            earlier[change.action] = earlier.get(change.action, 0) + 1
-        return {"counts": plan.counts(), "total": len(plan.items), "earlier": earlier}
+        refined = refined_set(self.run, undecided)
+        earlier = Counter(change.action for change in refined.earlier)
+        return {"counts": refined.counts(), "total": len(refined.kept), "earlier": dict(earlier)}

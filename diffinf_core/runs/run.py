@@ -16,8 +16,13 @@ from typing import Any
 from diffinf_core.config import RunConfig, from_yaml, to_yaml
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import digest, read_json, remove_orphans, write_json, write_text
+from diffinf_core.runs.locks import exclusive
 
 CONFIG_FILE = "config.yaml"
+#: what a run keeps in folders of its own
+FOLDERS = (
+    "ablation", "edited", "edits", "faces", "generator", "inversions", "review", "rounds", "stages",
+)  # fmt: skip
 
 
 class StageFolder:
@@ -93,15 +98,8 @@ class Run:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Only one process may compute in a run folder; a second is told so."""
-        import fcntl
-
         self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / ".lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DiffInfError(
-                    f"Another process is computing in {self.root}; wait for it or stop it."
-                ) from error
+        refusal = f"Another process is computing in {self.root}{{holder}}; wait for it or stop it."
+        with exclusive(self.root / ".lock", refusal):
             remove_orphans(self.root)
             yield

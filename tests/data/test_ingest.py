@@ -107,9 +107,9 @@ def test_every_part_shows_its_own_pictures(folder: Path) -> None:
 
 def test_arrays_are_memory_mapped_and_cannot_be_written(folder: Path) -> None:
     part = open_training(done(open_run(folder)))
-    assert isinstance(part._images, np.memmap) and part._images.mode == "r"
+    assert isinstance(part.pictures.base, np.memmap) and part.pictures.base.mode == "r"
     with pytest.raises(ValueError, match="read-only"):
-        part._images[0] = 0
+        part.pictures.base[0] = 0
     copy = part.images([0])
     copy[:] = 0
     assert part.images([0]).any()
@@ -194,7 +194,7 @@ def test_the_truth_is_not_reachable_through_the_training_split(demo: Run) -> Non
     assert truth is not None and truth[1].any()
     clean = np.array(part.classes)[truth[0]]
     assert {k.name for k in fields(part)} == {
-        "ids", "labels", "classes", "table", "_images", "_rows"
+        "ids", "labels", "classes", "table", "pictures", "rows"
     }  # fmt: skip
     assert (part.labels != truth[0]).sum() == truth[1].sum()
     source = pd.read_csv(source_folder(demo) / "labels.csv", dtype=str).set_index("file")

@@ -22,12 +22,15 @@ from PIL import Image
 
 from diffinf_core.config import RunConfig, make_config
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs import writer
 from diffinf_core.runs.files import (
     digest,
     file_digest,
+    new_array,
     publish_folder,
     read_json,
     read_tensors,
+    remove_orphans,
     write_array,
     write_file,
     write_json,
@@ -36,7 +39,9 @@ from diffinf_core.runs.files import (
     write_tensors,
     write_text,
 )
+from diffinf_core.runs.locks import exclusive
 from diffinf_core.runs.run import CONFIG_FILE, Run, StageFolder
+from diffinf_core.runs.writer import ABANDONED, host_token
 
 ROOT = Path(__file__).parents[2]
 
@@ -463,18 +468,89 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_ones_is_not(tmp_path:
         "import os, signal, sys; from pathlib import Path; from diffinf_core.runs import files as store\n"
         "root = Path(sys.argv[1])\n"
         "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "(store.write_file if sys.argv[2] == 'file' else store.publish_folder)(root / 'a' / 'x.y', die)"
+        "(store.write_file if sys.argv[2] == 'file' else store.publish_folder)(root / 'a' / sys.argv[2], die)"
     )
     for kind in ("file", "folder"):
         subprocess.run([sys.executable, "-c", code, str(tmp_path), kind])
     left = [p.name for p in tmp_path.rglob(".*.part")]
     assert len(left) == 2, left
-    mine = tmp_path / "a" / f".x.{os.getpid()}.abc.part"
+    mine = tmp_path / "a" / f".x.{host_token()}-{os.getpid()}.abc.part"
     mine.write_text("being written")
+    elsewhere = tmp_path / "a" / ".x.0123abcd-1.abc.part"
+    elsewhere.write_text("of another host, where process 1 lives")
+    earlier = tmp_path / "a" / ".x.4194303.abc.part"
+    earlier.write_text("of a version that did not name hosts")
     foreign = tmp_path / "a" / ".somebody.part"
     foreign.write_text("not ours to judge")
     run = Run.open(tmp_path / "run", RunConfig())
     shutil.move(tmp_path / "a", run.root / "stages")
     with run.lock():
         pass
+    assert {p.name for p in run.root.rglob(".*.part")} == {
+        mine.name, elsewhere.name, earlier.name, foreign.name
+    }  # fmt: skip
+    abandoned = time.time() - ABANDONED - 60
+    for left_over in (elsewhere, earlier, foreign):
+        os.utime(run.root / "stages" / left_over.name, (abandoned, abandoned))
+    with run.lock():
+        pass
     assert {p.name for p in run.root.rglob(".*.part")} == {mine.name, foreign.name}
+
+
+def test_two_hosts_never_delete_each_others_unfinished_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process of this number is long dead here, and lives on the other host."""
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    ours = tmp_path / f".a.{host_token()}-{dead.pid}.x.part"
+    ours.write_text("")
+    monkeypatch.setattr(writer, "host_token", lambda: "ffffffff")
+    remove_orphans(tmp_path)
+    assert ours.exists()
+    theirs = tmp_path / f".a.ffffffff-{dead.pid}.x.part"
+    theirs.write_text("")
+    monkeypatch.undo()
+    remove_orphans(tmp_path)
+    assert theirs.exists() and not ours.exists()
+
+
+def test_the_refusal_of_a_lock_says_who_holds_it(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "lock", "Busy{holder}."):
+        with (
+            pytest.raises(DiffInfError, match=rf"^Busy \(.*process {os.getpid()} on .* since 2"),
+            exclusive(tmp_path / "lock", "Busy{holder}."),
+        ):
+            pytest.fail("two hold one lock")
+        assert (tmp_path / "lock").exists()
+    with exclusive(tmp_path / "lock", "Busy{holder}.", keep=False):
+        pass
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_new_array_is_whole_or_not_there(tmp_path: Path) -> None:
+    target = tmp_path / "a.npy"
+    with pytest.raises(ZeroDivisionError), new_array(target, (4, 2), np.uint8) as out:
+        out[:] = 1 / 0
+    assert list(tmp_path.iterdir()) == []
+    with new_array(target, (4, 2), np.uint8) as out:
+        out[:] = 7
+    assert (np.load(target) == 7).all()
+    with new_array(tmp_path / "none.npy", (0, 2, 2), np.uint8):
+        pass
+    assert np.load(tmp_path / "none.npy").shape == (0, 2, 2)
+
+
+def test_a_disk_without_room_for_an_array_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with (
+        pytest.raises(DiffInfError, match="disk is full while writing"),
+        new_array(tmp_path / "a.npy", (4, 2), np.uint8),
+    ):
+        pytest.fail("there is no room")
+    assert list(tmp_path.iterdir()) == []
