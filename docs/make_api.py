@@ -177,10 +177,11 @@ def page() -> str:
         "",
         f"Measured with `python -m tests.benchmarks.api`: `di.self_influence` on a {m['network']} "
         f"({m['size']} x {m['size']} pixels, {m['samples']} samples, one thread) takes "
-        f"{m['public_over_internal']:.2f} times as long as the machinery behind it and "
-        f"{m['public_over_plain']:.2f} times as long as a plain forward and backward pass; importing the "
-        f"package takes {m['import_seconds'] * 1000:.0f} ms. torch {m['torch']}, {m['rounds']} rounds, "
-        "median.",
+        f"{m['public_over_internal'][1]:.2f} times (quartiles {m['public_over_internal'][0]:.2f} to "
+        f"{m['public_over_internal'][2]:.2f}) as long as the machinery behind it and "
+        f"{m['public_over_plain'][1]:.2f} times ({m['public_over_plain'][0]:.2f} to "
+        f"{m['public_over_plain'][2]:.2f}) as long as a plain forward and backward pass; importing the "
+        f"package takes {m['import_seconds'] * 1000:.0f} ms. torch {m['torch']}, {m['rounds']} rounds.",
         "",
     ]
     for heading, names in PARTS.items():

@@ -176,7 +176,8 @@ class GradientNorms:
                 continue
             if unit:  # it reads its output projection's weight without calling that layer
                 inside.update(module.modules())
-            if not unit and closed_form(module) is None and any(True for _ in module.children()):
+            deeper = any(list(child.parameters()) for child in module.children())
+            if not unit and closed_form(module) is None and deeper:
                 self._bare += [(module, name) for name, p in own.items() if p.requires_grad]
                 continue
             if not all(p.requires_grad for p in mine):
@@ -349,11 +350,12 @@ class GradientNorms:
                 found = self._tapped(batch, n)
             except _NotCovered as reason:
                 self.fallback = str(reason)
-            except RuntimeError as reason:
-                if isinstance(reason, torch.OutOfMemoryError):
-                    raise
-                # a shape that a copy per sample does not fit, an input changed in place
-                self.fallback = str(reason).splitlines()[0]
+            except (DiffInfError, torch.OutOfMemoryError):
+                raise
+            except Exception as reason:
+                # a shape that a copy per sample does not fit, an input changed in place; what is
+                # wrong with the model or the batch itself is raised by the fallback again
+                self.fallback = (str(reason).splitlines() or [type(reason).__name__])[0]
             else:
                 if self._check and not self._agrees(one(0), found):
                     self.fallback = "the self-check against autograd failed"

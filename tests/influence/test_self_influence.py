@@ -239,6 +239,59 @@ def test_positions_are_not_taken_for_samples_where_their_numbers_meet(lengths: l
     np.testing.assert_allclose(table["score"], by_autograd(model, dataset), rtol=1e-6)
 
 
+class Activated(nn.BatchNorm2d):
+    """A norm with its activation inside, as timm builds them: a layer with a layer that has no weight."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.act = nn.SiLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(super().forward(x))
+
+
+def test_a_layer_that_holds_its_activation_is_still_a_layer() -> None:
+    model = shaken(
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3), Activated(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10)
+        )
+    )
+    dataset = pictures(5, 8)
+    table = self_influence(model, dataset).result()
+    assert table.attrs["fallback"] is None
+    np.testing.assert_allclose(table["score"], by_autograd(model, dataset), rtol=1e-6)
+
+
+class Looked(nn.Module):
+    """A table that is indexed by place, as Swin's position bias: a copy per sample has other places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(9, 3))
+        self.out = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(x[:, :3] * self.table[torch.tensor([8, 7, 6])].sum(0))
+
+
+def test_a_copy_per_sample_that_breaks_the_model_falls_back() -> None:
+    model = shaken(Looked())
+    dataset = [(torch.randn(4).double(), i % 3) for i in range(5)]
+    table = self_influence(model, dataset).result()
+    assert "out of bounds" in table.attrs["fallback"]
+    np.testing.assert_allclose(table["score"], by_autograd(model, dataset), rtol=1e-6)
+
+
+def test_an_error_of_the_model_itself_reaches_the_caller() -> None:
+    class Broken(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            raise KeyError("mine")
+
+    job = self_influence(Broken(4, 3), [(torch.randn(4), 0)])
+    with pytest.raises(KeyError, match="mine"):
+        job.result()
+
+
 class PartlyUsed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
