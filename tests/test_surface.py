@@ -20,6 +20,7 @@ ROOMS = {
     name: place
     for place, names in enumerate(
         ["data", "classifier", "influence", "diffusion", "correction", "review", "export",
+         "baselines",
          "experiments", "report", "engine", "ui", "cli"]
     )
     for name in names.split()
