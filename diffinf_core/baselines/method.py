@@ -18,7 +18,7 @@ from diffinf_core.baselines.task import Task
 from diffinf_core.baselines.training import build_networks, fit, forward, predict
 from diffinf_core.classifier.training import TrainingSet, device
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.files import read_tensors, write_table
+from diffinf_core.runs.files import read_json, read_tensors, write_table
 
 if TYPE_CHECKING:
     from diffinf_core.baselines.training import Batch, Fit
@@ -178,3 +178,7 @@ class Method:
             return table[name].to_numpy(kind) if name in table else None
 
         return Outcome(column("suspicion", float), column("kept", bool), column("corrected", int))
+
+    def seconds(self, folder: Path) -> float:
+        """Processor seconds of a finished training, those of its judging trainings included."""
+        return sum(read_json(file)["seconds"] for file in sorted(folder.rglob("cost.json")))

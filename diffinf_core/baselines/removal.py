@@ -36,10 +36,13 @@ def most_suspicious(
 
 
 def staged(events: Iterator[Progress], name: str, stage: int, stages: int) -> Iterator[Progress]:
-    """The events of one of several trainings as those of the whole."""
+    """The events of one of several trainings as those of the whole, in thousandths of a training.
+
+    The trainings are on more and on fewer samples, so that their steps cannot be added.
+    """
     for event in events:
-        done = stage * event.total + event.done
-        yield Progress(name, done, stages * event.total, event.note, event.values)
+        done = stage * 1000 + 1000 * event.done // event.total
+        yield Progress(name, done, stages * 1000, event.note, event.values)
 
 
 @dataclass(frozen=True)
