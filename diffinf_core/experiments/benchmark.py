@@ -299,4 +299,3 @@ def to_table(results: Sequence[Result]) -> list[dict[str, Any]]:
             record[f"{metric}_high"] = None if found is None else found.high
         out.append(record)
     return out
-
