@@ -93,6 +93,10 @@ class Method:
     def begin_epoch(self, fit: Fit) -> None:
         """Before the batches of an epoch; without gradients."""
 
+    def order(self, fit: Fit, networks: Sequence[int]) -> Tensor:
+        """The rows that a pass trains ``networks`` on, in order; at most as many as there are."""
+        return torch.randperm(len(fit.task.data))
+
     def loss(self, fit: Fit, batch: Batch, networks: Sequence[int]) -> Tensor:
         """The scalar whose gradient trains ``networks``."""
         raise NotImplementedError

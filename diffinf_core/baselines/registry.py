@@ -9,6 +9,7 @@ from diffinf_core.baselines.aum import AUM
 from diffinf_core.baselines.confident import ConfidentLearning
 from diffinf_core.baselines.coteaching import CoTeaching
 from diffinf_core.baselines.cross_entropy import CrossEntropy
+from diffinf_core.baselines.dividemix import DivideMix
 from diffinf_core.baselines.elr import ELR
 from diffinf_core.baselines.elr_plus import ELRPlus
 from diffinf_core.baselines.loss_removal import LossRemoval
@@ -34,6 +35,7 @@ METHODS: dict[str, type[Method]] = {
         ELRPlus,
         ProSelfLC,
         ProMix,
+        DivideMix,
         ConfidentLearning,
         AUM,
         SOP,

@@ -124,27 +124,31 @@ class Fit:
         net.train()
         return out
 
+    def batch(self, rows: Tensor, step: int) -> Batch:
+        """The batch of some rows (B,), of which it draws a weak view."""
+        plain = self.task.data.tensors(rows.cpu().numpy()).to(self.where)
+        x = self.task.weak(plain) if self.task.weak else plain
+        there = rows.to(self.where)
+        return Batch(there, x, self.labels[there], step, plain, self.task)
+
     def run_epoch(self) -> Iterator[int]:
         """Train one epoch; yields the number of steps done in it."""
-        method, task, where = self.method, self.task, self.where
+        method, task = self.method, self.task
         for net in (*self.nets, *self.modules.values()):
             net.train()
         with seeded(task.seed, self.epoch), torch.no_grad():
             method.begin_epoch(self)
-        losses, done = 0.0, 0
+        losses, seen, done = 0.0, 0, 0
         for turn, networks in enumerate(method.turns):
             with seeded(task.seed, self.epoch, turn):
-                order = torch.randperm(len(task.data))
+                order = method.order(self, networks)
             for k in networks:
                 task.recipe.tune(self.optimisers[k], self.epoch)
             for i, rows in enumerate(batches(order, task.recipe.batch_size)):
                 with seeded(task.seed, self.epoch, turn, i):
-                    plain = task.data.tensors(rows.numpy()).to(where)
-                    there = rows.to(where)
-                    x = task.weak(plain) if task.weak else plain
-                    step = self.epoch * self.steps + i
-                    batch = Batch(there, x, self.labels[there], step, plain, task)
+                    batch = self.batch(rows, self.epoch * self.steps + i)
                     losses += self._step(batch, networks) * len(rows)
+                    seen += len(rows)
                 done += 1
                 yield done
         with seeded(task.seed, self.epoch), torch.no_grad():
@@ -153,7 +157,7 @@ class Fit:
         figures = {
             "epoch": self.epoch,
             "learning_rate": task.recipe.rate(self.epoch - 1),
-            "train_loss": losses / len(task.data) / len(method.turns),
+            "train_loss": losses / seen,
         }
         if task.validation is not None:
             z = predict(self.nets, task.validation, method.logits).cpu()

@@ -55,7 +55,7 @@ def blob_task(
     ranking = wrong + np.random.default_rng(seed).normal(size=n)
     repaired = np.where(ranking > np.quantile(ranking, 0.9), clean.labels, noisy)
     settings: dict[str, Any] = {
-        "recipe": Recipe(epochs=60, learning_rate=5e-3),
+        "recipe": Recipe(epochs=30, learning_rate=5e-3),
         "noise_rate": rate,
         "ranking": ranking,
         "refined": Points(clean.x, repaired),

@@ -276,7 +276,9 @@ def test_an_unknown_or_impossible_noise_rate_is_refused(name: str, tmp_path: Pat
     for rate, message in ((None, "fraction of wrong labels"), (1.5, r"not in \[0, 1\)")):
         with pytest.raises(DiffInfError, match=message):
             train(make_method(name), replace(short_task(), noise_rate=rate), tmp_path)
-    option = {"rho": 0.6} if name == "promix" else {"forget_rate": 0.3}
+    option = {"promix": {"rho": 0.6}, "dividemix": {"unlabelled_weight": 1.0}}.get(
+        name, {"forget_rate": 0.3}
+    )
     given = make_method(name, **option)
     train(given, replace(short_task(), noise_rate=None), tmp_path)
 
