@@ -39,7 +39,7 @@ def flagged(
     """
     limits = [np.percentile(a[t], percentile) for a, t in zip(aum, threshold, strict=True)]
     below = aum < np.array(limits)[:, None]
-    return (below | threshold).all(0) & ~threshold.all(0)
+    return np.asarray((below | threshold).all(0) & ~threshold.all(0))
 
 
 @dataclass(frozen=True)

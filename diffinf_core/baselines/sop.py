@@ -77,6 +77,7 @@ class SOP(Method):
             scale *= self.rate_epochs / fit.epochs
         rates = {"u": self.u_rate * scale, "v": self.v_rate * scale}
         for leaf, (name, rate) in zip(fit.step_leaves, rates.items(), strict=True):
+            assert leaf.grad is not None
             fit.state[name][batch.rows] -= rate * leaf.grad
 
     def outcome(self, fit: Fit) -> Outcome:
