@@ -2,57 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from diffinf_core.classifier.stage import classifier_stage, run_classifier
 from diffinf_core.config import RunConfig
-from diffinf_core.correction.judge import judge_stage, run_judge
-from diffinf_core.correction.stage import repair_stage, run_repair
-from diffinf_core.data.ingest import data_stage, ingest, preflight
+from diffinf_core.data.ingest import preflight
 from diffinf_core.data.lineage import number as round_number
+from diffinf_core.engine.pipeline import PIPELINE, STAGES
 from diffinf_core.experiments.ablation import run_ablation, summary, varied
 from diffinf_core.experiments.retrain import run_retrain
 from diffinf_core.experiments.rounds import STABLE, next_round, overlap, plan_round
-from diffinf_core.influence.predictor import predictor_stage, run_predictor
 from diffinf_core.influence.stage import (
-    influence_stage,
-    run_influence,
+    INFLUENCE,
 )
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.report.ablation import in_words, write_page
 from diffinf_core.report.summary import summarise
 from diffinf_core.runs.files import read_json, write_json
-from diffinf_core.runs.run import CONFIG_FILE, Run, StageFolder
-
-_Stage = tuple[Callable[[Run], StageFolder], Callable[[Run], Iterator[Progress]]]
-STAGES: dict[str, _Stage] = {
-    "data": (data_stage, ingest),
-    "classifier": (classifier_stage, run_classifier),
-    "influence": (influence_stage, run_influence),
-    "predictor": (predictor_stage, run_predictor),
-    "judge": (judge_stage, run_judge),
-    "repair": (repair_stage, run_repair),
-}
-
-
-def _computed(run: Run, until: str) -> Iterator[Progress]:
-    for name, (folder, work) in STAGES.items():
-        stage = folder(run)
-        if stage.done:
-            yield Progress(name, 1, 1, "done already")
-        else:
-            began = time.perf_counter()
-            yield from work(run)
-            seconds = round(time.perf_counter() - began, 2)
-            stage.finish({**stage.figures, "seconds": seconds})
-            yield Progress(name, 1, 1, f"done in {seconds:.0f} s")
-        if name == until:
-            return
+from diffinf_core.runs.run import CONFIG_FILE, Run
+from diffinf_core.runs.stages import compute, status
 
 
 class Computing:
@@ -61,7 +32,7 @@ class Computing:
     def __init__(self, root: Path, config: RunConfig | None = None) -> None:
         if config is not None and not (root / CONFIG_FILE).exists():
             preflight(config.data)
-        self.run = Run.open(root, config)
+        self.run = Run.open(root) if config is None else Run.prepare(root, config)
 
     @property
     def config(self) -> RunConfig:
@@ -70,21 +41,14 @@ class Computing:
 
     def status(self) -> dict[str, bool]:
         """Which stages are complete for the present configuration."""
-        out: dict[str, bool] = {}
-        for name, (folder, _) in STAGES.items():
-            # A stage's key can depend on files that an earlier one writes.
-            try:
-                out[name] = all(out.values()) and folder(self.run).done
-            except DiffInfError:
-                out[name] = False
-        return out
+        return status(self.run, PIPELINE)
 
     def compute(self, until: str = "repair") -> Iterator[Progress]:
         """Run every stage up to ``until`` that is not complete; close the generator to cancel."""
         if until not in STAGES:
             raise DiffInfError(f"Unknown stage {until!r}; choose one of {', '.join(STAGES)}.")
         with self.run.lock():
-            yield from _computed(self.run, until)
+            yield from compute(self.run, PIPELINE, until)
 
     def retrain(self, workers: int | None = None) -> Iterator[Progress]:
         """Retrain and evaluate the arms that are missing."""
@@ -138,7 +102,7 @@ class Computing:
                 }
             )
             plan = plan_round(run) if repair else None
-            if plan is None or not plan.made or not influence_stage(plan.target).done:
+            if plan is None or not plan.made or not INFLUENCE.folder(plan.target).done:
                 return out
             run, before = plan.target, run
 
@@ -158,7 +122,12 @@ class Computing:
         with self.run.lock():
             cells = 0
             for event in run_ablation(
-                self.run, lambda run: _computed(run, "judge"), variants, seeds, images, retrain
+                self.run,
+                lambda run: compute(run, PIPELINE, "judge"),
+                variants,
+                seeds,
+                images,
+                retrain,
             ):
                 if event.done > cells:
                     cells = event.done

@@ -11,7 +11,8 @@ from PIL import Image
 
 from diffinf_core.config import RunConfig, change
 from diffinf_core.correction.edits import edit_folder, load_edit, read_edit, versions_of
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.correction.stage import REPAIR
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part, open_training
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.engine.compute import Computing
@@ -20,9 +21,8 @@ from diffinf_core.influence.estimators import agreement
 from diffinf_core.influence.stage import (
     ranking,
     read_scores,
-    request_stage,
+    request,
     requested,
-    run_request,
 )
 from diffinf_core.records import DiffInfError, Edit, Progress
 from diffinf_core.report import plots
@@ -39,7 +39,7 @@ class Looking(Computing):
     @property
     def data_key(self) -> str:
         """Names the data set as this run reads it: the same sample is the same picture under it."""
-        return data_stage(self.run).key
+        return DATA.key(self.run)
 
     @property
     def training(self) -> Part:
@@ -61,11 +61,11 @@ class Looking(Computing):
         # To look at what is there must work while another process computes.
         if not self.status()["influence"]:
             yield from self.compute("influence")
-        missing = [n for n in requested(run.config.influence) if not request_stage(run, n).done]
+        missing = [n for n in requested(run.config.influence) if not request(n).folder(run).done]
         if missing:
             with self.run.lock():
                 for name in missing:
-                    yield from run_request(run, name)
+                    yield from request(name).compute(run)
 
     def ranking(self, by: str | None = None) -> pd.DataFrame:
         """Score and rank of every training sample, by the run's estimator or another one."""
@@ -82,6 +82,10 @@ class Looking(Computing):
         table = read_scores(self.run)
         names = [c for c in table.columns if c != "id"]
         return agreement(table, names, self.config.influence.tau)
+
+    def repair_key(self) -> str:
+        """Names the edits and what they were made from; changes with them."""
+        return REPAIR.key(self.run)
 
     def queue(self) -> pd.DataFrame:
         """The pairs to review, most suspicious first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffinf_core.correction.stage import has_repairs, repair_stage
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.stage import ranking, ranking_key
@@ -22,7 +22,7 @@ def arm_key(run: Run, name: str) -> str:
     if name in ("removal", "relabelled"):
         part = ranking_key(run)
     elif name == "repaired":
-        part = repair_stage(run).key if has_repairs(run) else None
+        part = REPAIR.key(run) if REPAIR.done(run) else None
     elif name == "reviewed":
         journal = open_journal(run)
         part = [journal.key()]
@@ -48,7 +48,7 @@ def build_arm(run: Run, name: str) -> TrainingSet | None:
         kept = everything[~ranking(run)["high"].to_numpy()]
         return selected(train, kept, train.labels[kept])
     if name == "repaired":  # what the method does by itself, whatever reviewers decided
-        if not has_repairs(run):
+        if not REPAIR.done(run):
             return None
         return refined_training(run, train, refined_set(run, "repaired", decisions={}))
     if name == "reviewed":
