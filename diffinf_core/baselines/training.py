@@ -138,7 +138,7 @@ class Fit:
             net.train()
         with seeded(task.seed, self.epoch), torch.no_grad():
             method.begin_epoch(self)
-        losses, seen, done = 0.0, 0, 0
+        losses, seen, done = torch.zeros((), device=self.where), 0, 0
         for turn, networks in enumerate(method.turns):
             with seeded(task.seed, self.epoch, turn):
                 order = method.order(self, networks)
@@ -151,13 +151,20 @@ class Fit:
                     seen += len(rows)
                 done += 1
                 yield done
+        # Read once an epoch: nothing of this one is saved yet, and each step stays asynchronous.
+        mean = float(losses) / seen
+        if not np.isfinite(mean):
+            raise DiffInfError(
+                f"{method.title} diverged in epoch {self.epoch + 1} (its loss is {mean}); lower the "
+                "learning rate, or check that every input is finite."
+            )
         with seeded(task.seed, self.epoch), torch.no_grad():
             method.end_epoch(self)
         self.epoch += 1
         figures = {
             "epoch": self.epoch,
             "learning_rate": task.recipe.rate(self.epoch - 1),
-            "train_loss": losses / seen,
+            "train_loss": mean,
         }
         if task.validation is not None:
             z = predict(self.nets, task.validation, method.logits).cpu()
@@ -166,14 +173,8 @@ class Fit:
             figures["val_loss"] = float(F.cross_entropy(z.double(), y))
         self.history.append(figures)
 
-    def _step(self, batch: Batch, networks: Sequence[int]) -> float:
+    def _step(self, batch: Batch, networks: Sequence[int]) -> Tensor:
         loss = self.method.loss(self, batch, networks)
-        value = float(loss.detach())
-        if not np.isfinite(value):
-            raise DiffInfError(
-                f"{self.method.title} diverged in epoch {self.epoch + 1} (its loss is {value}); lower "
-                "the learning rate, or look for inputs that are not finite."
-            )
         for k in networks:
             self.optimisers[k].zero_grad(set_to_none=True)
         loss.backward()
@@ -181,7 +182,7 @@ class Fit:
             self.optimisers[k].step()
         with torch.no_grad():
             self.method.after_step(self, batch, networks)
-        return value
+        return loss.detach()
 
     def is_best(self) -> bool:
         """Whether the last epoch is the first with the highest validation accuracy so far."""
