@@ -23,6 +23,7 @@ from PIL import Image, PngImagePlugin
 
 from diffinf_core.records import DiffInfError
 
+
 def _read_umask() -> int:
     # There is no way to read it without setting it; at import no other thread writes files yet.
     mask = os.umask(0o077)

@@ -168,7 +168,7 @@ def serve(
         "css_paths": sorted(assets.glob("*.css")),
         "head": library_link() + scripts(),
     }
-    app = make_app(blocks, lambda: session.engine, hosts, accounts, look)
+    app = make_app(blocks, lambda: session.run, hosts, accounts, look)
     server = Server(app, blocks, listen(host, port), tls, proxies, private)
     show_refusals()
     for line in warnings_of(host, bool(tls)):

@@ -20,11 +20,23 @@ import pytest
 import torch
 from PIL import Image
 
-from diffinf_core.config import RunConfig
+from diffinf_core.config import RunConfig, make_config
 from diffinf_core.records import DiffInfError
-from diffinf_core.config import make_config
+from diffinf_core.runs.files import (
+    digest,
+    file_digest,
+    publish_folder,
+    read_json,
+    read_tensors,
+    write_array,
+    write_file,
+    write_json,
+    write_png,
+    write_table,
+    write_tensors,
+    write_text,
+)
 from diffinf_core.runs.run import CONFIG_FILE, Run, StageFolder
-from diffinf_core.runs.files import digest, file_digest, publish_folder, read_json, read_tensors, write_array, write_file, write_json, write_png, write_table, write_tensors, write_text
 
 ROOT = Path(__file__).parents[2]
 

@@ -105,11 +105,11 @@ def build(session: Session) -> Callable[..., list[Any]]:
 
     def results(arm_: str | None = None, against_: str | None = None) -> list[Any]:
         try:
-            engine = session.engine
-            arms = engine.comparison().arms
+            run = session.run
+            arms = run.compare.comparison().arms
             shown, base = chosen(arms, arm_, against_)
-            words = engine.comparison_in_words(base)
-            figures = {**engine.comparison_plots(shown, base), **engine.agreement_plot()}
+            words = run.compare.in_words(base)
+            figures = run.compare.plots(shown, base)
             ways = [
                 (f"{shown} right, {base} wrong", "gained"),
                 (f"{base} right, {shown} wrong", "lost"),
@@ -141,10 +141,13 @@ def build(session: Session) -> Callable[..., list[Any]]:
         ]
 
     def listed(arm_: str, against_: str, way: str, how: str, at: int) -> list[Any]:
-        engine = session.engine
+        run = session.run
         every = how == _ALWAYS
         pair = (arm_, against_) if way == "gained" else (against_, arm_)
-        rows, other = engine.changed(*pair, every), engine.changed(pair[1], pair[0], every)
+        rows, other = (
+            run.compare.changed(*pair, every),
+            run.compare.changed(pair[1], pair[0], every),
+        )
         at = min(max(at, 0), max(0, (len(rows) - 1) // _PAGE))
         part = rows.iloc[at * _PAGE : (at + 1) * _PAGE]
         pages = f" Page {at + 1} of {-(-len(rows) // _PAGE)}." if len(rows) > _PAGE else ""
@@ -153,8 +156,8 @@ def build(session: Session) -> Callable[..., list[Any]]:
             f"{len(other)} the other way round.{pages} To look at only: nothing here can be edited, "
             "and settings chosen by it make the test split part of the training."
         )
-        pictures = engine.test_pictures([str(i) for i in part["id"]])
-        seeds = engine.comparison().measured.seeds
+        pictures = run.compare.test_pictures([str(i) for i in part["id"]])
+        seeds = run.compare.comparison().measured.seeds
         shown = markup.notice(said) + compare_markup.cards(part, pictures, *pair, seeds)
         more = (at + 1) * _PAGE < len(rows)
         return [at, shown, gr.update(interactive=at > 0), gr.update(interactive=more)]
@@ -167,7 +170,7 @@ def build(session: Session) -> Callable[..., list[Any]]:
 
     def begin() -> str:
         try:
-            session.jobs.start("retrain", session.engine.retrain)
+            session.jobs.start("retrain", session.run.retrain)
         except DiffInfError as error:
             return markup.notice(str(error), "error")
         return look()
@@ -184,10 +187,10 @@ def build(session: Session) -> Callable[..., list[Any]]:
 
     def write(kind: str, against_: str | None) -> list[Any]:
         try:
-            engine = session.engine
-            base = chosen(engine.comparison().arms, None, against_)[1]
-            file = Path(files.name) / f"comparison-{engine.comparison().key}-{base}.{kind}"
-            engine.write_comparison(**{kind: file}, against=base)
+            run = session.run
+            base = chosen(run.compare.comparison().arms, None, against_)[1]
+            file = Path(files.name) / f"comparison-{run.compare.comparison().key}-{base}.{kind}"
+            run.compare.write(**{kind: file}, against=base)
         except (DiffInfError, OSError) as error:
             return [None, markup.notice(str(error), "error")]
         return [str(file), look()]

@@ -91,8 +91,8 @@ def build(session: Session) -> Callable[..., list[Any]]:
 
     def decided() -> str:
         try:
-            queue = set(session.queue()["id"])
-            standing = session.engine.decisions()
+            queue = set(session.run.queue["id"])
+            standing = session.run.review.decisions()
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
         found = Counter(d.action.replace("_", " ") for s, d in standing.items() if s in queue)
@@ -105,13 +105,13 @@ def build(session: Session) -> Callable[..., list[Any]]:
 
     def plan(how: str) -> str:
         try:
-            return preview(session.engine.export_preview(how), how)
+            return preview(session.run.export_preview(how), how)
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
 
     def writing(path: Path, how: str) -> Iterator[Progress]:
         try:
-            yield from session.engine.export(path, how)
+            yield from session.run.export(path, how)
         except OSError as error:
             raise DiffInfError(f"{path} cannot be written: {error.strerror or error}.") from error
 

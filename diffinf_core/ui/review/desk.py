@@ -138,7 +138,7 @@ class Desk:
         visit.order, visit.sample, visit.known, visit.trouble = [], "", "", ""
         visit.fills += 1
         try:
-            known = self.session.queue_key()
+            known = self.session.run.queue_key()
             visit.wanted, visit.at = wanted, 0
             visit.order = self.session.filtered(wanted, reviewer)
             visit.known = known
@@ -148,7 +148,7 @@ class Desk:
         said = ""
         try:
             if first:
-                self.session.row(first)
+                self.session.run.review.row(first)
         except DiffInfError as error:
             first, said = "", markup.notice(str(error), "error")
         if first and first not in visit.order:
@@ -163,7 +163,7 @@ class Desk:
         """
         if visit.wanted.state != "to do":
             return False
-        put_off = self.session.engine.put_off(reviewer)
+        put_off = self.session.run.assignment.postponed(reviewer)
         left = self.session.filtered(visit.wanted, reviewer)
         if put_off.issuperset(left):
             return False
@@ -190,9 +190,9 @@ class Desk:
         try:
             if self.session.shared and onward and visit.wanted.state == "to do":
                 ahead = [*visit.order[visit.at :], *visit.order[: visit.at]]
-                free = self.session.engine.next_for(reviewer, ahead)
+                free = self.session.run.assignment.next_for(reviewer, ahead)
                 if free is None and self.over_again(visit, reviewer):
-                    free = self.session.engine.next_for(reviewer, visit.order)
+                    free = self.session.run.assignment.next_for(reviewer, visit.order)
                 if free is None:
                     return self._all_out(visit, reviewer, said)
                 visit.at = visit.order.index(free[0])
@@ -203,7 +203,7 @@ class Desk:
             return self.blank(str(error), said=said)
 
     def _all_out(self, visit: Visit, reviewer: str, said: str) -> list[Any]:
-        if self.session.engine.open_for(reviewer, visit.order):
+        if self.session.run.assignment.open_for(reviewer, visit.order):
             text = "Nothing left to hand out: others look at what is left."
         else:
             text = _nothing(visit.wanted)
@@ -211,31 +211,34 @@ class Desk:
 
     def _hold(self, sample: str, reviewer: str) -> str:
         """Hold a pair that was asked for, where it is to be judged; a notice where somebody else has it."""
-        engine = self.session.engine
-        asked = sample in engine.disagreements() or engine.open_for(reviewer, [sample])
-        if not asked or engine.claim(reviewer, [sample]) is not None:
+        run = self.session.run
+        asked = sample in run.review.disagreements() or run.assignment.open_for(reviewer, [sample])
+        if not asked or run.assignment.claim(reviewer, [sample]) is not None:
             return ""
-        holder = engine.held().get(sample)
+        holder = run.assignment.held().get(sample)
         return markup.notice(f"{holder} looks at this pair now.") if holder else ""
 
     def _pair(self, visit: Visit, reviewer: str, version: str | None, said: str) -> list[Any]:
-        sample, engine = visit.order[visit.at], self.session.engine
-        row = self.session.row(sample)
+        sample, run = visit.order[visit.at], self.session.run
+        row = self.session.run.review.row(sample)
         # stamp and role before the decision that is shown
-        stamp, role = engine.stamps([sample], reviewer)[sample], self.session.role(sample, reviewer)
+        stamp, role = (
+            run.review.stamps([sample], reviewer)[sample],
+            self.session.role(sample, reviewer),
+        )
         decision = self.session.visible_decision(sample, reviewer)
-        edits = [engine.edit(sample, v) for v in engine.versions(sample)]
+        edits = [run.pictures.record(sample, v) for v in run.pictures.versions(sample)]
         by_version = {e.version: e for e in edits}
         wishes = (version, decision and decision.version, str(row["version"]))
         shown = next((v for v in wishes if v and v in by_version), "")
-        classes, label = list(engine.training.classes), str(row["label"])
+        classes, label = list(run.training.classes), str(row["label"])
         usual, decided = self.session.usual(), decision.version if decision else None
         proposed = str(row["version"]) if usual["tries"] != "one" else ""
         visit.sample, visit.version = sample, shown
         visit.shown = Shown(sample, shown, stamp, role)
         return [
             self._head(visit, row, decision),
-            view.pair(sample, shown, label, self._following(visit), engine.data_key),
+            view.pair(sample, shown, label, self._following(visit), run.pictures.data_key),
             view.strip(edits, shown, decided, usual, proposed),
             self._figures(by_version.get(shown), classes, row),
             said,
@@ -272,7 +275,7 @@ class Desk:
         out = []
         for sample in after:
             try:
-                out.append((sample, str(self.session.row(sample)["version"])))
+                out.append((sample, str(self.session.run.review.row(sample)["version"])))
             except DiffInfError:
                 continue
         return out

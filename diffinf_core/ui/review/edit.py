@@ -143,10 +143,10 @@ class Editor:
     ) -> Iterator[list[Any]]:
         if now <= visit.halted:
             return
-        engine, last, said = self.session.engine, None, False
-        label = str(self.session.row(sample)["label"])
-        visit.editing = sample, len(engine.versions(sample))
-        work = engine.best_of if verb == "several" else engine.repair_one
+        run, last, said = self.session.run, None, False
+        label = str(self.session.run.review.row(sample)["label"])
+        visit.editing = sample, len(run.pictures.versions(sample))
+        work = run.repair.best_of if verb == "several" else run.repair.edit
         try:
             for event in work(sample, overrides):
                 here = visit.sample == sample
@@ -189,7 +189,7 @@ class Editor:
     def _shot(self, visit: Visit, sample: str, event: Any, label: str, said: bool) -> list[Any]:
         """A preview. Said once that Cancel ends it, the place of messages is for what is said meanwhile."""
         text = f"editing, step {event.done} of {event.total}"
-        key = self.session.engine.data_key
+        key = self.session.run.pictures.data_key
         picture = view.preview(sample, event.images[0], label, text, key)  # this takes a while
         with visit.turn:
             if visit.sample != sample:
@@ -225,14 +225,18 @@ class Editor:
         new = 0
         if editing is not None:
             sample, before = editing
-            new = len(self.session.engine.versions(sample)) - before
+            new = len(self.session.run.pictures.versions(sample)) - before
         kept = f"{new} that were finished are kept." if new > 0 else "Nothing was changed."
         text = "Cancelled" + (f" {asked} edits" if asked > 1 else "") + f". {kept}"
         return self._drawn(visit, who, visit.version or None, markup.notice(text))
 
     def _set(self, name: str, visit: Visit) -> list[Any]:
         try:
-            shown = self.session.engine.edit(visit.sample, visit.version) if visit.version else None
+            shown = (
+                self.session.run.pictures.record(visit.sample, visit.version)
+                if visit.version
+                else None
+            )
             return list(preset(name, self.session.repair_settings(), shown))
         except DiffInfError:
             return [gr.skip()] * len(self.knobs)

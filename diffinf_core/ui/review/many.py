@@ -123,7 +123,7 @@ class Many:
         self, request: gr.Request, visit: Visit, action: str, new_label: str | None
     ) -> list[Any]:
         """What the decision would do to the pairs that are under the filter now."""
-        who, engine = reviewer_of(request), self.session.engine
+        who, run = reviewer_of(request), self.session.run
         if visit.unknown:
             return self._nothing(UNKNOWN)
         with visit.turn:
@@ -132,19 +132,19 @@ class Many:
             samples = self.session.filtered(wanted, who)
             if not samples:
                 return self._nothing("There is no pair under this filter.")
-            seen = engine.stamps(samples)
+            seen = run.review.stamps(samples)
             comment = f"bulk: {len(samples)} pairs of a filter"
-            found = engine.bulk_preview(samples, action, new_label, comment, who)
+            found = run.review.bulk_preview(samples, action, new_label, comment, who)
         except DiffInfError as error:
             return self._nothing(str(error))
         return self._planned(bulk_words(found, action), found.choices, seen, fills)
 
     def rule(self) -> list[Any]:
         """The rule that the decisions so far speak for."""
-        engine = self.session.engine
+        run = self.session.run
         try:
-            seen = engine.stamps([str(i) for i in self.session.queue()["id"]])
-            rule = engine.rule()
+            seen = run.review.stamps([str(i) for i in self.session.run.queue["id"]])
+            rule = run.review.rule()
         except DiffInfError as error:
             return self._nothing(str(error))
         return self._planned(rule_words(rule), rule.choices, seen)
@@ -152,7 +152,7 @@ class Many:
     def agreement(self) -> str:
         """How far reviewers agree."""
         try:
-            return agreement_words(self.session.engine.reviewer_agreement())
+            return agreement_words(self.session.run.review.agreement())
         except DiffInfError as error:
             return markup.notice(str(error), "error")
 

@@ -201,11 +201,11 @@ class Page:
 
     def take_back(self, verb: str, request: gr.Request, visit: Visit) -> list[Any]:
         """Undo or redo, and show the pair, with all that were decided at once on the table."""
-        who, engine = reviewer_of(request), self.session.engine
+        who, run = reviewer_of(request), self.session.run
         with visit.turn:
             known = self._entered(visit, who)
             try:
-                samples = (engine.undo if verb == "undo" else engine.redo)(who)
+                samples = (run.review.undo if verb == "undo" else run.review.redo)(who)
             except DiffInfError as error:
                 return self.desk.draw(visit, who, None, known + markup.notice(str(error), "error"))
             if not samples:
@@ -243,7 +243,7 @@ class Page:
         except (ValueError, KeyError, TypeError):
             return [gr.skip()] * (1 + len(self.shown))
         if verb == "relabel" and value.isdecimal():
-            classes = self.session.engine.training.classes
+            classes = self.session.run.training.classes
             if not 1 <= int(value) <= len(classes):
                 return [gr.skip()] * (1 + len(self.shown))
             name = classes[int(value) - 1]
@@ -283,7 +283,7 @@ class Page:
             if not visit.known:  # nothing was shown yet, so the address still says what to show
                 return self.load(request, visit)
             try:
-                now = self.session.queue_key()
+                now = self.session.run.queue_key()
             except DiffInfError as error:
                 return [*self._same(), *self.desk.blank(str(error))]
             if visit.order and now == visit.known:
@@ -297,9 +297,9 @@ class Page:
     def _choices(self, wanted: Filter) -> list[Any]:
         """The filters' controls as ``wanted`` has them, with what can be chosen now."""
         try:
-            classes = list(self.session.engine.training.classes)
-            groups = subgroups(self.session.queue())
-            people = sorted({d.reviewer for d in self.session.engine.decisions().values()})
+            classes = list(self.session.run.training.classes)
+            groups = subgroups(self.session.run.queue)
+            people = sorted({d.reviewer for d in self.session.run.review.decisions().values()})
         except DiffInfError:
             return self._same()
         choices = {"label": classes, "reviewer": people, "group": groups}

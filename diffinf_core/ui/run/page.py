@@ -101,30 +101,30 @@ def build(session: Session, tab: gr.Tab) -> Callable[[], list[Any]]:
         snapshot = session.jobs.snapshot()
         if not session.exists:
             return ["", ""]
-        return [markup.stages(snapshot, session.engine.status()), "\n".join(snapshot.log)]
+        return [markup.stages(snapshot, session.run.status()), "\n".join(snapshot.log)]
 
     def data_now() -> str:
         try:
-            engine = session.engine
-            found = engine.dataset()
+            run = session.run
+            found = run.dataset()
             if found is None:
                 return markup.notice(
                     "The pictures are not read yet; the first stage does that.", "empty"
                 )
-            return run_markup.glance(found, partial(thumb_url, engine))
+            return run_markup.glance(found, partial(thumb_url, run))
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
 
     def tick(known: str) -> list[Any]:
-        now = str(session.exists and session.engine.status()["data"])
+        now = str(session.exists and session.run.status()["data"])
         fresh = data_now() if now != known else gr.skip()
         return [*look(), fresh, now]
 
     def begin(last: str, known: str, yaml: str) -> list[Any]:
         try:
             session.follow()
-            engine = session.engine
-            session.jobs.start("run", lambda: engine.compute(last))
+            run = session.run
+            session.jobs.start("run", lambda: run.compute(last))
             changed = (
                 "The settings below have changes that are not saved; the run goes on without them."
             )
@@ -175,7 +175,7 @@ def build(session: Session, tab: gr.Tab) -> Callable[[], list[Any]]:
         except DiffInfError as error:
             return [markup.notice(str(error), "error"), *complaint(error), known]
         saved = markup.notice("Saved. Start the run to redo what depends on it.")
-        return [saved, *refill(session.engine.config, note=saved), stored()]
+        return [saved, *refill(session.run.config, note=saved), stored()]
 
     def opened(known: str, yaml: str) -> Any:
         """The tab was opened: another text where what is stored has to be shown anew.
@@ -198,7 +198,7 @@ def build(session: Session, tab: gr.Tab) -> Callable[[], list[Any]]:
             return [*complaint(error), _UNREAD]
 
     def take_preset(name: str) -> list[Any]:
-        kept = session.engine.config.model_dump(mode="json")
+        kept = session.run.config.model_dump(mode="json")
         over = {"data": {"source": "folder", "path": "FOLDER"}} if "paper" in name else {}
         wished = make_config(name, over).model_dump(mode="json")
         values = {k: kept[k] if k in FIXED else v for k, v in wished.items()}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from diffinf_core.config import RepairConfig
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.records import Edit
 from diffinf_core.ui import scores
 from diffinf_core.ui.review import view
@@ -20,9 +20,9 @@ from diffinf_core.ui.review.edit import _KNOBS, SHOWN, USUAL, preset
 
 @pytest.fixture(scope="module")
 def edit(finished_run: Path) -> Edit:
-    engine = Engine(finished_run)
-    row = engine.queue().iloc[0]
-    return engine.edit(str(row["id"]), str(row["version"]))
+    engine = open_run(finished_run)
+    row = engine.queue.iloc[0]
+    return engine.pictures.record(str(row["id"]), str(row["version"]))
 
 
 def test_a_pair_names_its_pictures_by_id_and_those_that_come_next() -> None:
