@@ -15,14 +15,15 @@ import gradio as gr
 
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui import api
-from diffinf_core.ui.compare import page as compare_page
+from diffinf_core.ui.compare.page import ComparePage
 from diffinf_core.ui.explore import page as explore_page
 from diffinf_core.ui.explore.parts import library_link
-from diffinf_core.ui.export import page as export_page
+from diffinf_core.ui.export.page import ExportPage
 from diffinf_core.ui.review import page as review_page
 from diffinf_core.ui.review.desk import asking
-from diffinf_core.ui.run import page as run_page
+from diffinf_core.ui.run.page import RunPage
 from diffinf_core.ui.session import Session
+from diffinf_core.ui.updates import QUIET
 from diffinf_core.ui.web.accounts import LOGIN_VARIABLE, Accounts
 from diffinf_core.ui.web.guard import Hosts
 from diffinf_core.ui.web.refusals import show_refusals
@@ -72,37 +73,30 @@ def build(session: Session) -> gr.Blocks:
     """The whole app for one run."""
     with gr.Blocks(title="DiffInf", analytics_enabled=False) as blocks:
         gr.HTML(_TOP.format(out=_OUT if session.shared else ""))
-        pages: dict[str, Any] = {}
         begun = session.ready()
         with gr.Tabs(elem_id="pages", selected="review" if begun else "run") as tabs:
             with gr.Tab("Run", id="run") as run_tab:
-                pages["run"] = run_page.build(session, run_tab)
+                run = RunPage(session, run_tab)
             with gr.Tab("Review", id="review") as review_tab:
                 review = review_page.build(session)
             with gr.Tab("Explore", id="explore") as explore_tab:
                 explore_page.build(session, explore_tab)
             with gr.Tab("Compare", id="compare") as compare_tab:
-                pages["compare"] = compare_page.build(session)
+                compare = ComparePage(session)
             with gr.Tab("Export", id="export") as export_tab:
-                pages["export"] = export_page.build(session)
-        quiet: dict[str, Any] = {
-            "queue": False,
-            "show_progress": "hidden",
-        }
-        blocks.load(pages["run"], None, pages["run"].outputs, **quiet)
+                export = ExportPage(session)
+        blocks.load(run.load, None, run.outputs, **QUIET)
         # Whoever only reviews does not wait for figures.
-        refreshed = ((compare_tab, "compare"), (export_tab, "export"))
-        for tab, name in refreshed:
-            given = getattr(pages[name], "inputs", None)
-            tab.select(pages[name], given, pages[name].outputs, **quiet)
-        blocks.load(asking(review.load), [review.visit], review.loaded, **quiet)
-        review_tab.select(asking(review.again), [review.visit], review.loaded, **quiet)
+        compare_tab.select(compare.load, compare.inputs, compare.outputs, **QUIET)
+        export_tab.select(export.load, export.inputs, export.outputs, **QUIET)
+        blocks.load(asking(review.load), [review.visit], review.loaded, **QUIET)
+        review_tab.select(asking(review.again), [review.visit], review.loaded, **QUIET)
 
         def first_page() -> Any:
             # Not where it is open already: who clicked on another tab meanwhile stays there.
             return gr.Tabs(selected="review") if session.ready() and not begun else gr.skip()
 
-        blocks.load(first_page, outputs=[tabs], **quiet)
+        blocks.load(first_page, outputs=[tabs], **QUIET)
         # Programs get the endpoints of api.py; what a page needs for itself is not for them.
         for event in blocks.fns.values():
             event.api_visibility = "private"

@@ -245,7 +245,7 @@ def test_a_run_compares_its_arms_and_keeps_the_result(compared: OpenRun) -> None
     words = compared.compare.in_words("removal")
     assert list(words["arms"]["arm"]) == list(found.arms)
     assert set(compared.compare.plots("repaired", "noisy")) == {
-        "gains", "confusions", "reliability", "classes", "subgroups", "courses",
+        "gains", "confusions", "reliability", "classes", "subgroups", "courses", "agreement",
     }  # fmt: skip
     with pytest.raises(DiffInfError, match="no finished arm 'magic'"):
         compared.compare.plots("magic", "noisy")

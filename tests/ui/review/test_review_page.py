@@ -222,10 +222,7 @@ def test_keys_and_clicks_that_come_at_once_are_taken_in_their_order(
     second = showing(page)
     press("a", "u")  # decided and at once regretted
     eventually(
-        lambda: (
-            len(engine.review.decisions()) == 2
-            or engine.review.stamps([second])[second] > 0
-        )
+        lambda: len(engine.review.decisions()) == 2 or engine.review.stamps([second])[second] > 0
     )
     eventually(lambda: second not in engine.review.decisions())
     wait_place(page, "2 of ")

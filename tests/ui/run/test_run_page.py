@@ -34,7 +34,7 @@ def shown(form: ConfigForm, config: RunConfig) -> list[Any]:
     updates = form.show(config.model_dump(mode="json"))
     return [
         c.preprocess(c.postprocess(u["value"])) if isinstance(c, gr.Number) else u["value"]
-        for c, u in zip(form.inputs, updates, strict=True)
+        for c, u in updates.items()
     ]
 
 
@@ -137,10 +137,10 @@ def test_a_number_comes_as_it_was_typed() -> None:
 
 def test_what_belongs_to_the_run_folder_is_closed(form: ConfigForm) -> None:
     updates = form.show(RunConfig().model_dump(mode="json"), FIXED)
-    open_ = {k for k, u in zip(form.keys, updates, strict=True) if u["interactive"]}
+    open_ = {k for k, u in zip(form.keys, updates.values(), strict=True) if u["interactive"]}
     assert not {s for s, _ in open_} & set(FIXED) and ("repair", "w_id") in open_
     one = form.show(RunConfig().model_dump(mode="json"), ["data.path"])
-    assert [k for k, u in zip(form.keys, one, strict=True) if not u["interactive"]] == [
+    assert [k for k, u in zip(form.keys, one.values(), strict=True) if not u["interactive"]] == [
         ("data", "path")
     ]
 
