@@ -24,7 +24,7 @@ from diffinf_core.correction.objective import Reference, perceptual_distance
 from diffinf_core.correction.people import People
 from diffinf_core.correction.perceptors import Perceptors, chosen, identity_key
 from diffinf_core.correction.quality import changed_pixels, flags_of, share, sharpness
-from diffinf_core.data.ingest import data_stage, group_column
+from diffinf_core.data.ingest import DATA, group_column
 from diffinf_core.data.part import open_training
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.influence.checkpoints import checkpoint_epochs
@@ -65,7 +65,7 @@ class Checks:
         name = str(key)
         if name not in self._people:
             self._people[name] = People(
-                self._run.stage("people", data_stage(self._run).key, key),
+                self._run.stage("people", DATA.key(self._run), key),
                 open_training(self._run),
                 perceptors.identity,
                 group_column(self._run),

@@ -23,22 +23,29 @@ from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.checks import Checks
 from diffinf_core.correction.edits import publish_edit
 from diffinf_core.correction.guidance import Inversion, Task, invert, transfer
-from diffinf_core.correction.judge import judge_name, judge_stage
+from diffinf_core.correction.judge import JUDGE, judge_name
 from diffinf_core.correction.methods import METHODS
 from diffinf_core.correction.objective import Objective
-from diffinf_core.correction.perceptors import Perceptors, chosen, files_of, load_perceptors
+from diffinf_core.correction.perceptors import (
+    NAMES,
+    Perceptors,
+    chosen,
+    files_of,
+    load_perceptors,
+)
 from diffinf_core.correction.probe import FittedProbe
 from diffinf_core.correction.search import variants
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.part import open_training, to_image, to_tensor
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.schedule import SPACING, abar
-from diffinf_core.influence.predictor import CrossFittedPredictor, predictor_stage
-from diffinf_core.influence.stage import influence_stage
+from diffinf_core.influence.predictor import PREDICTOR, CrossFittedPredictor
+from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.runs.files import digest, file_digest
 from diffinf_core.runs.run import Run
 from diffinf_core.weights.files import shipped
+from diffinf_core.weights.pretrained import official
 
 #: bump when the same settings start to give another picture or record
 _METHOD = 5
@@ -61,14 +68,19 @@ class Preview:
         return to_image(self.edit())
 
 
+def _own_generators(run: Run) -> list[Path]:
+    """Where a generator trained for a run lies."""
+    roots = dict.fromkeys((run.root, origin(run)))
+    return [root / "generator" / "generator.safetensors" for root in roots]
+
+
 def generator_file(run: Run) -> Path:
     """The generator of a run: configured, else trained in the run's folder, else the demo's."""
     if run.config.repair.generator is not None:
         if not run.config.repair.generator.is_file():
             raise DiffInfError(f"The generator {run.config.repair.generator} does not exist.")
         return run.config.repair.generator
-    for root in (run.root, origin(run)):
-        own = root / "generator" / "generator.safetensors"
+    for own in _own_generators(run):
         if own.exists():
             return own
     if run.config.data.source == "demo":
@@ -77,6 +89,17 @@ def generator_file(run: Run) -> Path:
         "No generator knows these pictures: run 'diffinf train-generator "
         f"--run {origin(run)}', or give repair.generator=FILE."
     )
+
+
+def outside_files(run: Run) -> list[Path]:
+    """Every file outside of the stages that an edit may depend on, whether it is there or not."""
+    given = run.config.repair.generator
+    return [
+        *([] if given is None else [given]),
+        *_own_generators(run),
+        *map(shipped, ("generator", "judge", "identity", "parsing", "perceptual")),
+        *(official(file).path for _, file in NAMES.values()),
+    ]
 
 
 def computed_in(precision: str, where: torch.device) -> torch.dtype:
@@ -91,8 +114,8 @@ def scores_key(run: Run) -> str:
     """What every edit of a run depends on beside its own settings and perceptors."""
     return digest(
         _METHOD,
-        predictor_stage(run).key,
-        judge_stage(run).key,
+        PREDICTOR.key(run),
+        JUDGE.key(run),
         file_digest(generator_file(run)),
         file_digest(shipped("judge")),
     )
@@ -178,7 +201,7 @@ class Repairer:
             return None
         if config.guide_from == "unknown":
             return self._untold(len(x))
-        snapshots = influence_stage(self.run).key
+        snapshots = INFLUENCE.folder(self.run).key
         keys = self._keys(x, "seen", config.seed, snapshots)
         cached = self._inversions.seen(keys)
         if cached is None:

@@ -5,8 +5,8 @@ plan can be driven by a thread, a process or a cluster.
 """
 
 from diffinf_core.data.show import encoded, heat
-from diffinf_core.engine.compute import STAGES
 from diffinf_core.engine.pictures import Pictures
+from diffinf_core.engine.pipeline import STAGES
 from diffinf_core.engine.run import OpenRun, open_run
 from diffinf_core.engine.tools import check, convert_generator, train_generator, train_perceptor
 from diffinf_core.influence.embedding import methods as map_methods

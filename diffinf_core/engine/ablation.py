@@ -7,12 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from diffinf_core.engine.compute import compute_stages
+from diffinf_core.engine.pipeline import PIPELINE
 from diffinf_core.experiments.ablation import run_ablation, summary, varied
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.report.ablation import in_words, write_page
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.stages import compute
 
 
 class Ablation:
@@ -38,7 +39,12 @@ class Ablation:
         with folder.lock():
             cells = 0
             for event in run_ablation(
-                folder, lambda run: compute_stages(run, "judge"), variants, seeds, images, retrain
+                folder,
+                lambda run: compute(run, PIPELINE, "judge"),
+                variants,
+                seeds,
+                images,
+                retrain,
             ):
                 if event.done > cells:
                     cells = event.done

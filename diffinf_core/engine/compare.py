@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from diffinf_core.data.evaluation import open_test
-from diffinf_core.engine.compute import status
+from diffinf_core.engine.pipeline import status
 from diffinf_core.engine.tables import Tables
 from diffinf_core.experiments.comparison import (
     Comparison,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffinf_core.data.evaluation import open_test, open_validation
-from diffinf_core.data.ingest import data_stage, source_folder
+from diffinf_core.data.ingest import DATA, source_folder
 from diffinf_core.data.lineage import number
 from diffinf_core.data.part import Part
 from diffinf_core.runs.run import Run
@@ -15,7 +15,7 @@ from diffinf_core.runs.run import Run
 
 def describe(run: Run, train: Part, per_class: int) -> dict[str, Any]:
     """The data set in figures, see :meth:`diffinf_core.engine.OpenRun.dataset`."""
-    figures = data_stage(run).figures
+    figures = DATA.folder(run).figures
     parts = {"train": train, "val": open_validation(run), "test": open_test(run)}
     classes = [
         {"name": name, **{k: int((p.labels == i).sum()) for k, p in parts.items()}}

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from diffinf_core.data.duplicates import duplicates_stage, read_duplicates, run_duplicates
-from diffinf_core.engine.compute import status
+from diffinf_core.data.duplicates import DUPLICATES, read_duplicates
+from diffinf_core.engine.pipeline import status
 from diffinf_core.engine.tables import Tables
 from diffinf_core.records import Progress
 
@@ -22,12 +22,12 @@ class Duplicates:
     def done(self) -> bool:
         """Whether near-duplicates are computed."""
         folder = self._tables.folder
-        return status(folder)["data"] and duplicates_stage(folder).done
+        return status(folder)["data"] and DUPLICATES.folder(folder).done
 
     def compute(self) -> Iterator[Progress]:
         """Compare every training picture with every other one."""
         with self._tables.folder.lock():
-            yield from run_duplicates(self._tables.folder)
+            yield from DUPLICATES.compute(self._tables.folder)
 
     def pairs(self, differing: bool = False) -> pd.DataFrame:
         """Pairs of positions first and second, with correlation, those of different labels first.
@@ -45,5 +45,5 @@ class Duplicates:
             pairs["differ"] = train.labels[pairs["first"]] != train.labels[pairs["second"]]
             return pairs.sort_values("differ", ascending=False, kind="stable", ignore_index=True)
 
-        pairs = self._tables.cache.get("duplicates", duplicates_stage(folder).key, read)
+        pairs = self._tables.cache.get("duplicates", DUPLICATES.key(folder), read)
         return pairs[pairs["differ"]] if differing else pairs

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from diffinf_core.engine.compute import status
 from diffinf_core.engine.duplicates import Duplicates
 from diffinf_core.engine.feature_map import FeatureMap
+from diffinf_core.engine.pipeline import status
 from diffinf_core.engine.review import Review
 from diffinf_core.engine.scores import Scores
 from diffinf_core.engine.tables import Tables

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffinf_core.engine.tables import Tables
-from diffinf_core.influence.embedding import map_stage, read_map, run_map
+from diffinf_core.influence.embedding import embedding, read_map
 from diffinf_core.records import Progress
 
 
@@ -21,13 +21,13 @@ class FeatureMap:
     def done(self, method: str = "pca") -> bool:
         """Whether the map by a method is computed."""
         self._tables.samples_key()
-        return map_stage(self._tables.folder, method).done
+        return embedding(method).folder(self._tables.folder).done
 
     def compute(self, method: str = "pca") -> Iterator[Progress]:
         """Compute features and coordinates of every training sample."""
         self._tables.samples_key()
         with self._tables.folder.lock():
-            yield from run_map(self._tables.folder, method)
+            yield from embedding(method).compute(self._tables.folder)
 
     def coordinates(self, method: str = "pca") -> tuple[NDArray[np.float32], list[float] | None]:
         """Coordinates (N, 2), and the fraction of variance along each axis for PCA."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from diffinf_core.data.lineage import number as round_number
-from diffinf_core.engine.compute import compute
+from diffinf_core.engine.pipeline import compute
 from diffinf_core.experiments.rounds import STABLE, next_round, overlap, plan_round
-from diffinf_core.influence.stage import influence_stage
+from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import Progress
 from diffinf_core.report.summary import summarise
 from diffinf_core.runs.run import Run
@@ -57,6 +57,6 @@ def round_figures(run: Run) -> list[dict[str, Any]]:
             }
         )
         plan = plan_round(run) if repair else None
-        if plan is None or not plan.made or not influence_stage(plan.target).done:
+        if plan is None or not plan.made or not INFLUENCE.folder(plan.target).done:
             return out
         run, before = plan.target, run

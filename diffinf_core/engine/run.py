@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from diffinf_core.config import RunConfig
 from diffinf_core.data.ingest import preflight
 from diffinf_core.data.part import Part
-from diffinf_core.engine import compute as stages
+from diffinf_core.engine import pipeline
 from diffinf_core.engine.ablation import Ablation
 from diffinf_core.engine.assignment import Assignment
 from diffinf_core.engine.cache import Cache
@@ -26,9 +27,9 @@ from diffinf_core.engine.scores import ranked_by
 from diffinf_core.engine.tables import Tables
 from diffinf_core.experiments.retrain import run_retrain
 from diffinf_core.export.folder import export_folder
-from diffinf_core.export.plan import plan_export
-from diffinf_core.influence.stage import ranking, request_stage, requested, run_request
+from diffinf_core.influence.stage import ranking, request, requested
 from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.files import write_json
 from diffinf_core.runs.run import CONFIG_FILE, Run
 
@@ -61,11 +62,11 @@ class OpenRun:
 
     def status(self) -> dict[str, bool]:
         """Which stages are complete for the present configuration, by name and in order."""
-        return stages.status(self.folder)
+        return pipeline.status(self.folder)
 
     def compute(self, until: str = "repair") -> Iterator[Progress]:
         """Run every stage up to ``until`` that is not complete; close the generator to cancel."""
-        yield from stages.compute(self.folder, until)
+        yield from pipeline.compute(self.folder, until)
 
     def score(self, by: str | None = None) -> Iterator[Progress]:
         """Compute what a ranking by ``by`` needs beyond the scores that every run has."""
@@ -74,11 +75,11 @@ class OpenRun:
         if not self.status()["influence"]:
             yield from self.compute("influence")
         wanted = requested(folder.config.influence)
-        missing = [name for name in wanted if not request_stage(folder, name).done]
+        missing = [name for name in wanted if not request(name).folder(folder).done]
         if missing:
             with self.folder.lock():
                 for name in missing:
-                    yield from run_request(folder, name)
+                    yield from request(name).compute(folder)
 
     def retrain(self, workers: int | None = None) -> Iterator[Progress]:
         """Retrain and evaluate the arms that are missing; their figures are then in :meth:`report`."""
@@ -152,19 +153,18 @@ class OpenRun:
 
     def export_preview(self, undecided: str = "original") -> dict[str, Any]:
         """What :meth:`export` would write: ``counts`` by kind, ``total``, and ``earlier`` rounds' changes."""
-        plan = plan_export(self.folder, undecided)
-        earlier: dict[str, int] = {}
-        for change in plan.earlier:
-            earlier[change.action] = earlier.get(change.action, 0) + 1
-        return {"counts": plan.counts(), "total": len(plan.items), "earlier": earlier}
+        refined = refined_set(self.folder, undecided)
+        earlier = Counter(change.action for change in refined.earlier)
+        return {"counts": refined.counts(), "total": len(refined.kept), "earlier": dict(earlier)}
 
 
 def open_run(root: str | Path, config: RunConfig | None = None) -> OpenRun:
-    """Open the run in a folder; with a configuration, make it there or take the configuration over.
+    """Open the run in a folder, with a configuration also a new run or the run under other settings.
 
-    Raises :class:`DiffInfError` where there is no run, or one of another data set.
+    Nothing is written: settings are stored when the run computes, or by ``run.folder.store()``. Raises
+    :class:`DiffInfError` where there is no run, or one of another data set.
     """
     root = Path(root)
     if config is not None and not (root / CONFIG_FILE).exists():
         preflight(config.data)
-    return OpenRun(Run.open(root, config))
+    return OpenRun(Run.open(root) if config is None else Run.prepare(root, config))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part, open_training
 from diffinf_core.engine.cache import Cache
-from diffinf_core.engine.compute import status
-from diffinf_core.influence.stage import influence_stage, ranking_key, read_scores, scores_key
+from diffinf_core.engine.pipeline import status
+from diffinf_core.influence.stage import INFLUENCE, ranking_key, read_scores, scores_key
 from diffinf_core.records import DiffInfError
 from diffinf_core.report.explore import Samples, read_samples
 from diffinf_core.report.summary import summarise
@@ -37,7 +37,7 @@ class Tables:
     @property
     def data_key(self) -> str:
         """Names the data set as this run reads it: a sample id is one picture under it."""
-        return data_stage(self.folder).key
+        return DATA.key(self.folder)
 
     @property
     def training(self) -> Part:
@@ -61,7 +61,7 @@ class Tables:
 
     def samples_key(self) -> str:
         """Changes with the ranking; :class:`DiffInfError` where there is none yet."""
-        if not influence_stage(self.folder).done:
+        if not INFLUENCE.folder(self.folder).done:
             raise DiffInfError("Not ranked yet: start the run on the Run page.")
         return digest(*ranking_key(self.folder))
 
@@ -87,5 +87,5 @@ class Tables:
 
     def report(self) -> dict[str, Any]:
         """The run in figures, see :func:`diffinf_core.report.summary.summarise`."""
-        decisions = self.journal.decisions() if data_stage(self.folder).done else {}
+        decisions = self.journal.decisions() if DATA.folder(self.folder).done else {}
         return summarise(self.folder, self.cache.get, decisions)

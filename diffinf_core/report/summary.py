@@ -9,18 +9,18 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from diffinf_core.classifier.stage import classifier_stage
+from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.correction.edits import load_edit
 from diffinf_core.correction.judge import judge_name
-from diffinf_core.correction.stage import has_repairs, repair_stage
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.evaluation import training_truth
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
 from diffinf_core.experiments.retrain import read_arms
 from diffinf_core.influence.estimators import quality
-from diffinf_core.influence.predictor import predictor_stage
+from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import (
-    influence_stage,
+    INFLUENCE,
     ranking,
     ranking_key,
     read_scores,
@@ -34,7 +34,7 @@ from diffinf_core.runs.run import Run
 
 
 def _dataset(run: Run) -> dict[str, Any] | None:
-    stage = data_stage(run)
+    stage = DATA.folder(run)
     return stage.figures if stage.done else None
 
 
@@ -59,7 +59,7 @@ def influence_figures(run: Run, once: Once = _afresh) -> dict[str, Any] | None:
 
     None before the ranking; ``once`` as for :func:`summarise`.
     """
-    if not influence_stage(run).done:
+    if not INFLUENCE.folder(run).done:
         return None
     key = digest(scores_key(run), ranking_key(run))
     figures: dict[str, Any] = once(
@@ -69,7 +69,7 @@ def influence_figures(run: Run, once: Once = _afresh) -> dict[str, Any] | None:
 
 
 def _influence(run: Run, table: pd.DataFrame) -> dict[str, Any]:
-    stage = influence_stage(run)
+    stage = INFLUENCE.folder(run)
     config = run.config.influence
     out: dict[str, Any] = {
         "estimator": config.estimator,
@@ -98,9 +98,9 @@ def _mean(values: list[float]) -> float | None:
 
 
 def _repair(run: Run) -> dict[str, Any] | None:
-    if not has_repairs(run):
+    if not REPAIR.done(run):
         return None
-    stage = repair_stage(run)
+    stage = REPAIR.folder(run)
     train = open_training(run)
     classes = list(train.classes)
     edits = [load_edit(run, s, v) for s, v in read_json(stage / "versions.json").items()]
@@ -158,7 +158,7 @@ def _repair(run: Run) -> dict[str, Any] | None:
 
 
 def _review(run: Run, decisions: Mapping[str, Decision] | None) -> dict[str, int] | None:
-    if not data_stage(run).done:
+    if not DATA.folder(run).done:
         return None
     standing = read_decisions(run) if decisions is None else decisions
     counts = Counter(d.action for d in standing.values())
@@ -175,17 +175,17 @@ def summarise(
     ``once`` may cache the slow sections by their keys; ``decisions`` are the standing ones, where the
     caller has the journal open.
     """
-    classifier = classifier_stage(run) if data_stage(run).done else None
-    predictor = predictor_stage(run)
+    classifier = CLASSIFIER.folder(run) if DATA.folder(run).done else None
+    predictor = PREDICTOR.folder(run)
     high = None
-    if influence_stage(run).done:
+    if INFLUENCE.folder(run).done:
         high = once(
             "report.high",
             digest(ranking_key(run)),
             lambda: int(ranking(run, scores=_scores(run, once))["high"].sum()),
         )
     repair = (
-        once("report.repair", queue_key(run), lambda: _repair(run)) if has_repairs(run) else None
+        once("report.repair", queue_key(run), lambda: _repair(run)) if REPAIR.done(run) else None
     )
     return {
         "dataset": _dataset(run),
@@ -195,5 +195,5 @@ def summarise(
         "predictor": predictor.figures if predictor.done else None,
         "repair": repair,
         "review": _review(run, decisions),
-        "arms": read_arms(run) if data_stage(run).done else {},
+        "arms": read_arms(run) if DATA.folder(run).done else {},
     }

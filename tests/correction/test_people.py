@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffinf_core.correction.people import People
+from diffinf_core.data.overlay import Pictures
 from diffinf_core.data.part import Part
 from diffinf_core.runs.run import StageFolder
 
@@ -28,9 +29,9 @@ def part(names: list[str]) -> Part:
         images[i] = colours[name]
     ids = np.array([f"{i:012x}" for i in range(len(names))])
     table = pd.DataFrame({"id": ids, "file": ids, "who": names})
-    return Part(
-        ids, np.zeros(len(names), np.int64), ("a", "b"), table, images, np.arange(len(names))
-    )
+    pictures = Pictures(images, np.zeros(0, np.int64), images[:0])
+    labels = np.zeros(len(names), np.int64)
+    return Part(ids, labels, ("a", "b"), table, pictures, np.arange(len(names)))
 
 
 def people(tmp_path: Path, names: list[str], group: str | None = "who") -> People:

@@ -20,7 +20,7 @@ def test_samples_are_read_once_and_anew_after_another_ranking(
     engine = open_run(run_copy)
     first = engine.explore.samples()
     assert engine.explore.samples() is first
-    Run.open(run_copy, change(engine.config, {"influence": {"estimator": "aum"}}))
+    Run.prepare(run_copy, change(engine.config, {"influence": {"estimator": "aum"}})).store()
     other = open_run(run_copy).explore.samples()
     np.testing.assert_array_equal(other.table["score"], other.scores["aum"])
     assert first.table["score"].tolist() == first.scores["self_influence"].tolist()

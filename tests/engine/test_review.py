@@ -10,8 +10,8 @@ import pytest
 
 from diffinf_core.engine import OpenRun, open_run
 from diffinf_core.experiments.arms import build_arm
-from diffinf_core.experiments.rounds import taken_over
 from diffinf_core.records import Choice, DiffInfError
+from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.run import Run
 
 
@@ -110,9 +110,10 @@ def test_a_disagreement_counts_as_undecided_everywhere(engine: OpenRun, tmp_path
     assert engine.assignment.next_for("cem", [first], share=1) is None
     run = Run.open(engine.folder.root)
     arm = build_arm(run, "reviewed")
-    assert arm is not None and len(arm) == len(engine.training) and arm.edits == {}
+    assert arm is not None and len(arm) == len(engine.training) and len(arm.edits) == 0
     flagged = bool(engine.pictures.record(first, version).flags)
-    assert (first in taken_over(run, engine.review.decisions())) is not flagged
+    taken = {s.id for s in refined_set(run, "unflagged").kept if s.edit is not None}
+    assert (first in taken) is not flagged
     list(engine.export(tmp_path / "out"))
     written = pd.read_csv(tmp_path / "out" / "labels.csv").set_index("id")
     assert written["source"][first] == "original"
