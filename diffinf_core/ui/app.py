@@ -20,7 +20,7 @@ from diffinf_core.ui.explore import page as explore_page
 from diffinf_core.ui.explore.parts import library_link
 from diffinf_core.ui.export.page import ExportPage
 from diffinf_core.ui.review import page as review_page
-from diffinf_core.ui.review.desk import asking
+from diffinf_core.ui.review.presenter import asking
 from diffinf_core.ui.run.page import RunPage
 from diffinf_core.ui.session import Session
 from diffinf_core.ui.updates import QUIET
@@ -38,7 +38,7 @@ from diffinf_core.ui.web.server import (
 from diffinf_core.weights.files import assets_folder
 
 #: opened pages of which the server remembers the place; the longest unused is forgotten first
-_VISITS = 500
+_PAGES = 500
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: in the order in which they need each other
 _SCRIPTS = (
@@ -89,8 +89,8 @@ def build(session: Session) -> gr.Blocks:
         # Whoever only reviews does not wait for figures.
         compare_tab.select(compare.load, compare.inputs, compare.outputs, **QUIET)
         export_tab.select(export.load, export.inputs, export.outputs, **QUIET)
-        blocks.load(asking(review.load), [review.visit], review.loaded, **QUIET)
-        review_tab.select(asking(review.again), [review.visit], review.loaded, **QUIET)
+        blocks.load(asking(review.load), [review.page_state], review.loaded, **QUIET)
+        review_tab.select(asking(review.again), [review.page_state], review.loaded, **QUIET)
 
         def first_page() -> Any:
             # Not where it is open already: who clicked on another tab meanwhile stays there.
@@ -155,7 +155,7 @@ def serve(
     blocks = build(session)
     # Whoever has no page has no place in the queue either.
     blocks.queue(default_concurrency_limit=4, max_size=64, api_open=False)
-    blocks.state_session_capacity = _VISITS
+    blocks.state_session_capacity = _PAGES
     assets = assets_folder() / "ui"
     look = {
         "theme": theme(),

@@ -101,7 +101,7 @@ def test_settings_are_refused_in_a_sentence(chromium, server: Server) -> None:
 
 def test_the_app_runs_the_tiny_demo_and_cancels(chromium, tiny_config, tmp_path: Path) -> None:
     root = tmp_path / "run"
-    open_run(root, tiny_config)
+    open_run(root, tiny_config).folder.store()
     with Server(root) as server:
         page = chromium.new_page(viewport={"width": 1440, "height": 950})
         page.goto(f"http://127.0.0.1:{server.port}/")

@@ -50,6 +50,7 @@ def server(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     shutil.copytree(finished_run, run)
     engine = open_run(run)
     engine = open_run(run, change(engine.config, {"retrain": {"seeds": 2}}))
+    engine.folder.store()
     write_arms(engine.folder, {"noisy": 0.4, "removal": 0.6, "repaired": 0.95})
     with Server(run) as server:
         yield server

@@ -107,7 +107,7 @@ def test_before_the_ranking_every_part_says_what_to_do(chromium, tmp_path: Path)
     from diffinf_core.config import make_config
 
     run = tmp_path / "run"
-    open_run(run, make_config("demo"))
+    open_run(run, make_config("demo")).folder.store()
     with Server(run) as server:
         page = chromium.new_page()
         page.goto(f"http://127.0.0.1:{server.port}/")

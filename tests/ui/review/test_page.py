@@ -17,8 +17,8 @@ from diffinf_core.engine import open_run
 from diffinf_core.records import Choice
 from diffinf_core.runs.run import Run
 from diffinf_core.ui.filters import Filter
-from diffinf_core.ui.review.desk import Desk, Shown, Visit
 from diffinf_core.ui.review.page import Page
+from diffinf_core.ui.review.presenter import DisplayedPair, PageState, Presenter
 from diffinf_core.ui.session import Session
 
 
@@ -28,42 +28,42 @@ class Window:
     head = view = message = showing = ""
 
     def __init__(self, page: Page, who: str | None = None, sample: str = "") -> None:
-        self.page, self.visit = page, Visit()
+        self.page, self.page_state = page, PageState()
         query = {"sample": sample} if sample else {}
         self.request: Any = SimpleNamespace(username=who, query_params=query)
-        self.take(page.load(self.request, self.visit))
+        self.take(page.load(self.request, self.page_state))
 
     def take(self, answer: list[Any]) -> None:
         """What the browser has on the screen after an answer."""
-        for name, value in zip(Desk.names, answer[-len(Desk.names) :], strict=True):
+        for name, value in zip(Presenter.names, answer[-len(Presenter.names) :], strict=True):
             if isinstance(value, str):
                 setattr(self, name, value)
 
     @property
     def sample(self) -> str:
-        return Shown.read(self.showing).sample
+        return DisplayedPair.read(self.showing).sample
 
     def key(self, action: str, showing: str | None = None) -> str:
         """Press the key of a decision; the message."""
         showing = self.showing if showing is None else showing
-        given = (self.request, self.visit, showing, None, "", True)
+        given = (self.request, self.page_state, showing, None, "", True)
         self.take(self.page.decide(action, *given))
         return str(self.message)
 
     def undo(self) -> None:
-        self.take(self.page.take_back("undo", self.request, self.visit))
+        self.take(self.page.take_back("undo", self.request, self.page_state))
 
     def step(self, by: int = 1) -> str:
-        self.take(self.page.step(by, self.request, self.visit))
+        self.take(self.page.step(by, self.request, self.page_state))
         return str(self.message)
 
     def bulk(self, action: str) -> tuple[str, Any]:
         """Preview a bulk decision; what it says and what Apply would be given."""
-        said, plan, _ = self.page.many.preview(self.request, self.visit, action, None)
+        said, plan, _ = self.page.many.preview(self.request, self.page_state, action, None)
         return said, plan
 
     def apply(self, plan: Any) -> str:
-        said, _, _, *shown = self.page.many.write(self.request, self.visit, plan)
+        said, _, _, *shown = self.page.many.write(self.request, self.page_state, plan)
         self.take(shown)
         return str(said)
 
@@ -96,15 +96,15 @@ def test_the_same_key_twice_at_once_decides_one_pair(page: Page) -> None:
 
         def press(showing: str = showing, barrier: threading.Barrier = barrier) -> None:
             barrier.wait()
-            page.decide("keep", window.request, window.visit, showing, None, "", True)
+            page.decide("keep", window.request, window.page_state, showing, None, "", True)
 
         both = [threading.Thread(target=press) for _ in range(2)]
         for thread in both:
             thread.start()
         for thread in both:
             thread.join()
-        window.take(page.desk.draw(window.visit, "local"))
-        assert len(engine.review.decisions()) == turn + 1 and window.visit.at == turn + 1
+        window.take(page.presenter.render(window.page_state, "local"))
+        assert len(engine.review.decisions()) == turn + 1 and window.page_state.at == turn + 1
 
 
 def test_a_key_for_another_pair_says_so_and_decides_nothing(page: Page) -> None:
@@ -117,11 +117,11 @@ def test_a_key_for_another_pair_says_so_and_decides_nothing(page: Page) -> None:
 
 def test_a_comment_that_was_begun_meanwhile_stays(page: Page) -> None:
     window = Window(page)
-    given = (window.request, window.visit, window.showing, None)
+    given = (window.request, window.page_state, window.showing, None)
     answer = page.decide("keep", *given, "", True)
     assert answer[0] == gr.skip()
     window.take(answer)
-    given = (window.request, window.visit, window.showing, None)
+    given = (window.request, window.page_state, window.showing, None)
     assert page.decide("keep", *given, "said", True)[0] == ""
 
 
@@ -145,15 +145,15 @@ def test_a_blind_opinion_in_another_window_settles_nothing_unseen(shared: Page) 
 
 def test_what_a_bulk_decided_is_all_to_do_again_after_one_undo(page: Page) -> None:
     window, engine = Window(page), page.session.run
-    order = list(window.visit.order)
+    order = list(window.page_state.order)
     _, plan = window.bulk("keep")
-    assert f"Decided {len(order)}" in window.apply(plan) and not window.visit.order
+    assert f"Decided {len(order)}" in window.apply(plan) and not window.page_state.order
     window.undo()
-    assert not engine.review.decisions() and window.visit.order == order
-    window.take(page.take_back("redo", window.request, window.visit))
-    assert len(engine.review.decisions()) == len(order) and window.visit.order == order[:1]
+    assert not engine.review.decisions() and window.page_state.order == order
+    window.take(page.take_back("redo", window.request, window.page_state))
+    assert len(engine.review.decisions()) == len(order) and window.page_state.order == order[:1]
     window.undo()
-    assert window.visit.order[0] == order[0] and set(window.visit.order) == set(order)
+    assert window.page_state.order[0] == order[0] and set(window.page_state.order) == set(order)
     for _ in order[:-1]:
         assert "last pair" not in window.key("keep")
     assert "last pair" in window.key("keep") and len(engine.review.decisions()) == len(order)
@@ -161,7 +161,7 @@ def test_what_a_bulk_decided_is_all_to_do_again_after_one_undo(page: Page) -> No
 
 def test_what_was_passed_over_comes_again_but_not_what_was_put_off(page: Page) -> None:
     window, engine = Window(page), page.session.run
-    order = list(window.visit.order)
+    order = list(window.page_state.order)
     window.step()
     for _ in order[2:]:
         window.key("keep")
@@ -176,7 +176,7 @@ def test_what_was_passed_over_comes_again_but_not_what_was_put_off(page: Page) -
 
 def test_a_second_look_at_the_last_pair_goes_on_with_others(shared: Page) -> None:
     window, engine = Window(shared, "ann"), shared.session.run
-    order = list(window.visit.order)
+    order = list(window.page_state.order)
     for _ in order[1:]:
         window.step()
     assert window.sample == order[-1]
@@ -195,7 +195,7 @@ def test_pairs_that_others_took_back_come_up_before_all_is_done(shared: Page) ->
         [Choice(s, "keep") for s in order[1:]], "bob", engine.review.stamps(order[1:])
     )
     window = Window(shared, "cem")
-    assert window.visit.order == [order[0]]
+    assert window.page_state.order == [order[0]]
     engine.review.undo("bob")
     engine.review.undo("ann")
     window.key("keep")
@@ -207,7 +207,7 @@ def test_a_plan_belongs_to_the_filter_it_was_made_under(page: Page) -> None:
     _, plan = window.bulk("drop")
     some = [str(i) for i in engine.queue["id"].iloc[:2]]
     page.session.select("local", some)
-    window.take(page.again(window.request, window.visit))
+    window.take(page.again(window.request, window.page_state))
     assert "Preview first" in window.apply(plan) and not engine.review.decisions()
     _, plan = window.bulk("drop")
     assert "Decided 2" in window.apply(plan) and set(engine.review.decisions()) == set(some)
@@ -216,30 +216,30 @@ def test_a_plan_belongs_to_the_filter_it_was_made_under(page: Page) -> None:
 def test_a_server_that_began_anew_says_that_no_filter_is_in_force(page: Page) -> None:
     window, engine = Window(page), page.session.run
     window.step()
-    sample, order = window.sample, list(window.visit.order)
-    window.visit = Visit()  # what a new server knows
+    sample, order = window.sample, list(window.page_state.order)
+    window.page_state = PageState()  # what a new server knows
     said, plan = window.bulk("drop")
     assert "no longer knows" in said and not plan
     assert "no longer knows" in window.key("keep") and set(engine.review.decisions()) == {sample}
-    assert window.visit.order == order and window.visit.wanted == Filter()
+    assert window.page_state.order == order and window.page_state.wanted == Filter()
     assert "no longer knows" not in window.key("keep")
-    window.visit = Visit()
+    window.page_state = PageState()
     assert "no longer knows" in window.step()
-    window.visit = Visit()
+    window.page_state = PageState()
     window.undo()
     assert "no longer knows" in window.message and "All done" not in window.head
-    window.visit = Visit()
+    window.page_state = PageState()
     window.apply((3, ((Choice(sample, "drop"), 0),)))
     assert "no longer knows" in window.head and not engine.review.decisions().get("drop")
-    window.visit = Visit()
-    window.take(page.editor._halted(window.request, window.visit, window.showing, "0001"))
+    window.page_state = PageState()
+    window.take(page.editor._halted(window.request, window.page_state, window.showing, "0001"))
     assert "All done" not in window.head
 
 
 def test_the_first_pair_comes_first_where_there_was_no_queue_before(page: Page) -> None:
     window = Window(page)
     first = window.sample
-    window.visit = Visit(trouble="Nothing to review yet", fills=1)
+    window.page_state = PageState(trouble="Nothing to review yet", fills=1)
     assert not window.step() and window.sample == first
 
 
@@ -264,11 +264,11 @@ def test_settings_that_another_program_stored_are_taken_over(page: Page, run_cop
     assert page.session.run.config.repair.w_id == 1.5
 
 
-def test_a_copied_visit_has_a_turn_of_its_own() -> None:
-    visit = Visit()
-    twin = copy.deepcopy(visit)
+def test_a_copied_page_state_has_a_turn_of_its_own() -> None:
+    page_state = PageState()
+    twin = copy.deepcopy(page_state)
     done = []
-    with visit.turn:
+    with page_state.turn:
         other = threading.Thread(target=lambda: done.append(twin.turn.__enter__()))
         other.start()
         other.join(10)
@@ -276,18 +276,18 @@ def test_a_copied_visit_has_a_turn_of_its_own() -> None:
 
 
 def test_what_a_browser_shows_is_read_whatever_it_says() -> None:
-    for shown in (Shown("a1", "v2", 17, "second"), Shown("a1", "", 0, "decide")):
-        assert Shown.read(str(shown)) == shown
-    assert Shown.read("") == Shown()
-    assert Shown.read("x") == Shown("x")
-    assert Shown.read("x - NaN ' OR 1") == Shown("x", "", None, "'")
+    for shown in (DisplayedPair("a1", "v2", 17, "second"), DisplayedPair("a1", "", 0, "decide")):
+        assert DisplayedPair.read(str(shown)) == shown
+    assert DisplayedPair.read("") == DisplayedPair()
+    assert DisplayedPair.read("x") == DisplayedPair("x")
+    assert DisplayedPair.read("x - NaN ' OR 1") == DisplayedPair("x", "", None, "'")
 
 
 def edits(page: Page, window: Window, now: str) -> Any:
     values = [float(knob.value) for knob in page.editor.knobs]
     values[0] += 1  # w_id; as it was, the run's own edit would be the answer
-    page.editor._waiting(window.visit, window.showing, now)
-    return page.editor._run("one", window.request, window.visit, window.showing, now, *values)
+    page.editor._waiting(window.page_state, window.showing, now)
+    return page.editor._run("one", window.request, window.page_state, window.showing, now, *values)
 
 
 def test_cancel_ends_what_runs_and_what_waits_but_not_what_is_asked_after(page: Page) -> None:
@@ -301,7 +301,7 @@ def test_cancel_ends_what_runs_and_what_waits_but_not_what_is_asked_after(page: 
     assert "not finished" in window.message, "a preview must not wipe out what was said"
     window.step()
     waits = edits(page, window, "0002")
-    halted = page.editor._halted(window.request, window.visit, window.showing, "0003")
+    halted = page.editor._halted(window.request, window.page_state, window.showing, "0003")
     window.take(halted)
     assert "Cancelled 2 edits. Nothing was changed." in window.message
     after = edits(page, window, "0004")
@@ -309,8 +309,8 @@ def test_cancel_ends_what_runs_and_what_waits_but_not_what_is_asked_after(page: 
         for answer in each:
             window.take(answer)
     assert [len(engine.pictures.versions(s)) for s in (first, window.sample)] == [1, 2]
-    assert not window.visit.edits and window.visit.editing is None
-    halted = page.editor._halted(window.request, window.visit, window.showing, "0005")
+    assert not window.page_state.edits and window.page_state.editing is None
+    halted = page.editor._halted(window.request, window.page_state, window.showing, "0005")
     assert "Nothing is being edited" in str(halted)
     late = edits(
         page, window, "0005"
@@ -321,26 +321,26 @@ def test_cancel_ends_what_runs_and_what_waits_but_not_what_is_asked_after(page: 
 def test_an_edit_that_is_faster_than_the_word_that_it_waits_is_over(page: Page) -> None:
     window = Window(page)
     values = [float(knob.value) for knob in page.editor.knobs]
-    given = (window.request, window.visit, window.showing, "0001")
+    given = (window.request, window.page_state, window.showing, "0001")
     for answer in page.editor._run("one", *given, *values):
         window.take(answer)
-    window.take(page.editor._waiting(window.visit, window.showing, "0001"))
+    window.take(page.editor._waiting(window.page_state, window.showing, "0001"))
     assert "Waiting" not in window.message
-    halted = page.editor._halted(window.request, window.visit, window.showing, "0002")
+    halted = page.editor._halted(window.request, window.page_state, window.showing, "0002")
     assert "Nothing is being edited" in str(halted)
 
 
 def test_cancel_that_overtakes_the_word_of_an_edit_ends_it_and_not_a_later_one(page: Page) -> None:
     window, engine = Window(page), page.session.run
     later = edits(page, window, "0003")  # asked for after this Cancel, whose request is late
-    halted = page.editor._halted(window.request, window.visit, window.showing, "0002")
-    assert "Nothing is being edited" in str(halted) and window.visit.edits == {"0003"}
+    halted = page.editor._halted(window.request, window.page_state, window.showing, "0002")
+    assert "Nothing is being edited" in str(halted) and window.page_state.edits == {"0003"}
     late = edits(page, window, "0001")
-    window.take(page.editor._waiting(window.visit, window.showing, "0001"))
+    window.take(page.editor._waiting(window.page_state, window.showing, "0001"))
     assert "Waiting" not in window.message and not list(late)
     for answer in later:
         window.take(answer)
-    assert len(engine.pictures.versions(window.sample)) == 2 and not window.visit.edits
+    assert len(engine.pictures.versions(window.sample)) == 2 and not window.page_state.edits
 
 
 def test_a_preview_that_overtakes_cancel_does_not_stay(page: Page) -> None:
@@ -348,9 +348,9 @@ def test_a_preview_that_overtakes_cancel_does_not_stay(page: Page) -> None:
     runs = edits(page, window, "0001")
     late = next(runs)
     assert "editing" in str(late)
-    window.take(page.editor._halted(window.request, window.visit, window.showing, "0002"))
+    window.take(page.editor._halted(window.request, window.page_state, window.showing, "0002"))
     window.take(late)
     for answer in runs:
         window.take(answer)
-    assert Shown.read(window.showing).version and "editing" not in window.showing
+    assert DisplayedPair.read(window.showing).version and "editing" not in window.showing
     assert "editing, step" not in window.view
