@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from diffinf_core.config import RepairConfig, explain
+from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.edits import load_edit, versions_of
-from diffinf_core.correction.repairer import Preview, Repairer
+from diffinf_core.correction.repairer import Repairer
 from diffinf_core.correction.search import propose
 from diffinf_core.engine.tables import Tables
 from diffinf_core.records import DiffInfError, Edit

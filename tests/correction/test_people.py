@@ -79,3 +79,14 @@ def test_the_sample_is_looked_at_once(tmp_path: Path) -> None:
     found = people(tmp_path, ["ann", "bob"])
     assert list(found.prepare()) == [(2, 2)]
     assert list(people(tmp_path, ["ann", "bob"]).prepare()) == []
+
+
+def test_a_persons_other_pictures_are_those_of_the_same_name(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = [["ann", "bob", "eve"][k] for k in rng.integers(0, 3, 60)]
+    someone = people(tmp_path, names)
+    for position, name in enumerate(names):
+        expected = [i for i, other in enumerate(names) if other == name and i != position]
+        assert someone.others_of(position).tolist() == expected
+    alone = people(tmp_path, ["ann", "bob"], None)
+    assert alone.others_of(0).tolist() == []
