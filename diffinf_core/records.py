@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+Event = TypeVar("Event")
+Result = TypeVar("Result")
 
 
 class DiffInfError(Exception):
@@ -33,6 +38,67 @@ class Progress:
     total: int
     note: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
+
+
+class Job(Iterator[Event], Generic[Event, Result]):
+    """A slow computation: an iterator over its progress events that ends in a result.
+
+    Nothing runs until the job is iterated over or asked for its :meth:`result`, and nothing runs in
+    the background. ``callback(event)`` is called with every event, whichever way the job is driven::
+
+        scores = di.self_influence(model, dataset).result()
+
+        job = di.self_influence(model, dataset)
+        for event in job:
+            print(f"{event.done} of {event.total}")
+        scores = job.result()
+    """
+
+    def __init__(
+        self,
+        events: Generator[Event, None, Result],
+        callback: Callable[[Event], object] | None = None,
+    ) -> None:
+        self._events, self._callback = events, callback
+        self._result: list[Result] = []
+        self._error: BaseException | None = None
+
+    def __next__(self) -> Event:
+        if self._result or self._error:
+            raise StopIteration
+        try:
+            event = next(self._events)
+        except StopIteration as end:
+            self._result.append(end.value)
+            raise
+        except BaseException as error:
+            self._error = error
+            raise
+        if self._callback is not None:
+            try:
+                self._callback(event)
+            except BaseException as error:
+                self._events.close()
+                self._error = error
+                raise
+        return event
+
+    def result(self) -> Result:
+        """Run what is left and return the result; the same result when asked again.
+
+        Raises what the computation raised, and :class:`DiffInfError` for a job that was closed.
+        """
+        for _ in self:
+            pass
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+    def close(self) -> None:
+        """Cancel; a model that the computation changed is put back at once. No effect on an ended job."""
+        self._events.close()
+        if not self._result and self._error is None:
+            self._error = DiffInfError("The job was closed before it had a result.")
 
 
 @dataclass(frozen=True)
@@ -140,3 +206,92 @@ class Decision:
     comment: str = ""
     role: str = "decide"
     looked: bool = False
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier round did to one sample: ``action`` is repaired, relabelled or dropped.
+
+    ``version`` names the edit; ``before`` and ``after`` are the labels of a relabelled sample.
+    """
+
+    id: str
+    round: int
+    action: str
+    version: str | None = None
+    before: str | None = None
+    after: str | None = None
+
+
+#: what becomes of an edited sample on which nobody has decided: it stays as it is, it takes the
+#: proposed edit, or it takes the proposed edit where that has no flag
+UNDECIDED = ("original", "repaired", "unflagged")
+
+
+@dataclass(frozen=True)
+class StandingEdit:
+    """The version whose picture stands for a sample, and the folder that holds it.
+
+    ``new`` is False for an edit of an earlier round, which this round's training pictures contain already.
+    """
+
+    version: str
+    folder: Path
+    new: bool = True
+
+
+@dataclass(frozen=True)
+class RefinedSample:
+    """What became of one training sample.
+
+    ``assigned`` is the label that the data set came with, ``current`` the one it had when this round began,
+    ``label`` the one it has now. ``lineage`` holds what earlier rounds did to it.
+    """
+
+    id: str
+    file: str
+    assigned: str
+    current: str
+    label: str
+    edit: StandingEdit | None = None
+    dropped: bool = False
+    decision: Decision | None = None
+    lineage: tuple[Earlier, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """original, repaired (the picture is synthetic, whatever the label), or relabelled."""
+        if self.edit is not None:
+            return "repaired"
+        return "original" if self.label == self.assigned else "relabelled"
+
+
+@dataclass(frozen=True)
+class RefinedSet:
+    """The refined data set D' (equation 13): every training sample, in training order.
+
+    ``open`` are the edited samples on which nobody has decided, ``undecided`` the policy for them, and
+    ``earlier`` what earlier rounds did, samples that they dropped included.
+    """
+
+    samples: tuple[RefinedSample, ...]
+    classes: tuple[str, ...]
+    undecided: str
+    open: tuple[str, ...] = ()
+    earlier: tuple[Earlier, ...] = ()
+
+    @property
+    def kept(self) -> tuple[RefinedSample, ...]:
+        """The samples that are part of the refined set."""
+        return tuple(sample for sample in self.samples if not sample.dropped)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The samples that reviewers of this round left out."""
+        return tuple(sample.id for sample in self.samples if sample.dropped)
+
+    def counts(self) -> dict[str, int]:
+        """Samples by what became of them: original, repaired, relabelled, dropped, undecided."""
+        sources = Counter(sample.source for sample in self.kept)
+        out = {name: sources[name] for name in ("original", "repaired", "relabelled")}
+        return out | {"dropped": len(self.dropped), "undecided": len(self.open)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from diffinf_core.classifier.metrics import evaluate
 from diffinf_core.classifier.network import IMAGENET_FILE, Classifier
@@ -13,23 +14,14 @@ from diffinf_core.classifier.training import (
     predict_probabilities,
     train_classifier,
 )
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training, open_validation
 from diffinf_core.data.truth import open_truth
-from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import file_digest, read_json
-from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.run import Run
+from diffinf_core.runs.stages import Stage, Work
 from diffinf_core.weights.files import added_weights
-
-
-def classifier_stage(run: Run) -> StageFolder:
-    """The stage's folder for this run's configuration and the weights it starts from."""
-    return run.stage(
-        "classifier",
-        data_stage(run).key,
-        run.config.classifier.model_dump(mode="json"),
-        *started_from(run),
-    )
 
 
 def started_from(run: Run) -> list[str]:
@@ -46,12 +38,12 @@ def imagenet_weights(run: Run) -> Path | None:
     return file if wanted and file.exists() else None
 
 
-def run_classifier(run: Run) -> Iterator[Progress]:
-    """Train on the noisy training split; :func:`evaluate_classifier` completes the stage."""
-    stage = classifier_stage(run)
+def run_classifier(run: Run) -> Work:
+    """Train on the noisy training split; :func:`measure_classifier` completes the stage."""
+    stage = CLASSIFIER.folder(run)
     train = open_training(run)
     weights = imagenet_weights(run)
-    start = _start(run)
+    start = "ImageNet weights" if weights else "from scratch"
     yield from train_classifier(
         train,
         len(train.classes),
@@ -61,30 +53,35 @@ def run_classifier(run: Run) -> Iterator[Progress]:
         pretrained=weights,
         note=f"training {run.config.classifier.architecture} {start}",
     )
+    return {"start": start}
 
 
-def evaluate_classifier(run: Run) -> Iterator[Progress]:
-    """Measure the trained network on the test split, which the training must not see."""
-    stage, test = classifier_stage(run), open_truth(run, "classifier metrics").test()
+def measure_classifier(run: Run) -> Mapping[str, Any]:
+    """The metrics of the trained network on the test split, which the training must not see."""
+    stage, test = CLASSIFIER.folder(run), open_truth(run, "classifier metrics").test()
     net = load_classifier(
         stage / "final.pt", run.config.classifier.architecture, len(test.classes)
     ).to(device())
-    yield Progress("classifier", 0, 1, "evaluating on the test split")
-    figures = evaluate(test.labels, predict_probabilities(net, test))
-    stage.finish({"start": _start(run), "test": figures})
+    return {"test": evaluate(test.labels, predict_probabilities(net, test))}
 
 
-def _start(run: Run) -> str:
-    return "ImageNet weights" if imagenet_weights(run) else "from scratch"
+CLASSIFIER = Stage(
+    "classifier",
+    run_classifier,
+    inputs=(DATA,),
+    measure=measure_classifier,
+    settings=lambda run: [run.config.classifier.model_dump(mode="json"), *started_from(run)],
+    files=lambda run: [added_weights() / IMAGENET_FILE],
+)
 
 
 def load_snapshot(run: Run, epoch: int) -> tuple[Classifier, float]:
     """The network after an epoch, and the learning rate eta it was trained with."""
     from diffinf_core.runs.files import read_tensors
 
-    stage = classifier_stage(run)
+    stage = CLASSIFIER.folder(run)
     file = stage / f"epoch-{epoch:03d}.pt"
-    classes = len(read_json(data_stage(run) / "classes.json"))
+    classes = len(read_json(DATA.folder(run) / "classes.json"))
     try:
         net = load_classifier(file, run.config.classifier.architecture, classes)
         eta = float(read_tensors(file)["learning_rate"])

@@ -7,18 +7,28 @@ guidance) and ``edit.json``.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from diffinf_core.data.overlay import map_array, read_picture
 from diffinf_core.records import DiffInfError, Edit
-from diffinf_core.runs.files import publish_folder, read_json, write_json, write_png
+from diffinf_core.runs.files import (
+    digest,
+    new_array,
+    publish_folder,
+    read_json,
+    write_json,
+    write_png,
+)
 from diffinf_core.runs.run import Run
 
 _ID = re.compile(r"[0-9a-f]{12}")
 _VERSION = re.compile(r"[0-9a-f]{16}")
+#: files of decoded edits that are kept: one per arm, and those of the set before
+_KEPT = 4
 
 
 def edit_folder(run: Run, sample: str, version: str) -> Path:
@@ -35,8 +45,7 @@ def load_edit(run: Run, sample: str, version: str) -> Edit:
 
 def read_edit(run: Run, sample: str, version: str, what: str = "edit") -> NDArray[np.uint8]:
     """The "edit" or the plain "reconstruction" of a version, uint8 (S, S, 3)."""
-    with Image.open(edit_folder(run, sample, version) / f"{what}.png") as image:
-        return np.array(image.convert("RGB"), np.uint8)
+    return read_picture(edit_folder(run, sample, version) / f"{what}.png")
 
 
 def versions_of(run: Run, sample: str) -> list[str]:
@@ -68,3 +77,21 @@ def publish_edit(
         write_json(folder / "edit.json", edit.as_dict())
 
     publish_folder(edit_folder(run, edit.sample, edit.version), build)
+
+
+def edited_pictures(run: Run, folders: Sequence[Path], side: int) -> NDArray[np.uint8]:
+    """The pictures (E, side, side, 3) of some versions, decoded once and then mapped from the disk.
+
+    Trainings read every edit in every epoch. A version never changes, so the file is named by a hash of the
+    versions in it; the most recent :data:`_KEPT` files stay.
+    """
+    home = run.root / "edited"
+    file = home / f"{digest([str(f.relative_to(f.parents[1])) for f in folders], side)}.npy"
+    if not file.exists():
+        with new_array(file, (len(folders), side, side, 3), np.uint8) as out:
+            for i, folder in enumerate(folders):
+                out[i] = read_picture(folder / "edit.png")
+        others = sorted(home.glob("*.npy"), key=lambda p: p.stat().st_mtime_ns)
+        for old in others[:-_KEPT]:
+            old.unlink(missing_ok=True)  # whoever has mapped it keeps it
+    return map_array(file)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part
 from diffinf_core.diffusion.autoencoder import Autoencoder
 from diffinf_core.influence.stage import ranking
@@ -136,7 +136,7 @@ class FittedProbe:
         self._classes = len(train.classes)
         self._stage = run.stage(
             "probe",
-            data_stage(run).key,
+            DATA.key(run),
             generator_key,
             digest(self._positions.tolist(), self._labels.tolist()),
         )

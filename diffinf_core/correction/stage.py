@@ -9,39 +9,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffinf_core.config import RepairConfig
+from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.edits import edit_folder, load_edit, read_edit
-from diffinf_core.correction.repairer import Preview, Repairer, perceptors_key, scores_key
+from diffinf_core.correction.judge import JUDGE
+from diffinf_core.correction.repairer import (
+    Repairer,
+    outside_files,
+    perceptors_key,
+    scores_key,
+)
 from diffinf_core.correction.search import propose, rooms
 from diffinf_core.data.lineage import earlier_edits
+from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import ranking
-from diffinf_core.records import DiffInfError, Edit, Progress
+from diffinf_core.records import Edit, Progress
 from diffinf_core.runs.files import write_json
-from diffinf_core.runs.run import Run, StageFolder
-from diffinf_core.runs.seal import under_seal
+from diffinf_core.runs.run import Run
+from diffinf_core.runs.stages import Stage, Work
 
 
-def repair_stage(run: Run) -> StageFolder:
-    """The folder that lists which version of each high-influence sample the run made."""
+def _settings(run: Run) -> list[object]:
     settings = run.config.repair.model_dump(mode="json", exclude={"batch_size", "generator"})
     if run.config.repair.tries != "smallest":
         del settings["reached"]  # no part of it, and not in the keys of earlier versions
     apart = [] if run.edits == run.root / "edits" else [str(run.edits.relative_to(run.root))]
     looking = perceptors_key(run, run.config.repair)
-    return run.stage("repair", scores_key(run), looking, settings, *apart)
+    return [scores_key(run), looking, settings, *apart]
 
 
-def has_repairs(run: Run) -> bool:
-    """Whether the high-influence set is repaired; False also where no generator is at hand yet."""
-    try:
-        return repair_stage(run).done
-    except DiffInfError:
-        return False
-
-
-@under_seal
-def run_repair(run: Run) -> Iterator[Progress]:
+def run_repair(run: Run) -> Work:
     """Repair the high-influence set; edits made already are kept."""
-    stage = repair_stage(run)
+    stage = REPAIR.folder(run)
     repairer = Repairer(run)
     config = run.config.repair
     table = ranking(run)
@@ -63,15 +61,24 @@ def run_repair(run: Run) -> Iterator[Progress]:
         yield from _tried(repairer, edits, spent)
     versions = {edit.sample: edit.version for edit in edits.values()}
     write_json(stage / "versions.json", versions)
-    stage.finish(
-        {
-            "n": len(order),
-            "seconds_of_edits": float(sum(spent.values())),
-            "told_label": repairer.told is not None and config.use_label,
-            "probe": repairer.uses_probe(config),
-            "edited_in_earlier_rounds": int((table["high"].to_numpy() & again).sum()),
-        }
-    )
+    return {
+        "n": len(order),
+        "seconds_of_edits": float(sum(spent.values())),
+        "told_label": repairer.told is not None and config.use_label,
+        "probe": repairer.uses_probe(config),
+        "edited_in_earlier_rounds": int((table["high"].to_numpy() & again).sum()),
+    }
+
+
+#: which version of each high-influence sample the run made
+REPAIR = Stage(
+    "repair",
+    run_repair,
+    inputs=(PREDICTOR, JUDGE),
+    settings=_settings,
+    files=outside_files,
+    rooms=("diffusion",),
+)
 
 
 def _stored(repairer: Repairer, position: int, config: RepairConfig) -> Edit:

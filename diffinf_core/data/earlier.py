@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pandas as pd
 
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.lineage import FILE, ancestors, checked_home, number
+from diffinf_core.records import Earlier
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """What an earlier round did to one sample: ``action`` is repaired, relabelled or dropped.
-
-    ``version`` names the edit; ``before`` and ``after`` are the labels of a relabelled sample.
-    """
-
-    id: str
-    round: int
-    action: str
-    version: str | None = None
-    before: str | None = None
-    after: str | None = None
 
 
 def earlier_changes(run: Run) -> list[Earlier]:
@@ -35,7 +19,7 @@ def earlier_changes(run: Run) -> list[Earlier]:
         return out
     numbers = {r.root.name if (r.root / FILE).exists() else "": number(r) for r in chain}
     tables = [
-        pd.read_csv(data_stage(r) / "samples.csv", dtype=str, keep_default_na=False) for r in chain
+        pd.read_csv(DATA.folder(r) / "samples.csv", dtype=str, keep_default_na=False) for r in chain
     ]
     for before, old, new in zip(chain, tables, tables[1:], strict=False):
         made = number(before)

@@ -7,7 +7,6 @@ stages, and ``truth/truth.csv``, which only :mod:`diffinf_core.data.truth` opens
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,31 +19,26 @@ from diffinf_core.data.noise import add_symmetric_noise
 from diffinf_core.data.pictures import decode_all
 from diffinf_core.data.profile import Profile, profile, profile_of
 from diffinf_core.data.split import TRAIN, split_samples
-from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import write_json, write_table
-from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.run import Run
 from diffinf_core.runs.seal import TRUTH_FOLDER
-
-
-def data_stage(run: Run) -> StageFolder:
-    """The data stage's folder for this run's configuration."""
-    c = run.config
-    return run.stage(
-        "data",
-        c.data.model_dump(mode="json"),
-        c.split.model_dump(mode="json"),
-        c.noise.model_dump(mode="json"),
-    )
+from diffinf_core.runs.stages import Stage, Work
 
 
 def truth_file(run: Run) -> Path:
     """Where the data stage writes the truth; :mod:`diffinf_core.data.truth` opens it."""
-    return data_stage(run).path / TRUTH_FOLDER / "truth.csv"
+    return DATA.folder(run).path / TRUTH_FOLDER / "truth.csv"
 
 
 def source_folder(run: Run) -> Path:
     """Where the original pictures lie."""
     return profile_of(run).folder or origin(run) / "faces"
+
+
+def source_table(run: Run) -> Path:
+    """The table of labels of the source: it holds the training labels as they were before noise."""
+    return source_folder(run) / profile_of(run).labels
 
 
 def _reading(data: DataConfig, source: Profile, folder: Path) -> DataConfig:
@@ -87,9 +81,9 @@ def _usable(data: DataConfig) -> Listing:
     return listing
 
 
-def ingest(run: Run) -> Iterator[Progress]:
+def ingest(run: Run) -> Work:
     """Run the data stage; a killed one goes on with the picture it had reached."""
-    stage = data_stage(run)
+    stage = DATA.folder(run)
     config, source, folder = run.config, profile_of(run), source_folder(run)
     if source.render is not None and not (folder / source.labels).exists():
         yield from source.render(folder)
@@ -137,17 +131,27 @@ def ingest(run: Run) -> Iterator[Progress]:
         }
         write_table(truth_file(run), pd.DataFrame(truth))
     write_json(stage / "classes.json", listing.classes)
-    stage.finish(
-        {
-            "n": len(rows),
-            "n_train": int(train.sum()),
-            "n_val": int((parts == "val").sum()),
-            "n_test": int((parts == "test").sum()),
-            "classes": listing.classes,
-            "noise_rate": float(flipped[train].mean()) if known else None,
-            "unlabelled": listing.unlabelled,
-        }
-    )
+    return {
+        "n": len(rows),
+        "n_train": int(train.sum()),
+        "n_val": int((parts == "val").sum()),
+        "n_test": int((parts == "test").sum()),
+        "classes": listing.classes,
+        "noise_rate": float(flipped[train].mean()) if known else None,
+        "unlabelled": listing.unlabelled,
+    }
+
+
+DATA = Stage(
+    "data",
+    ingest,
+    settings=lambda run: [
+        section.model_dump(mode="json")
+        for section in (run.config.data, run.config.split, run.config.noise)
+    ],
+    sealed=False,
+    withheld=lambda run: [source_table(run)],
+)
 
 
 def _cell(row: Row, group: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffinf_core.data.ingest import data_stage
-from diffinf_core.data.profile import profile_of
-from diffinf_core.data.split import TEST, TRAIN, VAL, fold_of
+from diffinf_core.data.ingest import DATA
+from diffinf_core.data.lineage import origin
+from diffinf_core.data.overlay import PICTURES, REPLACED, Pictures, open_pictures
+from diffinf_core.data.split import TRAIN, fold_of
 from diffinf_core.records import DiffInfError, Sample
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
-from diffinf_core.runs.seal import refuse
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:
@@ -38,28 +38,27 @@ def to_image(x: Tensor) -> NDArray[np.uint8]:
 class Part:
     """Some rows of a data set, with pictures on disk.
 
-    ``labels`` (N,) are class indices; ``table`` keeps every column the data set came with, and
-    ``group_column`` is the one whose values (persons, say) must not be cut, if there is one.
+    ``labels`` (N,) are class indices; ``table`` keeps every column the data set came with; ``rows`` (N,) say
+    where the part's pictures stand among all ``pictures`` of the run.
     """
 
     ids: NDArray[np.str_]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     table: pd.DataFrame
-    _images: NDArray[np.uint8]
-    _rows: NDArray[np.int64]
-    group_column: str | None = None
+    pictures: Pictures
+    rows: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def size(self) -> int:
-        return self._images.shape[1]
+        return self.pictures.side
 
     def images(self, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pictures (B, S, S, 3) uint8 at positions in this part."""
-        return np.asarray(self._images[self._rows[np.asarray(positions, np.int64)]])
+        return self.pictures.read(self.rows[np.asarray(positions, np.int64)])
 
     def tensors(self, positions: Sequence[int] | NDArray[np.int64]) -> Tensor:
         """Pictures (B, 3, S, S) in [-1, 1]."""
@@ -86,6 +85,12 @@ class Part:
     def _places(self) -> dict[str, int]:
         return {str(name): place for place, name in enumerate(self.ids)}
 
+    def samples(self) -> Iterator[Sample]:
+        """Every sample as a record, in order."""
+        files = self.table["file"].tolist()
+        for name, file, index in zip(self.ids.tolist(), files, self.labels.tolist(), strict=True):
+            yield Sample(name, file, self.classes[index], index)
+
     def sample(self, position: int) -> Sample:
         """One sample as a record."""
         row = self.table.iloc[position]
@@ -103,18 +108,28 @@ def _table(path: Path, stamp: int) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=4)
-def _pictures(path: Path, stamp: int) -> NDArray[np.uint8]:
-    return np.load(path, mmap_mode="r")
+def _pictures(folder: Path, first: Path, *stamps: int) -> Pictures:
+    return open_pictures(folder, first)
+
+
+def _stamp(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def run_pictures(run: Run) -> Pictures:
+    """Every picture of a run, in the order of ``samples.csv``."""
+    folder = DATA.folder(run).path
+    first = DATA.folder(Run(origin(run), run.config)).path
+    stamps = [_stamp(file) for file in (folder / PICTURES, folder / REPLACED, first / PICTURES)]
+    return _pictures(folder, first, *stamps)
 
 
 def open_part(run: Run, part: str) -> Part:
-    """Rows of one split; later rooms call :func:`open_training` or :mod:`diffinf_core.data.truth`."""
-    if part == TEST:
-        refuse(f"The test split of {run.root}")
-    stage = data_stage(run)
+    """Rows of one split; later rooms call :func:`open_training` or the evaluation module."""
+    stage = DATA.folder(run)
     if not stage.done:
         raise DiffInfError(f"{run.root} has no data yet; start the run first.")
-    path, pictures = stage / "samples.csv", stage / "images.npy"
+    path = stage / "samples.csv"
     table = _table(path, path.stat().st_mtime_ns)
     classes = tuple(read_json(stage / "classes.json"))
     rows = np.flatnonzero((table["split"] == part).to_numpy())
@@ -125,9 +140,8 @@ def open_part(run: Run, part: str) -> Part:
         labels=np.array([index[c] for c in chosen["label"]], np.int64),
         classes=classes,
         table=chosen.drop(columns=["split"]),
-        _images=_pictures(pictures, pictures.stat().st_mtime_ns),
-        _rows=rows,
-        group_column=profile_of(run).group_column,
+        pictures=run_pictures(run),
+        rows=rows,
     )
 
 

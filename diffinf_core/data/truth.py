@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from diffinf_core.data.ingest import source_folder, truth_file
+from diffinf_core.data.ingest import source_table, truth_file
 from diffinf_core.data.part import Part, open_part, open_training
 from diffinf_core.data.profile import profile_of
 from diffinf_core.data.split import TEST
@@ -91,11 +90,6 @@ class Truth:
     def _table(self) -> pd.DataFrame | None:
         file = truth_file(self.run)
         return pd.read_csv(file, dtype=str, keep_default_na=False) if file.exists() else None
-
-
-def source_table(run: Run) -> Path:
-    """The table of labels of the source: it holds the training labels as they were before noise."""
-    return source_folder(run) / profile_of(run).labels
 
 
 def open_truth(run: Run, reader: str) -> Truth:

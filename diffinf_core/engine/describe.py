@@ -1,4 +1,4 @@
-"""A run's data set at a glance, and what an export of it would hold."""
+"""A run's data set at a glance, before anybody looks at a score."""
 
 from __future__ import annotations
 
@@ -6,57 +6,39 @@ from typing import Any
 
 import numpy as np
 
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.lineage import number
-from diffinf_core.data.part import open_validation
+from diffinf_core.data.part import Part, open_validation
 from diffinf_core.data.profile import profile_of
 from diffinf_core.data.truth import open_truth
-from diffinf_core.engine.look import Looking
-from diffinf_core.export.plan import plan_export
+from diffinf_core.runs.run import Run
 
 
-class Describing(Looking):
-    """Tells what is in a run before anybody looks at a score."""
+def describe(run: Run, train: Part, per_class: int) -> dict[str, Any]:
+    """The data set in figures, see :meth:`diffinf_core.engine.OpenRun.dataset`."""
+    figures = DATA.folder(run).figures
+    test = open_truth(run, "overview").test()
+    parts = {"train": train, "val": open_validation(run), "test": test}
+    classes = [
+        {"name": name, **{k: int((p.labels == i).sum()) for k, p in parts.items()}}
+        for i, name in enumerate(train.classes)
+    ]
+    return {
+        "name": profile_of(run).name,
+        "size": train.size,
+        "classes": classes,
+        "noise": figures["noise_rate"],
+        "unlabelled": figures.get("unlabelled", 0),
+        "round": number(run),
+        "sheet": _sheet(train, per_class),
+    }
 
-    def dataset(self, each: int = 6) -> dict[str, Any] | None:
-        """The data set in figures; None before the data stage.
 
-        ``name``, ``size`` (side in pixels), ``classes`` (name, and pictures of train, val and test),
-        ``noise`` (share of training labels made wrong, None where that is not known), ``unlabelled``,
-        ``round``, and ``sheet``: for each class up to ``each`` training samples, spread over the split.
-        """
-        if not self.status()["data"]:
-            return None
-        run, figures = self.run, data_stage(self.run).figures
-        test = open_truth(run, "overview").test()
-        parts = {"train": self.training, "val": open_validation(run), "test": test}
-        classes = [
-            {"name": name, **{k: int((p.labels == i).sum()) for k, p in parts.items()}}
-            for i, name in enumerate(self.training.classes)
-        ]
-        return {
-            "name": profile_of(run).name,
-            "size": self.training.size,
-            "classes": classes,
-            "noise": figures["noise_rate"],
-            "unlabelled": figures.get("unlabelled", 0),
-            "round": number(run),
-            "sheet": self._sheet(each),
-        }
-
-    def _sheet(self, each: int) -> dict[str, list[str]]:
-        train = self.training
-        out = {}
-        for i, name in enumerate(train.classes):
-            rows = np.flatnonzero(train.labels == i)
-            chosen = rows[np.linspace(0, len(rows) - 1, min(each, len(rows))).astype(int)]
-            out[name] = [str(train.ids[r]) for r in chosen]
-        return out
-
-    def export_preview(self, undecided: str = "original") -> dict[str, Any]:
-        """What :meth:`export` would write: ``counts`` by kind, and ``earlier`` rounds' changes by kind."""
-        plan = plan_export(self.run, undecided)
-        earlier: dict[str, int] = {}
-        for change in plan.earlier:
-            earlier[change.action] = earlier.get(change.action, 0) + 1
-        return {"counts": plan.counts(), "total": len(plan.items), "earlier": earlier}
+def _sheet(train: Part, per_class: int) -> dict[str, list[str]]:
+    """Sample ids of each class, spread evenly over the split."""
+    out = {}
+    for i, name in enumerate(train.classes):
+        rows = np.flatnonzero(train.labels == i)
+        chosen = rows[np.linspace(0, len(rows) - 1, min(per_class, len(rows))).astype(int)]
+        out[name] = [str(train.ids[r]) for r in chosen]
+    return out

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from diffinf_core.config import RunConfig, change
+from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.edits import load_edit, versions_of
-from diffinf_core.correction.repairer import Preview, Repairer, perceptors_key, scores_key
-from diffinf_core.correction.stage import repair_stage, run_repair
+from diffinf_core.correction.repairer import Repairer, perceptors_key, scores_key
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.part import open_training
 from diffinf_core.data.truth import open_truth
@@ -175,8 +176,7 @@ def figures_of(edits: list[Edit], classes: Sequence[str]) -> dict[str, Any]:
 
 
 def _retrained(run: Run) -> Iterator[Progress | dict[str, float]]:
-    if not repair_stage(run).done:
-        yield from run_repair(run)
+    yield from REPAIR.compute(run, quiet=True)
     yield from run_retrain(run)
     yield {f"accuracy_{arm}": row["accuracy"] for arm, row in read_arms(run).items()}
 

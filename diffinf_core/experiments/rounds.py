@@ -1,28 +1,28 @@
 """The next round: the refined training set as the data of another run.
 
-Accepted edits, and unflagged ones that nobody decided on, take the place of their pictures; relabelled
-samples take their new label; dropped ones leave the training split. Validation and test stay as they are.
+It holds the refined set that takes unflagged edits on which nobody has decided. Validation and test stay as
+they are.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from diffinf_core.config import to_yaml
-from diffinf_core.correction.edits import edit_folder, load_edit
-from diffinf_core.correction.stage import repair_stage
-from diffinf_core.data.ingest import data_stage, truth_file
+from diffinf_core.correction.edits import edit_folder
+from diffinf_core.correction.stage import REPAIR
+from diffinf_core.data.ingest import DATA, truth_file
 from diffinf_core.data.lineage import FILE, FOLDER, number, origin
+from diffinf_core.data.overlay import write_overlay
+from diffinf_core.data.part import run_pictures
 from diffinf_core.data.truth import open_truth
 from diffinf_core.influence.stage import ranking
-from diffinf_core.records import Decision, DiffInfError
-from diffinf_core.review.opening import read_decisions
+from diffinf_core.records import DiffInfError
+from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.files import (
     digest,
     publish_folder,
@@ -35,26 +35,10 @@ from diffinf_core.runs.run import CONFIG_FILE, Run
 
 #: the share of a round's high-influence set that was in the one before, from which it counts as stable
 STABLE = 0.5
-_ROWS = 1024
-
-
-def taken_over(run: Run, decisions: dict[str, Decision]) -> dict[str, str]:
-    """The version of each sample that the next round trains on."""
-    out: dict[str, str] = {}
-    for sample, version in read_json(repair_stage(run) / "versions.json").items():
-        decision = decisions.get(sample)
-        undecided = decision is None or decision.action == "second_look"
-        if undecided and not load_edit(run, sample, version).flags:
-            out[sample] = version
-    # one that is no longer among the ranked, by another tau or estimator, is accepted all the same
-    for sample, decision in decisions.items():
-        if decision.action == "accept" and decision.version:
-            out[sample] = decision.version
-    return out
 
 
 @dataclass(frozen=True)
-class Plan:
+class RoundPlan:
     """What the next round changes, and where it lies."""
 
     target: Run
@@ -70,17 +54,17 @@ class Plan:
         return (self.target.root / FILE).exists()
 
 
-def plan_round(run: Run) -> Plan | None:
+def plan_round(run: Run) -> RoundPlan | None:
     """What the next round would be by the present edits and decisions; None where nothing would change.
 
     Raises :class:`DiffInfError` where the run is not repaired yet.
     """
-    if not repair_stage(run).done:
+    if not REPAIR.folder(run).done:
         raise DiffInfError(f"{run.root} has no repairs yet; run it first.")
-    decisions = read_decisions(run)
-    edits = taken_over(run, decisions)
-    labels = {s: d.new_label for s, d in decisions.items() if d.action == "relabel" and d.new_label}
-    dropped = tuple(sorted(s for s, d in decisions.items() if d.action == "drop"))
+    refined = refined_set(run, "unflagged")
+    edits = {s.id: s.edit.version for s in refined.kept if s.edit is not None and s.edit.new}
+    labels = {s.id: s.label for s in refined.kept if s.label != s.current}
+    dropped = tuple(sorted(refined.dropped))
     if not (edits or labels or dropped):
         return None
     first = origin(run)
@@ -88,8 +72,8 @@ def plan_round(run: Run) -> Plan | None:
     known = read_json(run.root / FILE)["earlier"] if home else {}
     earlier = {**known, **{s: [home, v] for s, v in edits.items()}}
     after = number(run) + 1
-    name = f"{after}-{digest(home, earlier, labels, dropped, data_stage(run).key)[:8]}"
-    return Plan(Run(first / FOLDER / name, run.config), after, edits, labels, dropped, earlier)
+    name = f"{after}-{digest(home, earlier, labels, dropped, DATA.key(run))[:8]}"
+    return RoundPlan(Run(first / FOLDER / name, run.config), after, edits, labels, dropped, earlier)
 
 
 def next_round(run: Run) -> Run | None:
@@ -115,8 +99,8 @@ def next_round(run: Run) -> Run | None:
 def _write_data(
     run: Run, made: Run, pictures: dict[str, Path], labels: dict[str, str], dropped: set[str]
 ) -> None:
-    """The data stage of the next round: the tables, and every picture once more with the edits in place."""
-    old, new = data_stage(run), data_stage(made)
+    """The data stage of the next round: the tables, and the pictures that rounds replaced so far."""
+    old, new = DATA.folder(run), DATA.folder(made)
     table = pd.read_csv(old / "samples.csv", dtype=str, keep_default_na=False)
     for sample, label in labels.items():
         table.loc[table["id"] == sample, "label"] = label
@@ -132,18 +116,8 @@ def _write_data(
         wrong = (truth["clean"] != assigned).astype(int).astype(str)
         truth["flipped"] = np.where(touched, wrong, truth["flipped"])
         write_table(truth_file(made), truth)
-    source = np.load(old / "images.npy", mmap_mode="r")
-    copy = np.lib.format.open_memmap(new / "images.npy", "w+", source.dtype, source.shape)
-    for start in range(0, len(source), _ROWS):
-        copy[start : start + _ROWS] = source[start : start + _ROWS]
     rows = {sample: row for row, sample in enumerate(table["id"])}
-    for sample, file in pictures.items():
-        with Image.open(file) as image:
-            copy[rows[sample]] = np.asarray(image.convert("RGB"), np.uint8)
-    copy.flush()
-    del copy
-    with open(new / "images.npy", "rb") as written:
-        os.fsync(written.fileno())
+    write_overlay(new.path, run_pictures(run), {rows[s]: file for s, file in pictures.items()})
     figures = dict(old.figures)
     inside = set(table.loc[table["split"] == "train", "id"])
     figures["n_train"] = len(inside)

@@ -6,92 +6,138 @@ synthetic. Nothing in the source folder is touched. The folder appears whole or 
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from diffinf_core.export.plan import Item, plan_export
-from diffinf_core.records import DiffInfError, Edit, Progress
-from diffinf_core.runs.files import file_digest, publish_folder, read_json, write_json
-from diffinf_core.runs.run import Run
+from diffinf_core.data.ingest import source_folder
+from diffinf_core.records import DiffInfError, Edit, Progress, RefinedSample
+from diffinf_core.review.refine import refined_set
+from diffinf_core.runs.files import file_digest, read_json, staged_folder, write_json, write_table
+from diffinf_core.runs.locks import exclusive
+from diffinf_core.runs.run import FOLDERS, Run
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One picture of the export: ``file`` is copied to ``name``."""
+
+    sample: RefinedSample
+    file: Path
+    name: str
+
+
+def _item(sample: RefinedSample, root: Path) -> _Item:
+    file = root / sample.file if sample.edit is None else sample.edit.folder / "edit.png"
+    return _Item(sample, file, f"images/{sample.id}{file.suffix.lower()}")
 
 
 def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterator[Progress]:
     """Export the training split after review.
 
-    ``undecided`` says what happens to repaired samples that nobody decided on: "original" keeps
-    them as they were, "repaired" takes the edit. Writes ``images/``, ``labels.csv`` (file, label,
+    ``undecided`` says what happens to edited samples on which nobody has decided, see
+    :func:`diffinf_core.review.refine.refine`. Writes ``images/``, ``labels.csv`` (file, label,
     assigned_label, source, id) and ``manifest.json`` (hashes, lineage, settings, and under ``earlier``
     what earlier rounds repaired, relabelled and dropped).
+
+    Raises :class:`DiffInfError` where ``target`` is in use: a folder that is not empty, one that another
+    export is writing, or one inside the run or the data set.
     """
-    plan = plan_export(run, undecided)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DiffInfError(f"{target} exists and is not empty; choose a new folder for the export.")
-    for item in plan.items:
+    root = source_folder(run)
+    _check_target(target, run.root, root)
+    refined = refined_set(run, undecided)
+    items = [_item(sample, root) for sample in refined.kept]
+    for item in items:
         if not item.file.is_file():
             raise DiffInfError(f"{item.file} is missing; the export was not written.")
-    entries = [_entry(item) for item in plan.items]
+    entries = [_entry(item) for item in items]
     total = len(entries)
-    # publish_folder builds in one go; the copying itself is what takes time, so it is staged here.
-    beside = target.parent / f".{target.name}.export"
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        (beside / "images").mkdir(parents=True)
-        for i, (item, entry) in enumerate(zip(plan.items, entries, strict=True)):
-            shutil.copyfile(item.file, beside / item.name)
-            entry["sha256"] = file_digest(beside / item.name)
-            if (i + 1) % 100 == 0 or i + 1 == total:
-                yield Progress("export", i + 1, total, "writing pictures")
-        manifest = {
-            "made_by": "DiffInf",
-            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "notice": "Pictures with source 'repaired' are synthetic edits, not photographs.",
-            "undecided": undecided,
-            "n": total,
-            "n_original": plan.n_original,
-            "dropped": list(plan.dropped),
-            "earlier": [
-                {k: v for k, v in asdict(e).items() if v is not None} for e in plan.earlier
-            ],
-            "classes": list(plan.classes),
-            "configuration": run.config.model_dump(mode="json"),
-            "samples": entries,
-        }
-        rows = [
-            {
-                "file": item.name,
-                "label": item.label,
-                "assigned_label": item.assigned,
-                "source": item.source,
-                "id": item.id,
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = target.parent / f".{target.name}.lock"
+    with exclusive(lock, f"Another export is writing {target}{{holder}}; wait for it.", keep=False):
+        _check_target(target, run.root, root)
+        with staged_folder(target) as beside:
+            (beside / "images").mkdir()
+            for i, (item, entry) in enumerate(zip(items, entries, strict=True)):
+                _copy(item.file, beside / item.name)
+                entry["sha256"] = file_digest(beside / item.name)
+                if (i + 1) % 100 == 0 or i + 1 == total:
+                    yield Progress("export", i + 1, total, "writing pictures")
+            written = sum(1 for _ in (beside / "images").iterdir())
+            if written != total:
+                raise DiffInfError(
+                    f"{written} of {total} pictures were written; the export was not made."
+                )
+            manifest = {
+                "made_by": "DiffInf",
+                "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "notice": "Pictures with source 'repaired' are synthetic edits, not photographs.",
+                "undecided": undecided,
+                "n": total,
+                "n_original": len(refined.samples),
+                "dropped": list(refined.dropped),
+                "earlier": [
+                    {k: v for k, v in asdict(e).items() if v is not None} for e in refined.earlier
+                ],
+                "classes": list(refined.classes),
+                "configuration": run.config.model_dump(mode="json"),
+                "samples": entries,
             }
-            for item in plan.items
-        ]
-        pd.DataFrame(rows).to_csv(beside / "labels.csv", index=False)
-        write_json(beside / "manifest.json", manifest)
-        if target.exists():
-            target.rmdir()
-        publish_folder(target, lambda folder: _move_into(beside, folder))
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+            rows = [
+                {
+                    "file": item.name,
+                    "label": item.sample.label,
+                    "assigned_label": item.sample.assigned,
+                    "source": item.sample.source,
+                    "id": item.sample.id,
+                }
+                for item in items
+            ]
+            write_table(beside / "labels.csv", pd.DataFrame(rows))
+            write_json(beside / "manifest.json", manifest)
+            if target.exists():
+                target.rmdir()
 
 
-def _entry(item: Item) -> dict[str, Any]:
+def _check_target(target: Path, run: Path, source: Path) -> None:
+    """Refuse a target that holds something, or that lies where a run or a data set keeps its files."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DiffInfError(f"{target} exists and is not empty; choose a new folder for the export.")
+    place, run, source = target.resolve(), run.resolve(), source.resolve()
+    own = {source, *(run / name for name in FOLDERS)}
+    inside = next((root for root in own if place.is_relative_to(root)), None)
+    if inside is not None or place == run:
+        raise DiffInfError(
+            f"{target} lies inside {inside or run}, which is not for exports; choose another folder."
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file and bring it to the disk."""
+    with open(source, "rb") as given, open(target, "wb") as out:
+        shutil.copyfileobj(given, out, 1 << 20)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _entry(item: _Item) -> dict[str, Any]:
     """A picture's place in the manifest."""
+    sample = item.sample
     out: dict[str, Any] = {
-        "id": item.id,
+        "id": sample.id,
         "file": item.name,
-        "label": item.label,
-        "original": item.original,
-        "source": item.source,
+        "label": sample.label,
+        "original": sample.file,
+        "source": sample.source,
     }
-    if item.edit is not None:
-        edit = Edit(**read_json(item.edit / "edit.json"))
+    if sample.edit is not None:
+        edit = Edit(**read_json(sample.edit.folder / "edit.json"))
         out |= {
             "synthetic": True,
             "version": edit.version,
@@ -100,16 +146,11 @@ def _entry(item: Item) -> dict[str, Any]:
             "identity": edit.identity,
             "perceptual": edit.perceptual,
         }
-    if item.decision is not None:
+    if sample.decision is not None:
         out["decision"] = {
-            "action": item.decision.action,
-            "reviewer": item.decision.reviewer,
-            "time": item.decision.time,
-            "comment": item.decision.comment,
+            "action": sample.decision.action,
+            "reviewer": sample.decision.reviewer,
+            "time": sample.decision.time,
+            "comment": sample.decision.comment,
         }
     return out
-
-
-def _move_into(source: Path, target: Path) -> None:
-    for item in source.iterdir():
-        shutil.move(item, target / item.name)

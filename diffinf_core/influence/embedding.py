@@ -7,8 +7,8 @@ samples take the memory of one slice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diffinf_core.classifier.stage import classifier_stage, load_snapshot
+from diffinf_core.classifier.stage import CLASSIFIER, load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.predictor import feature_epoch
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
-from diffinf_core.runs.run import Run, StageFolder
-from diffinf_core.runs.seal import under_seal
+from diffinf_core.runs.run import Run
 from diffinf_core.runs.slices import map_slices, read_slices
+from diffinf_core.runs.stages import Stage, Work
 
 #: samples per file of features
 SLICE = 1024
@@ -38,23 +38,9 @@ def methods() -> tuple[str, ...]:
     return METHODS if find_spec("umap") else METHODS[:1]
 
 
-def features_stage(run: Run) -> StageFolder:
-    """The folder of the features, float32 in slices of :data:`SLICE` samples."""
-    return run.stage("features", classifier_stage(run).key, {"epoch": feature_epoch(run)})
-
-
-def map_stage(run: Run, method: str) -> StageFolder:
-    """The folder of the coordinates by a method."""
-    if method not in METHODS:
-        raise DiffInfError(f"Unknown map {method!r}; choose one of {', '.join(METHODS)}.")
-    return run.stage("map", features_stage(run).key, method)
-
-
-def run_features(run: Run) -> Iterator[Progress]:
+def run_features(run: Run) -> Work:
     """Compute the features that are missing; a killed pass goes on with the slice it had reached."""
-    stage, train = features_stage(run), open_training(run)
-    if stage.done:
-        return
+    stage, train = FEATURES.folder(run), open_training(run)
     net = load_snapshot(run, feature_epoch(run))[0].to(device()).eval()
     batch = run.config.influence.batch_size or _BATCH
 
@@ -68,7 +54,16 @@ def run_features(run: Run) -> Iterator[Progress]:
 
     for event in map_slices(stage, len(train), SLICE, features, lambda: "features"):
         yield replace(event, stage="map")
-    stage.finish({"epoch": feature_epoch(run), "n": len(train)})
+    return {"epoch": feature_epoch(run), "n": len(train)}
+
+
+#: the features, float32 in slices of :data:`SLICE` samples
+FEATURES = Stage(
+    "features",
+    run_features,
+    inputs=(CLASSIFIER,),
+    settings=lambda run: [{"epoch": feature_epoch(run)}],
+)
 
 
 @dataclass(frozen=True)
@@ -117,31 +112,44 @@ def _neighbour_map(features: NDArray[np.float64]) -> NDArray[np.float32]:
     return UMAP(n_components=2, random_state=0).fit_transform(features).astype(np.float32)
 
 
-@under_seal
-def run_map(run: Run, method: str = "pca") -> Iterator[Progress]:
+def _run_map(run: Run, method: str) -> Work:
     """Compute the coordinates, ``coordinates.npy`` float32 (N, 2) in training order."""
-    stage, source = map_stage(run, method), features_stage(run)
     if method not in methods():
         raise DiffInfError("The map 'umap' needs the package umap-learn; 'pca' needs nothing more.")
     n = len(open_training(run))
-    if stage.done:
-        yield Progress("map", n, n, "done already")
-        return
-    yield from run_features(run)
+    yield from FEATURES.compute(run, quiet=True)
+    source = FEATURES.folder(run)
     yield Progress("map", n, n, f"projecting by {method.upper()}")
     if method == "umap":
         coordinates, share = _neighbour_map(read_slices(source, n, SLICE)), None
     else:
-        found = principal_axes([source / f"slice-{s:08d}.npy" for s in range(0, n, SLICE)])
-        coordinates, share = found.coordinates, found.share.tolist()
-    write_array(stage / "coordinates.npy", coordinates)
-    stage.finish({"method": method, "share": share})
-    yield Progress("map", n, n, "done")
+        projection = principal_axes([source / f"slice-{s:08d}.npy" for s in range(0, n, SLICE)])
+        coordinates, share = projection.coordinates, projection.share.tolist()
+    write_array(embedding(method).folder(run) / "coordinates.npy", coordinates)
+    return {"method": method, "share": share}
+
+
+_MAPS = {
+    method: Stage(
+        "map",
+        partial(_run_map, method=method),
+        inputs=(FEATURES,),
+        settings=partial(lambda run, method: [method], method=method),
+    )
+    for method in METHODS
+}
+
+
+def embedding(method: str = "pca") -> Stage:
+    """The stage of the coordinates by a method; :class:`DiffInfError` for an unknown one."""
+    if method not in METHODS:
+        raise DiffInfError(f"Unknown map {method!r}; choose one of {', '.join(METHODS)}.")
+    return _MAPS[method]
 
 
 def read_map(run: Run, method: str = "pca") -> tuple[NDArray[np.float32], list[float] | None]:
     """Coordinates (N, 2), and the share of variance along each axis where the method has one."""
-    stage = map_stage(run, method)
+    stage = embedding(method).folder(run)
     if not stage.done:
         raise DiffInfError("There is no map of these pictures yet; make it on the Explore page.")
     return np.load(stage / "coordinates.npy"), stage.figures["share"]

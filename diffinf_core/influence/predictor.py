@@ -7,8 +7,6 @@ is weighted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,16 +21,17 @@ from diffinf_core.classifier.training import device
 from diffinf_core.config import PredictorConfig
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
-from diffinf_core.influence.stage import ranking, ranking_key
+from diffinf_core.influence.stage import INFLUENCE, ranking, ranking_key
 from diffinf_core.records import Progress
 from diffinf_core.runs.files import read_tensors, write_array, write_tensors
-from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.run import Run
+from diffinf_core.runs.stages import Stage, Work
 
 _LABEL_WIDTH = 16
 _BATCH = 128
 
 
-class InfluencePredictor(nn.Module):
+class PredictorNet(nn.Module):
     """Logit (B,) of being high-influence from features g (B, D) and labels (B,)."""
 
     prior: Tensor
@@ -57,22 +56,12 @@ class InfluencePredictor(nn.Module):
         return logit if self.training else logit - self.prior
 
 
-def predictor_stage(run: Run) -> StageFolder:
-    """The folder of the K predictors; tau and the estimator decide their targets."""
-    c = run.config
-    return run.stage(
-        "predictor",
-        *ranking_key(run),
-        c.predictor.model_dump(mode="json"),
-    )
-
-
 def train_predictor(
     features: Tensor, labels: Tensor, high: Tensor, classes: int, config: PredictorConfig, seed: int
-) -> InfluencePredictor:
+) -> PredictorNet:
     """Fit on features (N, D), labels (N,) and membership (N,) in {0, 1}."""
     torch.manual_seed(seed)
-    net = InfluencePredictor(features.shape[1], classes, config.hidden)
+    net = PredictorNet(features.shape[1], classes, config.hidden)
     optimiser = torch.optim.Adam(net.parameters(), config.learning_rate, weight_decay=1e-3)
     positive = ((high == 0).sum() / high.sum().clamp(min=1)).clamp(1, 20)
     spread = features.std(0) * config.feature_noise
@@ -96,9 +85,9 @@ def feature_epoch(run: Run) -> int:
     return checkpoint_epochs(run)[-1]
 
 
-def run_predictor(run: Run) -> Iterator[Progress]:
+def run_predictor(run: Run) -> Work:
     """Cross-fit h over the training split."""
-    stage = predictor_stage(run)
+    stage = PREDICTOR.folder(run)
     train, config = open_training(run), run.config.predictor
     net = load_snapshot(run, feature_epoch(run))[0].to(device())
     features = []
@@ -128,25 +117,30 @@ def run_predictor(run: Run) -> Iterator[Progress]:
         yield Progress("predictor", n // 256 + 2 + k, n // 256 + 1 + config.folds, f"fold {k + 1}")
     write_array(stage / "out_of_fold.npy", out_of_fold)
     both = 0 < int(high.sum()) < n
-    stage.finish(
-        {
-            "auroc": float(roc_auc_score(high, out_of_fold)) if both else None,
-            "average_precision": float(average_precision_score(high, out_of_fold))
-            if both
-            else None,
-            # h is read as a probability: how far off it is, squared and by bins
-            "brier": float(np.mean((out_of_fold - high.numpy()) ** 2)),
-            "calibration_error": binary_calibration_error(high.numpy(), out_of_fold),
-            "feature_epoch": feature_epoch(run),
-        }
-    )
+    return {
+        "auroc": float(roc_auc_score(high, out_of_fold)) if both else None,
+        "average_precision": float(average_precision_score(high, out_of_fold)) if both else None,
+        # h is read as a probability: how far off it is, squared and by bins
+        "brier": float(np.mean((out_of_fold - high.numpy()) ** 2)),
+        "calibration_error": binary_calibration_error(high.numpy(), out_of_fold),
+        "feature_epoch": feature_epoch(run),
+    }
 
 
-def load_predictor(run: Run, fold: int) -> InfluencePredictor:
+#: the K predictors; tau and the estimator decide their targets
+PREDICTOR = Stage(
+    "predictor",
+    run_predictor,
+    inputs=(INFLUENCE,),
+    settings=lambda run: [*ranking_key(run)[1:], run.config.predictor.model_dump(mode="json")],
+)
+
+
+def load_predictor(run: Run, fold: int) -> PredictorNet:
     """The predictor that never saw the samples of ``fold``."""
-    state = read_tensors(predictor_stage(run) / f"fold-{fold}.pt")["net"]
+    state = read_tensors(PREDICTOR.folder(run) / f"fold-{fold}.pt")["net"]
     classes, features = state["label.weight"].shape[0], state["norm.weight"].shape[0]
-    net = InfluencePredictor(features, classes, run.config.predictor.hidden)
+    net = PredictorNet(features, classes, run.config.predictor.hidden)
     net.load_state_dict(state)
     return net.eval().requires_grad_(False)
 

@@ -17,20 +17,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diffinf_core.classifier.network import Classifier
-from diffinf_core.classifier.stage import classifier_stage, load_snapshot
+from diffinf_core.classifier.stage import CLASSIFIER, load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.config import ON_REQUEST, InfluenceConfig, estimator_names
 from diffinf_core.data.part import Part, open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
-from diffinf_core.influence.confidence import confidence_stage, run_confidence
+from diffinf_core.influence.confidence import CONFIDENCE
 from diffinf_core.influence.curvature import Curvature
 from diffinf_core.influence.estimators import logged_scores, rank_table, score_of
 from diffinf_core.influence.gradients import GradientNorms, NotFiniteError
 from diffinf_core.influence.layers import layer_norm_of
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.files import read_tensors, write_array, write_table, write_tensors
+from diffinf_core.runs.files import digest, read_tensors, write_array, write_table, write_tensors
 from diffinf_core.runs.run import Run, StageFolder
-from diffinf_core.runs.seal import under_seal
 from diffinf_core.runs.slices import (
     SLICE,
     fitting_batch,
@@ -39,6 +38,7 @@ from diffinf_core.runs.slices import (
     slice_size,
     stored_plan,
 )
+from diffinf_core.runs.stages import Stage, Work
 
 #: pictures per pass of the curvature, which does form each sample's gradient
 _CURVATURE_BATCH = 16
@@ -50,50 +50,11 @@ def requested(config: InfluenceConfig) -> list[str]:
     return [name for name in estimator_names(config.estimator) if name in ON_REQUEST]
 
 
-class _Scores(StageFolder):
-    """The scores that every run has; complete only with those that the configuration asks for."""
-
-    def __init__(self, base: StageFolder, asked: list[StageFolder]) -> None:
-        super().__init__(base.path, base.key)
-        self._asked = asked
-
-    @property
-    def done(self) -> bool:
-        return super().done and all(stage.done for stage in self._asked)
-
-
-def influence_stage(run: Run) -> StageFolder:
-    """The folder of all scores; tau and the estimator only read from it."""
-    c = run.config.influence
-    parts = {"rule": c.checkpoint_rule, "precision": c.precision}
-    base = run.stage("influence", classifier_stage(run).key, parts)
-    return _Scores(base, [request_stage(run, name) for name in requested(c)])
-
-
-def gradients_stage(run: Run) -> StageFolder:
-    """The folder of squared gradient norms per sample and checkpoint."""
-    c = run.config.influence
-    parts = {"epochs": checkpoint_epochs(run), "precision": c.precision}
-    return run.stage("gradients", classifier_stage(run).key, parts)
-
-
-def curvature_stage(run: Run) -> StageFolder:
-    """The folder of the inverse-curvature score."""
-    c = run.config.influence
-    parts = c.model_dump(include={"checkpoint_rule", "damping", "curvature_samples", "seed"})
-    return run.stage("inverse_curvature", classifier_stage(run).key, parts)
-
-
-def request_stage(run: Run, name: str) -> StageFolder:
-    """The folder of a score that is computed only when asked for."""
-    return {"self_confidence": confidence_stage, "inverse_curvature": curvature_stage}[name](run)
-
-
 def ranking_key(run: Run) -> list[object]:
     """What the ranking and its high-influence set depend on."""
     c = run.config.influence
-    asked = [request_stage(run, name).key for name in requested(c)]
-    return [influence_stage(run).key, asked, c.estimator, c.tau]
+    asked = [request(name).key(run) for name in requested(c)]
+    return [INFLUENCE.key(run), asked, c.estimator, c.tau]
 
 
 def _last_layer_norms(net: Classifier, x: Tensor, y: Tensor) -> Tensor:
@@ -195,11 +156,9 @@ def autocast_type(config: InfluenceConfig) -> torch.dtype | None:
     return torch.bfloat16 if config.precision == "bfloat16" else None
 
 
-def run_gradients(run: Run) -> Iterator[Progress]:
+def run_gradients(run: Run) -> Work:
     """Score the whole training split, slice by slice."""
-    stage, train = gradients_stage(run), open_training(run)
-    if stage.done:
-        return
+    stage, train = GRADIENTS.folder(run), open_training(run)
     config, n = run.config.influence, len(train)
     epochs = checkpoint_epochs(run)
     snapshots = [
@@ -223,7 +182,7 @@ def run_gradients(run: Run) -> Iterator[Progress]:
         )
         fallback = scorer.fallback
     write_array(stage / "terms.npy", read_slices(stage, n, plan.slice_size))
-    stage.finish({"checkpoint_epochs": epochs, "batch_size": batch, "fallback": fallback})
+    return {"checkpoint_epochs": epochs, "batch_size": batch, "fallback": fallback}
 
 
 def _fit_curvature(run: Run, curvature: Curvature, stage: StageFolder) -> Iterator[Progress]:
@@ -251,9 +210,9 @@ def _fit_curvature(run: Run, curvature: Curvature, stage: StageFolder) -> Iterat
             saved = time.monotonic()
 
 
-def run_curvature(run: Run) -> Iterator[Progress]:
+def run_curvature(run: Run) -> Work:
     """Equation 4 at the last of the chosen checkpoints."""
-    stage, train, config = curvature_stage(run), open_training(run), run.config.influence
+    stage, train, config = CURVATURE.folder(run), open_training(run), run.config.influence
     epoch = checkpoint_epochs(run)[-1]
     net = load_snapshot(run, epoch)[0].to(device())
     curvature = Curvature(net.requires_grad_(True), config.damping, config.seed)
@@ -273,51 +232,93 @@ def run_curvature(run: Run) -> Iterator[Progress]:
     yield from map_slices(stage, n, SLICE, score, lambda: note)
     write_array(stage / "score.npy", read_slices(stage, n, SLICE))
     (stage / "factors.pt").unlink(missing_ok=True)
-    stage.finish({"epoch": epoch, "curvature_samples": min(n, config.curvature_samples)})
+    return {"epoch": epoch, "curvature_samples": min(n, config.curvature_samples)}
 
 
-@under_seal
-def run_request(run: Run, name: str) -> Iterator[Progress]:
-    """Compute a score that is only computed when asked for, unless it is there."""
-    stage = request_stage(run, name)
-    if not stage.done:
-        yield from {"self_confidence": run_confidence, "inverse_curvature": run_curvature}[name](
-            run
-        )
-
-
-def run_influence(run: Run) -> Iterator[Progress]:
+def run_influence(run: Run) -> Work:
     """Score the whole training split by every estimator that costs nothing more, and by those asked for."""
-    stage, train, config = influence_stage(run), open_training(run), run.config.influence
-    yield from run_gradients(run)
-    for name in requested(config):
-        yield from run_request(run, name)
-    terms = np.load(gradients_stage(run) / "terms.npy").sum(1)
+    stage, train, config = INFLUENCE.folder(run), open_training(run), run.config.influence
+    for part in (GRADIENTS, *map(request, requested(config))):
+        yield from part.compute(run, quiet=True)
+    terms = np.load(GRADIENTS.folder(run) / "terms.npy").sum(1)
     epochs = checkpoint_epochs(run)
-    logged = np.load(classifier_stage(run) / "signals.npy", mmap_mode="r")
+    logged = np.load(CLASSIFIER.folder(run) / "signals.npy", mmap_mode="r")
     columns = {"self_influence": terms[:, 0], "last_layer": terms[:, 1]}
     columns |= logged_scores(logged, max(epochs))
     write_table(stage / "scores.csv", pd.DataFrame({"id": train.ids, **columns}))
-    stage.finish({"checkpoint_epochs": epochs, "n": len(train)})
+    return {"checkpoint_epochs": epochs, "n": len(train)}
+
+
+#: squared gradient norms per sample and checkpoint
+GRADIENTS = Stage(
+    "gradients",
+    run_gradients,
+    inputs=(CLASSIFIER,),
+    settings=lambda run: [
+        {"epochs": checkpoint_epochs(run), "precision": run.config.influence.precision}
+    ],
+)
+#: the inverse-curvature score
+CURVATURE = Stage(
+    "inverse_curvature",
+    run_curvature,
+    inputs=(CLASSIFIER,),
+    settings=lambda run: [
+        run.config.influence.model_dump(
+            include={"checkpoint_rule", "damping", "curvature_samples", "seed"}
+        )
+    ],
+)
+
+
+def request(name: str) -> Stage:
+    """The stage of a score that is computed only when asked for."""
+    return {"self_confidence": CONFIDENCE, "inverse_curvature": CURVATURE}[name]
+
+
+#: all scores; tau and the estimator only read from it
+INFLUENCE = Stage(
+    "influence",
+    run_influence,
+    inputs=(CLASSIFIER,),
+    settings=lambda run: [
+        {
+            "rule": run.config.influence.checkpoint_rule,
+            "precision": run.config.influence.precision,
+        }
+    ],
+    parts=lambda run: [request(name) for name in requested(run.config.influence)],
+)
+
+
+def scores_key(run: Run) -> str:
+    """What :func:`read_scores` returns depends on: the scores, and which of those on request are there."""
+    extra = [request(name).folder(run) for name in ON_REQUEST]
+    return digest(INFLUENCE.key(run), [stage.key for stage in extra if stage.done])
 
 
 def read_scores(run: Run) -> pd.DataFrame:
     """Scores by sample in training order: id and a column per score there is, high is suspicious."""
-    stage = influence_stage(run)
+    stage = INFLUENCE.folder(run)
     if not stage.done:
         raise DiffInfError(f"{run.root} is not ranked yet; run it first.")
     table = pd.read_csv(stage / "scores.csv", dtype={"id": str})
     for name in ON_REQUEST:
-        extra = request_stage(run, name)
+        extra = request(name).folder(run)
         if extra.done:
             table[name] = np.load(extra / "score.npy")
     return table
 
 
-def ranking(run: Run, config: InfluenceConfig | None = None) -> pd.DataFrame:
-    """Columns id, score, rank (1 is the most suspicious), percentile, high (in the top tau %)."""
+def ranking(
+    run: Run, config: InfluenceConfig | None = None, scores: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Columns id, score, rank (1 is the most suspicious), percentile, high (in the top tau %).
+
+    ``scores`` are those of :func:`read_scores` where the caller has read them already.
+    """
     config = config or run.config.influence
-    table = read_scores(run)
+    table = read_scores(run) if scores is None else scores
     missing = [n for n in estimator_names(config.estimator) if n not in table]
     if missing:
         raise DiffInfError(

@@ -6,12 +6,14 @@ Every file is written beside its place, synced, and renamed, so a kill leaves ol
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +24,8 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs.writer import left_behind, unfinished
+
 
 def _read_umask() -> int:
     # There is no way to read it without setting it; at import no other thread writes files yet.
@@ -31,40 +35,33 @@ def _read_umask() -> int:
 
 
 _UMASK = _read_umask()
-
-
 _PART = ".part"
 
 
-def _beside(path: Path) -> str:
-    """How the unfinished name of a file or folder begins: it tells who is writing."""
-    return f".{path.name}.{os.getpid()}."
-
-
 def remove_orphans(root: Path) -> None:
-    """Remove what a killed process left half-written under a folder; a living one's is not touched."""
+    """Remove what a killed process left half-written under a folder; see :func:`writer.left_behind`."""
     # os.walk, because another thread may rename what it just wrote while this looks around
     for folder, folders, files in os.walk(root):
         for name in (*folders, *files):
-            if not (name.startswith(".") and name.endswith(_PART)):
-                continue
-            writer = name.rsplit(".", 3)[1]
-            if writer.isdigit() and not _alive(int(writer)):
-                path = Path(folder, name)
-                if name in folders:
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+            path = Path(folder, name)
+            if left_behind(path):
+                _remove(path)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # somebody else's
-    return True
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _full(path: Path, error: OSError) -> DiffInfError | None:
+    """The sentence for a disk that is full, None for any other failure."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return DiffInfError(
+        f"The disk is full while writing {path}; free some space and start again, finished work is kept."
+    )
 
 
 def write_file(path: Path, write: Callable[[BinaryIO], object], mode: int = 0o666) -> None:
@@ -73,7 +70,7 @@ def write_file(path: Path, write: Callable[[BinaryIO], object], mode: int = 0o66
     ``mode`` is who may do what with it, less what the user's mask takes away.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_beside(path), suffix=_PART)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=unfinished(path), suffix=_PART)
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
@@ -85,11 +82,8 @@ def write_file(path: Path, write: Callable[[BinaryIO], object], mode: int = 0o66
         _sync_folder(path.parent)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiffInfError(
-                f"The disk is full while writing {path}; free some space and start again, "
-                "finished work is kept."
-            ) from error
+        if sentence := _full(path, error):
+            raise sentence from error
         raise
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -193,20 +187,92 @@ def _file_digest(path: Path, *_: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def publish_folder(target: Path, build: Callable[[Path], None]) -> None:
-    """Build a folder beside its place and rename it, so that it appears whole or not at all."""
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """A fresh folder beside ``target`` that takes its place whole when the block ends, or goes away.
+
+    What killed processes left beside ``target`` goes first. FileExistsError where something other than an
+    empty folder has appeared at ``target`` meanwhile.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=_beside(target), suffix=_PART))
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*{_PART}"):
+        if left_behind(path, of=target.name):
+            _remove(path)
+    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=unfinished(target), suffix=_PART))
     try:
-        build(beside)
+        yield beside
         beside.chmod(0o777 & ~_UMASK)
         try:
             beside.replace(target)
-        except OSError:
-            if not target.is_dir():
-                raise
-            shutil.rmtree(beside)  # somebody else published the same content first
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise FileExistsError(f"{target} is there already.") from error
+            raise
         _sync_folder(target.parent)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
+        if isinstance(error, OSError) and (sentence := _full(target, error)):
+            raise sentence from error
         raise
+
+
+def publish_folder(target: Path, build: Callable[[Path], None]) -> None:
+    """Build a folder beside its place and rename it, so that it appears whole or not at all.
+
+    Where another process has published the same content first, that one stays.
+    """
+    try:
+        with staged_folder(target) as beside:
+            build(beside)
+    except FileExistsError:
+        if not target.is_dir():
+            raise
+
+
+def reserve(path: Path, size: int) -> None:
+    """Give a file ``size`` bytes on the disk; :class:`DiffInfError` where they are not to be had.
+
+    Writing to a memory map of a sparse file kills the process once the disk is full.
+    """
+    with open(path, "r+b") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if sentence := _full(path, error):
+                raise sentence from error
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+            # a file system that cannot reserve; its own way of failing is all there is
+
+
+@contextmanager
+def new_array(path: Path, shape: tuple[int, ...], dtype: np.dtype | type) -> Iterator[np.ndarray]:
+    """A memory-mapped .npy to fill; it appears at ``path`` whole when the block ends, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=unfinished(path), suffix=_PART)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        array = create_array(beside, shape, dtype)
+        yield array
+        if isinstance(array, np.memmap):
+            array.flush()
+        with open(beside, "r+b") as file:
+            os.fsync(file.fileno())
+        beside.chmod(0o666 & ~_UMASK)
+        beside.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def create_array(path: Path, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """A new .npy of zeros, mapped for writing, whose space is reserved on the disk."""
+    if 0 in shape:  # nothing to map
+        with open(path, "wb") as file:
+            np.save(file, np.zeros(shape, dtype))
+        return np.load(path)
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    reserve(path, path.stat().st_size)
+    return array

@@ -8,7 +8,7 @@ beside its place, synced, and renamed, so a kill leaves old or new, never half.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,27 @@ from typing import Any
 from diffinf_core.config import RunConfig, from_yaml, to_yaml
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import digest, read_json, remove_orphans, write_json, write_text
+from diffinf_core.runs.locks import exclusive
 
 CONFIG_FILE = "config.yaml"
+#: what a run keeps in folders of its own
+FOLDERS = (
+    "ablation", "edited", "edits", "faces", "generator", "inversions", "review", "rounds", "stages",
+)  # fmt: skip
 
 
 class StageFolder:
-    """One stage's folder under one key."""
+    """One stage's folder under one key; complete only where the folders of its ``parts`` are."""
 
-    def __init__(self, path: Path, key: str) -> None:
-        self.path, self.key = path, key
+    def __init__(self, path: Path, key: str, parts: Sequence[Path] = ()) -> None:
+        self.path, self.key, self.parts = path, key, tuple(parts)
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
     @property
     def done(self) -> bool:
-        return (self.path / "done.json").exists()
+        return all((path / "done.json").exists() for path in (self.path, *self.parts))
 
     def finish(self, figures: Mapping[str, Any] | None = None) -> None:
         """Mark the stage complete, with figures worth reporting."""
@@ -49,29 +54,37 @@ class Run:
         self.root, self.config = root, config
         #: where versions of edits lie; an experiment keeps its own apart from what is reviewed
         self.edits = edits or root / "edits"
+        self._unstored = False
 
     @classmethod
-    def open(cls, root: Path, config: RunConfig | None = None) -> Run:
-        """Open or create a run.
+    def open(cls, root: Path) -> Run:
+        """Open a run as it is stored; nothing is written.
 
-        A folder keeps its data set: a configuration with another data, split or noise section is
-        refused, any other change is taken over and only redoes what depends on it.
+        Raises :class:`DiffInfError` for a folder that is no run.
         """
         file = root / CONFIG_FILE
         if root.exists() and not root.is_dir():
             raise DiffInfError(f"{root} is a file; give a folder for the run.")
         if not file.exists():
-            if config is None:
-                raise DiffInfError(f"{root} is not a run folder: it has no {CONFIG_FILE}.")
+            raise DiffInfError(f"{root} is not a run folder: it has no {CONFIG_FILE}.")
+        return cls(root, from_yaml(file.read_text(), str(file)))
+
+    @classmethod
+    def prepare(cls, root: Path, config: RunConfig) -> Run:
+        """A new run, or a run under other settings; nothing is written before :meth:`store`.
+
+        A folder keeps its data set: a configuration with another data, split or noise section is refused,
+        any other change only leads to other stages.
+        """
+        if not (root / CONFIG_FILE).exists():
+            if root.exists() and not root.is_dir():
+                raise DiffInfError(f"{root} is a file; give a folder for the run.")
             if root.exists() and any(p for p in root.iterdir() if not p.name.startswith(".")):
                 raise DiffInfError(
                     f"{root} is not empty and not a run folder; choose a new or an empty folder."
                 )
-            write_text(file, to_yaml(config))
-            return cls(root, config)
-        stored = from_yaml(file.read_text(), str(file))
-        if config is None:
-            return cls(root, stored)
+            return cls._with(root, config)
+        stored = cls.open(root).config
         for section in ("data", "split", "noise"):
             if getattr(stored, section) != getattr(config, section):
                 old = getattr(stored, section).model_dump(mode="json")
@@ -81,9 +94,24 @@ class Run:
                     f"{root} is a run of another configuration: {section}.{key} is {old[key]!r} "
                     f"there and {new[key]!r} here; use another folder with --out."
                 )
-        if stored != config:
-            write_text(file, to_yaml(config))
-        return cls(root, config)
+        return cls._with(root, config)
+
+    @classmethod
+    def _with(cls, root: Path, config: RunConfig) -> Run:
+        run = cls(root, config)
+        run._unstored = True
+        return run
+
+    def store(self) -> Run:
+        """Keep the settings of :meth:`prepare` in the run's folder, which is made where there is none.
+
+        Those of an opened run are not written back: another program may have stored others since.
+        """
+        file = self.root / CONFIG_FILE
+        if self._unstored and (not file.exists() or Run.open(self.root).config != self.config):
+            write_text(file, to_yaml(self.config))
+        self._unstored = False
+        return self
 
     def stage(self, name: str, *parts: object) -> StageFolder:
         """The folder of a stage for a configuration and the keys it was made from."""
@@ -92,16 +120,13 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Only one process may compute in a run folder; a second is told so."""
-        import fcntl
+        """Only one process may compute in a run folder; a second is told who does.
 
+        With the lock, the settings of :meth:`prepare` are stored: work begins.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / ".lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DiffInfError(
-                    f"Another process is computing in {self.root}; wait for it or stop it."
-                ) from error
+        refusal = f"Another process is computing in {self.root}{{holder}}; wait for it or stop it."
+        with exclusive(self.root / ".lock", refusal):
             remove_orphans(self.root)
+            self.store()
             yield

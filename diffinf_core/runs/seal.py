@@ -17,7 +17,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, wraps
@@ -28,6 +28,7 @@ from typing import Any, ParamSpec, TypeVar
 from diffinf_core.records import DiffInfError
 
 T = TypeVar("T")
+R = TypeVar("R")
 P = ParamSpec("P")
 
 #: the folder of the data stage that holds what is known about the labels
@@ -89,8 +90,8 @@ def seal(*files: Path) -> Iterator[None]:
         _seal.reset(token)
 
 
-def sealed(events: Iterator[T], *files: Path) -> Iterator[T]:
-    """The same events, each made under :func:`seal`; what their consumer does between is not sealed.
+def sealed(events: Generator[T, None, R], *files: Path) -> Generator[T, None, R]:
+    """The same events and result, made under :func:`seal`; what their consumer does between is not sealed.
 
     A generator runs in the context of whoever asks for its next event, so the seal is laid and lifted
     at each step. Closing this closes ``events``, under the seal.
@@ -100,12 +101,12 @@ def sealed(events: Iterator[T], *files: Path) -> Iterator[T]:
             with seal(*files):
                 try:
                     event = next(events)
-                except StopIteration:
-                    return
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]
             yield event
     finally:
         with seal(*files):
-            getattr(events, "close", lambda: None)()
+            events.close()
 
 
 def under_seal(work: Callable[P, T]) -> Callable[P, T]:
@@ -114,7 +115,7 @@ def under_seal(work: Callable[P, T]) -> Callable[P, T]:
     @wraps(work)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         if isgeneratorfunction(work):
-            return sealed(work(*args, **kwargs))  # type: ignore[return-value]
+            return sealed(work(*args, **kwargs))  # type: ignore[return-value, arg-type]
         with seal():
             return work(*args, **kwargs)
 

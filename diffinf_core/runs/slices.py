@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.run import StageFolder
 from diffinf_core.runs.files import read_json, write_array, write_json
+from diffinf_core.runs.run import StageFolder
 
 #: most samples per slice on a CPU
 SLICE = 64

@@ -18,11 +18,11 @@ import pytest
 import diffinf_core.data
 from diffinf_core.classifier import stage as classifier
 from diffinf_core.correction import judge, repairer
-from diffinf_core.data.ingest import data_stage, truth_file
+from diffinf_core.data.ingest import source_table, truth_file
 from diffinf_core.data.part import open_part, open_training, open_validation
-from diffinf_core.data.truth import READERS, open_truth, source_table
-from diffinf_core.engine import Engine
-from diffinf_core.engine.compute import STAGES
+from diffinf_core.data.truth import READERS, open_truth
+from diffinf_core.engine import open_run
+from diffinf_core.engine.pipeline import PIPELINE
 from diffinf_core.influence import predictor
 from diffinf_core.influence import stage as influence
 from diffinf_core.records import DiffInfError, Progress
@@ -32,6 +32,7 @@ from diffinf_core.runs.seal import present_seal, seal, sealed, under_seal
 from diffinf_core.runs.workers import worker_pool
 
 Attempt = Callable[[Run], object]
+STAGES = {stage.name: stage for stage in PIPELINE}
 
 
 # ---------------------------------------------------------------- ways to the truth
@@ -162,9 +163,8 @@ def trying(module: Any, attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_stage_that_opens_the_truth_fails(
     run_copy: Path, monkeypatch: pytest.MonkeyPatch, name: str, attempt: Attempt
 ) -> None:
-    engine = Engine(run_copy)
-    marks = [STAGES[n][0](engine.run) / "done.json" for n in STAGES]
-    marks[list(STAGES).index(name)].unlink()
+    engine = open_run(run_copy)
+    (STAGES[name].folder(engine.folder) / "done.json").unlink()
     # the demo's shipped judge opens nothing when it is put in place
     if name == "judge":
         monkeypatch.setattr(judge, "profile_of", lambda run: open_training(run) and no_judge())
@@ -188,23 +188,21 @@ def test_a_review_or_a_single_edit_that_opens_the_truth_fails(
 ) -> None:
     run = Run.open(run_copy)
     sample = str(queue.build_queue(run)["id"][0])
-    engine = Engine(run_copy)
-    loaded = engine._loaded()
     trying(queue, attempt, monkeypatch)
     for ask in (lambda: queue.build_queue(run), lambda: queue.unedited(run, [sample])):
         with pytest.raises(DiffInfError, match="closed to training"):
             ask()
-    monkeypatch.setattr(loaded, "perceptors", lambda config: attempt(run))
+    monkeypatch.setattr(repairer.Repairer, "perceptors", lambda self, config: attempt(run))
     with pytest.raises(DiffInfError, match="closed to training"):
-        list(engine.repair_one(sample, {"w_id": 7.0}))
+        list(open_run(run_copy).repair.one(sample, {"w_id": 7.0}))
 
 
 def test_the_labels_before_the_noise_are_closed_to_every_stage(
     run_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = Engine(run_copy)
-    assert source_table(engine.run).exists()
-    (STAGES["predictor"][0](engine.run) / "done.json").unlink()
+    engine = open_run(run_copy)
+    assert source_table(engine.folder).exists()
+    (STAGES["predictor"].folder(engine.folder) / "done.json").unlink()
     trying(predictor, lambda run: pd.read_csv(source_table(run)), monkeypatch)
     with pytest.raises(DiffInfError, match="labels.csv is closed"):
         list(engine.compute(until="predictor"))
@@ -213,13 +211,13 @@ def test_the_labels_before_the_noise_are_closed_to_every_stage(
 def test_a_classifier_has_its_validation_while_it_trains_and_its_test_figures_after(
     run_copy: Path,
 ) -> None:
-    engine = Engine(run_copy)
-    stage = STAGES["classifier"][0](engine.run)
+    engine = open_run(run_copy)
+    stage = STAGES["classifier"].folder(engine.folder)
     before = stage.figures["test"]
     for file in ("done.json", "final.pt"):
         (stage / file).unlink()
     with seal():
-        assert len(open_validation(engine.run))
+        assert len(open_validation(engine.folder))
     list(engine.compute(until="classifier"))
     assert stage.figures["test"] == before and stage.figures["start"] == "from scratch"
 
@@ -237,7 +235,7 @@ def test_a_reader_gets_its_own_part_and_no_more(finished_run: Path) -> None:
             else:
                 with pytest.raises(DiffInfError, match=f"{reader}.*{what}"):
                     getattr(truth, what)()
-    with pytest.raises(DiffInfError, match="'repair' is not a reader.*report"):
+    with pytest.raises(DiffInfError, match=r"'repair' is not a reader.*report"):
         open_truth(run, "repair")
 
 
@@ -259,9 +257,12 @@ def test_only_the_truth_of_a_run_is_closed(tmp_path: Path) -> None:
         assert file.read_text()
     named = tmp_path / "labels.csv"
     named.write_text("x")
-    with seal(named):
-        with pytest.raises(DiffInfError), seal():  # a seal within adds, it takes nothing away
-            named.read_text()
+    with (
+        seal(named),
+        pytest.raises(DiffInfError),
+        seal(),
+    ):  # a seal within adds, it takes nothing away
+        named.read_text()
     assert named.read_text() == "x"
 
 
@@ -321,7 +322,7 @@ def _in_worker(file: Path) -> str:
 
 
 def test_a_worker_process_inherits_the_seal(finished_run: Path) -> None:
-    file = data_stage(Run.open(finished_run)).path / "truth" / "truth.csv"
+    file = truth_file(Run.open(finished_run))
     with seal(), worker_pool(1) as pool:
         assert "is closed to training" in pool.submit(_in_worker, file).result()
     with worker_pool(1) as pool:

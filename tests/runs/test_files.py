@@ -20,11 +20,28 @@ import pytest
 import torch
 from PIL import Image
 
-from diffinf_core.config import RunConfig
+from diffinf_core.config import RunConfig, make_config
 from diffinf_core.records import DiffInfError
-from diffinf_core.config import make_config
+from diffinf_core.runs import writer
+from diffinf_core.runs.files import (
+    digest,
+    file_digest,
+    new_array,
+    publish_folder,
+    read_json,
+    read_tensors,
+    remove_orphans,
+    write_array,
+    write_file,
+    write_json,
+    write_png,
+    write_table,
+    write_tensors,
+    write_text,
+)
+from diffinf_core.runs.locks import exclusive
 from diffinf_core.runs.run import CONFIG_FILE, Run, StageFolder
-from diffinf_core.runs.files import digest, file_digest, publish_folder, read_json, read_tensors, write_array, write_file, write_json, write_png, write_table, write_tensors, write_text
+from diffinf_core.runs.writer import ABANDONED, host_token
 
 ROOT = Path(__file__).parents[2]
 
@@ -281,7 +298,7 @@ def test_a_file_in_the_way_of_a_folder_stays(tmp_path: Path) -> None:
 
 
 def test_a_stage_is_found_again_by_its_configuration_and_by_nothing_else(tmp_path: Path) -> None:
-    run = Run.open(tmp_path / "run", make_config())
+    run = Run.prepare(tmp_path / "run", make_config()).store()
     first = run.stage("rank", {"tau": 10, "rule": "all"}, "before")
     assert not first.done and first.figures == {}
     write_text(first / "x.txt", "x")
@@ -313,7 +330,7 @@ def test_a_damaged_mark_of_a_finished_stage_is_one_sentence(tmp_path: Path) -> N
 
 def test_a_run_keeps_its_configuration(tmp_path: Path) -> None:
     config = make_config("demo", {"influence": {"tau": 12}})
-    Run.open(tmp_path / "new" / "run", config)
+    Run.prepare(tmp_path / "new" / "run", config).store()
     assert Run.open(tmp_path / "new" / "run").config == config
 
 
@@ -324,19 +341,19 @@ def test_a_run_keeps_its_configuration(tmp_path: Path) -> None:
 def test_a_run_refuses_another_data_set_and_says_what_differs(
     tmp_path: Path, section: str, key: str, old: object, new: object
 ) -> None:
-    Run.open(tmp_path, make_config())
+    Run.prepare(tmp_path, make_config()).store()
     before = (tmp_path / CONFIG_FILE).read_text()
     with pytest.raises(DiffInfError) as error:
-        Run.open(tmp_path, make_config("demo", {section: {key: new}}))
+        Run.prepare(tmp_path, make_config("demo", {section: {key: new}})).store()
     text = sentence(error)
     assert f"{section}.{key}" in text and repr(old) in text and repr(new) in text
     assert (tmp_path / CONFIG_FILE).read_text() == before
 
 
 def test_a_run_takes_over_any_other_change(tmp_path: Path) -> None:
-    Run.open(tmp_path, make_config())
+    Run.prepare(tmp_path, make_config()).store()
     changed = make_config("demo", {"influence": {"tau": 33}})
-    Run.open(tmp_path, changed)
+    Run.prepare(tmp_path, changed).store()
     assert Run.open(tmp_path).config == changed
 
 
@@ -344,16 +361,16 @@ def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path: Path) -> No
     (tmp_path / "thesis.txt").write_text("mine")
     for config in (None, make_config()):
         with pytest.raises(DiffInfError, match="not a run folder") as error:
-            Run.open(tmp_path, config)
+            (Run.open(tmp_path) if config is None else Run.prepare(tmp_path, config))
         assert str(tmp_path) in sentence(error)
     with pytest.raises(DiffInfError, match="is a file"):
-        Run.open(tmp_path / "thesis.txt", make_config())
+        Run.prepare(tmp_path / "thesis.txt", make_config()).store()
     assert names_in(tmp_path) == ["thesis.txt"]
 
 
 def test_hidden_files_do_not_make_a_folder_used(tmp_path: Path) -> None:
     (tmp_path / ".DS_Store").write_text("")
-    assert Run.open(tmp_path, make_config()).root == tmp_path
+    assert Run.prepare(tmp_path, make_config()).store().root == tmp_path
 
 
 def test_a_damaged_configuration_is_one_sentence_with_the_file(tmp_path: Path) -> None:
@@ -451,18 +468,89 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_ones_is_not(tmp_path:
         "import os, signal, sys; from pathlib import Path; from diffinf_core.runs import files as store\n"
         "root = Path(sys.argv[1])\n"
         "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "(store.write_file if sys.argv[2] == 'file' else store.publish_folder)(root / 'a' / 'x.y', die)"
+        "(store.write_file if sys.argv[2] == 'file' else store.publish_folder)(root / 'a' / sys.argv[2], die)"
     )
     for kind in ("file", "folder"):
         subprocess.run([sys.executable, "-c", code, str(tmp_path), kind])
     left = [p.name for p in tmp_path.rglob(".*.part")]
     assert len(left) == 2, left
-    mine = tmp_path / "a" / f".x.{os.getpid()}.abc.part"
+    mine = tmp_path / "a" / f".x.{host_token()}-{os.getpid()}.abc.part"
     mine.write_text("being written")
+    elsewhere = tmp_path / "a" / ".x.0123abcd-1.abc.part"
+    elsewhere.write_text("of another host, where process 1 lives")
+    earlier = tmp_path / "a" / ".x.4194303.abc.part"
+    earlier.write_text("of a version that did not name hosts")
     foreign = tmp_path / "a" / ".somebody.part"
     foreign.write_text("not ours to judge")
-    run = Run.open(tmp_path / "run", RunConfig())
+    run = Run.prepare(tmp_path / "run", RunConfig()).store()
     shutil.move(tmp_path / "a", run.root / "stages")
     with run.lock():
         pass
+    assert {p.name for p in run.root.rglob(".*.part")} == {
+        mine.name, elsewhere.name, earlier.name, foreign.name
+    }  # fmt: skip
+    abandoned = time.time() - ABANDONED - 60
+    for left_over in (elsewhere, earlier, foreign):
+        os.utime(run.root / "stages" / left_over.name, (abandoned, abandoned))
+    with run.lock():
+        pass
     assert {p.name for p in run.root.rglob(".*.part")} == {mine.name, foreign.name}
+
+
+def test_two_hosts_never_delete_each_others_unfinished_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process of this number is long dead here, and lives on the other host."""
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    ours = tmp_path / f".a.{host_token()}-{dead.pid}.x.part"
+    ours.write_text("")
+    monkeypatch.setattr(writer, "host_token", lambda: "ffffffff")
+    remove_orphans(tmp_path)
+    assert ours.exists()
+    theirs = tmp_path / f".a.ffffffff-{dead.pid}.x.part"
+    theirs.write_text("")
+    monkeypatch.undo()
+    remove_orphans(tmp_path)
+    assert theirs.exists() and not ours.exists()
+
+
+def test_the_refusal_of_a_lock_says_who_holds_it(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "lock", "Busy{holder}."):
+        with (
+            pytest.raises(DiffInfError, match=rf"^Busy \(.*process {os.getpid()} on .* since 2"),
+            exclusive(tmp_path / "lock", "Busy{holder}."),
+        ):
+            pytest.fail("two hold one lock")
+        assert (tmp_path / "lock").exists()
+    with exclusive(tmp_path / "lock", "Busy{holder}.", keep=False):
+        pass
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_new_array_is_whole_or_not_there(tmp_path: Path) -> None:
+    target = tmp_path / "a.npy"
+    with pytest.raises(ZeroDivisionError), new_array(target, (4, 2), np.uint8) as out:
+        out[:] = 1 / 0
+    assert list(tmp_path.iterdir()) == []
+    with new_array(target, (4, 2), np.uint8) as out:
+        out[:] = 7
+    assert (np.load(target) == 7).all()
+    with new_array(tmp_path / "none.npy", (0, 2, 2), np.uint8):
+        pass
+    assert np.load(tmp_path / "none.npy").shape == (0, 2, 2)
+
+
+def test_a_disk_without_room_for_an_array_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with (
+        pytest.raises(DiffInfError, match="disk is full while writing"),
+        new_array(tmp_path / "a.npy", (4, 2), np.uint8),
+    ):
+        pytest.fail("there is no room")
+    assert list(tmp_path.iterdir()) == []

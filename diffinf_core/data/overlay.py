@@ -1,0 +1,93 @@
+"""The pictures of a run: one memory map of all, and above it the few that rounds replaced.
+
+A round changes some per cent of the pictures. It keeps those alone, in an overlay of its own; all others
+are read from the first round's file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from diffinf_core.records import DiffInfError
+from diffinf_core.runs.files import new_array, write_array
+
+#: in the folder of a data stage: every picture; those that rounds replaced; and which rows these are
+PICTURES, REPLACED, ROWS = "images.npy", "replaced.npy", "replaced_rows.npy"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """``base`` (N, S, S, 3) uint8; ``replaced`` (M, S, S, 3) stands at the ascending ``rows`` (M,)."""
+
+    base: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    replaced: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    @property
+    def side(self) -> int:
+        """Pixels along a side."""
+        return self.base.shape[1]
+
+    def read(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A copy of the pictures (B, S, S, 3) at some rows."""
+        wanted = np.asarray(rows, np.int64)
+        out = np.array(self.base[wanted])
+        if len(self.rows):
+            at = np.minimum(np.searchsorted(self.rows, wanted), len(self.rows) - 1)
+            hit = self.rows[at] == wanted
+            out[hit] = self.replaced[at[hit]]
+        return out
+
+
+def map_array(path: Path) -> NDArray[np.uint8]:
+    """Map an array from the disk; :class:`DiffInfError` for a missing or damaged file."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        # a cut file is mapped all the same, and reading past its end would kill the process
+        if path.stat().st_size < array.nbytes:
+            raise ValueError("it is cut")
+        return array
+    except (OSError, ValueError) as error:
+        raise DiffInfError(
+            f"{path} is missing or damaged ({error}); remove the folder {path.parent} and run again."
+        ) from error
+
+
+def open_pictures(folder: Path, first: Path) -> Pictures:
+    """The pictures of a data stage in ``folder``; a round's lie above those of the ``first`` round's."""
+    if (folder / PICTURES).exists() or not (folder / ROWS).exists():
+        base = map_array(folder / PICTURES)
+        return Pictures(base, np.zeros(0, np.int64), base[:0])
+    return Pictures(
+        map_array(first / PICTURES), np.load(folder / ROWS), map_array(folder / REPLACED)
+    )
+
+
+def read_picture(file: Path) -> NDArray[np.uint8]:
+    """A stored edit, uint8 (S, S, 3); :class:`DiffInfError` for a missing or damaged file."""
+    try:
+        with Image.open(file) as image:
+            return np.array(image.convert("RGB"), np.uint8)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DiffInfError(
+            f"{file} is missing or damaged; remove the folder {file.parent} and repair again."
+        ) from error
+
+
+def write_overlay(folder: Path, below: Pictures, edits: dict[int, Path]) -> None:
+    """Write the overlay of the next round: what ``below`` replaces, and the ``edits`` (PNG) by row."""
+    kept = [int(row) for row in below.rows if int(row) not in edits]
+    rows = np.array(sorted({*kept, *edits}), np.int64)
+    with new_array(folder / REPLACED, (len(rows), *below.base.shape[1:]), np.uint8) as out:
+        for i, row in enumerate(rows.tolist()):
+            out[i] = read_picture(edits[row]) if row in edits else below.read([row])[0]
+    write_array(folder / ROWS, rows)
