@@ -154,7 +154,6 @@ READS_TRUTH = {
     "experiments/rounds.py",
     "report/summary.py",
     "engine/compare.py",
-    "engine/compute.py",
     "engine/describe.py",
 }
 #: names that open the truth, or any split by its name, and those that a path or importlib would use
@@ -215,6 +214,16 @@ def test_the_test_split_and_the_truth_are_named_by_their_readers_only() -> None:
 def test_a_way_to_the_truth_is_seen(line: str) -> None:
     assert reaches_truth(PACKAGE / "review/queue.py", line)
     assert not reaches_truth(PACKAGE / "review/queue.py", "from diffinf_core.data.part import Part")
+
+
+def test_threads_and_processes_of_the_work_inherit_its_seal() -> None:
+    starters = {"ThreadPoolExecutor", "ProcessPoolExecutor", "Thread", "Process", "Pool"}
+    for file in (f for f in FILES if room_of(f) not in {"engine", "ui", "cli"}):
+        if name_of(file) != "runs/workers.py":
+            tree = ast.parse(file.read_text())
+            named = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+            named |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+            assert not named & starters, f"{name_of(file)}: use runs.workers"
 
 
 def test_ui_and_cli_see_no_room_but_the_engine_and_no_torch() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from diffinf_core.config import ClassifierConfig
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_json, read_tensors, write_array, write_json, write_tensors
 from diffinf_core.runs.seal import under_seal
+from diffinf_core.runs.workers import thread_pool
 
 _BATCH_EVAL = 256
 #: batches that are read before they are asked for
@@ -88,7 +89,7 @@ def read_ahead(
         x = data.tensors(rows.numpy())
         return x.pin_memory() if where.type == "cuda" else x
 
-    with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
+    with thread_pool(1, "pictures") as pool:
         window: deque[Future[Tensor]] = deque()
         coming = iter(batches)
         try:

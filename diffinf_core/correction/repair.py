@@ -121,12 +121,13 @@ def repair(
     source = generator if generator is not None else config.generator
     source = shipped("generator") if source is None else source
     where = torch.device(device) if device is not None else default_device()
+    own: Mapping[str, str] = {}
     if isinstance(source, Autoencoder):
-        model, own = source.to(where), {}
+        model = source.to(where)
     else:
         model = load_autoencoder(Path(source), device=where)
         drawings = file_digest(Path(source)) == file_digest(shipped("generator"))
-        own = rendered_faces(DataConfig()).perceptors if drawings else {}
+        own = rendered_faces(DataConfig()).perceptors if drawings else own
     x = _pictures(images, model.architecture.image_size)
     condition, y, names = _labels(labels, classes, len(x), model, config)
     if predictor is None:

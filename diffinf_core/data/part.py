@@ -16,10 +16,12 @@ from torch import Tensor
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.overlay import PICTURES, REPLACED, Pictures, open_pictures
-from diffinf_core.data.split import TRAIN, fold_of
+from diffinf_core.data.profile import profile_of
+from diffinf_core.data.split import TEST, TRAIN, VAL, fold_of
 from diffinf_core.records import DiffInfError, Sample
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.seal import refuse
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:
@@ -39,7 +41,8 @@ class Part:
     """Some rows of a data set, with pictures on disk.
 
     ``labels`` (N,) are class indices; ``table`` keeps every column the data set came with; ``rows`` (N,) say
-    where the part's pictures stand among all ``pictures`` of the run.
+    where the part's pictures stand among all ``pictures`` of the run. ``group_column`` is the column whose
+    values (people, say) must not be cut by a split or a fold; None where each sample stands for itself.
     """
 
     ids: NDArray[np.str_]
@@ -48,6 +51,7 @@ class Part:
     table: pd.DataFrame
     pictures: Pictures
     rows: NDArray[np.int64]
+    group_column: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -125,7 +129,9 @@ def run_pictures(run: Run) -> Pictures:
 
 
 def open_part(run: Run, part: str) -> Part:
-    """Rows of one split; later rooms call :func:`open_training` or the evaluation module."""
+    """Rows of one split; later rooms call :func:`open_training` or :mod:`diffinf_core.data.truth`."""
+    if part == TEST:
+        refuse(f"The test split of {run.root}")
     stage = DATA.folder(run)
     if not stage.done:
         raise DiffInfError(f"{run.root} has no data yet; start the run first.")
@@ -142,6 +148,7 @@ def open_part(run: Run, part: str) -> Part:
         table=chosen.drop(columns=["split"]),
         pictures=run_pictures(run),
         rows=rows,
+        group_column=profile_of(run).group_column,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from diffinf_core.data.folder import IMAGE_SUFFIXES, decode, inside
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import create_array, digest, read_json, write_json
+from diffinf_core.runs.workers import thread_pool
 
 _SAVE_EVERY = 256
 
@@ -71,7 +72,7 @@ def _in_order(read: Callable[[str], np.ndarray], names: Sequence[str]) -> Iterat
     Threads are enough: Pillow and zlib let others run while they decode.
     """
     readers = os.cpu_count() or 1
-    with ThreadPoolExecutor(readers, thread_name_prefix="decode") as pool:
+    with thread_pool(readers, "decode") as pool:
         window: deque[Future[np.ndarray]] = deque()
         coming = iter(names)
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from diffinf_core.data.part import Part, to_tensor
 from diffinf_core.data.rendered import faces
 from diffinf_core.data.rendered.scenes import Scenes
+from diffinf_core.runs.workers import thread_pool
 
 #: share of a run's or folder's training pictures kept for the curves, and the most that are
 HELD_SHARE, HELD_MOST = 0.05, 128
@@ -200,7 +201,7 @@ def ahead(
         return
     coming = iter(steps)
     window: deque[list[Future[Draw]]] = deque()
-    pool = ThreadPoolExecutor(readers, thread_name_prefix="batches")
+    pool = thread_pool(readers, "batches")
     try:
         while True:
             while len(window) <= 2 * readers:

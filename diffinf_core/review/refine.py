@@ -27,6 +27,7 @@ from diffinf_core.records import (
 from diffinf_core.review.opening import read_decisions
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.seal import under_seal
 
 
 def refine(
@@ -98,6 +99,7 @@ def refine(
     return RefinedSet(tuple(out), tuple(classes), undecided, tuple(open_), tuple(earlier))
 
 
+@under_seal
 def refined_set(
     run: Run,
     undecided: str = "original",

@@ -1,4 +1,4 @@
-"""Worker processes that inherit nothing from their parent but its seal, and never outlive it."""
+"""Worker threads, and worker processes that never outlive their parent; both inherit its seal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 from diffinf_core.runs.seal import present_seal, seal_for_good
 
@@ -25,6 +25,11 @@ def worker_pool(count: int) -> ProcessPoolExecutor:
         initializer=follow_parent,
         initargs=(os.getpid(), present_seal()),
     )
+
+
+def thread_pool(count: int, name: str) -> ThreadPoolExecutor:
+    """``count`` threads under the caller's seal; a thread that is started otherwise has none."""
+    return ThreadPoolExecutor(count, name, initializer=seal_for_good, initargs=(present_seal(),))
 
 
 def follow_parent(parent: int, seal: frozenset[str] | None = None) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+from diffinf_core.correction import quality
 from diffinf_core.correction.quality import (
     changed_pixels,
     drift_threshold,
@@ -104,11 +106,22 @@ def test_changed_pixels_are_counted_where_they_are_asked_for() -> None:
 
 
 def test_every_flag_is_in_the_list_that_others_read() -> None:
-    given = [
-        node.slice.value
-        for node in ast.walk(ast.parse(inspect.getsource(flags_of)))
+    given = {
+        node.slice.value: node.lineno
+        for node in ast.walk(ast.parse(inspect.getsource(quality)))
         if isinstance(node, ast.Subscript)
         and isinstance(node.ctx, ast.Store)
         and isinstance(node.slice, ast.Constant)
-    ]
-    assert list(dict.fromkeys(given)) == list(FLAGS)
+    }
+    assert sorted(given, key=given.__getitem__) == list(FLAGS)
+
+
+def test_nobody_keeps_another_list_of_flags() -> None:
+    package = Path(quality.__file__).parents[1]
+    for file in package.rglob("*.py"):
+        if file.name in ("records.py", "quality.py"):
+            continue
+        names = [
+            n.value for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Constant)
+        ]
+        assert len({f for f in FLAGS if f in names}) < 2, file

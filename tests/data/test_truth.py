@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.review import queue
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.seal import present_seal, seal, sealed, under_seal
-from diffinf_core.runs.workers import worker_pool
+from diffinf_core.runs.workers import thread_pool, worker_pool
 
 Attempt = Callable[[Run], object]
 STAGES = {stage.name: stage for stage in PIPELINE}
@@ -116,7 +115,7 @@ def by_renaming(run: Run) -> object:
 
 
 def by_thread(run: Run) -> object:
-    with ThreadPoolExecutor(1) as pool:
+    with thread_pool(1, "reader") as pool:
         return pool.submit(by_text, run).result()
 
 
@@ -130,7 +129,7 @@ WAYS: list[Attempt] = [
 def test_a_seal_shuts_every_way_that_is_open_without_it(run_copy: Path, attempt: Attempt) -> None:
     run = Run.open(run_copy)
     attempt(run)
-    with seal(), pytest.raises(DiffInfError, match="^[^\n]*is closed to training[^\n]*$"):
+    with seal(), pytest.raises(DiffInfError, match=r"^[^\n]*is closed to training[^\n]*$"):
         attempt(run)
     attempt(run)
 
@@ -194,7 +193,7 @@ def test_a_review_or_a_single_edit_that_opens_the_truth_fails(
             ask()
     monkeypatch.setattr(repairer.Repairer, "perceptors", lambda self, config: attempt(run))
     with pytest.raises(DiffInfError, match="closed to training"):
-        list(open_run(run_copy).repair.one(sample, {"w_id": 7.0}))
+        list(open_run(run_copy).repair.edit(sample, {"w_id": 7.0}))
 
 
 def test_the_labels_before_the_noise_are_closed_to_every_stage(
@@ -204,7 +203,7 @@ def test_the_labels_before_the_noise_are_closed_to_every_stage(
     assert source_table(engine.folder).exists()
     (STAGES["predictor"].folder(engine.folder) / "done.json").unlink()
     trying(predictor, lambda run: pd.read_csv(source_table(run)), monkeypatch)
-    with pytest.raises(DiffInfError, match="labels.csv is closed"):
+    with pytest.raises(DiffInfError, match=r"labels\.csv is closed"):
         list(engine.compute(until="predictor"))
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from diffinf_core.config import change, make_config
+from diffinf_core.engine.pipeline import every_stage
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs import stages as module
 from diffinf_core.runs.files import write_text
 from diffinf_core.runs.run import CONFIG_FILE, Run
+from diffinf_core.runs.seal import present_seal
 from diffinf_core.runs.stages import INDEX, Stage, Work, compute, status
 
 
@@ -261,3 +263,52 @@ def test_the_index_is_written_by_work_alone(
     list(compute(run, line.stages))
     status(under(run, influence={"tau": 33.0}), line.stages)
     assert written == []
+
+
+# ---------------------------------------------------------------- the seal
+
+
+def test_work_is_sealed_and_what_measures_it_is_not(run: Run, tmp_path: Path) -> None:
+    secret, other = tmp_path / "labels.csv", tmp_path / "other.csv"
+    for file in (secret, other):
+        file.write_text("x")
+    refused: dict[str, list[bool]] = {"made": [], "trained": [], "tested": []}
+
+    def reading(file: Path) -> bool:
+        try:
+            return not file.read_text()
+        except DiffInfError as error:
+            assert "is closed to training" in str(error)
+            return True
+
+    def work(name: str) -> Callable[[Run], Work]:
+        def steps(run: Run) -> Work:
+            for i in range(2):
+                refused[name] += [reading(secret), reading(other)]
+                yield Progress(name, i, 2)
+            refused[name] += [reading(secret), reading(other)]
+            return {"n": 2}
+
+        return steps
+
+    def measure(run: Run) -> dict[str, bool]:
+        return {"open": present_seal() is None and bool(secret.read_text())}
+
+    made = Stage("made", work("made"), sealed=False, withheld=lambda run: [secret])
+    trained = Stage("trained", work("trained"), inputs=(made,), measure=measure)
+    tested = Stage("tested", work("tested"), inputs=(trained,))
+    for stage in (made, trained, tested):
+        for _ in stage.compute(run):
+            assert present_seal() is None and secret.read_text() == "x"
+    assert refused["made"] == [False, False] * 3
+    assert refused["trained"] == refused["tested"] == [True, False] * 3
+    assert trained.folder(run).figures["open"] and trained.folder(run).figures["n"] == 2
+
+
+def test_only_the_stages_that_must_are_not_sealed() -> None:
+    assert {stage.name for stage in every_stage() if not stage.sealed} == {"data", "arm-noisy"}
+    for stage in every_stage():
+        above = stage
+        while above.inputs:
+            above = above.inputs[0]
+        assert above.name == "data", f"{stage.name} must close what the data stage withholds"
