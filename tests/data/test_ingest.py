@@ -400,6 +400,7 @@ def test_columns_already_named_like_our_renamed_ones_are_kept(folder: Path) -> N
 
 @pytest.mark.parametrize("name", ["id", "split", "label"])
 def test_a_group_column_that_a_run_uses_itself_is_refused(folder: Path, name: str) -> None:
-    over = {"data": {"source": "folder", "path": str(folder), "group_column": name}}
+    data = {"source": "folder", "path": str(folder), "label_column": "kind", "group_column": name}
+    over = {"data": data}
     with pytest.raises(DiffInfError, match="rename that column"):
         preflight(make_config("demo", over).data)
