@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from diffinf_core.classifier.metrics import evaluate
@@ -14,22 +13,13 @@ from diffinf_core.classifier.training import (
     train_classifier,
 )
 from diffinf_core.data.evaluation import open_test, open_validation
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
-from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import file_digest, read_json
 from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.stages import Stage, Work
 from diffinf_core.weights.files import added_weights
-
-
-def classifier_stage(run: Run) -> StageFolder:
-    """The stage's folder for this run's configuration and the weights it starts from."""
-    return run.stage(
-        "classifier",
-        data_stage(run).key,
-        run.config.classifier.model_dump(mode="json"),
-        *started_from(run),
-    )
 
 
 def started_from(run: Run) -> list[str]:
@@ -41,14 +31,18 @@ def started_from(run: Run) -> list[str]:
 def imagenet_weights(run: Run) -> Path | None:
     """The ImageNet file in the weights folder, if the configuration wants it and it is there."""
     config = run.config.classifier
-    file = added_weights() / IMAGENET_FILE
+    (file,) = imagenet_places(run)
     wanted = config.pretrained and config.architecture == "resnet18"
     return file if wanted and file.exists() else None
 
 
-def run_classifier(run: Run) -> Iterator[Progress]:
+def imagenet_places(*_: object) -> tuple[Path, ...]:
+    """Where the ImageNet file is looked for."""
+    return (added_weights() / IMAGENET_FILE,)
+
+
+def train_stage(run: Run, stage: StageFolder) -> Work:
     """Train on the noisy training split."""
-    stage = classifier_stage(run)
     train = open_training(run)
     weights = imagenet_weights(run)
     start = "ImageNet weights" if weights else "from scratch"
@@ -65,16 +59,27 @@ def run_classifier(run: Run) -> Iterator[Progress]:
         stage / "final.pt", run.config.classifier.architecture, len(train.classes)
     ).to(device())
     test = open_test(run)
-    stage.finish({"start": start, "test": evaluate(test.labels, predict_probabilities(net, test))})
+    return {"start": start, "test": evaluate(test.labels, predict_probabilities(net, test))}
+
+
+CLASSIFIER = Stage(
+    "classifier",
+    "train on the labels as they are",
+    version=1,
+    work=train_stage,
+    inputs=(DATA,),
+    settings=lambda run: [run.config.classifier.model_dump(mode="json"), *started_from(run)],
+    watched=imagenet_places,
+)
 
 
 def load_snapshot(run: Run, epoch: int) -> tuple[Classifier, float]:
     """The network after an epoch, and the learning rate eta it was trained with."""
     from diffinf_core.runs.files import read_tensors
 
-    stage = classifier_stage(run)
+    stage = CLASSIFIER.folder(run)
     file = stage / f"epoch-{epoch:03d}.pt"
-    classes = len(read_json(data_stage(run) / "classes.json"))
+    classes = len(read_json(DATA.folder(run) / "classes.json"))
     try:
         net = load_classifier(file, run.config.classifier.architecture, classes)
         eta = float(read_tensors(file)["learning_rate"])

@@ -7,8 +7,6 @@ two folds, so that no picture is judged by a network that saw it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,23 +15,19 @@ from torch.nn import functional as F
 
 from diffinf_core.classifier.training import device
 from diffinf_core.correction.networks import JudgeNet
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part, open_training
 from diffinf_core.data.rendered import faces
 from diffinf_core.records import Progress
 from diffinf_core.runs.files import read_tensors, write_tensors
 from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.stages import Stage, Work
 from diffinf_core.weights.files import load_weights, shipped
 
 FOLDS = 2
 _EPOCHS = 30
 _BATCH = 64
 _SEED = 4321
-
-
-def judge_stage(run: Run) -> StageFolder:
-    """The folder of a cross-fitted judge; the shipped one leaves it empty."""
-    return run.stage("judge", data_stage(run).key, {"epochs": _EPOCHS, "folds": FOLDS})
 
 
 def judge_name(run: Run) -> str:
@@ -52,12 +46,10 @@ def _augment(x: Tensor) -> Tensor:
     return padded[:, :, dy : dy + x.shape[2], dx : dx + x.shape[3]]
 
 
-def run_judge(run: Run) -> Iterator[Progress]:
-    """Train the cross-fitted judge where none is shipped for the data."""
-    stage = judge_stage(run)
+def train_judge(run: Run, stage: StageFolder) -> Work:
+    """Train the cross-fitted judge where none is shipped for the data, which leaves the folder empty."""
     if run.config.data.source == "demo":
-        stage.finish({"judge": judge_name(run)})
-        return
+        return {"judge": judge_name(run)}
     train = open_training(run)
     fold = train.folds(FOLDS, _SEED, run.config.data.group_column)
     labels = torch.from_numpy(train.labels)
@@ -88,7 +80,17 @@ def run_judge(run: Run) -> Iterator[Progress]:
             write_tensors(file, {"net": net.state_dict()})
         found = Judge(run, only=k).probabilities(train, inside)
         agreement.append((found.argmax(1) == train.labels[inside]).mean())
-    stage.finish({"judge": judge_name(run), "agreement_with_labels": float(np.mean(agreement))})
+    return {"judge": judge_name(run), "agreement_with_labels": float(np.mean(agreement))}
+
+
+JUDGE = Stage(
+    "judge",
+    "train the independent judge",
+    version=1,
+    work=train_judge,
+    inputs=(DATA,),
+    settings=lambda run: {"epochs": _EPOCHS, "folds": FOLDS},
+)
 
 
 class Judge:
@@ -113,7 +115,7 @@ class Judge:
         self._nets = {}
         for k in range(FOLDS) if only is None else [only]:
             net = JudgeNet((len(train.classes),))
-            net.load_state_dict(read_tensors(judge_stage(run) / f"fold-{k}.pt")["net"])
+            net.load_state_dict(read_tensors(JUDGE.folder(run) / f"fold-{k}.pt")["net"])
             self._nets[k] = net.to(device()).eval().requires_grad_(False)
 
     @torch.no_grad()

@@ -13,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part
 from diffinf_core.runs.files import read_tensors, write_tensors
 from diffinf_core.runs.run import StageFolder
+from diffinf_core.runs.stages import Stage
 
 #: training pictures that stand for "strangers", and pictures of a person that stand for their spread
 STRANGERS, OWN = 512, 4
@@ -35,6 +37,10 @@ def disturbed(x: Tensor) -> list[Tensor]:
         (x * 0.85).clamp(-1, 1),
         ((x + 1) * 0.88 - 1).clamp(-1, 1),
     ]
+
+
+#: the sample of strangers under an identity network, by the digest of what its vectors depend on
+PEOPLE = Stage("people", "look at the people", version=1, work=None, inputs=(DATA,), modules=(__name__,))
 
 
 class People:
@@ -60,7 +66,7 @@ class People:
             found.append(self._look(self._sample[start : start + _BATCH]).cpu())
             yield min(start + _BATCH, len(self._sample)), len(self._sample)
         write_tensors(self._stage / "strangers.pt", {"vectors": torch.cat(found)})
-        self._stage.finish({"n": len(self._sample)})
+        self._stage.finish({"n": len(self._sample)}, PEOPLE.version)
 
     @torch.no_grad()
     def _look(self, positions: NDArray[np.int64]) -> Tensor:

@@ -23,7 +23,7 @@ from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.checks import Checks
 from diffinf_core.correction.edits import publish_edit
 from diffinf_core.correction.guidance import Inversion, Task, invert, transfer
-from diffinf_core.correction.judge import judge_name, judge_stage
+from diffinf_core.correction.judge import JUDGE, judge_name
 from diffinf_core.correction.methods import METHODS
 from diffinf_core.correction.objective import Objective
 from diffinf_core.correction.perceptors import Perceptors, chosen, files_of, load_perceptors
@@ -33,8 +33,8 @@ from diffinf_core.data.lineage import origin
 from diffinf_core.data.part import open_training, to_image, to_tensor
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.schedule import SPACING, abar
-from diffinf_core.influence.predictor import CrossFittedPredictor, predictor_stage
-from diffinf_core.influence.stage import influence_stage
+from diffinf_core.influence.predictor import PREDICTOR, CrossFittedPredictor
+from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.runs.files import digest, file_digest
 from diffinf_core.runs.run import Run
@@ -61,18 +61,22 @@ class Preview:
         return to_image(self.edit())
 
 
+def generator_places(run: Run) -> tuple[Path, ...]:
+    """Where the generator of a run is looked for, the first that is there counts."""
+    if run.config.repair.generator is not None:
+        return (run.config.repair.generator,)
+    own = [root / "generator" / "generator.safetensors" for root in (run.root, origin(run))]
+    demo = [shipped("generator")] if run.config.data.source == "demo" else []
+    return (*dict.fromkeys(own), *demo)
+
+
 def generator_file(run: Run) -> Path:
     """The generator of a run: configured, else trained in the run's folder, else the demo's."""
+    for file in generator_places(run):
+        if file.is_file():
+            return file
     if run.config.repair.generator is not None:
-        if not run.config.repair.generator.is_file():
-            raise DiffInfError(f"The generator {run.config.repair.generator} does not exist.")
-        return run.config.repair.generator
-    for root in (run.root, origin(run)):
-        own = root / "generator" / "generator.safetensors"
-        if own.exists():
-            return own
-    if run.config.data.source == "demo":
-        return shipped("generator")
+        raise DiffInfError(f"The generator {run.config.repair.generator} does not exist.")
     raise DiffInfError(
         "No generator knows these pictures: run 'diffinf train-generator "
         f"--run {origin(run)}', or give repair.generator=FILE."
@@ -91,8 +95,8 @@ def scores_key(run: Run) -> str:
     """What every edit of a run depends on beside its own settings and perceptors."""
     return digest(
         _METHOD,
-        predictor_stage(run).key,
-        judge_stage(run).key,
+        PREDICTOR.key(run),
+        JUDGE.key(run),
         file_digest(generator_file(run)),
         file_digest(shipped("judge")),
     )
@@ -178,7 +182,7 @@ class Repairer:
             return None
         if config.guide_from == "unknown":
             return self._untold(len(x))
-        snapshots = influence_stage(self.run).key
+        snapshots = INFLUENCE.key(self.run)
         keys = self._keys(x, "seen", config.seed, snapshots)
         cached = self._inversions.seen(keys)
         if cached is None:

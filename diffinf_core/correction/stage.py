@@ -4,42 +4,54 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.edits import edit_folder, load_edit, read_edit
-from diffinf_core.correction.repairer import Preview, Repairer, perceptors_key, scores_key
+from diffinf_core.correction.judge import JUDGE
+from diffinf_core.correction.perceptors import DEMO_PERCEPTORS
+from diffinf_core.correction.repairer import (
+    Preview,
+    Repairer,
+    generator_places,
+    perceptors_key,
+    scores_key,
+)
 from diffinf_core.correction.search import propose, rooms
 from diffinf_core.data.lineage import earlier_edits
+from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import ranking
-from diffinf_core.records import DiffInfError, Edit, Progress
+from diffinf_core.records import Edit, Progress
 from diffinf_core.runs.files import write_json
 from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.stages import Stage, Work
+from diffinf_core.weights.files import shipped
+from diffinf_core.weights.pretrained import NAMES, weights_file
 
 
-def repair_stage(run: Run) -> StageFolder:
-    """The folder that lists which version of each high-influence sample the run made."""
-    settings = run.config.repair.model_dump(mode="json", exclude={"batch_size", "generator"})
-    if run.config.repair.tries != "smallest":
-        del settings["reached"]  # no part of it, and not in the keys of earlier versions
-    apart = [] if run.edits == run.root / "edits" else [str(run.edits.relative_to(run.root))]
-    looking = perceptors_key(run, run.config.repair)
-    return run.stage("repair", scores_key(run), looking, settings, *apart)
+def _settings(run: Run) -> list[object]:
+    config = run.config.repair
+    settings = config.model_dump(mode="json", exclude={"batch_size", "generator"})
+    if config.tries != "smallest":
+        del settings["reached"]  # no part of it
+    home = str(run.edits.relative_to(run.root))
+    return [scores_key(run), perceptors_key(run, config), settings, home]
 
 
-def has_repairs(run: Run) -> bool:
-    """Whether the high-influence set is repaired; False also where no generator is at hand yet."""
-    try:
-        return repair_stage(run).done
-    except DiffInfError:
-        return False
+def _watched(run: Run) -> list[Path]:
+    added = [weights_file(name) for name in NAMES]
+    demo = [shipped(name) for name in ("judge", *DEMO_PERCEPTORS)]
+    return [*generator_places(run), *added, *demo]
 
 
-def run_repair(run: Run) -> Iterator[Progress]:
-    """Repair the high-influence set; edits made already are kept."""
-    stage = repair_stage(run)
+def repair_high(run: Run, stage: StageFolder) -> Work:
+    """Repair the high-influence set; edits made already are kept.
+
+    ``versions.json`` names the version of each sample that the run proposes.
+    """
     repairer = Repairer(run)
     config = run.config.repair
     table = ranking(run)
@@ -61,15 +73,24 @@ def run_repair(run: Run) -> Iterator[Progress]:
         yield from _tried(repairer, edits, spent)
     versions = {edit.sample: edit.version for edit in edits.values()}
     write_json(stage / "versions.json", versions)
-    stage.finish(
-        {
-            "n": len(order),
-            "seconds_of_edits": float(sum(spent.values())),
-            "told_label": repairer.told is not None and config.use_label,
-            "probe": repairer.uses_probe(config),
-            "edited_in_earlier_rounds": int((table["high"].to_numpy() & again).sum()),
-        }
-    )
+    return {
+        "n": len(order),
+        "seconds_of_edits": float(sum(spent.values())),
+        "told_label": repairer.told is not None and config.use_label,
+        "probe": repairer.uses_probe(config),
+        "edited_in_earlier_rounds": int((table["high"].to_numpy() & again).sum()),
+    }
+
+
+REPAIR = Stage(
+    "repair",
+    "edit the high-influence pictures",
+    version=1,
+    work=repair_high,
+    inputs=(PREDICTOR, JUDGE),
+    settings=_settings,
+    watched=_watched,
+)
 
 
 def _stored(repairer: Repairer, position: int, config: RepairConfig) -> Edit:

@@ -10,18 +10,18 @@ thumbnails correlate, too: hashes of faces in the same pose can meet by chance.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.fft import dctn
 
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_table
 from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.stages import Stage, Work
 from diffinf_core.runs.slices import map_slices, read_slices
 
 #: width of the thumbnails; every working size is a multiple of it
@@ -42,12 +42,6 @@ _CHUNK = 1 << 20
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
-
-
-def duplicates_stage(run: Run) -> StageFolder:
-    """The folder of the thumbnails and of the pairs."""
-    settings = [GREY, MOST_BITS, LEAST_CORRELATION, CROWD, MOST_PAIRS]
-    return run.stage("duplicates", data_stage(run).key, settings)
 
 
 def grey_thumbnails(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -168,19 +162,15 @@ def near_duplicates(grey: NDArray[np.uint8]) -> Iterator[tuple[int, int, pd.Data
         yield done, total, found.reset_index(drop=True)
 
 
-def run_duplicates(run: Run) -> Iterator[Progress]:
+def find_duplicates(run: Run, stage: StageFolder) -> Work:
     """Find near-duplicates in the training split; ``pairs.csv`` has first, second and correlation."""
-    stage, train = duplicates_stage(run), open_training(run)
+    train = open_training(run)
     n = len(train)
-    if stage.done:
-        yield Progress("duplicates", n, n, "done already")
-        return
 
     def thumbnails(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         return grey_thumbnails(train.images(rows))  # type: ignore[return-value]
 
-    for event in map_slices(stage, n, SLICE, thumbnails, lambda: "thumbnails"):
-        yield replace(event, stage="duplicates")
+    yield from map_slices(stage, n, SLICE, thumbnails, "duplicates", lambda: "thumbnails")
     grey: NDArray[np.uint8] = read_slices(stage, n, SLICE)  # type: ignore[assignment]
     pairs = pd.DataFrame()
     for done, total, pairs in near_duplicates(grey):
@@ -192,13 +182,21 @@ def run_duplicates(run: Run) -> Iterator[Progress]:
     write_table(stage / "pairs.csv", named)
     for file in stage.path.glob("slice-*.npy"):
         file.unlink()
-    stage.finish({"n": n, "pairs": len(named)})
-    yield Progress("duplicates", total, total, f"done, {len(named)} pairs")
+    return {"n": n, "pairs": len(named)}
+
+
+DUPLICATES = Stage(
+    "duplicates",
+    "find training pictures that are nearly the same",
+    version=1,
+    work=find_duplicates,
+    inputs=(DATA,),
+    settings=lambda run: [GREY, MOST_BITS, LEAST_CORRELATION, CROWD, MOST_PAIRS],
+)
 
 
 def read_duplicates(run: Run) -> pd.DataFrame:
     """Columns first, second (sample ids) and correlation, the most alike first."""
-    stage = duplicates_stage(run)
-    if not stage.done:
-        raise DiffInfError("Nobody has looked for near-duplicates here yet.")
-    return pd.read_csv(stage / "pairs.csv", dtype={"first": str, "second": str})
+    if not DUPLICATES.done(run):
+        raise DiffInfError("Near-duplicates have not been computed.")
+    return pd.read_csv(DUPLICATES.folder(run) / "pairs.csv", dtype={"first": str, "second": str})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.lineage import FILE, ancestors, checked_home, number
 from diffinf_core.records import Earlier
 from diffinf_core.runs.files import read_json
@@ -19,7 +19,7 @@ def earlier_changes(run: Run) -> list[Earlier]:
         return out
     numbers = {r.root.name if (r.root / FILE).exists() else "": number(r) for r in chain}
     tables = [
-        pd.read_csv(data_stage(r) / "samples.csv", dtype=str, keep_default_na=False) for r in chain
+        pd.read_csv(DATA.folder(r) / "samples.csv", dtype=str, keep_default_na=False) for r in chain
     ]
     for before, old, new in zip(chain, tables, tables[1:], strict=False):
         made = number(before)

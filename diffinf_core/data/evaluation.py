@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from diffinf_core.data.ingest import data_stage, source_folder
+from diffinf_core.data.ingest import DATA, source_folder
 from diffinf_core.data.part import Part, open_part, open_training
 from diffinf_core.data.split import TEST, VAL
 from diffinf_core.runs.run import Run
@@ -47,7 +47,7 @@ def training_truth(run: Run) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | No
 
     None for a data set whose labels were taken as they came: nobody knows which are wrong.
     """
-    path = data_stage(run) / "truth" / "truth.csv"
+    path = DATA.folder(run) / "truth" / "truth.csv"
     if not path.exists():
         return None
     train = open_training(run)

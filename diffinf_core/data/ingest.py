@@ -7,7 +7,6 @@ stages, and ``truth/truth.csv``, which only :mod:`diffinf_core.data.evaluation` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +20,10 @@ from diffinf_core.data.pictures import decode_all
 from diffinf_core.data.rendered import faces
 from diffinf_core.data.rendered.demo import write_demo_faces
 from diffinf_core.data.split import TRAIN, split_samples
-from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import write_json, write_table
 from diffinf_core.runs.run import Run, StageFolder
-
-
-def data_stage(run: Run) -> StageFolder:
-    """The data stage's folder for this run's configuration."""
-    c = run.config
-    return run.stage(
-        "data",
-        c.data.model_dump(mode="json"),
-        c.split.model_dump(mode="json"),
-        c.noise.model_dump(mode="json"),
-    )
+from diffinf_core.runs.stages import Stage, Work
 
 
 def source_folder(run: Run) -> Path:
@@ -90,10 +79,14 @@ def _usable(data: DataConfig) -> Listing:
     return listing
 
 
-def ingest(run: Run) -> Iterator[Progress]:
+def ingest(run: Run, stage: StageFolder) -> Work:
     """Run the data stage; a killed one goes on with the picture it had reached."""
-    stage = data_stage(run)
     config = run.config
+    if origin(run) != run.root:  # what reviewers decided is not in the source folder
+        raise DiffInfError(
+            f"{run.root} is a later round, made by another version of DiffInf: compute the first round "
+            f"{origin(run)} again with --rounds, which makes it anew."
+        )
     if config.data.source == "demo" and not (source_folder(run) / "labels.csv").exists():
         yield from write_demo_faces(
             source_folder(run), config.data.demo_faces, config.data.seed, config.data.image_size
@@ -145,18 +138,25 @@ def ingest(run: Run) -> Iterator[Progress]:
         }
         write_table(stage.path / "truth" / "truth.csv", pd.DataFrame(truth))
     write_json(stage / "classes.json", listing.classes)
-    stage.finish(
-        {
-            "n": len(rows),
-            "n_train": int(train.sum()),
-            "n_val": int((parts == "val").sum()),
-            "n_test": int((parts == "test").sum()),
-            "classes": listing.classes,
-            "noise_rate": float(flipped[train].mean()) if known else None,
-            "unlabelled": listing.unlabelled,
-        }
-    )
+    return {
+        "n": len(rows),
+        "n_train": int(train.sum()),
+        "n_val": int((parts == "val").sum()),
+        "n_test": int((parts == "test").sum()),
+        "classes": listing.classes,
+        "noise_rate": float(flipped[train].mean()) if known else None,
+        "unlabelled": listing.unlabelled,
+    }
 
 
 def _cell(row: Row, group: str | None) -> str:
     return row.file if group in (None, FILE_COLUMN) else row.extra[group]
+
+
+DATA = Stage(
+    "data",
+    "read, split and decode the pictures",
+    version=1,
+    work=ingest,
+    settings=lambda run: run.config.model_dump(mode="json", include={"data", "split", "noise"}),
+)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.overlay import PICTURES, REPLACED, Pictures, open_pictures
 from diffinf_core.data.split import TRAIN, fold_of
@@ -113,15 +113,15 @@ def _stamp(path: Path) -> int:
 
 def run_pictures(run: Run) -> Pictures:
     """Every picture of a run, in the order of ``samples.csv``."""
-    folder = data_stage(run).path
-    first = data_stage(Run(origin(run), run.config)).path
+    folder = DATA.folder(run).path
+    first = DATA.folder(Run(origin(run), run.config)).path
     stamps = [_stamp(file) for file in (folder / PICTURES, folder / REPLACED, first / PICTURES)]
     return _pictures(folder, first, *stamps)
 
 
 def open_part(run: Run, part: str) -> Part:
     """Rows of one split; later rooms call :func:`open_training` or the evaluation module."""
-    stage = data_stage(run)
+    stage = DATA.folder(run)
     if not stage.done:
         raise DiffInfError(f"{run.root} has no data yet; start the run first.")
     path = stage / "samples.csv"

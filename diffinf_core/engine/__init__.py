@@ -5,7 +5,7 @@ plan can be driven by a thread, a process or a cluster.
 """
 
 from diffinf_core.data.show import encoded, heat
-from diffinf_core.engine.compute import STAGES
+from diffinf_core.engine.pipeline import STAGES
 from diffinf_core.engine.review import Engine
 from diffinf_core.engine.tools import check, convert_generator, train_generator, train_perceptor
 from diffinf_core.influence.estimators import ESTIMATORS

@@ -2,66 +2,41 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from diffinf_core.classifier.stage import classifier_stage, run_classifier
 from diffinf_core.config import RunConfig
-from diffinf_core.correction.judge import judge_stage, run_judge
-from diffinf_core.correction.stage import repair_stage, run_repair
-from diffinf_core.data.ingest import data_stage, ingest, preflight
+from diffinf_core.data.ingest import preflight
 from diffinf_core.data.lineage import number as round_number
+from diffinf_core.engine.pipeline import STAGES, compute_until, working
 from diffinf_core.experiments.ablation import run_ablation, summary, varied
-from diffinf_core.experiments.retrain import run_retrain
+from diffinf_core.experiments.retrain import RETRAIN
 from diffinf_core.experiments.rounds import STABLE, next_round, overlap, plan_round
-from diffinf_core.influence.predictor import predictor_stage, run_predictor
-from diffinf_core.influence.stage import (
-    influence_stage,
-    run_influence,
-)
+from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.report.ablation import in_words, write_page
 from diffinf_core.report.summary import summarise
 from diffinf_core.runs.files import read_json, write_json
-from diffinf_core.runs.run import CONFIG_FILE, Run, StageFolder
-
-_Stage = tuple[Callable[[Run], StageFolder], Callable[[Run], Iterator[Progress]]]
-STAGES: dict[str, _Stage] = {
-    "data": (data_stage, ingest),
-    "classifier": (classifier_stage, run_classifier),
-    "influence": (influence_stage, run_influence),
-    "predictor": (predictor_stage, run_predictor),
-    "judge": (judge_stage, run_judge),
-    "repair": (repair_stage, run_repair),
-}
-
-
-def _computed(run: Run, until: str) -> Iterator[Progress]:
-    for name, (folder, work) in STAGES.items():
-        stage = folder(run)
-        if stage.done:
-            yield Progress(name, 1, 1, "done already")
-        else:
-            began = time.perf_counter()
-            yield from work(run)
-            seconds = round(time.perf_counter() - began, 2)
-            stage.finish({**stage.figures, "seconds": seconds})
-            yield Progress(name, 1, 1, f"done in {seconds:.0f} s")
-        if name == until:
-            return
+from diffinf_core.runs.run import CONFIG_FILE, Run
+from diffinf_core.runs.stages import compute
+from diffinf_core.runs.status import outdated, status
 
 
 class Computing:
     """One run folder and what computes in it."""
 
     def __init__(self, root: Path, config: RunConfig | None = None) -> None:
-        if config is not None and not (root / CONFIG_FILE).exists():
+        if config is None:
+            self.run = Run.open(root)
+        elif (root / CONFIG_FILE).exists():
+            # stored when work begins, so that a command that is refused changes nothing
+            self.run = Run.open(root).configured(config)
+        else:
             preflight(config.data)
-        self.run = Run.open(root, config)
+            self.run = Run.create(root, config)
 
     @property
     def config(self) -> RunConfig:
@@ -70,28 +45,23 @@ class Computing:
 
     def status(self) -> dict[str, bool]:
         """Which stages are complete for the present configuration."""
-        out: dict[str, bool] = {}
-        for name, (folder, _) in STAGES.items():
-            # A stage's key can depend on files that an earlier one writes.
-            try:
-                out[name] = all(out.values()) and folder(self.run).done
-            except DiffInfError:
-                out[name] = False
-        return out
+        return status(self.run, tuple(STAGES.values()))
+
+    def outdated(self) -> str | None:
+        """One sentence where another version of DiffInf computed the run, so that it must be done again."""
+        return outdated(self.run, tuple(STAGES.values()))
 
     def compute(self, until: str = "repair") -> Iterator[Progress]:
         """Run every stage up to ``until`` that is not complete; close the generator to cancel."""
-        if until not in STAGES:
-            raise DiffInfError(f"Unknown stage {until!r}; choose one of {', '.join(STAGES)}.")
         with self.run.lock():
-            yield from _computed(self.run, until)
+            yield from working(self.run, compute_until(self.run, until))
 
     def retrain(self, workers: int | None = None) -> Iterator[Progress]:
         """Retrain and evaluate the arms that are missing."""
         if not self.status()["influence"]:
             raise DiffInfError(f"{self.run.root} is not ranked yet; run it first.")
         with self.run.lock():
-            yield from run_retrain(self.run, workers)
+            yield from working(self.run, compute(self.run, RETRAIN, workers=workers))
             write_json(self.run.root / "report.json", self.report())
 
     def rounds(self, most: int) -> Iterator[Progress]:
@@ -138,7 +108,7 @@ class Computing:
                 }
             )
             plan = plan_round(run) if repair else None
-            if plan is None or not plan.made or not influence_stage(plan.target).done:
+            if plan is None or not plan.made or not INFLUENCE.done(plan.target):
                 return out
             run, before = plan.target, run
 
@@ -157,9 +127,8 @@ class Computing:
         variants = None if vary is None else varied(vary)
         with self.run.lock():
             cells = 0
-            for event in run_ablation(
-                self.run, lambda run: _computed(run, "judge"), variants, seeds, images, retrain
-            ):
+            events = run_ablation(self.run, variants, seeds, images, retrain)
+            for event in working(self.run, events):
                 if event.done > cells:
                     cells = event.done
                     write_page(self.run.root / "ablation")

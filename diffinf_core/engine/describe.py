@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from diffinf_core.data.evaluation import open_test, open_validation
-from diffinf_core.data.ingest import data_stage, source_folder
+from diffinf_core.data.ingest import DATA, source_folder
 from diffinf_core.data.lineage import number
 from diffinf_core.engine.look import Looking
 from diffinf_core.review.refine import refined_set
@@ -26,7 +26,7 @@ class Describing(Looking):
         """
         if not self.status()["data"]:
             return None
-        run, figures = self.run, data_stage(self.run).figures
+        run, figures = self.run, DATA.figures(self.run)
         parts = {"train": self.training, "val": open_validation(run), "test": open_test(run)}
         classes = [
             {"name": name, **{k: int((p.labels == i).sum()) for k, p in parts.items()}}

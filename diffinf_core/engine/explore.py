@@ -15,18 +15,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from diffinf_core.config import RunConfig
-from diffinf_core.correction.stage import repair_stage
-from diffinf_core.data.duplicates import duplicates_stage, read_duplicates, run_duplicates
+from diffinf_core.correction.stage import REPAIR
+from diffinf_core.data.duplicates import DUPLICATES, read_duplicates
 from diffinf_core.engine.judging import Judging
+from diffinf_core.engine.pipeline import working
 from diffinf_core.influence.checkpoints import checkpoint_epochs, training_curve
-from diffinf_core.influence.embedding import map_stage, methods, read_map, run_map
-from diffinf_core.influence.stage import influence_stage, ranking_key
+from diffinf_core.influence.embedding import map_stage, methods, read_map
+from diffinf_core.influence.stage import INFLUENCE, ranking_key
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.report import plots
 from diffinf_core.report.explore import Samples, View, disagreement, positions, read_samples, states
 from diffinf_core.report.subgroups import group_table, shifts, warnings
 from diffinf_core.report.summary import influence_figures
 from diffinf_core.runs.files import digest
+from diffinf_core.runs.stages import compute
 
 T = TypeVar("T")
 
@@ -46,7 +48,7 @@ class Exploring(Judging):
 
     def samples_key(self) -> str:
         """Changes with the ranking; :class:`DiffInfError` where there is none yet."""
-        if not influence_stage(self.run).done:
+        if not INFLUENCE.done(self.run):
             raise DiffInfError("Not ranked yet: start the run on the Run page.")
         return digest(*ranking_key(self.run))
 
@@ -75,13 +77,13 @@ class Exploring(Judging):
     def has_map(self, method: str = "pca") -> bool:
         """Whether there is a map by a method."""
         self.samples_key()
-        return map_stage(self.run, method).done
+        return map_stage(method).done(self.run)
 
     def make_map(self, method: str = "pca") -> Iterator[Progress]:
         """Features and coordinates of every training sample."""
         self.samples_key()
         with self.run.lock():
-            yield from run_map(self.run, method)
+            yield from working(self.run, compute(self.run, map_stage(method)))
 
     def map(self, method: str = "pca") -> tuple[NDArray[np.float32], list[float] | None]:
         """Coordinates (N, 2), and the share of variance along each axis for PCA."""
@@ -92,7 +94,7 @@ class Exploring(Judging):
 
     def _edits(self) -> tuple[str, pd.DataFrame | None]:
         """The review queue, None where nothing is repaired; with the key it was made from."""
-        stage = repair_stage(self.run) if self.status()["repair"] else None
+        stage = REPAIR.folder(self.run) if self.status()["repair"] else None
         if stage is None:
             return "none", None
         return stage.key, self._once("edits", stage.key, self.queue)
@@ -126,19 +128,19 @@ class Exploring(Judging):
 
     def has_duplicates(self) -> bool:
         """Whether somebody has looked for near-duplicates."""
-        return self.status()["data"] and duplicates_stage(self.run).done
+        return self.status()["data"] and DUPLICATES.done(self.run)
 
     def find_duplicates(self) -> Iterator[Progress]:
         """Look for training pictures that are nearly the same."""
         with self.run.lock():
-            yield from run_duplicates(self.run)
+            yield from working(self.run, compute(self.run, DUPLICATES))
 
     def duplicates(self, differing: bool = False) -> pd.DataFrame:
         """Pairs of positions first and second, with correlation, those of different labels first.
 
         ``differing`` keeps only those. Column differ says whether the labels do.
         """
-        key = duplicates_stage(self.run).key
+        key = DUPLICATES.key(self.run)
 
         def read() -> pd.DataFrame:
             train = self.training

@@ -11,24 +11,20 @@ from PIL import Image
 
 from diffinf_core.config import RunConfig, change
 from diffinf_core.correction.edits import edit_folder, load_edit, read_edit, versions_of
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part, open_training
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.engine.compute import Computing
+from diffinf_core.engine.pipeline import working
 from diffinf_core.influence.checkpoints import checkpoint_epochs, training_curve
 from diffinf_core.influence.estimators import agreement
-from diffinf_core.influence.stage import (
-    ranking,
-    read_scores,
-    request_stage,
-    requested,
-    run_request,
-)
+from diffinf_core.influence.stage import ranking, read_scores, requested_stages
 from diffinf_core.records import DiffInfError, Edit, Progress
 from diffinf_core.report import plots
 from diffinf_core.report.summary import summarise
 from diffinf_core.review.queue import build_queue
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.stages import ensure
 
 
 class Looking(Computing):
@@ -39,7 +35,7 @@ class Looking(Computing):
     @property
     def data_key(self) -> str:
         """Names the data set as this run reads it: the same sample is the same picture under it."""
-        return data_stage(self.run).key
+        return DATA.key(self.run)
 
     @property
     def training(self) -> Part:
@@ -61,11 +57,11 @@ class Looking(Computing):
         # To look at what is there must work while another process computes.
         if not self.status()["influence"]:
             yield from self.compute("influence")
-        missing = [n for n in requested(run.config.influence) if not request_stage(run, n).done]
+        missing = [stage for stage in requested_stages(run) if not stage.done(run)]
         if missing:
             with self.run.lock():
-                for name in missing:
-                    yield from run_request(run, name)
+                for stage in missing:
+                    yield from working(self.run, ensure(run, stage))
 
     def ranking(self, by: str | None = None) -> pd.DataFrame:
         """Score and rank of every training sample, by the run's estimator or another one."""

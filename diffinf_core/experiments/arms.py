@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffinf_core.correction.stage import has_repairs, repair_stage
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.evaluation import training_truth
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
-from diffinf_core.influence.stage import ranking, ranking_key
+from diffinf_core.influence.stage import ranking, ranking_inputs, ranking_settings
 from diffinf_core.records import DiffInfError
 from diffinf_core.review.opening import open_journal, read_decisions
 from diffinf_core.review.refine import refined_set
 from diffinf_core.review.training_set import TrainingSet, refined_training, selected
-from diffinf_core.runs.files import digest
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.stages import Stage
 
 
-def arm_key(run: Run, name: str) -> str:
-    """What an arm's data depends on; arms that nothing changed keep their key."""
-    part: object = ""
+def arm_inputs(run: Run, name: str) -> list[Stage]:
+    """The stages that an arm's data are made from; arms that nothing changed keep their key."""
     if name in ("removal", "relabelled"):
-        part = ranking_key(run)
-    elif name == "repaired":
-        part = repair_stage(run).key if has_repairs(run) else None
-    elif name == "reviewed":
+        return [DATA, *ranking_inputs(run)]
+    return [DATA, REPAIR] if name == "repaired" else [DATA]
+
+
+def arm_settings(run: Run, name: str) -> object:
+    """What else an arm's data depend on: the share of the ranking, or the decisions of reviewers."""
+    if name in ("removal", "relabelled"):
+        return ranking_settings(run)
+    if name == "reviewed":
         journal = open_journal(run)
-        part = [journal.key()]
-        journal.close()
-    return digest(name, part)
+        try:
+            return journal.key()
+        finally:
+            journal.close()
+    return None
+
+
+def can_build(run: Run, name: str) -> bool:
+    """Whether there is what an arm needs: the truth, repairs, or decisions."""
+    if name in ("clean", "relabelled"):
+        return training_truth(run) is not None
+    if name == "repaired":
+        return REPAIR.done(run)
+    return name != "reviewed" or bool(read_decisions(run))
 
 
 def build_arm(run: Run, name: str) -> TrainingSet | None:
@@ -48,7 +64,7 @@ def build_arm(run: Run, name: str) -> TrainingSet | None:
         kept = everything[~ranking(run)["high"].to_numpy()]
         return selected(train, kept, train.labels[kept])
     if name == "repaired":  # what the method does by itself, whatever reviewers decided
-        if not has_repairs(run):
+        if not REPAIR.done(run):
             return None
         return refined_training(run, train, refined_set(run, "repaired", decisions={}))
     if name == "reviewed":

@@ -7,7 +7,7 @@ goes on with the epoch each had reached.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from diffinf_core.classifier.metrics import evaluate
-from diffinf_core.classifier.stage import imagenet_weights, started_from
+from diffinf_core.classifier.stage import imagenet_places, imagenet_weights, started_from
 from diffinf_core.classifier.training import (
     device,
     load_classifier,
@@ -24,11 +24,12 @@ from diffinf_core.classifier.training import (
 )
 from diffinf_core.config import ClassifierConfig
 from diffinf_core.data.evaluation import open_test, open_validation
-from diffinf_core.data.ingest import data_stage
-from diffinf_core.experiments.arms import arm_key, build_arm
+from diffinf_core.experiments.arms import arm_inputs, arm_settings, build_arm, can_build
+from diffinf_core.influence.stage import ranking_inputs
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
 from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.stages import Stage, Work, ensure
 from diffinf_core.runs.workers import stop, worker_pool
 
 METRICS = ("accuracy", "balanced_accuracy", "auroc", "kappa_linear", "kappa", "ece", "nll")
@@ -48,22 +49,17 @@ def retrain_config(run: Run, seed: int) -> ClassifierConfig:
     )
 
 
-def arm_stage(run: Run, arm: str, seed: int) -> StageFolder:
-    """The folder of one arm under one seed."""
+def _arm_settings(run: Run, arm: str, seed: int) -> list[object]:
     config = retrain_config(run, seed).model_dump(mode="json")
-    parts = (data_stage(run).key, arm_key(run, arm), config, *started_from(run))
-    return run.stage(f"arm-{arm}", *parts)
+    return [config, *started_from(run), arm_settings(run, arm)]
 
 
-def _train(run: Run, arm: str, seed: int, key: str) -> Iterator[Progress]:
-    stage = arm_stage(run, arm, seed)
+def train_arm(run: Run, stage: StageFolder, arm: str, seed: int) -> Work:
+    """Train one arm under one seed and evaluate it on the test split."""
     data = build_arm(run, arm)
     # Read again after the data, which follow the journal as it is now.
-    if data is None or not stage.key == key == arm_stage(run, arm, seed).key:
-        raise DiffInfError(
-            f"Decisions changed while the arm {arm!r} was waiting for its training; retrain again "
-            "when the review rests. Finished trainings are kept."
-        )
+    if data is None or stage.key != ARM.at(arm, seed).key(run):
+        raise _decided(arm)
     config, classes = retrain_config(run, seed), len(data.train.classes)
     yield from train_classifier(
         data,
@@ -79,7 +75,33 @@ def _train(run: Run, arm: str, seed: int, key: str) -> Iterator[Progress]:
     test = open_test(run)
     probabilities = predict_probabilities(net, test)
     write_array(stage / "test_probabilities.npy", probabilities.astype(np.float32))
-    stage.finish({"test": evaluate(test.labels, probabilities), "n": len(data)})
+    return {"test": evaluate(test.labels, probabilities), "n": len(data)}
+
+
+#: one arm under one seed
+ARM = Stage(
+    "arm",
+    "train an arm from scratch",
+    version=1,
+    work=train_arm,
+    inputs=lambda run, arm, seed: arm_inputs(run, arm),
+    settings=_arm_settings,
+    watched=imagenet_places,
+)
+
+
+def _decided(arm: str) -> DiffInfError:
+    return DiffInfError(
+        f"Decisions changed while the arm {arm!r} was waiting for its training; retrain again "
+        "when the review rests. Finished trainings are kept."
+    )
+
+
+def _train(run: Run, arm: str, seed: int, key: str) -> Iterator[Progress]:
+    stage = ARM.at(arm, seed)
+    if stage.key(run) != key:
+        raise _decided(arm)
+    yield from ensure(run, stage)
 
 
 def _job(task: tuple[Run, str, int, str]) -> tuple[str, int]:
@@ -90,17 +112,19 @@ def _job(task: tuple[Run, str, int, str]) -> tuple[str, int]:
     return arm, seed
 
 
-def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
-    """Retrain what is missing, ``workers`` jobs at a time (default: one per core, one on a GPU)."""
-    wanted = [
-        (arm, seed)
+def _arms(run: Run) -> list[Stage]:
+    return [
+        ARM.at(arm, seed)
         for arm in run.config.retrain.arms
-        if build_arm(run, arm) is not None
+        if can_build(run, arm)
         for seed in range(run.config.retrain.seeds)
     ]
-    stages = [(arm, seed, arm_stage(run, arm, seed)) for arm, seed in wanted]
-    jobs = [(run, arm, seed, s.key) for arm, seed, s in stages if not s.done]
-    done, total = len(wanted) - len(jobs), len(wanted)
+
+
+def train_arms(run: Run, arms: Sequence[Stage], workers: int | None = None) -> Iterator[Progress]:
+    """Retrain what is missing, ``workers`` jobs at a time (default: one per core, one on a GPU)."""
+    jobs = [(run, *arm.parameters, arm.key(run)) for arm in arms if not arm.done(run)]
+    done, total = len(arms) - len(jobs), len(arms)
     yield Progress("retrain", done, total)
     if workers is None:
         workers = 1 if device().type == "cuda" else (os.cpu_count() or 1)
@@ -130,13 +154,31 @@ def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
         stop(pool)  # also on cancel: the epochs reached are on disk
 
 
+def count_arms(run: Run, stage: StageFolder) -> Work:
+    """Nothing more is computed once every arm is trained."""
+    yield from ()
+    return {"trainings": len(_arms(run))}
+
+
+RETRAIN = Stage(
+    "retrain",
+    "train every arm from scratch over seeds",
+    version=1,
+    work=count_arms,
+    inputs=ranking_inputs,
+    settings=lambda run: [arm.key(run) for arm in _arms(run)],
+    parts=_arms,
+    compute_parts=train_arms,
+)
+
+
 def finished_arms(run: Run) -> dict[str, list[StageFolder]]:
     """The folder of each seed of each arm that has all of them."""
     out = {}
     for arm in run.config.retrain.arms:
-        stages = [arm_stage(run, arm, seed) for seed in range(run.config.retrain.seeds)]
-        if all(s.done for s in stages):
-            out[arm] = stages
+        stages = [ARM.at(arm, seed) for seed in range(run.config.retrain.seeds)]
+        if all(stage.done(run) for stage in stages):
+            out[arm] = [stage.folder(run) for stage in stages]
     return out
 
 

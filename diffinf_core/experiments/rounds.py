@@ -14,8 +14,8 @@ import pandas as pd
 
 from diffinf_core.config import to_yaml
 from diffinf_core.correction.edits import edit_folder
-from diffinf_core.correction.stage import repair_stage
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.correction.stage import REPAIR
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.lineage import FILE, FOLDER, number, origin
 from diffinf_core.data.overlay import write_overlay
 from diffinf_core.data.part import run_pictures
@@ -58,7 +58,7 @@ def plan_round(run: Run) -> RoundPlan | None:
 
     Raises :class:`DiffInfError` where the run is not repaired yet.
     """
-    if not repair_stage(run).done:
+    if not REPAIR.done(run):
         raise DiffInfError(f"{run.root} has no repairs yet; run it first.")
     refined = refined_set(run, "unflagged")
     edits = {s.id: s.edit.version for s in refined.kept if s.edit is not None and s.edit.new}
@@ -71,7 +71,7 @@ def plan_round(run: Run) -> RoundPlan | None:
     known = read_json(run.root / FILE)["earlier"] if home else {}
     earlier = {**known, **{s: [home, v] for s, v in edits.items()}}
     after = number(run) + 1
-    name = f"{after}-{digest(home, earlier, labels, dropped, data_stage(run).key)[:8]}"
+    name = f"{after}-{digest(home, earlier, labels, dropped, DATA.key(run))[:8]}"
     return RoundPlan(Run(first / FOLDER / name, run.config), after, edits, labels, dropped, earlier)
 
 
@@ -99,7 +99,7 @@ def _write_data(
     run: Run, made: Run, pictures: dict[str, Path], labels: dict[str, str], dropped: set[str]
 ) -> None:
     """The data stage of the next round: the tables, and the pictures that rounds replaced so far."""
-    old, new = data_stage(run), data_stage(made)
+    old, new = DATA.folder(run), DATA.folder(made)
     table = pd.read_csv(old / "samples.csv", dtype=str, keep_default_na=False)
     for sample, label in labels.items():
         table.loc[table["id"] == sample, "label"] = label
@@ -124,7 +124,7 @@ def _write_data(
     if truth is not None:
         left = truth.loc[truth["id"].isin(inside), "flipped"] == "1"
         figures["noise_rate"] = float(left.mean())
-    new.finish(figures)
+    new.finish(figures, DATA.version)
 
 
 def overlap(before: Run, after: Run) -> float:

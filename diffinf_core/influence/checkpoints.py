@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffinf_core.classifier.stage import classifier_stage
+from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.classifier.training import snapshot_epochs
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
@@ -23,7 +23,7 @@ FEWEST = 2
 
 def training_curve(run: Run) -> list[dict[str, Any]]:
     """One row per epoch: epoch, train_loss, train_agreement, val_loss, val_accuracy, learning_rate."""
-    return read_json(classifier_stage(run) / "history.json")
+    return read_json(CLASSIFIER.folder(run) / "history.json")
 
 
 def last_useful_epoch(curve: list[dict[str, Any]], rule: str) -> int:

@@ -5,13 +5,13 @@ The folds are trained here, the score is cleanlab's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffinf_core.classifier.stage import classifier_stage, imagenet_weights
+from diffinf_core.classifier.stage import CLASSIFIER, imagenet_weights
 from diffinf_core.classifier.training import (
     TrainingSet,
     device,
@@ -24,6 +24,7 @@ from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
 from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.stages import Stage, Work
 
 
 class Rows:
@@ -41,18 +42,11 @@ class Rows:
         return self._data.tensors(self._positions[np.asarray(positions, np.int64)])
 
 
-def confidence_stage(run: Run) -> StageFolder:
-    """The folder of the folds and of their score."""
-    c = run.config.influence
-    parts = {"folds": c.folds, "seed": c.seed, "rule": c.checkpoint_rule}
-    return run.stage("self_confidence", classifier_stage(run).key, parts)
-
-
-def run_confidence(run: Run) -> Iterator[Progress]:
+def score_confidence(run: Run, stage: StageFolder) -> Work:
     """Train each fold as the classifier was trained, up to the last checkpoint that is used."""
     from cleanlab.rank import get_label_quality_scores
 
-    stage, train, c = confidence_stage(run), open_training(run), run.config
+    train, c = open_training(run), run.config
     classes, folds = len(train.classes), c.influence.folds
     fold = train.folds(folds, c.influence.seed, c.data.group_column)
     epochs = max(checkpoint_epochs(run))
@@ -90,4 +84,16 @@ def run_confidence(run: Run) -> Iterator[Progress]:
         yield Progress("influence", k + 1, folds, note)
     confident = get_label_quality_scores(train.labels, probabilities, method="self_confidence")
     write_array(stage / "score.npy", 1.0 - np.asarray(confident, float))
-    stage.finish({"folds": folds, "epochs": epochs})
+    return {"folds": folds, "epochs": epochs}
+
+
+SELF_CONFIDENCE = Stage(
+    "self_confidence",
+    "train on each fold and score the pictures outside it",
+    version=1,
+    work=score_confidence,
+    inputs=(CLASSIFIER,),
+    settings=lambda run: run.config.influence.model_dump(
+        mode="json", include={"folds", "seed", "checkpoint_rule"}
+    ),
+)

@@ -7,8 +7,7 @@ samples take the memory of one slice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,13 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diffinf_core.classifier.stage import classifier_stage, load_snapshot
+from diffinf_core.classifier.stage import CLASSIFIER, load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.predictor import feature_epoch
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
 from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.stages import Stage, Work
 from diffinf_core.runs.slices import map_slices, read_slices
 
 #: samples per file of features
@@ -37,23 +37,9 @@ def methods() -> tuple[str, ...]:
     return METHODS if find_spec("umap") else METHODS[:1]
 
 
-def features_stage(run: Run) -> StageFolder:
-    """The folder of the features, float32 in slices of :data:`SLICE` samples."""
-    return run.stage("features", classifier_stage(run).key, {"epoch": feature_epoch(run)})
-
-
-def map_stage(run: Run, method: str) -> StageFolder:
-    """The folder of the coordinates by a method."""
-    if method not in METHODS:
-        raise DiffInfError(f"Unknown map {method!r}; choose one of {', '.join(METHODS)}.")
-    return run.stage("map", features_stage(run).key, method)
-
-
-def run_features(run: Run) -> Iterator[Progress]:
-    """Compute the features that are missing; a killed pass goes on with the slice it had reached."""
-    stage, train = features_stage(run), open_training(run)
-    if stage.done:
-        return
+def extract_features(run: Run, stage: StageFolder) -> Work:
+    """The features, float32 in slices; a killed pass goes on with the slice it had reached."""
+    train = open_training(run)
     net = load_snapshot(run, feature_epoch(run))[0].to(device()).eval()
     batch = run.config.influence.batch_size or _BATCH
 
@@ -65,9 +51,19 @@ def run_features(run: Run) -> Iterator[Progress]:
         ]
         return np.concatenate(parts)
 
-    for event in map_slices(stage, len(train), SLICE, features, lambda: "features"):
-        yield replace(event, stage="map")
-    stage.finish({"epoch": feature_epoch(run), "n": len(train)})
+    yield from map_slices(stage, len(train), SLICE, features, "map", lambda: "features")
+    return {"epoch": feature_epoch(run), "n": len(train)}
+
+
+#: float32 in slices of :data:`SLICE` samples
+FEATURES = Stage(
+    "features",
+    "extract the features of every training picture",
+    version=1,
+    work=extract_features,
+    inputs=(CLASSIFIER,),
+    settings=lambda run: {"epoch": feature_epoch(run)},
+)
 
 
 @dataclass(frozen=True)
@@ -116,16 +112,9 @@ def _neighbour_map(features: NDArray[np.float64]) -> NDArray[np.float32]:
     return UMAP(n_components=2, random_state=0).fit_transform(features).astype(np.float32)
 
 
-def run_map(run: Run, method: str = "pca") -> Iterator[Progress]:
+def project(run: Run, stage: StageFolder, method: str) -> Work:
     """Compute the coordinates, ``coordinates.npy`` float32 (N, 2) in training order."""
-    stage, source = map_stage(run, method), features_stage(run)
-    if method not in methods():
-        raise DiffInfError("The map 'umap' needs the package umap-learn; 'pca' needs nothing more.")
-    n = len(open_training(run))
-    if stage.done:
-        yield Progress("map", n, n, "done already")
-        return
-    yield from run_features(run)
+    source, n = FEATURES.folder(run), len(open_training(run))
     yield Progress("map", n, n, f"projecting by {method.upper()}")
     if method == "umap":
         coordinates, share = _neighbour_map(read_slices(source, n, SLICE)), None
@@ -133,13 +122,30 @@ def run_map(run: Run, method: str = "pca") -> Iterator[Progress]:
         found = principal_axes([source / f"slice-{s:08d}.npy" for s in range(0, n, SLICE)])
         coordinates, share = found.coordinates, found.share.tolist()
     write_array(stage / "coordinates.npy", coordinates)
-    stage.finish({"method": method, "share": share})
-    yield Progress("map", n, n, "done")
+    return {"method": method, "share": share}
+
+
+MAP = Stage(
+    "map",
+    "place every training picture on a map",
+    version=1,
+    work=project,
+    inputs=(FEATURES,),
+)
+
+
+def map_stage(method: str) -> Stage:
+    """The coordinates by one of :data:`METHODS`; :class:`DiffInfError` for one that cannot be used here."""
+    if method not in METHODS:
+        raise DiffInfError(f"Unknown map {method!r}; choose one of {', '.join(METHODS)}.")
+    if method not in methods():
+        raise DiffInfError("The map 'umap' needs the package umap-learn; 'pca' needs nothing more.")
+    return MAP.at(method)
 
 
 def read_map(run: Run, method: str = "pca") -> tuple[NDArray[np.float32], list[float] | None]:
     """Coordinates (N, 2), and the share of variance along each axis where the method has one."""
-    stage = map_stage(run, method)
-    if not stage.done:
+    stage = MAP.at(method)
+    if not stage.done(run):
         raise DiffInfError("There is no map of these pictures yet; make it on the Explore page.")
-    return np.load(stage / "coordinates.npy"), stage.figures["share"]
+    return np.load(stage.folder(run) / "coordinates.npy"), stage.figures(run)["share"]

@@ -7,7 +7,7 @@ is weighted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,10 +23,11 @@ from diffinf_core.classifier.training import device
 from diffinf_core.config import PredictorConfig
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
-from diffinf_core.influence.stage import ranking, ranking_key
+from diffinf_core.influence.stage import ranking, ranking_inputs, ranking_settings
 from diffinf_core.records import Progress
 from diffinf_core.runs.files import read_tensors, write_array, write_tensors
 from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.stages import Stage, Work
 
 _LABEL_WIDTH = 16
 _BATCH = 128
@@ -55,16 +56,6 @@ class InfluencePredictor(nn.Module):
         joined = torch.cat([self.norm(features), self.label(label)], 1)
         logit = self.layers(joined)[:, 0]
         return logit if self.training else logit - self.prior
-
-
-def predictor_stage(run: Run) -> StageFolder:
-    """The folder of the K predictors; tau and the estimator decide their targets."""
-    c = run.config
-    return run.stage(
-        "predictor",
-        *ranking_key(run),
-        c.predictor.model_dump(mode="json"),
-    )
 
 
 def train_predictor(
@@ -96,9 +87,8 @@ def feature_epoch(run: Run) -> int:
     return checkpoint_epochs(run)[-1]
 
 
-def run_predictor(run: Run) -> Iterator[Progress]:
+def cross_fit(run: Run, stage: StageFolder) -> Work:
     """Cross-fit h over the training split."""
-    stage = predictor_stage(run)
     train, config = open_training(run), run.config.predictor
     net = load_snapshot(run, feature_epoch(run))[0].to(device())
     features = []
@@ -117,7 +107,7 @@ def run_predictor(run: Run) -> Iterator[Progress]:
         file = stage / f"fold-{k}.pt"
         inside, outside = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
         if file.exists():
-            h = load_predictor(run, k)
+            h = load_predictor(file, config)
         else:
             h = train_predictor(
                 g[outside], y[outside], high[outside], len(train.classes), config, config.seed + k
@@ -128,25 +118,32 @@ def run_predictor(run: Run) -> Iterator[Progress]:
         yield Progress("predictor", n // 256 + 2 + k, n // 256 + 1 + config.folds, f"fold {k + 1}")
     write_array(stage / "out_of_fold.npy", out_of_fold)
     both = 0 < int(high.sum()) < n
-    stage.finish(
-        {
-            "auroc": float(roc_auc_score(high, out_of_fold)) if both else None,
-            "average_precision": float(average_precision_score(high, out_of_fold))
-            if both
-            else None,
-            # h is read as a probability: how far off it is, squared and by bins
-            "brier": float(np.mean((out_of_fold - high.numpy()) ** 2)),
-            "calibration_error": binary_calibration_error(high.numpy(), out_of_fold),
-            "feature_epoch": feature_epoch(run),
-        }
-    )
+    return {
+        "auroc": float(roc_auc_score(high, out_of_fold)) if both else None,
+        "average_precision": float(average_precision_score(high, out_of_fold)) if both else None,
+        # h is read as a probability: how far off it is, squared and by bins
+        "brier": float(np.mean((out_of_fold - high.numpy()) ** 2)),
+        "calibration_error": binary_calibration_error(high.numpy(), out_of_fold),
+        "feature_epoch": feature_epoch(run),
+    }
 
 
-def load_predictor(run: Run, fold: int) -> InfluencePredictor:
-    """The predictor that never saw the samples of ``fold``."""
-    state = read_tensors(predictor_stage(run) / f"fold-{fold}.pt")["net"]
+PREDICTOR = Stage(
+    "predictor",
+    "learn what high influence looks like",
+    version=1,
+    work=cross_fit,
+    inputs=ranking_inputs,
+    # tau and the estimator decide the targets
+    settings=lambda run: [ranking_settings(run), run.config.predictor.model_dump(mode="json")],
+)
+
+
+def load_predictor(file: Path, config: PredictorConfig) -> InfluencePredictor:
+    """The predictor of one fold, from its file in the stage's folder."""
+    state = read_tensors(file)["net"]
     classes, features = state["label.weight"].shape[0], state["norm.weight"].shape[0]
-    net = InfluencePredictor(features, classes, run.config.predictor.hidden)
+    net = InfluencePredictor(features, classes, config.hidden)
     net.load_state_dict(state)
     return net.eval().requires_grad_(False)
 
@@ -159,7 +156,10 @@ class CrossFittedPredictor:
         self.net: Classifier = load_snapshot(run, feature_epoch(run))[0]
         column = run.config.data.group_column
         self.folds = open_training(run).folds(config.folds, config.seed, column)
-        self.heads = [load_predictor(run, k) for k in range(config.folds)]
+        stage = PREDICTOR.folder(run)
+        self.heads = [
+            load_predictor(stage / f"fold-{k}.pt", config) for k in range(config.folds)
+        ]
 
     def to(self, where: torch.device) -> CrossFittedPredictor:
         """Move to a device."""

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from diffinf_core.classifier.stage import classifier_stage
+from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.correction.edits import load_edit
 from diffinf_core.correction.judge import judge_name
-from diffinf_core.correction.stage import has_repairs, repair_stage
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.evaluation import training_truth
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
 from diffinf_core.experiments.retrain import read_arms
 from diffinf_core.influence.estimators import quality
-from diffinf_core.influence.predictor import predictor_stage
-from diffinf_core.influence.stage import influence_stage, ranking, read_scores
+from diffinf_core.influence.predictor import PREDICTOR
+from diffinf_core.influence.stage import INFLUENCE, ranking, read_scores
 from diffinf_core.records import ACTIONS
 from diffinf_core.review.opening import read_decisions
 from diffinf_core.runs.files import read_json
@@ -25,22 +25,21 @@ from diffinf_core.runs.run import Run
 
 
 def _dataset(run: Run) -> dict[str, Any] | None:
-    stage = data_stage(run)
-    return stage.figures if stage.done else None
+    return DATA.figures(run) or None
 
 
 def influence_figures(run: Run) -> dict[str, Any] | None:
     """What the ranking was made from and, where the truth is known, what each score finds."""
-    stage = influence_stage(run)
-    if not stage.done:
+    if not INFLUENCE.done(run):
         return None
+    figures = INFLUENCE.figures(run)
     config = run.config.influence
     out: dict[str, Any] = {
         "estimator": config.estimator,
         "tau": config.tau,
         "checkpoint_rule": config.checkpoint_rule,
-        "checkpoint_epochs": stage.figures["checkpoint_epochs"],
-        "seconds": stage.figures.get("seconds"),
+        "checkpoint_epochs": figures["checkpoint_epochs"],
+        "seconds": figures.get("seconds"),
         "average_precision": None,
         "precision_at_tau": None,
         "by_signal": {},
@@ -63,9 +62,9 @@ def _mean(values: list[float]) -> float | None:
 
 
 def _repair(run: Run) -> dict[str, Any] | None:
-    if not has_repairs(run):
+    if not REPAIR.done(run):
         return None
-    stage = repair_stage(run)
+    stage = REPAIR.folder(run)
     train = open_training(run)
     classes = list(train.classes)
     edits = [load_edit(run, s, v) for s, v in read_json(stage / "versions.json").items()]
@@ -123,7 +122,7 @@ def _repair(run: Run) -> dict[str, Any] | None:
 
 
 def _review(run: Run) -> dict[str, int] | None:
-    if not data_stage(run).done:
+    if not DATA.done(run):
         return None
     counts = Counter(d.action for d in read_decisions(run).values())
     names = {"accept": "accepted", "reject": "rejected", "keep": "kept", "relabel": "relabelled"}
@@ -133,17 +132,15 @@ def _review(run: Run) -> dict[str, int] | None:
 
 def summarise(run: Run) -> dict[str, Any]:
     """Everything worth reporting about a run; JSON-able."""
-    classifier = classifier_stage(run) if data_stage(run).done else None
-    predictor = predictor_stage(run)
-    ranked = influence_stage(run).done
+    ranked = INFLUENCE.done(run)
     high = int(ranking(run)["high"].sum()) if ranked else None
     return {
         "dataset": _dataset(run),
-        "classifier": classifier.figures if classifier and classifier.done else None,
+        "classifier": CLASSIFIER.figures(run) or None,
         "influence": influence_figures(run),
         "high_influence": high,
-        "predictor": predictor.figures if predictor.done else None,
+        "predictor": PREDICTOR.figures(run) or None,
         "repair": _repair(run),
         "review": _review(run),
-        "arms": read_arms(run) if data_stage(run).done else {},
+        "arms": read_arms(run) if DATA.done(run) else {},
     }

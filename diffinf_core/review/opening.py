@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from sqlalchemy import insert, select, text
 
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.records import Decision, DiffInfError
 from diffinf_core.review.database import LINES, STORE, Database
 from diffinf_core.review.journal import Journal
@@ -61,7 +61,7 @@ def open_journal(run: Run) -> Journal:
     What was decided before DIFFINF_STORE was set goes over into the database when the run is first opened
     with it; from then on, the file in the run's folder stays as it was.
     """
-    stage = data_stage(run)
+    stage = DATA.folder(run)
     if not stage.done:
         raise DiffInfError(f"{run.root} has no data yet; start the run first.")
     file, classes = run.root / "review" / "journal.sqlite", read_json(stage / "classes.json")

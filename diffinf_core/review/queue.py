@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from diffinf_core.correction.edits import load_edit
-from diffinf_core.correction.stage import repair_stage
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.ingest import group_column
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.stage import ranking, ranking_key
@@ -73,15 +73,14 @@ def _row(edit: Edit, classes: list[str]) -> dict[str, Any]:
 
 
 def _versions(run: Run) -> dict[str, str]:
-    stage = repair_stage(run)
-    if not stage.done:
+    if not REPAIR.done(run):
         raise DiffInfError(f"{run.root} has no repairs yet; run it first.")
-    return read_json(stage / "versions.json")
+    return read_json(REPAIR.folder(run) / "versions.json")
 
 
 def _edit_rows(run: Run, versions: Mapping[str, str], classes: list[str]) -> pd.DataFrame:
     """The part of the queue that follows from the edits: kept in one file, as they are thousands."""
-    file, key = repair_stage(run) / "rows.json", digest(_MADE, dict(versions), classes)
+    file, key = REPAIR.folder(run) / "rows.json", digest(_MADE, dict(versions), classes)
     kept: Any = None
     if file.exists():
         with contextlib.suppress(DiffInfError):  # a broken one is made again

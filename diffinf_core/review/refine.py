@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from diffinf_core.correction.edits import edit_folder, load_edit
-from diffinf_core.correction.stage import has_repairs, repair_stage
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.earlier import earlier_changes
 from diffinf_core.data.lineage import earlier_edits
 from diffinf_core.data.part import open_training
@@ -106,7 +106,7 @@ def refined_set(
     """The refined set of a run by its edits and its journal, or by other ``decisions``."""
     train = open_training(run)
     proposed: dict[str, str] = (
-        read_json(repair_stage(run) / "versions.json") if has_repairs(run) else {}
+        read_json(REPAIR.folder(run) / "versions.json") if REPAIR.done(run) else {}
     )
     if decisions is None:
         decisions = read_decisions(run)

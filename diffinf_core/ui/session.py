@@ -83,7 +83,10 @@ class Session:
         """
         if self.jobs.running:
             raise DiffInfError("A job is running; cancel it before changing settings.")
-        Engine(self.root, config)
+        if self.exists:
+            Run.open(self.root).store(config)
+        else:
+            Engine(self.root, config)
         self.reload()
 
     def stored(self) -> RunConfig:
@@ -112,7 +115,7 @@ class Session:
         if self.jobs.running:
             raise DiffInfError("A job is running; cancel it before changing the ranking.")
         # What is on disk counts: another window, or the command line, may have changed other settings.
-        Run.open(self.root, change(self.stored(), over, name))
+        Run.open(self.root).store(change(self.stored(), over, name))
         self.reload()
 
     def ready(self) -> bool:
@@ -133,7 +136,7 @@ class Session:
         """What the queue was made from; raises :class:`DiffInfError` where there is none yet."""
         if not self.ready():
             raise DiffInfError("Nothing to review yet: start the run on the Run page.")
-        return str(STAGES["repair"][0](self.engine.run).key)
+        return STAGES["repair"].key(self.engine.run)
 
     def queue(self) -> pd.DataFrame:
         """The review queue, indexed by sample id, read once per repair stage.
