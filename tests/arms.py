@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from diffinf_core.classifier.metrics import evaluate
 from diffinf_core.data.evaluation import open_test
-from diffinf_core.experiments.retrain import arm_stage
+from diffinf_core.experiments.retrain import arm
 from diffinf_core.runs.files import write_array, write_json
 from diffinf_core.runs.run import Run
 
@@ -27,9 +27,9 @@ def predictions(
 def write_arms(run: Run, shares: Mapping[str, float], seed: int = 0) -> None:
     """An arm per share of right predictions, for every seed of the run's configuration."""
     test, rng = open_test(run), np.random.default_rng(seed)
-    for arm, share in shares.items():
+    for name, share in shares.items():
         for number in range(run.config.retrain.seeds):
-            stage = arm_stage(run, arm, number)
+            stage = arm(name, number).folder(run)
             p = predictions(test.labels, len(test.classes), rng.random(len(test)) < share)
             write_array(stage / "test_probabilities.npy", p.astype(np.float32))
             lines = [

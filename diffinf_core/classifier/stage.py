@@ -17,7 +17,7 @@ from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import file_digest, read_json
-from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
 from diffinf_core.weights.files import added_weights
 
@@ -31,18 +31,14 @@ def started_from(run: Run) -> list[str]:
 def imagenet_weights(run: Run) -> Path | None:
     """The ImageNet file in the weights folder, if the configuration wants it and it is there."""
     config = run.config.classifier
-    (file,) = imagenet_places(run)
+    file = added_weights() / IMAGENET_FILE
     wanted = config.pretrained and config.architecture == "resnet18"
     return file if wanted and file.exists() else None
 
 
-def imagenet_places(*_: object) -> tuple[Path, ...]:
-    """Where the ImageNet file is looked for."""
-    return (added_weights() / IMAGENET_FILE,)
-
-
-def train_stage(run: Run, stage: StageFolder) -> Work:
+def run_classifier(run: Run) -> Work:
     """Train on the noisy training split."""
+    stage = CLASSIFIER.folder(run)
     train = open_training(run)
     weights = imagenet_weights(run)
     start = "ImageNet weights" if weights else "from scratch"
@@ -64,12 +60,10 @@ def train_stage(run: Run, stage: StageFolder) -> Work:
 
 CLASSIFIER = Stage(
     "classifier",
-    "train on the labels as they are",
-    version=1,
-    work=train_stage,
+    run_classifier,
     inputs=(DATA,),
     settings=lambda run: [run.config.classifier.model_dump(mode="json"), *started_from(run)],
-    watched=imagenet_places,
+    files=lambda run: [added_weights() / IMAGENET_FILE],
 )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +21,8 @@ from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_json, read_tensors, write_array, write_json, write_tensors
 
 _BATCH_EVAL = 256
+#: batches that are read before they are asked for
+_AHEAD = 3
 #: order of the last axis of signals.npy
 SIGNAL_COLUMNS = ("loss", "margin", "el2n")
 
@@ -71,16 +75,41 @@ def _batches(order: Tensor, size: int) -> list[Tensor]:
     return batches
 
 
+def read_ahead(
+    data: TrainingSet, batches: Sequence[Tensor], where: torch.device
+) -> Iterator[Tensor]:
+    """The pictures (B, 3, S, S) of each batch of positions, on a device; the next are read meanwhile.
+
+    What is read, and in which order, does not depend on the thread that reads.
+    """
+
+    def read(rows: Tensor) -> Tensor:
+        x = data.tensors(rows.numpy())
+        return x.pin_memory() if where.type == "cuda" else x
+
+    with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
+        window: deque[Future[Tensor]] = deque()
+        coming = iter(batches)
+        try:
+            while True:
+                while len(window) < _AHEAD and (rows := next(coming, None)) is not None:
+                    window.append(pool.submit(read, rows))
+                if not window:
+                    return
+                yield window.popleft().result().to(where, non_blocking=True)
+        finally:
+            for future in window:
+                future.cancel()
+
+
 @torch.no_grad()
 def predict_probabilities(net: torch.nn.Module, data: TrainingSet) -> NDArray[np.float64]:
     """Softmax outputs (N, C) in evaluation mode."""
     net.eval()
     where = next(net.parameters()).device
-    parts = []
-    for start in range(0, len(data), _BATCH_EVAL):
-        rows = np.arange(start, min(start + _BATCH_EVAL, len(data)))
-        parts.append(F.softmax(net(data.tensors(rows).to(where)).double(), 1).cpu())
-    return torch.cat(parts).numpy()
+    batches = list(torch.arange(len(data)).split(_BATCH_EVAL))
+    parts = [F.softmax(net(x).double(), 1) for x in read_ahead(data, batches, where)]
+    return torch.cat(parts).cpu().numpy()
 
 
 def train_classifier(
@@ -132,38 +161,42 @@ def train_classifier(
             group["lr"] = rate
         net.train()
         order = torch.randperm(len(data), generator=draw)
-        losses = correct = 0.0
-        for step, rows in enumerate(_batches(order, config.batch_size)):
-            x, y = data.tensors(rows.numpy()).to(where), labels[rows].to(where)
+        losses = torch.zeros((), dtype=torch.float64, device=where)
+        correct = torch.zeros((), dtype=torch.int64, device=where)
+        logged = torch.zeros(len(data), len(SIGNAL_COLUMNS), device=where)
+        batches = _batches(order, config.batch_size)
+        for step, (rows, x) in enumerate(
+            zip(batches, read_ahead(data, batches, where), strict=True)
+        ):
+            rows_there, y = rows.to(where), labels[rows].to(where)
             if config.augment:
                 x = _augment(x, draw)
             with torch.autocast(where.type, torch.bfloat16, gpu):
                 logits = net(x)
             loss = F.cross_entropy(logits.float(), y, reduction="none")
-            if not torch.isfinite(loss).all():
-                raise DiffInfError(
-                    f"Training diverged in epoch {epoch + 1}; "
-                    "lower classifier.learning_rate and run again."
-                )
             optimiser.zero_grad(set_to_none=True)
             loss.mean().backward()
             optimiser.step()
+            # Nothing is read back from the device before the epoch ends: each read would wait for it.
             with torch.no_grad():
-                found = logits.float()
+                wide = logits.float()
                 hot = F.one_hot(y, classes).bool()
-                assigned = found[hot]
-                other = found.masked_fill(hot, -torch.inf).amax(1)
-                error = (F.softmax(found, 1) - hot.float()).norm(dim=1)
-                values = torch.stack([loss, assigned - other, error], 1).cpu().numpy()
-                signals[epoch, rows.numpy()] = values
-                losses += float(loss.sum())
-                correct += float((found.argmax(1) == y).sum())
+                other = wide.masked_fill(hot, -torch.inf).amax(1)
+                error = (F.softmax(wide, 1) - hot.float()).norm(dim=1)
+                logged[rows_there] = torch.stack([loss, wide[hot] - other, error], 1)
+                losses += loss.sum()
+                correct += (wide.argmax(1) == y).sum()
             yield Progress("classifier", epoch * steps + step + 1, total, note)
+        if not torch.isfinite(losses):
+            raise DiffInfError(
+                f"Training diverged in epoch {epoch + 1}; lower classifier.learning_rate and run again."
+            )
+        signals[epoch] = logged.cpu().numpy()
         figures = {
             "epoch": epoch + 1,
             "learning_rate": rate,
-            "train_loss": losses / len(data),
-            "train_agreement": correct / len(data),
+            "train_loss": float(losses) / len(data),
+            "train_agreement": float(correct) / len(data),
         }
         if validation is not None:
             scores = evaluate(validation.labels, predict_probabilities(net, validation))

@@ -21,17 +21,16 @@ from diffinf_core.classifier.stage import load_snapshot
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.judge import Judge
 from diffinf_core.correction.objective import Reference, perceptual_distance
-from diffinf_core.correction.people import PEOPLE, People
+from diffinf_core.correction.people import People
 from diffinf_core.correction.perceptors import Perceptors, chosen, identity_key
 from diffinf_core.correction.quality import changed_pixels, flags_of, share, sharpness
-from diffinf_core.data.ingest import group_column
+from diffinf_core.data.ingest import DATA, group_column
 from diffinf_core.data.part import open_training
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.predictor import CrossFittedPredictor
-from diffinf_core.influence.scoring import Scorer, autocast_type
+from diffinf_core.influence.stage import Scorer, autocast_type
 from diffinf_core.records import DiffInfError
-from diffinf_core.runs.files import digest
 from diffinf_core.runs.run import Run
 
 
@@ -66,7 +65,7 @@ class Checks:
         name = str(key)
         if name not in self._people:
             self._people[name] = People(
-                PEOPLE.at(digest(key)).folder(self._run),
+                self._run.stage("people", DATA.key(self._run), key),
                 open_training(self._run),
                 perceptors.identity,
                 group_column(self._run),

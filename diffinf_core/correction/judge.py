@@ -20,7 +20,7 @@ from diffinf_core.data.part import Part, open_training
 from diffinf_core.data.rendered import faces
 from diffinf_core.records import Progress
 from diffinf_core.runs.files import read_tensors, write_tensors
-from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
 from diffinf_core.weights.files import load_weights, shipped
 
@@ -46,10 +46,11 @@ def _augment(x: Tensor) -> Tensor:
     return padded[:, :, dy : dy + x.shape[2], dx : dx + x.shape[3]]
 
 
-def train_judge(run: Run, stage: StageFolder) -> Work:
-    """Train the cross-fitted judge where none is shipped for the data, which leaves the folder empty."""
+def run_judge(run: Run) -> Work:
+    """Train the cross-fitted judge where none is shipped for the data."""
     if run.config.data.source == "demo":
         return {"judge": judge_name(run)}
+    stage = JUDGE.folder(run)
     train = open_training(run)
     fold = train.folds(FOLDS, _SEED, run.config.data.group_column)
     labels = torch.from_numpy(train.labels)
@@ -83,13 +84,12 @@ def train_judge(run: Run, stage: StageFolder) -> Work:
     return {"judge": judge_name(run), "agreement_with_labels": float(np.mean(agreement))}
 
 
+#: the cross-fitted judge; the shipped one leaves its folder empty
 JUDGE = Stage(
     "judge",
-    "train the independent judge",
-    version=1,
-    work=train_judge,
+    run_judge,
     inputs=(DATA,),
-    settings=lambda run: {"epochs": _EPOCHS, "folds": FOLDS},
+    settings=lambda run: [{"epochs": _EPOCHS, "folds": FOLDS}],
 )
 
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part
 from diffinf_core.runs.files import read_tensors, write_tensors
 from diffinf_core.runs.run import StageFolder
-from diffinf_core.runs.stages import Stage
 
 #: training pictures that stand for "strangers", and pictures of a person that stand for their spread
 STRANGERS, OWN = 512, 4
@@ -39,10 +38,6 @@ def disturbed(x: Tensor) -> list[Tensor]:
     ]
 
 
-#: the sample of strangers under an identity network, by the digest of what its vectors depend on
-PEOPLE = Stage("people", "look at the people", version=1, work=None, inputs=(DATA,), modules=(__name__,))
-
-
 class People:
     """Identity cosines of a training set under one identity network; unit vectors (B, D)."""
 
@@ -51,7 +46,12 @@ class People:
     ) -> None:
         self._stage, self._train, self._network, self._device = stage, train, network, device
         names = train.table[group] if group is not None and group in train.table else train.ids
-        self._names = np.asarray(names, str)
+        # who is who as numbers: comparing names costs a string compare per sample and edit
+        self._who = pd.factorize(np.asarray(names, str))[0].astype(np.int64)
+        self._order = np.argsort(self._who, kind="stable")
+        self._begin = np.searchsorted(
+            self._who[self._order], np.arange(self._who.max(initial=0) + 2)
+        )
         spread = np.linspace(0, len(train) - 1, min(STRANGERS, len(train)))
         self._sample = np.unique(spread.round().astype(np.int64))
         self._vectors: Tensor | None = None
@@ -66,7 +66,7 @@ class People:
             found.append(self._look(self._sample[start : start + _BATCH]).cpu())
             yield min(start + _BATCH, len(self._sample)), len(self._sample)
         write_tensors(self._stage / "strangers.pt", {"vectors": torch.cat(found)})
-        self._stage.finish({"n": len(self._sample)}, PEOPLE.version)
+        self._stage.finish({"n": len(self._sample)})
 
     @torch.no_grad()
     def _look(self, positions: NDArray[np.int64]) -> Tensor:
@@ -85,11 +85,17 @@ class People:
     def strangers(self) -> float:
         """The cosine that 1 in 100 pairs of strangers reach."""
         if self._level is None:
-            v, names = self.vectors, self._names[self._sample]
-            others = torch.from_numpy(names[:, None] != names[None])
+            v, who = self.vectors, self._who[self._sample]
+            others = torch.from_numpy(who[:, None] != who[None])
             pairs = (v @ v.T)[others]
             self._level = float(np.quantile(pairs.numpy(), _QUANTILE)) if len(pairs) else 0.0
         return self._level
+
+    def others_of(self, position: int) -> NDArray[np.int64]:
+        """Where the same person's other pictures stand, ascending."""
+        who = self._who[position]
+        same = self._order[self._begin[who] : self._begin[who + 1]]
+        return same[same != position]
 
     @torch.no_grad()
     def own(self, x: Tensor, reference: Tensor, positions: NDArray[np.int64]) -> list[float]:
@@ -101,8 +107,7 @@ class People:
         alone = torch.stack([(self._network(d) * reference).sum(1) for d in disturbed(x)]).mean(0)
         out = alone.tolist()
         for i, position in enumerate(positions):
-            others = np.flatnonzero(self._names == self._names[position])
-            others = others[others != position][:OWN]
+            others = self.others_of(int(position))[:OWN]
             if len(others):
                 out[i] = float((self._look(others) @ reference[i]).mean())
         return out
@@ -112,6 +117,6 @@ class People:
         cosines = vectors.cpu() @ self.vectors.T
         out: list[float | None] = []
         for row, position in zip(cosines, positions, strict=True):
-            others = torch.from_numpy(self._names[self._sample] != self._names[position])
+            others = torch.from_numpy(self._who[self._sample] != self._who[position])
             out.append(float(row[others].max()) if bool(others.any()) else None)
         return out

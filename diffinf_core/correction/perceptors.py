@@ -51,9 +51,6 @@ _DEMO = {
     "perceptual": ("perceptual", "demo perceptual trunk"),
 }
 
-#: the shipped networks behind "demo"
-DEMO_PERCEPTORS = tuple(file for file, _ in _DEMO.values())
-
 
 def chosen(config: RepairConfig, demo: bool) -> dict[str, str]:
     """Which network serves identity, parsing and perceptual distance: "auto" resolved.

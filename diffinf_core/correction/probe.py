@@ -23,7 +23,6 @@ from diffinf_core.diffusion.autoencoder import Autoencoder
 from diffinf_core.influence.stage import ranking
 from diffinf_core.runs.files import digest, read_tensors, write_tensors
 from diffinf_core.runs.run import Run
-from diffinf_core.runs.stages import Stage
 
 #: codes that the probe is fitted on at most; more make it no better and cost an encoding each
 MOST = 4000
@@ -126,10 +125,6 @@ def sampled(
     return np.sort(np.concatenate(taken))
 
 
-#: a probe under a generator, by the digest of its weights and that of the samples it is fitted on
-PROBE = Stage("probe", "fit the linear probe", version=1, work=None, inputs=(DATA,), modules=(__name__,))
-
-
 class FittedProbe:
     """The probe of a run under one generator: fitted once, kept in the run's folder."""
 
@@ -139,8 +134,12 @@ class FittedProbe:
         self._positions = sampled(train.labels, rank, high)
         self._labels = train.labels[self._positions]
         self._classes = len(train.classes)
-        fitted_on = digest(self._positions.tolist(), self._labels.tolist())
-        self._stage = PROBE.at(generator_key, fitted_on).folder(run)
+        self._stage = run.stage(
+            "probe",
+            DATA.key(run),
+            generator_key,
+            digest(self._positions.tolist(), self._labels.tolist()),
+        )
 
     def prepare(
         self, generator: Autoencoder, train: Part, device: torch.device
@@ -157,7 +156,7 @@ class FittedProbe:
         probe = fit_probe(z, labels, self._classes)
         agrees = float((probe.logits(z).argmax(1) == labels).float().mean())
         write_tensors(self._stage / "probe.pt", probe.state())
-        self._stage.finish({"n": len(z), "agreement_with_labels": agrees}, PROBE.version)
+        self._stage.finish({"n": len(z), "agreement_with_labels": agrees})
 
     def load(self) -> LinearProbe:
         """The probe; :meth:`prepare` comes first."""

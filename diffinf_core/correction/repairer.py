@@ -26,7 +26,13 @@ from diffinf_core.correction.guidance import Inversion, Task, invert, transfer
 from diffinf_core.correction.judge import JUDGE, judge_name
 from diffinf_core.correction.methods import METHODS
 from diffinf_core.correction.objective import Objective
-from diffinf_core.correction.perceptors import Perceptors, chosen, files_of, load_perceptors
+from diffinf_core.correction.perceptors import (
+    NAMES,
+    Perceptors,
+    chosen,
+    files_of,
+    load_perceptors,
+)
 from diffinf_core.correction.probe import FittedProbe
 from diffinf_core.correction.search import variants
 from diffinf_core.data.lineage import origin
@@ -39,6 +45,7 @@ from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.runs.files import digest, file_digest
 from diffinf_core.runs.run import Run
 from diffinf_core.weights.files import shipped
+from diffinf_core.weights.pretrained import official
 
 #: bump when the same settings start to give another picture or record
 _METHOD = 5
@@ -61,26 +68,38 @@ class Preview:
         return to_image(self.edit())
 
 
-def generator_places(run: Run) -> tuple[Path, ...]:
-    """Where the generator of a run is looked for, the first that is there counts."""
-    if run.config.repair.generator is not None:
-        return (run.config.repair.generator,)
-    own = [root / "generator" / "generator.safetensors" for root in (run.root, origin(run))]
-    demo = [shipped("generator")] if run.config.data.source == "demo" else []
-    return (*dict.fromkeys(own), *demo)
+def _own_generators(run: Run) -> list[Path]:
+    """Where a generator trained for a run lies."""
+    roots = dict.fromkeys((run.root, origin(run)))
+    return [root / "generator" / "generator.safetensors" for root in roots]
 
 
 def generator_file(run: Run) -> Path:
     """The generator of a run: configured, else trained in the run's folder, else the demo's."""
-    for file in generator_places(run):
-        if file.is_file():
-            return file
     if run.config.repair.generator is not None:
-        raise DiffInfError(f"The generator {run.config.repair.generator} does not exist.")
+        if not run.config.repair.generator.is_file():
+            raise DiffInfError(f"The generator {run.config.repair.generator} does not exist.")
+        return run.config.repair.generator
+    for own in _own_generators(run):
+        if own.exists():
+            return own
+    if run.config.data.source == "demo":
+        return shipped("generator")
     raise DiffInfError(
         "No generator knows these pictures: run 'diffinf train-generator "
         f"--run {origin(run)}', or give repair.generator=FILE."
     )
+
+
+def outside_files(run: Run) -> list[Path]:
+    """Every file outside of the stages that an edit may depend on, whether it is there or not."""
+    given = run.config.repair.generator
+    return [
+        *([] if given is None else [given]),
+        *_own_generators(run),
+        *map(shipped, ("generator", "judge", "identity", "parsing", "perceptual")),
+        *(official(file).path for _, file in NAMES.values()),
+    ]
 
 
 def computed_in(precision: str, where: torch.device) -> torch.dtype:
@@ -182,7 +201,7 @@ class Repairer:
             return None
         if config.guide_from == "unknown":
             return self._untold(len(x))
-        snapshots = INFLUENCE.key(self.run)
+        snapshots = INFLUENCE.folder(self.run).key
         keys = self._keys(x, "seen", config.seed, snapshots)
         cached = self._inversions.seen(keys)
         if cached is None:

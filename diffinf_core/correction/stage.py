@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +11,10 @@ from numpy.typing import NDArray
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.edits import edit_folder, load_edit, read_edit
 from diffinf_core.correction.judge import JUDGE
-from diffinf_core.correction.perceptors import DEMO_PERCEPTORS
 from diffinf_core.correction.repairer import (
     Preview,
     Repairer,
-    generator_places,
+    outside_files,
     perceptors_key,
     scores_key,
 )
@@ -26,32 +24,22 @@ from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import Edit, Progress
 from diffinf_core.runs.files import write_json
-from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
-from diffinf_core.weights.files import shipped
-from diffinf_core.weights.pretrained import NAMES, weights_file
 
 
 def _settings(run: Run) -> list[object]:
-    config = run.config.repair
-    settings = config.model_dump(mode="json", exclude={"batch_size", "generator"})
-    if config.tries != "smallest":
-        del settings["reached"]  # no part of it
-    home = str(run.edits.relative_to(run.root))
-    return [scores_key(run), perceptors_key(run, config), settings, home]
+    settings = run.config.repair.model_dump(mode="json", exclude={"batch_size", "generator"})
+    if run.config.repair.tries != "smallest":
+        del settings["reached"]  # no part of it, and not in the keys of earlier versions
+    apart = [] if run.edits == run.root / "edits" else [str(run.edits.relative_to(run.root))]
+    looking = perceptors_key(run, run.config.repair)
+    return [scores_key(run), looking, settings, *apart]
 
 
-def _watched(run: Run) -> list[Path]:
-    added = [weights_file(name) for name in NAMES]
-    demo = [shipped(name) for name in ("judge", *DEMO_PERCEPTORS)]
-    return [*generator_places(run), *added, *demo]
-
-
-def repair_high(run: Run, stage: StageFolder) -> Work:
-    """Repair the high-influence set; edits made already are kept.
-
-    ``versions.json`` names the version of each sample that the run proposes.
-    """
+def run_repair(run: Run) -> Work:
+    """Repair the high-influence set; edits made already are kept."""
+    stage = REPAIR.folder(run)
     repairer = Repairer(run)
     config = run.config.repair
     table = ranking(run)
@@ -82,14 +70,14 @@ def repair_high(run: Run, stage: StageFolder) -> Work:
     }
 
 
+#: which version of each high-influence sample the run made
 REPAIR = Stage(
     "repair",
-    "edit the high-influence pictures",
-    version=1,
-    work=repair_high,
+    run_repair,
     inputs=(PREDICTOR, JUDGE),
     settings=_settings,
-    watched=_watched,
+    files=outside_files,
+    rooms=("diffusion",),
 )
 
 

@@ -10,6 +10,7 @@ thumbnails correlate, too: hashes of faces in the same pose can meet by chance.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,9 @@ from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_table
-from diffinf_core.runs.run import Run, StageFolder
-from diffinf_core.runs.stages import Stage, Work
+from diffinf_core.runs.run import Run
 from diffinf_core.runs.slices import map_slices, read_slices
+from diffinf_core.runs.stages import Stage, Work
 
 #: width of the thumbnails; every working size is a multiple of it
 GREY = 32
@@ -162,15 +163,16 @@ def near_duplicates(grey: NDArray[np.uint8]) -> Iterator[tuple[int, int, pd.Data
         yield done, total, found.reset_index(drop=True)
 
 
-def find_duplicates(run: Run, stage: StageFolder) -> Work:
+def run_duplicates(run: Run) -> Work:
     """Find near-duplicates in the training split; ``pairs.csv`` has first, second and correlation."""
-    train = open_training(run)
+    stage, train = DUPLICATES.folder(run), open_training(run)
     n = len(train)
 
     def thumbnails(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         return grey_thumbnails(train.images(rows))  # type: ignore[return-value]
 
-    yield from map_slices(stage, n, SLICE, thumbnails, "duplicates", lambda: "thumbnails")
+    for event in map_slices(stage, n, SLICE, thumbnails, lambda: "thumbnails"):
+        yield replace(event, stage="duplicates")
     grey: NDArray[np.uint8] = read_slices(stage, n, SLICE)  # type: ignore[assignment]
     pairs = pd.DataFrame()
     for done, total, pairs in near_duplicates(grey):
@@ -182,21 +184,22 @@ def find_duplicates(run: Run, stage: StageFolder) -> Work:
     write_table(stage / "pairs.csv", named)
     for file in stage.path.glob("slice-*.npy"):
         file.unlink()
+    yield Progress("duplicates", total, total, f"{len(named)} pairs")
     return {"n": n, "pairs": len(named)}
 
 
+#: the thumbnails and the pairs
 DUPLICATES = Stage(
     "duplicates",
-    "find training pictures that are nearly the same",
-    version=1,
-    work=find_duplicates,
+    run_duplicates,
     inputs=(DATA,),
-    settings=lambda run: [GREY, MOST_BITS, LEAST_CORRELATION, CROWD, MOST_PAIRS],
+    settings=lambda run: [[GREY, MOST_BITS, LEAST_CORRELATION, CROWD, MOST_PAIRS]],
 )
 
 
 def read_duplicates(run: Run) -> pd.DataFrame:
     """Columns first, second (sample ids) and correlation, the most alike first."""
-    if not DUPLICATES.done(run):
+    stage = DUPLICATES.folder(run)
+    if not stage.done:
         raise DiffInfError("Near-duplicates have not been computed.")
-    return pd.read_csv(DUPLICATES.folder(run) / "pairs.csv", dtype={"first": str, "second": str})
+    return pd.read_csv(stage / "pairs.csv", dtype={"first": str, "second": str})

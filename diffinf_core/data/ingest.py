@@ -22,7 +22,7 @@ from diffinf_core.data.rendered.demo import write_demo_faces
 from diffinf_core.data.split import TRAIN, split_samples
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import write_json, write_table
-from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
 
 
@@ -79,14 +79,10 @@ def _usable(data: DataConfig) -> Listing:
     return listing
 
 
-def ingest(run: Run, stage: StageFolder) -> Work:
+def ingest(run: Run) -> Work:
     """Run the data stage; a killed one goes on with the picture it had reached."""
+    stage = DATA.folder(run)
     config = run.config
-    if origin(run) != run.root:  # what reviewers decided is not in the source folder
-        raise DiffInfError(
-            f"{run.root} is a later round, made by another version of DiffInf: compute the first round "
-            f"{origin(run)} again with --rounds, which makes it anew."
-        )
     if config.data.source == "demo" and not (source_folder(run) / "labels.csv").exists():
         yield from write_demo_faces(
             source_folder(run), config.data.demo_faces, config.data.seed, config.data.image_size
@@ -149,14 +145,15 @@ def ingest(run: Run, stage: StageFolder) -> Work:
     }
 
 
-def _cell(row: Row, group: str | None) -> str:
-    return row.file if group in (None, FILE_COLUMN) else row.extra[group]
-
-
 DATA = Stage(
     "data",
-    "read, split and decode the pictures",
-    version=1,
-    work=ingest,
-    settings=lambda run: run.config.model_dump(mode="json", include={"data", "split", "noise"}),
+    ingest,
+    settings=lambda run: [
+        section.model_dump(mode="json")
+        for section in (run.config.data, run.config.split, run.config.noise)
+    ],
 )
+
+
+def _cell(row: Row, group: str | None) -> str:
+    return row.file if group in (None, FILE_COLUMN) else row.extra[group]

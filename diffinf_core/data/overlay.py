@@ -76,7 +76,7 @@ def read_picture(file: Path) -> NDArray[np.uint8]:
     """A stored edit, uint8 (S, S, 3); :class:`DiffInfError` for a missing or damaged file."""
     try:
         with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"), np.uint8)
+            return np.array(image.convert("RGB"), np.uint8)
     except (OSError, ValueError, SyntaxError) as error:
         raise DiffInfError(
             f"{file} is missing or damaged; remove the folder {file.parent} and repair again."

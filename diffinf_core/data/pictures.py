@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from diffinf_core.data.folder import IMAGE_SUFFIXES, decode, inside
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.files import digest, read_json, write_json
+from diffinf_core.runs.files import create_array, digest, read_json, write_json
 
 _SAVE_EVERY = 256
 
@@ -45,17 +48,42 @@ def decode_all(
             begin = int(reached["rows"])
     if not begin:
         stamp.unlink(missing_ok=True)
-    mode = "r+" if begin else "w+"
-    images = np.lib.format.open_memmap(file, mode, np.uint8, None if begin else shape)
-    for i in range(begin, total):
+    images = np.load(file, mmap_mode="r+") if begin else create_array(file, shape, np.uint8)
+
+    def read(name: str) -> np.ndarray:
         try:
-            images[i] = decode(root / files[i], size)
+            return decode(root / name, size)
         except DiffInfError as error:
-            raise DiffInfError(f"{root / files[i]}: {error}; {remedy}.") from error
+            raise DiffInfError(f"{root / name}: {error}; {remedy}.") from error
+
+    for i, picture in enumerate(_in_order(read, files[begin:]), start=begin):
+        images[i] = picture
         if (i + 1) % _SAVE_EVERY == 0 or i + 1 == total:
-            images.flush()
+            if isinstance(images, np.memmap):
+                images.flush()
             write_json(stamp, {"rows": i + 1, "files": names})
             yield Progress("data", i + 1, total, "reading pictures")
+
+
+def _in_order(read: Callable[[str], np.ndarray], names: Sequence[str]) -> Iterator[np.ndarray]:
+    """What ``read`` gives for each name, in their order; the next few are read meanwhile.
+
+    Threads are enough: Pillow and zlib let others run while they decode.
+    """
+    readers = os.cpu_count() or 1
+    with ThreadPoolExecutor(readers, thread_name_prefix="decode") as pool:
+        window: deque[Future[np.ndarray]] = deque()
+        coming = iter(names)
+        try:
+            while True:
+                while len(window) < 4 * readers and (name := next(coming, None)) is not None:
+                    window.append(pool.submit(read, name))
+                if not window:
+                    return
+                yield window.popleft().result()
+        finally:
+            for future in window:
+                future.cancel()
 
 
 def pack_pictures(root: Path, folder: Path, size: int) -> Iterator[Progress]:

@@ -11,32 +11,28 @@ import pandas as pd
 from diffinf_core.config import RunConfig
 from diffinf_core.data.ingest import preflight
 from diffinf_core.data.lineage import number as round_number
-from diffinf_core.engine.pipeline import STAGES, compute_until, working
+from diffinf_core.engine.pipeline import PIPELINE, STAGES
 from diffinf_core.experiments.ablation import run_ablation, summary, varied
-from diffinf_core.experiments.retrain import RETRAIN
+from diffinf_core.experiments.retrain import run_retrain
 from diffinf_core.experiments.rounds import STABLE, next_round, overlap, plan_round
-from diffinf_core.influence.stage import INFLUENCE
+from diffinf_core.influence.stage import (
+    INFLUENCE,
+)
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.report.ablation import in_words, write_page
 from diffinf_core.report.summary import summarise
 from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import CONFIG_FILE, Run
-from diffinf_core.runs.stages import compute
-from diffinf_core.runs.status import outdated, status
+from diffinf_core.runs.stages import compute, status
 
 
 class Computing:
     """One run folder and what computes in it."""
 
     def __init__(self, root: Path, config: RunConfig | None = None) -> None:
-        if config is None:
-            self.run = Run.open(root)
-        elif (root / CONFIG_FILE).exists():
-            # stored when work begins, so that a command that is refused changes nothing
-            self.run = Run.open(root).configured(config)
-        else:
+        if config is not None and not (root / CONFIG_FILE).exists():
             preflight(config.data)
-            self.run = Run.create(root, config)
+        self.run = Run.open(root) if config is None else Run.prepare(root, config)
 
     @property
     def config(self) -> RunConfig:
@@ -45,23 +41,21 @@ class Computing:
 
     def status(self) -> dict[str, bool]:
         """Which stages are complete for the present configuration."""
-        return status(self.run, tuple(STAGES.values()))
-
-    def outdated(self) -> str | None:
-        """One sentence where another version of DiffInf computed the run, so that it must be done again."""
-        return outdated(self.run, tuple(STAGES.values()))
+        return status(self.run, PIPELINE)
 
     def compute(self, until: str = "repair") -> Iterator[Progress]:
         """Run every stage up to ``until`` that is not complete; close the generator to cancel."""
+        if until not in STAGES:
+            raise DiffInfError(f"Unknown stage {until!r}; choose one of {', '.join(STAGES)}.")
         with self.run.lock():
-            yield from working(self.run, compute_until(self.run, until))
+            yield from compute(self.run, PIPELINE, until)
 
     def retrain(self, workers: int | None = None) -> Iterator[Progress]:
         """Retrain and evaluate the arms that are missing."""
         if not self.status()["influence"]:
             raise DiffInfError(f"{self.run.root} is not ranked yet; run it first.")
         with self.run.lock():
-            yield from working(self.run, compute(self.run, RETRAIN, workers=workers))
+            yield from run_retrain(self.run, workers)
             write_json(self.run.root / "report.json", self.report())
 
     def rounds(self, most: int) -> Iterator[Progress]:
@@ -108,7 +102,7 @@ class Computing:
                 }
             )
             plan = plan_round(run) if repair else None
-            if plan is None or not plan.made or not INFLUENCE.done(plan.target):
+            if plan is None or not plan.made or not INFLUENCE.folder(plan.target).done:
                 return out
             run, before = plan.target, run
 
@@ -127,8 +121,14 @@ class Computing:
         variants = None if vary is None else varied(vary)
         with self.run.lock():
             cells = 0
-            events = run_ablation(self.run, variants, seeds, images, retrain)
-            for event in working(self.run, events):
+            for event in run_ablation(
+                self.run,
+                lambda run: compute(run, PIPELINE, "judge"),
+                variants,
+                seeds,
+                images,
+                retrain,
+            ):
                 if event.done > cells:
                     cells = event.done
                     write_page(self.run.root / "ablation")

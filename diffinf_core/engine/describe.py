@@ -26,7 +26,7 @@ class Describing(Looking):
         """
         if not self.status()["data"]:
             return None
-        run, figures = self.run, DATA.figures(self.run)
+        run, figures = self.run, DATA.folder(self.run).figures
         parts = {"train": self.training, "val": open_validation(run), "test": open_test(run)}
         classes = [
             {"name": name, **{k: int((p.labels == i).sum()) for k, p in parts.items()}}

@@ -18,9 +18,8 @@ from diffinf_core.config import RunConfig
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.duplicates import DUPLICATES, read_duplicates
 from diffinf_core.engine.judging import Judging
-from diffinf_core.engine.pipeline import working
 from diffinf_core.influence.checkpoints import checkpoint_epochs, training_curve
-from diffinf_core.influence.embedding import map_stage, methods, read_map
+from diffinf_core.influence.embedding import embedding, methods, read_map
 from diffinf_core.influence.stage import INFLUENCE, ranking_key
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.report import plots
@@ -28,7 +27,6 @@ from diffinf_core.report.explore import Samples, View, disagreement, positions, 
 from diffinf_core.report.subgroups import group_table, shifts, warnings
 from diffinf_core.report.summary import influence_figures
 from diffinf_core.runs.files import digest
-from diffinf_core.runs.stages import compute
 
 T = TypeVar("T")
 
@@ -48,7 +46,7 @@ class Exploring(Judging):
 
     def samples_key(self) -> str:
         """Changes with the ranking; :class:`DiffInfError` where there is none yet."""
-        if not INFLUENCE.done(self.run):
+        if not INFLUENCE.folder(self.run).done:
             raise DiffInfError("Not ranked yet: start the run on the Run page.")
         return digest(*ranking_key(self.run))
 
@@ -77,13 +75,13 @@ class Exploring(Judging):
     def has_map(self, method: str = "pca") -> bool:
         """Whether there is a map by a method."""
         self.samples_key()
-        return map_stage(method).done(self.run)
+        return embedding(method).folder(self.run).done
 
     def make_map(self, method: str = "pca") -> Iterator[Progress]:
         """Features and coordinates of every training sample."""
         self.samples_key()
         with self.run.lock():
-            yield from working(self.run, compute(self.run, map_stage(method)))
+            yield from embedding(method).compute(self.run)
 
     def map(self, method: str = "pca") -> tuple[NDArray[np.float32], list[float] | None]:
         """Coordinates (N, 2), and the share of variance along each axis for PCA."""
@@ -128,12 +126,12 @@ class Exploring(Judging):
 
     def has_duplicates(self) -> bool:
         """Whether somebody has looked for near-duplicates."""
-        return self.status()["data"] and DUPLICATES.done(self.run)
+        return self.status()["data"] and DUPLICATES.folder(self.run).done
 
     def find_duplicates(self) -> Iterator[Progress]:
         """Look for training pictures that are nearly the same."""
         with self.run.lock():
-            yield from working(self.run, compute(self.run, DUPLICATES))
+            yield from DUPLICATES.compute(self.run)
 
     def duplicates(self, differing: bool = False) -> pd.DataFrame:
         """Pairs of positions first and second, with correlation, those of different labels first.

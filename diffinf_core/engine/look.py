@@ -11,20 +11,24 @@ from PIL import Image
 
 from diffinf_core.config import RunConfig, change
 from diffinf_core.correction.edits import edit_folder, load_edit, read_edit, versions_of
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part, open_training
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.engine.compute import Computing
-from diffinf_core.engine.pipeline import working
 from diffinf_core.influence.checkpoints import checkpoint_epochs, training_curve
 from diffinf_core.influence.estimators import agreement
-from diffinf_core.influence.stage import ranking, read_scores, requested_stages
+from diffinf_core.influence.stage import (
+    ranking,
+    read_scores,
+    request,
+    requested,
+)
 from diffinf_core.records import DiffInfError, Edit, Progress
 from diffinf_core.report import plots
 from diffinf_core.report.summary import summarise
 from diffinf_core.review.queue import build_queue
 from diffinf_core.runs.run import Run
-from diffinf_core.runs.stages import ensure
 
 
 class Looking(Computing):
@@ -57,11 +61,11 @@ class Looking(Computing):
         # To look at what is there must work while another process computes.
         if not self.status()["influence"]:
             yield from self.compute("influence")
-        missing = [stage for stage in requested_stages(run) if not stage.done(run)]
+        missing = [n for n in requested(run.config.influence) if not request(n).folder(run).done]
         if missing:
             with self.run.lock():
-                for stage in missing:
-                    yield from working(self.run, ensure(run, stage))
+                for name in missing:
+                    yield from request(name).compute(run)
 
     def ranking(self, by: str | None = None) -> pd.DataFrame:
         """Score and rank of every training sample, by the run's estimator or another one."""
@@ -78,6 +82,10 @@ class Looking(Computing):
         table = read_scores(self.run)
         names = [c for c in table.columns if c != "id"]
         return agreement(table, names, self.config.influence.tau)
+
+    def repair_key(self) -> str:
+        """Names the edits and what they were made from; changes with them."""
+        return REPAIR.key(self.run)
 
     def queue(self) -> pd.DataFrame:
         """The pairs to review, most suspicious first."""

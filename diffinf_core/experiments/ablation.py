@@ -7,7 +7,7 @@ run's own. Every cell (variant, seed) is a file of its own, so a killed ablation
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -16,19 +16,16 @@ import pandas as pd
 
 from diffinf_core.config import RunConfig, change
 from diffinf_core.correction.edits import load_edit, versions_of
-from diffinf_core.correction.judge import JUDGE
 from diffinf_core.correction.repairer import Preview, Repairer, perceptors_key, scores_key
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.part import open_training
-from diffinf_core.experiments.retrain import RETRAIN, read_arms
-from diffinf_core.influence.predictor import PREDICTOR
+from diffinf_core.experiments.retrain import read_arms, run_retrain
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
-from diffinf_core.runs.files import write_json, write_table
-from diffinf_core.runs.run import Run, StageFolder
-from diffinf_core.runs.stages import Stage, Work, ensure
+from diffinf_core.runs.files import digest, read_json, write_json, write_table
+from diffinf_core.runs.run import Run
 
 Variants = dict[str, dict[str, Any]]
 #: the guide alone, with the freedom of every pixel: no label for the generator, no identity, no
@@ -114,6 +111,16 @@ def seeded(config: RunConfig, by: int) -> RunConfig:
     return change(config, over, "seeds")
 
 
+def _cell_key(run: Run, images: int, retrain: bool) -> str:
+    return digest(
+        run.config.model_dump(mode="json"),
+        scores_key(run),
+        perceptors_key(run, run.config.repair),
+        images,
+        retrain,
+    )
+
+
 def chosen(run: Run, images: int) -> np.ndarray:
     """The first ``images`` of the high-influence set: mislabelled ones where the truth is known."""
     table = ranking(run)
@@ -167,51 +174,24 @@ def figures_of(edits: list[Edit], classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def measure_cell(run: Run, stage: StageFolder, images: int, retrain: bool) -> Work:
-    """Edit the first ``images`` of the high-influence set under the cell's settings, and measure."""
-    positions = chosen(run, images)
-    if not len(positions):
-        raise DiffInfError("A variant of the ablation has no high-influence sample to edit.")
-    figures: dict[str, Any] = {}
-    for edited in _edited(run, positions):
-        if isinstance(edited, int):
-            yield Progress("ablation", edited, len(positions), f"{edited} of {len(positions)}")
-        else:
-            figures = figures_of(edited, open_training(run).classes)
-    if retrain:
-        figures |= {f"accuracy_{arm}": row["accuracy"] for arm, row in read_arms(run).items()}
-    return figures
-
-
-def _cell_inputs(run: Run, images: int, retrain: bool) -> list[Stage]:
-    return [PREDICTOR, JUDGE, REPAIR, RETRAIN] if retrain else [PREDICTOR, JUDGE]
-
-
-#: one variant under one seed, in a run under their configuration
-CELL = Stage(
-    "ablation",
-    "edit the same pictures under other settings",
-    version=1,
-    work=measure_cell,
-    inputs=_cell_inputs,
-    settings=lambda run, *_: [
-        run.config.model_dump(mode="json"),
-        scores_key(run),
-        perceptors_key(run, run.config.repair),
-    ],
-)
+def _retrained(run: Run) -> Iterator[Progress | dict[str, float]]:
+    yield from REPAIR.compute(run, quiet=True)
+    yield from run_retrain(run)
+    yield {f"accuracy_{arm}": row["accuracy"] for arm, row in read_arms(run).items()}
 
 
 def run_ablation(
     run: Run,
+    compute: Callable[[Run], Iterator[Progress]],
     variants: Variants | None = None,
     seeds: int = 1,
     images: int = 48,
     retrain: bool = False,
 ) -> Iterator[Progress]:
-    """Compute every cell that is missing, and write ``ablation/ablation.{csv,json}`` after each.
+    """Fill every cell that is missing, and write ``ablation/ablation.{csv,json}`` after each.
 
-    Raises :class:`DiffInfError` for a variant that is no valid configuration, before anything is computed.
+    ``compute`` brings a run up to its judge. Raises :class:`DiffInfError` for a variant that is no valid
+    configuration, before anything is computed.
     """
     variants = PLAN if variants is None else variants
     cells = []
@@ -237,11 +217,29 @@ def run_ablation(
     for i, (name, seed, cell) in enumerate(cells):
         note = name if seeds == 1 else f"{name}, seed {seed}"
         yield Progress("ablation", i, len(cells), note)
-        stage = CELL.at(images, retrain)
-        for event in ensure(cell, stage):
-            what = event.note if event.stage == "ablation" else event.stage
-            yield Progress("ablation", i, len(cells), f"{note}: {what}")
-        rows.append({"variant": name, "seed": seed, **stage.figures(cell)})
+        for event in compute(cell):
+            yield Progress("ablation", i, len(cells), f"{note}: {event.stage}")
+        file = folder / f"cell-{_cell_key(cell, images, retrain)}.json"
+        if not file.exists():
+            positions = chosen(cell, images)
+            if not len(positions):
+                raise DiffInfError(f"Variant {name!r} has no high-influence sample to edit.")
+            figures: dict[str, Any] = {}
+            for edited in _edited(cell, positions):
+                if isinstance(edited, int):
+                    yield Progress(
+                        "ablation", i, len(cells), f"{note}: {edited} of {len(positions)}"
+                    )
+                else:
+                    figures = figures_of(edited, open_training(cell).classes)
+            if retrain:
+                for found in _retrained(cell):
+                    if isinstance(found, Progress):
+                        yield Progress("ablation", i, len(cells), f"{note}: {found.stage}")
+                    else:
+                        figures |= found
+            write_json(file, figures)
+        rows.append({"variant": name, "seed": seed, **read_json(file)})
         _publish(run, rows)
     yield Progress("ablation", len(cells), len(cells), str(folder / "ablation.csv"))
 

@@ -6,44 +6,28 @@ import numpy as np
 
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.evaluation import training_truth
-from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
-from diffinf_core.influence.stage import ranking, ranking_inputs, ranking_settings
+from diffinf_core.influence.stage import ranking, ranking_key
 from diffinf_core.records import DiffInfError
 from diffinf_core.review.opening import open_journal, read_decisions
 from diffinf_core.review.refine import refined_set
 from diffinf_core.review.training_set import TrainingSet, refined_training, selected
+from diffinf_core.runs.files import digest
 from diffinf_core.runs.run import Run
-from diffinf_core.runs.stages import Stage
 
 
-def arm_inputs(run: Run, name: str) -> list[Stage]:
-    """The stages that an arm's data are made from; arms that nothing changed keep their key."""
+def arm_key(run: Run, name: str) -> str:
+    """What an arm's data depends on; arms that nothing changed keep their key."""
+    part: object = ""
     if name in ("removal", "relabelled"):
-        return [DATA, *ranking_inputs(run)]
-    return [DATA, REPAIR] if name == "repaired" else [DATA]
-
-
-def arm_settings(run: Run, name: str) -> object:
-    """What else an arm's data depend on: the share of the ranking, or the decisions of reviewers."""
-    if name in ("removal", "relabelled"):
-        return ranking_settings(run)
-    if name == "reviewed":
+        part = ranking_key(run)
+    elif name == "repaired":
+        part = REPAIR.key(run) if REPAIR.done(run) else None
+    elif name == "reviewed":
         journal = open_journal(run)
-        try:
-            return journal.key()
-        finally:
-            journal.close()
-    return None
-
-
-def can_build(run: Run, name: str) -> bool:
-    """Whether there is what an arm needs: the truth, repairs, or decisions."""
-    if name in ("clean", "relabelled"):
-        return training_truth(run) is not None
-    if name == "repaired":
-        return REPAIR.done(run)
-    return name != "reviewed" or bool(read_decisions(run))
+        part = [journal.key()]
+        journal.close()
+    return digest(name, part)
 
 
 def build_arm(run: Run, name: str) -> TrainingSet | None:

@@ -7,15 +7,16 @@ goes on with the epoch each had reached.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 
 from diffinf_core.classifier.metrics import evaluate
-from diffinf_core.classifier.stage import imagenet_places, imagenet_weights, started_from
+from diffinf_core.classifier.stage import CLASSIFIER, imagenet_weights, started_from
 from diffinf_core.classifier.training import (
     device,
     load_classifier,
@@ -24,14 +25,18 @@ from diffinf_core.classifier.training import (
 )
 from diffinf_core.config import ClassifierConfig
 from diffinf_core.data.evaluation import open_test, open_validation
-from diffinf_core.experiments.arms import arm_inputs, arm_settings, build_arm, can_build
-from diffinf_core.influence.stage import ranking_inputs
+from diffinf_core.data.ingest import DATA
+from diffinf_core.experiments.arms import arm_key, build_arm
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
 from diffinf_core.runs.run import Run, StageFolder
-from diffinf_core.runs.stages import Stage, Work, ensure
+from diffinf_core.runs.stages import Stage, Work
 from diffinf_core.runs.workers import stop, worker_pool
 
+_CHANGED = (
+    "Decisions changed while the arm {!r} was waiting for its training; retrain again when the review rests. "
+    "Finished trainings are kept."
+)
 METRICS = ("accuracy", "balanced_accuracy", "auroc", "kappa_linear", "kappa", "ece", "nll")
 
 
@@ -49,17 +54,29 @@ def retrain_config(run: Run, seed: int) -> ClassifierConfig:
     )
 
 
-def _arm_settings(run: Run, arm: str, seed: int) -> list[object]:
-    config = retrain_config(run, seed).model_dump(mode="json")
-    return [config, *started_from(run), arm_settings(run, arm)]
+@lru_cache(maxsize=256)
+def arm(name: str, seed: int) -> Stage:
+    """The stage of one arm under one seed."""
+    return Stage(
+        f"arm-{name}",
+        partial(_train, name=name, seed=seed),
+        inputs=(DATA,),
+        settings=lambda run: [
+            arm_key(run, name),
+            retrain_config(run, seed).model_dump(mode="json"),
+            *started_from(run),
+        ],
+        files=CLASSIFIER.files,
+        rooms=("classifier",),
+    )
 
 
-def train_arm(run: Run, stage: StageFolder, arm: str, seed: int) -> Work:
-    """Train one arm under one seed and evaluate it on the test split."""
-    data = build_arm(run, arm)
+def _train(run: Run, name: str, seed: int) -> Work:
+    stage = arm(name, seed).folder(run)
+    data = build_arm(run, name)
     # Read again after the data, which follow the journal as it is now.
-    if data is None or stage.key != ARM.at(arm, seed).key(run):
-        raise _decided(arm)
+    if data is None or stage.key != arm(name, seed).key(run):
+        raise DiffInfError(_CHANGED.format(name))
     config, classes = retrain_config(run, seed), len(data.train.classes)
     yield from train_classifier(
         data,
@@ -69,7 +86,7 @@ def train_arm(run: Run, stage: StageFolder, arm: str, seed: int) -> Work:
         validation=open_validation(run),
         pretrained=imagenet_weights(run),
         keep_snapshots=False,
-        note=f"{arm}, seed {seed}",
+        note=f"{name}, seed {seed}",
     )
     net = load_classifier(stage / "final.pt", config.architecture, classes).to(device())
     test = open_test(run)
@@ -78,62 +95,42 @@ def train_arm(run: Run, stage: StageFolder, arm: str, seed: int) -> Work:
     return {"test": evaluate(test.labels, probabilities), "n": len(data)}
 
 
-#: one arm under one seed
-ARM = Stage(
-    "arm",
-    "train an arm from scratch",
-    version=1,
-    work=train_arm,
-    inputs=lambda run, arm, seed: arm_inputs(run, arm),
-    settings=_arm_settings,
-    watched=imagenet_places,
-)
-
-
-def _decided(arm: str) -> DiffInfError:
-    return DiffInfError(
-        f"Decisions changed while the arm {arm!r} was waiting for its training; retrain again "
-        "when the review rests. Finished trainings are kept."
-    )
-
-
-def _train(run: Run, arm: str, seed: int, key: str) -> Iterator[Progress]:
-    stage = ARM.at(arm, seed)
+def _one(run: Run, name: str, seed: int, key: str) -> Iterator[Progress]:
+    """Train one arm; :class:`DiffInfError` where its data are no longer those of ``key``."""
+    stage = arm(name, seed)
     if stage.key(run) != key:
-        raise _decided(arm)
-    yield from ensure(run, stage)
+        raise DiffInfError(_CHANGED.format(name))
+    yield from stage.compute(run, quiet=True)
 
 
 def _job(task: tuple[Run, str, int, str]) -> tuple[str, int]:
-    run, arm, seed, key = task
+    run, name, seed, key = task
     torch.set_num_threads(1)
-    for _ in _train(run, arm, seed, key):
+    for _ in _one(run, name, seed, key):
         pass
-    return arm, seed
+    return name, seed
 
 
-def _arms(run: Run) -> list[Stage]:
-    return [
-        ARM.at(arm, seed)
-        for arm in run.config.retrain.arms
-        if can_build(run, arm)
+def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
+    """Retrain what is missing, ``workers`` jobs at a time (default: one per core, one on a GPU)."""
+    wanted = [
+        (name, seed)
+        for name in run.config.retrain.arms
+        if build_arm(run, name) is not None
         for seed in range(run.config.retrain.seeds)
     ]
-
-
-def train_arms(run: Run, arms: Sequence[Stage], workers: int | None = None) -> Iterator[Progress]:
-    """Retrain what is missing, ``workers`` jobs at a time (default: one per core, one on a GPU)."""
-    jobs = [(run, *arm.parameters, arm.key(run)) for arm in arms if not arm.done(run)]
-    done, total = len(arms) - len(jobs), len(arms)
+    stages = [(name, seed, arm(name, seed).folder(run)) for name, seed in wanted]
+    jobs = [(run, name, seed, s.key) for name, seed, s in stages if not s.done]
+    done, total = len(wanted) - len(jobs), len(wanted)
     yield Progress("retrain", done, total)
     if workers is None:
         workers = 1 if device().type == "cuda" else (os.cpu_count() or 1)
     if min(workers, len(jobs)) < 2:
-        for _, arm, seed, key in jobs:
-            for event in _train(run, arm, seed, key):
+        for _, name, seed, key in jobs:
+            for event in _one(run, name, seed, key):
                 yield Progress("retrain", done, total, event.note, event.values)
             done += 1
-            yield Progress("retrain", done, total, f"{arm}, seed {seed}")
+            yield Progress("retrain", done, total, f"{name}, seed {seed}")
         return
     pool = worker_pool(workers)
     try:
@@ -154,43 +151,25 @@ def train_arms(run: Run, arms: Sequence[Stage], workers: int | None = None) -> I
         stop(pool)  # also on cancel: the epochs reached are on disk
 
 
-def count_arms(run: Run, stage: StageFolder) -> Work:
-    """Nothing more is computed once every arm is trained."""
-    yield from ()
-    return {"trainings": len(_arms(run))}
-
-
-RETRAIN = Stage(
-    "retrain",
-    "train every arm from scratch over seeds",
-    version=1,
-    work=count_arms,
-    inputs=ranking_inputs,
-    settings=lambda run: [arm.key(run) for arm in _arms(run)],
-    parts=_arms,
-    compute_parts=train_arms,
-)
-
-
 def finished_arms(run: Run) -> dict[str, list[StageFolder]]:
     """The folder of each seed of each arm that has all of them."""
     out = {}
-    for arm in run.config.retrain.arms:
-        stages = [ARM.at(arm, seed) for seed in range(run.config.retrain.seeds)]
-        if all(stage.done(run) for stage in stages):
-            out[arm] = [stage.folder(run) for stage in stages]
+    for name in run.config.retrain.arms:
+        stages = [arm(name, seed).folder(run) for seed in range(run.config.retrain.seeds)]
+        if all(s.done for s in stages):
+            out[name] = stages
     return out
 
 
 def read_arms(run: Run) -> dict[str, dict]:
     """Mean and standard deviation of each metric over the seeds of each arm that has all of them."""
     out: dict[str, dict] = {}
-    for arm, stages in finished_arms(run).items():
+    for name, stages in finished_arms(run).items():
         done = [s.figures for s in stages]
         figures: dict[str, object] = {"seeds": len(done), "n_train": done[0]["n"]}
         for metric in METRICS:
             values = [d["test"][metric] for d in done]
             figures[metric] = float(np.mean(values))
             figures[f"{metric}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        out[arm] = figures
+        out[name] = figures
     return out

@@ -58,7 +58,7 @@ def plan_round(run: Run) -> RoundPlan | None:
 
     Raises :class:`DiffInfError` where the run is not repaired yet.
     """
-    if not REPAIR.done(run):
+    if not REPAIR.folder(run).done:
         raise DiffInfError(f"{run.root} has no repairs yet; run it first.")
     refined = refined_set(run, "unflagged")
     edits = {s.id: s.edit.version for s in refined.kept if s.edit is not None and s.edit.new}
@@ -124,7 +124,7 @@ def _write_data(
     if truth is not None:
         left = truth.loc[truth["id"].isin(inside), "flipped"] == "1"
         figures["noise_rate"] = float(left.mean())
-    new.finish(figures, DATA.version)
+    new.finish(figures)
 
 
 def overlap(before: Run, after: Run) -> float:

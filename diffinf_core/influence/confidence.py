@@ -23,7 +23,7 @@ from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
-from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
 
 
@@ -42,11 +42,11 @@ class Rows:
         return self._data.tensors(self._positions[np.asarray(positions, np.int64)])
 
 
-def score_confidence(run: Run, stage: StageFolder) -> Work:
+def run_confidence(run: Run) -> Work:
     """Train each fold as the classifier was trained, up to the last checkpoint that is used."""
     from cleanlab.rank import get_label_quality_scores
 
-    train, c = open_training(run), run.config
+    stage, train, c = CONFIDENCE.folder(run), open_training(run), run.config
     classes, folds = len(train.classes), c.influence.folds
     fold = train.folds(folds, c.influence.seed, c.data.group_column)
     epochs = max(checkpoint_epochs(run))
@@ -87,13 +87,15 @@ def score_confidence(run: Run, stage: StageFolder) -> Work:
     return {"folds": folds, "epochs": epochs}
 
 
-SELF_CONFIDENCE = Stage(
+CONFIDENCE = Stage(
     "self_confidence",
-    "train on each fold and score the pictures outside it",
-    version=1,
-    work=score_confidence,
+    run_confidence,
     inputs=(CLASSIFIER,),
-    settings=lambda run: run.config.influence.model_dump(
-        mode="json", include={"folds", "seed", "checkpoint_rule"}
-    ),
+    settings=lambda run: [
+        {
+            "folds": run.config.influence.folds,
+            "seed": run.config.influence.seed,
+            "rule": run.config.influence.checkpoint_rule,
+        }
+    ],
 )

@@ -7,7 +7,8 @@ samples take the memory of one slice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,9 +22,9 @@ from diffinf_core.data.part import open_training
 from diffinf_core.influence.predictor import feature_epoch
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
-from diffinf_core.runs.run import Run, StageFolder
-from diffinf_core.runs.stages import Stage, Work
+from diffinf_core.runs.run import Run
 from diffinf_core.runs.slices import map_slices, read_slices
+from diffinf_core.runs.stages import Stage, Work
 
 #: samples per file of features
 SLICE = 1024
@@ -37,9 +38,9 @@ def methods() -> tuple[str, ...]:
     return METHODS if find_spec("umap") else METHODS[:1]
 
 
-def extract_features(run: Run, stage: StageFolder) -> Work:
-    """The features, float32 in slices; a killed pass goes on with the slice it had reached."""
-    train = open_training(run)
+def run_features(run: Run) -> Work:
+    """Compute the features that are missing; a killed pass goes on with the slice it had reached."""
+    stage, train = FEATURES.folder(run), open_training(run)
     net = load_snapshot(run, feature_epoch(run))[0].to(device()).eval()
     batch = run.config.influence.batch_size or _BATCH
 
@@ -51,18 +52,17 @@ def extract_features(run: Run, stage: StageFolder) -> Work:
         ]
         return np.concatenate(parts)
 
-    yield from map_slices(stage, len(train), SLICE, features, "map", lambda: "features")
+    for event in map_slices(stage, len(train), SLICE, features, lambda: "features"):
+        yield replace(event, stage="map")
     return {"epoch": feature_epoch(run), "n": len(train)}
 
 
-#: float32 in slices of :data:`SLICE` samples
+#: the features, float32 in slices of :data:`SLICE` samples
 FEATURES = Stage(
     "features",
-    "extract the features of every training picture",
-    version=1,
-    work=extract_features,
+    run_features,
     inputs=(CLASSIFIER,),
-    settings=lambda run: {"epoch": feature_epoch(run)},
+    settings=lambda run: [{"epoch": feature_epoch(run)}],
 )
 
 
@@ -112,40 +112,44 @@ def _neighbour_map(features: NDArray[np.float64]) -> NDArray[np.float32]:
     return UMAP(n_components=2, random_state=0).fit_transform(features).astype(np.float32)
 
 
-def project(run: Run, stage: StageFolder, method: str) -> Work:
+def _run_map(run: Run, method: str) -> Work:
     """Compute the coordinates, ``coordinates.npy`` float32 (N, 2) in training order."""
-    source, n = FEATURES.folder(run), len(open_training(run))
+    if method not in methods():
+        raise DiffInfError("The map 'umap' needs the package umap-learn; 'pca' needs nothing more.")
+    n = len(open_training(run))
+    yield from FEATURES.compute(run, quiet=True)
+    source = FEATURES.folder(run)
     yield Progress("map", n, n, f"projecting by {method.upper()}")
     if method == "umap":
         coordinates, share = _neighbour_map(read_slices(source, n, SLICE)), None
     else:
-        found = principal_axes([source / f"slice-{s:08d}.npy" for s in range(0, n, SLICE)])
-        coordinates, share = found.coordinates, found.share.tolist()
-    write_array(stage / "coordinates.npy", coordinates)
+        projection = principal_axes([source / f"slice-{s:08d}.npy" for s in range(0, n, SLICE)])
+        coordinates, share = projection.coordinates, projection.share.tolist()
+    write_array(embedding(method).folder(run) / "coordinates.npy", coordinates)
     return {"method": method, "share": share}
 
 
-MAP = Stage(
-    "map",
-    "place every training picture on a map",
-    version=1,
-    work=project,
-    inputs=(FEATURES,),
-)
+_MAPS = {
+    method: Stage(
+        "map",
+        partial(_run_map, method=method),
+        inputs=(FEATURES,),
+        settings=partial(lambda run, method: [method], method=method),
+    )
+    for method in METHODS
+}
 
 
-def map_stage(method: str) -> Stage:
-    """The coordinates by one of :data:`METHODS`; :class:`DiffInfError` for one that cannot be used here."""
+def embedding(method: str = "pca") -> Stage:
+    """The stage of the coordinates by a method; :class:`DiffInfError` for an unknown one."""
     if method not in METHODS:
         raise DiffInfError(f"Unknown map {method!r}; choose one of {', '.join(METHODS)}.")
-    if method not in methods():
-        raise DiffInfError("The map 'umap' needs the package umap-learn; 'pca' needs nothing more.")
-    return MAP.at(method)
+    return _MAPS[method]
 
 
 def read_map(run: Run, method: str = "pca") -> tuple[NDArray[np.float32], list[float] | None]:
     """Coordinates (N, 2), and the share of variance along each axis where the method has one."""
-    stage = MAP.at(method)
-    if not stage.done(run):
+    stage = embedding(method).folder(run)
+    if not stage.done:
         raise DiffInfError("There is no map of these pictures yet; make it on the Explore page.")
-    return np.load(stage.folder(run) / "coordinates.npy"), stage.figures(run)["share"]
+    return np.load(stage / "coordinates.npy"), stage.figures["share"]

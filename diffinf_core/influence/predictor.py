@@ -7,8 +7,6 @@ is weighted.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,10 +21,10 @@ from diffinf_core.classifier.training import device
 from diffinf_core.config import PredictorConfig
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
-from diffinf_core.influence.stage import ranking, ranking_inputs, ranking_settings
+from diffinf_core.influence.stage import INFLUENCE, ranking, ranking_key
 from diffinf_core.records import Progress
 from diffinf_core.runs.files import read_tensors, write_array, write_tensors
-from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
 
 _LABEL_WIDTH = 16
@@ -87,8 +85,9 @@ def feature_epoch(run: Run) -> int:
     return checkpoint_epochs(run)[-1]
 
 
-def cross_fit(run: Run, stage: StageFolder) -> Work:
+def run_predictor(run: Run) -> Work:
     """Cross-fit h over the training split."""
+    stage = PREDICTOR.folder(run)
     train, config = open_training(run), run.config.predictor
     net = load_snapshot(run, feature_epoch(run))[0].to(device())
     features = []
@@ -107,7 +106,7 @@ def cross_fit(run: Run, stage: StageFolder) -> Work:
         file = stage / f"fold-{k}.pt"
         inside, outside = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
         if file.exists():
-            h = load_predictor(file, config)
+            h = load_predictor(run, k)
         else:
             h = train_predictor(
                 g[outside], y[outside], high[outside], len(train.classes), config, config.seed + k
@@ -128,22 +127,20 @@ def cross_fit(run: Run, stage: StageFolder) -> Work:
     }
 
 
+#: the K predictors; tau and the estimator decide their targets
 PREDICTOR = Stage(
     "predictor",
-    "learn what high influence looks like",
-    version=1,
-    work=cross_fit,
-    inputs=ranking_inputs,
-    # tau and the estimator decide the targets
-    settings=lambda run: [ranking_settings(run), run.config.predictor.model_dump(mode="json")],
+    run_predictor,
+    inputs=(INFLUENCE,),
+    settings=lambda run: [*ranking_key(run)[1:], run.config.predictor.model_dump(mode="json")],
 )
 
 
-def load_predictor(file: Path, config: PredictorConfig) -> InfluencePredictor:
-    """The predictor of one fold, from its file in the stage's folder."""
-    state = read_tensors(file)["net"]
+def load_predictor(run: Run, fold: int) -> InfluencePredictor:
+    """The predictor that never saw the samples of ``fold``."""
+    state = read_tensors(PREDICTOR.folder(run) / f"fold-{fold}.pt")["net"]
     classes, features = state["label.weight"].shape[0], state["norm.weight"].shape[0]
-    net = InfluencePredictor(features, classes, config.hidden)
+    net = InfluencePredictor(features, classes, run.config.predictor.hidden)
     net.load_state_dict(state)
     return net.eval().requires_grad_(False)
 
@@ -156,10 +153,7 @@ class CrossFittedPredictor:
         self.net: Classifier = load_snapshot(run, feature_epoch(run))[0]
         column = run.config.data.group_column
         self.folds = open_training(run).folds(config.folds, config.seed, column)
-        stage = PREDICTOR.folder(run)
-        self.heads = [
-            load_predictor(stage / f"fold-{k}.pt", config) for k in range(config.folds)
-        ]
+        self.heads = [load_predictor(run, k) for k in range(config.folds)]
 
     def to(self, where: torch.device) -> CrossFittedPredictor:
         """Move to a device."""

@@ -25,21 +25,22 @@ from diffinf_core.runs.run import Run
 
 
 def _dataset(run: Run) -> dict[str, Any] | None:
-    return DATA.figures(run) or None
+    stage = DATA.folder(run)
+    return stage.figures if stage.done else None
 
 
 def influence_figures(run: Run) -> dict[str, Any] | None:
     """What the ranking was made from and, where the truth is known, what each score finds."""
-    if not INFLUENCE.done(run):
+    stage = INFLUENCE.folder(run)
+    if not stage.done:
         return None
-    figures = INFLUENCE.figures(run)
     config = run.config.influence
     out: dict[str, Any] = {
         "estimator": config.estimator,
         "tau": config.tau,
         "checkpoint_rule": config.checkpoint_rule,
-        "checkpoint_epochs": figures["checkpoint_epochs"],
-        "seconds": figures.get("seconds"),
+        "checkpoint_epochs": stage.figures["checkpoint_epochs"],
+        "seconds": stage.figures.get("seconds"),
         "average_precision": None,
         "precision_at_tau": None,
         "by_signal": {},
@@ -122,7 +123,7 @@ def _repair(run: Run) -> dict[str, Any] | None:
 
 
 def _review(run: Run) -> dict[str, int] | None:
-    if not DATA.done(run):
+    if not DATA.folder(run).done:
         return None
     counts = Counter(d.action for d in read_decisions(run).values())
     names = {"accept": "accepted", "reject": "rejected", "keep": "kept", "relabel": "relabelled"}
@@ -132,15 +133,17 @@ def _review(run: Run) -> dict[str, int] | None:
 
 def summarise(run: Run) -> dict[str, Any]:
     """Everything worth reporting about a run; JSON-able."""
-    ranked = INFLUENCE.done(run)
+    classifier = CLASSIFIER.folder(run) if DATA.folder(run).done else None
+    predictor = PREDICTOR.folder(run)
+    ranked = INFLUENCE.folder(run).done
     high = int(ranking(run)["high"].sum()) if ranked else None
     return {
         "dataset": _dataset(run),
-        "classifier": CLASSIFIER.figures(run) or None,
+        "classifier": classifier.figures if classifier and classifier.done else None,
         "influence": influence_figures(run),
         "high_influence": high,
-        "predictor": PREDICTOR.figures(run) or None,
+        "predictor": predictor.figures if predictor.done else None,
         "repair": _repair(run),
         "review": _review(run),
-        "arms": read_arms(run) if DATA.done(run) else {},
+        "arms": read_arms(run) if DATA.folder(run).done else {},
     }

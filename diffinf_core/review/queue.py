@@ -73,9 +73,10 @@ def _row(edit: Edit, classes: list[str]) -> dict[str, Any]:
 
 
 def _versions(run: Run) -> dict[str, str]:
-    if not REPAIR.done(run):
+    stage = REPAIR.folder(run)
+    if not stage.done:
         raise DiffInfError(f"{run.root} has no repairs yet; run it first.")
-    return read_json(REPAIR.folder(run) / "versions.json")
+    return read_json(stage / "versions.json")
 
 
 def _edit_rows(run: Run, versions: Mapping[str, str], classes: list[str]) -> pd.DataFrame:

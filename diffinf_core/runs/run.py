@@ -1,26 +1,24 @@
 """A run's folder: every artefact keyed by its configuration and by what it was made from.
 
-``run/stages/<stage>-<key>/`` holds a stage's files (:mod:`diffinf_core.runs.stages` makes the key). A stage is
-complete when ``done.json`` exists, which is written last. Every file is written beside its place, synced, and
-renamed, so a kill leaves old or new, never half. Opening a run only reads; making one and changing its
-settings are verbs of their own.
+``run/stages/<stage>-<key>/`` holds a stage's files; the key is a hash of the stage's configuration
+and of the keys of the stages before it, so another tau leads to another folder and nothing else is
+redone. A stage is complete when ``done.json`` exists, which is written last. Every file is written
+beside its place, synced, and renamed, so a kill leaves old or new, never half.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from diffinf_core.config import RunConfig, from_yaml, to_yaml
 from diffinf_core.records import DiffInfError
-from diffinf_core.runs.files import read_json, remove_orphans, write_json, write_text
+from diffinf_core.runs.files import digest, read_json, remove_orphans, write_json, write_text
 from diffinf_core.runs.locks import exclusive
 
 CONFIG_FILE = "config.yaml"
-DONE_FILE = "done.json"
-_VERSION = "code_version"
 #: what a run keeps in folders of its own
 FOLDERS = (
     "ablation", "edited", "edits", "faces", "generator", "inversions", "review", "rounds", "stages",
@@ -28,111 +26,107 @@ FOLDERS = (
 
 
 class StageFolder:
-    """One stage's folder under one key."""
+    """One stage's folder under one key; complete only where the folders of its ``parts`` are."""
 
-    def __init__(self, path: Path, key: str) -> None:
-        self.path, self.key = path, key
+    def __init__(self, path: Path, key: str, parts: Sequence[Path] = ()) -> None:
+        self.path, self.key, self.parts = path, key, tuple(parts)
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
     @property
     def done(self) -> bool:
-        """Whether the stage is complete: its mark is written last."""
-        return (self.path / DONE_FILE).exists()
+        return all((path / "done.json").exists() for path in (self.path, *self.parts))
 
-    def finish(self, figures: Mapping[str, Any] | None = None, version: int | None = None) -> None:
-        """Mark the stage complete, with figures worth reporting and the version of the code."""
-        write_json(self.path / DONE_FILE, {**(figures or {}), _VERSION: version})
+    def finish(self, figures: Mapping[str, Any] | None = None) -> None:
+        """Mark the stage complete, with figures worth reporting."""
+        write_json(self.path / "done.json", dict(figures or {}))
 
     @property
     def figures(self) -> dict[str, Any]:
-        """What the stage reports; empty where it is not complete."""
-        mark = read_json(self.path / DONE_FILE) if self.done else {}
-        return {name: value for name, value in mark.items() if name != _VERSION}
-
-    @property
-    def version(self) -> int | None:
-        """The version of the code that completed the stage; None where that was not recorded."""
-        return read_json(self.path / DONE_FILE).get(_VERSION) if self.done else None
+        return read_json(self.path / "done.json") if self.done else {}
 
 
 class Run:
-    """A run folder with a configuration, which is not the stored one before :meth:`store`."""
+    """A run folder with its configuration."""
 
     def __init__(self, root: Path, config: RunConfig, edits: Path | None = None) -> None:
         self.root, self.config = root, config
         #: where versions of edits lie; an experiment keeps its own apart from what is reviewed
         self.edits = edits or root / "edits"
+        self._unstored = False
 
     @classmethod
     def open(cls, root: Path) -> Run:
-        """Open a run under its stored configuration; only reads."""
+        """Open a run as it is stored; nothing is written.
+
+        Raises :class:`DiffInfError` for a folder that is no run.
+        """
         file = root / CONFIG_FILE
-        _refuse_file(root)
+        if root.exists() and not root.is_dir():
+            raise DiffInfError(f"{root} is a file; give a folder for the run.")
         if not file.exists():
             raise DiffInfError(f"{root} is not a run folder: it has no {CONFIG_FILE}.")
-        try:
-            return cls(root, from_yaml(file.read_text(), str(file)))
-        except OSError as error:
-            raise DiffInfError(f"{file} cannot be read ({error.strerror}).") from error
+        return cls(root, from_yaml(file.read_text(), str(file)))
 
     @classmethod
-    def create(cls, root: Path, config: RunConfig) -> Run:
-        """Make a run in a new or an empty folder."""
-        _refuse_file(root)
-        if (root / CONFIG_FILE).exists():
-            raise DiffInfError(f"{root} is a run folder already; choose a new or an empty folder.")
-        if root.exists() and any(p for p in root.iterdir() if not p.name.startswith(".")):
-            raise DiffInfError(
-                f"{root} is not empty and not a run folder; choose a new or an empty folder."
-            )
-        write_text(root / CONFIG_FILE, to_yaml(config))
-        return cls(root, config)
+    def prepare(cls, root: Path, config: RunConfig) -> Run:
+        """A new run, or a run under other settings; nothing is written before :meth:`store`.
 
-    @property
-    def exists(self) -> bool:
-        """Whether there is a run in the folder."""
-        return (self.root / CONFIG_FILE).exists()
-
-    def configured(self, config: RunConfig) -> Run:
-        """The same run under another configuration, which is not stored.
-
-        A folder keeps its data set: :class:`DiffInfError` for another data, split or noise section. Any other
-        change only computes again what depends on it.
+        A folder keeps its data set: a configuration with another data, split or noise section is refused,
+        any other change only leads to other stages.
         """
+        if not (root / CONFIG_FILE).exists():
+            if root.exists() and not root.is_dir():
+                raise DiffInfError(f"{root} is a file; give a folder for the run.")
+            if root.exists() and any(p for p in root.iterdir() if not p.name.startswith(".")):
+                raise DiffInfError(
+                    f"{root} is not empty and not a run folder; choose a new or an empty folder."
+                )
+            return cls._with(root, config)
+        stored = cls.open(root).config
         for section in ("data", "split", "noise"):
-            if getattr(self.config, section) != getattr(config, section):
-                old = getattr(self.config, section).model_dump(mode="json")
+            if getattr(stored, section) != getattr(config, section):
+                old = getattr(stored, section).model_dump(mode="json")
                 new = getattr(config, section).model_dump(mode="json")
                 key = next(k for k in new if new[k] != old[k])
                 raise DiffInfError(
-                    f"{self.root} is a run of another configuration: {section}.{key} is {old[key]!r} "
+                    f"{root} is a run of another configuration: {section}.{key} is {old[key]!r} "
                     f"there and {new[key]!r} here; use another folder with --out."
                 )
-        return Run(self.root, config, self.edits)
+        return cls._with(root, config)
 
-    def store(self, config: RunConfig | None = None) -> Run:
-        """Make a configuration, or the one it was opened with, the run's own; the run under it.
-
-        Whoever computes holds the :meth:`lock`; raises as :meth:`configured` and changes nothing then.
-        """
-        stored = Run.open(self.root)
-        run = Run(self.root, stored.configured(config or self.config).config, self.edits)
-        if run.config != stored.config:
-            write_text(self.root / CONFIG_FILE, to_yaml(run.config))
+    @classmethod
+    def _with(cls, root: Path, config: RunConfig) -> Run:
+        run = cls(root, config)
+        run._unstored = True
         return run
+
+    def store(self) -> Run:
+        """Keep the settings of :meth:`prepare` in the run's folder, which is made where there is none.
+
+        Those of an opened run are not written back: another program may have stored others since.
+        """
+        file = self.root / CONFIG_FILE
+        if self._unstored and (not file.exists() or Run.open(self.root).config != self.config):
+            write_text(file, to_yaml(self.config))
+        self._unstored = False
+        return self
+
+    def stage(self, name: str, *parts: object) -> StageFolder:
+        """The folder of a stage for a configuration and the keys it was made from."""
+        key = digest(name, *parts)
+        return StageFolder(self.root / "stages" / f"{name}-{key}", key)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Only one process may compute in a run folder; a second is told so."""
+        """Only one process may compute in a run folder; a second is told who does.
+
+        With the lock, the settings of :meth:`prepare` are stored: work begins.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
         refusal = f"Another process is computing in {self.root}{{holder}}; wait for it or stop it."
         with exclusive(self.root / ".lock", refusal):
             remove_orphans(self.root)
+            self.store()
             yield
-
-
-def _refuse_file(root: Path) -> None:
-    if root.exists() and not root.is_dir():
-        raise DiffInfError(f"{root} is a file; give a folder for the run.")

@@ -1,142 +1,151 @@
-"""What a run computes, declared: what each stage is made from, its settings, and the version of its code.
+"""Stages as data: what a stage needs, what it depends on, which code made it, and how it is computed.
 
-Keys, order, resuming, "done already" and the seconds a stage took follow from the declarations, here and
-nowhere else. A stage's key is a digest of its name, the version of its code, its parameters and settings, and
-the keys of its inputs: another tau, other weights or changed code lead to another folder, and stages that
-depend on none of them are not computed again.
+Each room declares its stages; keys, status, order, resume and progress follow from the declarations. A
+stage's key is a hash of its name, the keys of its inputs, its settings and the version of its code, so
+another tau or a changed classifier leads to another folder, and nothing else is computed again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.files import digest
+from diffinf_core.runs.files import digest, read_json, write_json
 from diffinf_core.runs.run import Run, StageFolder
 
-#: yields progress and returns the figures worth reporting
-Work = Generator[Progress, None, dict[str, Any]]
+#: progress events; the figures worth reporting are what it returns
+Work = Generator[Progress, None, Mapping[str, Any]]
+#: in a run's folder: which folder each stage has under the stored settings
+INDEX = "stages/index.json"
 
-#: the note of a stage's only event where there is nothing to do
-DONE_ALREADY = "done already"
 
-
-def _none(*_: object) -> tuple[()]:
+def _nothing(run: Run) -> Sequence[Any]:
     return ()
 
 
-def _one_by_one(run: Run, parts: Sequence[Stage]) -> Iterator[Progress]:
-    for part in parts:
-        yield from ensure(run, part)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
-    """One step of a run. Its callables get the run and then the stage's parameters.
+    """One stage of a run.
 
-    ``work(run, folder, *parameters, **options)`` fills the folder; where it was killed it goes on with the
-    files it finds there. ``inputs`` are the stages it reads, and ``settings`` a JSON-able value of all else
-    that its result depends on: the part of the configuration, and digests of files from outside the run.
-    ``version`` is raised whenever changed code gives another result; it stands for the module of ``work``,
-    those in ``modules`` and what these import (tests/runs/test_sources.py fails where one was forgotten).
+    ``work`` computes it into ``folder(run)`` and may be closed at any event. ``inputs`` are the stages it
+    reads, ``settings`` what else its result depends on (JSON-able; :class:`DiffInfError` where that cannot
+    be known yet), ``files`` the files outside of the run that ``settings`` reads. ``parts`` are stages that
+    it computes on its way, and without which it is not complete.
 
-    ``parts`` are stages that the configuration asks for beside, no part of the key: the stage is done only with
-    them. ``compute_parts(run, parts, **options)`` computes them, one after another unless it is given.
-    ``watched`` are the files from outside the run that ``settings`` reads, there or not.
+    ``version`` counts changes of its code that change results; a test compares the source of the module
+    of ``work``, of what that imports within its room, and of ``rooms`` with what is recorded for the version.
     """
 
     name: str
-    title: str
-    version: int
-    work: Callable[..., Work] | None
-    inputs: tuple[Stage, ...] | Callable[..., Sequence[Stage]] = ()
-    settings: Callable[..., object] = _none
-    parts: Callable[..., Sequence[Stage]] = _none
-    compute_parts: Callable[..., Iterator[Progress]] = _one_by_one
-    watched: Callable[..., Sequence[Path]] = _none
-    modules: tuple[str, ...] = ()
-    parameters: tuple[Any, ...] = ()
-
-    def at(self, *parameters: object) -> Stage:
-        """The member of a family: the same stage for other parameters, which are part of its key."""
-        return replace(self, parameters=parameters)
-
-    def inputs_of(self, run: Run) -> Sequence[Stage]:
-        """The stages it reads under the run's configuration."""
-        return self.inputs(run, *self.parameters) if callable(self.inputs) else self.inputs
-
-    def parts_of(self, run: Run) -> Sequence[Stage]:
-        """The stages that belong to it under the run's configuration."""
-        return self.parts(run, *self.parameters)
+    work: Callable[[Run], Work]
+    inputs: tuple[Stage, ...] = ()
+    settings: Callable[[Run], Sequence[Any]] = _nothing
+    files: Callable[[Run], Sequence[Path]] = _nothing
+    parts: Callable[[Run], Sequence[Stage]] = _nothing
+    version: int = 1
+    rooms: tuple[str, ...] = ()
 
     def key(self, run: Run) -> str:
-        """What the result depends on, 16 hex digits.
-
-        Raises :class:`DiffInfError` where that is not known yet, as before an input is computed.
-        """
-        inputs = [stage.key(run) for stage in self.inputs_of(run)]
-        settings = self.settings(run, *self.parameters)
-        return digest(self.name, self.version, self.parameters, settings, inputs)
+        """The hash that names this stage's folder."""
+        above = [stage.key(run) for stage in self.inputs]
+        # version 1 is what runs were computed with before versions were kept
+        code = [] if self.version == 1 else [{"code": self.version}]
+        return digest(self.name, *above, *self.settings(run), *code)
 
     def folder(self, run: Run) -> StageFolder:
-        """Where the result lies, or will; raises as :meth:`key`."""
+        """The stage's folder, complete or not."""
         key = self.key(run)
-        words = (self.name, *(p for p in self.parameters if isinstance(p, str)), key)
-        return StageFolder(run.root / "stages" / "-".join(words), key)
+        path = run.root / "stages" / f"{self.name}-{key}"
+        return StageFolder(path, key, [part.folder(run).path for part in self.parts(run)])
 
     def done(self, run: Run) -> bool:
-        """Whether the result is there, with all its parts."""
+        """Whether the stage is complete; False also where its key cannot be known yet."""
         try:
-            return self.folder(run).done and all(part.done(run) for part in self.parts_of(run))
-        except DiffInfError:  # its key is not known yet
+            return self.folder(run).done
+        except DiffInfError:
             return False
 
-    def figures(self, run: Run) -> dict[str, Any]:
-        """What the work returned, and ``seconds``; empty where it is not done."""
-        return self.folder(run).figures if self.done(run) else {}
+    def compute(self, run: Run, quiet: bool = False) -> Iterator[Progress]:
+        """Compute the stage unless it is complete; ``quiet`` leaves the event at its end out."""
+        if self.done(run):
+            if not quiet:
+                yield Progress(self.name, 1, 1, "done already")
+            return
+        began = time.perf_counter()
+        figures = yield from self.work(run)
+        seconds = round(time.perf_counter() - began, 2)
+        self.folder(run).finish({**figures, "seconds": seconds})
+        if not quiet:
+            yield Progress(self.name, 1, 1, f"done in {seconds:.0f} s")
 
 
-def ensure(run: Run, stage: Stage, **options: Any) -> Iterator[Progress]:
-    """Compute a stage, after those of its inputs that are missing; nothing where it is done.
-
-    ``options`` go to its parts, or to its work where it has none; they say how and never change the result.
-    """
-    if stage.done(run):
-        return
-    began = time.perf_counter()
-    for other in stage.inputs_of(run):
-        yield from ensure(run, other)
-    if parts := stage.parts_of(run):
-        yield from stage.compute_parts(run, parts, **options)
-    folder = stage.folder(run)
-    if folder.done:
-        return
-    if stage.work is None:
-        raise TypeError(f"{stage.name} is computed by what reads it")
-    figures = yield from stage.work(run, folder, *stage.parameters)
-    seconds = round(time.perf_counter() - began, 2)
-    folder.finish({**figures, "seconds": seconds}, stage.version)
-
-
-def compute(run: Run, stage: Stage, **options: Any) -> Iterator[Progress]:
-    """As :func:`ensure`, with a last event that says what was done."""
-    if stage.done(run):
-        yield Progress(stage.name, 1, 1, DONE_ALREADY)
-        return
-    began = time.perf_counter()
-    yield from ensure(run, stage, **options)
-    yield Progress(stage.name, 1, 1, f"done in {time.perf_counter() - began:.0f} s")
-
-
-def reachable(run: Run, stages: Sequence[Stage]) -> list[Stage]:
-    """The stages with everything they are made from, inputs first."""
-    out: dict[Stage, None] = {}
+def compute(run: Run, stages: Sequence[Stage], until: str | None = None) -> Iterator[Progress]:
+    """Compute stages in order, as far as ``until``; what is complete is left alone."""
     for stage in stages:
-        if stage not in out:
-            out |= dict.fromkeys(reachable(run, [*stage.inputs_of(run), *stage.parts_of(run)]))
-            out[stage] = None
-    return list(out)
+        fresh = not stage.done(run)
+        yield from stage.compute(run)
+        if fresh:
+            write_index(run, stages)
+        if stage.name == until:
+            return
+
+
+# ---------------------------------------------------------------- status
+
+
+def _fingerprint(run: Run, stages: Iterable[Stage]) -> str:
+    """Changes with the settings, with the code, and with every file outside that a key depends on."""
+    code = [[stage.name, stage.version] for stage in stages]
+    files = []
+    for path in sorted({str(file) for stage in stages for file in stage.files(run)}):
+        with contextlib.suppress(OSError):
+            seen = Path(path).stat()
+            files.append([path, seen.st_size, seen.st_mtime_ns, seen.st_ino])
+    return digest(run.config.model_dump(mode="json"), code, files)
+
+
+def _folders(run: Run, stages: Iterable[Stage]) -> dict[str, list[str]]:
+    """The folder of each stage and of its parts, as far as the keys can be known."""
+    out: dict[str, list[str]] = {}
+    for stage in stages:
+        try:
+            folder = stage.folder(run)
+        except DiffInfError:
+            break  # it depends on files of a stage that is not computed
+        out[stage.name] = [path.name for path in (folder.path, *folder.parts)]
+    return out
+
+
+def write_index(run: Run, stages: Sequence[Stage]) -> None:
+    """Keep where the stages lie, so that :func:`status` need not compute their keys."""
+    index = {"fingerprint": _fingerprint(run, stages), "folders": _folders(run, stages)}
+    write_json(run.root / INDEX, index)
+
+
+def status(run: Run, stages: Sequence[Stage]) -> dict[str, bool]:
+    """Which stages are complete for the present settings; one read where the index is of these settings.
+
+    A stage counts only where all before it are complete.
+    """
+    folders: dict[str, list[str]] | None = None
+    file = run.root / INDEX
+    if file.exists():
+        with contextlib.suppress(DiffInfError, KeyError, TypeError):
+            index = read_json(file)
+            if index["fingerprint"] == _fingerprint(run, stages):
+                folders = dict(index["folders"])
+    if folders is None:
+        folders = _folders(run, stages)
+    out: dict[str, bool] = {}
+    for stage in stages:
+        names = folders.get(stage.name)
+        complete = names is not None and all(
+            (run.root / "stages" / name / "done.json").exists() for name in names
+        )
+        out[stage.name] = complete and all(out.values())
+    return out

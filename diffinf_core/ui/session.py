@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from diffinf_core.config import RepairConfig, RunConfig, change
-from diffinf_core.engine import STAGES, Engine
+from diffinf_core.engine import Engine
 from diffinf_core.records import Choice, Decision, DiffInfError, OutdatedError
 from diffinf_core.runs.run import Run
 from diffinf_core.ui.filters import Filter, chosen
@@ -83,10 +83,7 @@ class Session:
         """
         if self.jobs.running:
             raise DiffInfError("A job is running; cancel it before changing settings.")
-        if self.exists:
-            Run.open(self.root).store(config)
-        else:
-            Engine(self.root, config)
+        Engine(self.root, config).run.store()
         self.reload()
 
     def stored(self) -> RunConfig:
@@ -115,7 +112,7 @@ class Session:
         if self.jobs.running:
             raise DiffInfError("A job is running; cancel it before changing the ranking.")
         # What is on disk counts: another window, or the command line, may have changed other settings.
-        Run.open(self.root).store(change(self.stored(), over, name))
+        Run.prepare(self.root, change(self.stored(), over, name)).store()
         self.reload()
 
     def ready(self) -> bool:
@@ -136,7 +133,7 @@ class Session:
         """What the queue was made from; raises :class:`DiffInfError` where there is none yet."""
         if not self.ready():
             raise DiffInfError("Nothing to review yet: start the run on the Run page.")
-        return STAGES["repair"].key(self.engine.run)
+        return self.engine.repair_key()
 
     def queue(self) -> pd.DataFrame:
         """The review queue, indexed by sample id, read once per repair stage.

@@ -29,13 +29,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffinf_core.classifier.stage import classifier_stage
+from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.config import make_config
 from diffinf_core.data.duplicates import near_duplicates
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.data.ingest import DATA
 from diffinf_core.engine import Engine, View
-from diffinf_core.influence.embedding import SLICE, map_stage, principal_axes
-from diffinf_core.influence.stage import influence_stage
+from diffinf_core.influence.embedding import SLICE, embedding, principal_axes
+from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.runs.files import write_array, write_json, write_table
 from diffinf_core.runs.run import Run
 from diffinf_core.ui.explore import data as explore_data
@@ -54,7 +54,10 @@ def made_up_run(root: Path, n: int) -> Run:
         "data": {"source": "folder", "path": str(root / "pictures"), "image_size": SIZE},
         "influence": {"checkpoint_rule": "all"},
     }
-    run, draw = Run.open(root / "run", make_config("demo", over)), np.random.default_rng(0)
+    run, draw = (
+        Run.prepare(root / "run", make_config("demo", over)).store(),
+        np.random.default_rng(0),
+    )
     ids = [f"{i * 2654435761 % 16**12:012x}" for i in range(n)]
     columns = {
         "id": ids,
@@ -64,7 +67,7 @@ def made_up_run(root: Path, n: int) -> Run:
         "sex": draw.choice(("female", "male"), n),
         "region": draw.choice([f"region {k}" for k in range(12)], n),
     }
-    data = data_stage(run)
+    data = DATA.folder(run)
     write_table(data / "samples.csv", pd.DataFrame(columns))
     write_json(data / "classes.json", list(CLASSES))
     images = np.lib.format.open_memmap(data / "images.npy", "w+", np.uint8, (n, SIZE, SIZE, 3))
@@ -78,17 +81,17 @@ def made_up_run(root: Path, n: int) -> Run:
          "val_accuracy": 1 - 1 / (e + 1), "learning_rate": 1e-3}
         for e in range(1, run.config.classifier.epochs + 1)
     ]  # fmt: skip
-    write_json(classifier_stage(run) / "history.json", curve)
-    classifier_stage(run).finish({"start": "nowhere"})
+    write_json(CLASSIFIER.folder(run) / "history.json", curve)
+    CLASSIFIER.folder(run).finish({"start": "nowhere"})
     scores = {name: draw.lognormal(0, 1, n) for name in SCORES}
     scores["aum"] = draw.normal(0, 1, n)
-    write_table(influence_stage(run) / "scores.csv", pd.DataFrame({"id": ids, **scores}))
-    influence_stage(run).finish({"checkpoint_epochs": [24], "n": n})
+    write_table(INFLUENCE.folder(run) / "scores.csv", pd.DataFrame({"id": ids, **scores}))
+    INFLUENCE.folder(run).finish({"checkpoint_epochs": [24], "n": n})
     centres = draw.normal(0, 3, (len(CLASSES), 2))
     at = pd.Categorical(columns["label"], CLASSES).codes
     points = centres[at] + draw.normal(0, 1, (n, 2))
-    write_array(map_stage(run, "pca") / "coordinates.npy", points.astype(np.float32))
-    map_stage(run, "pca").finish({"method": "pca", "share": [0.5, 0.3]})
+    write_array(embedding("pca").folder(run) / "coordinates.npy", points.astype(np.float32))
+    embedding("pca").folder(run).finish({"method": "pca", "share": [0.5, 0.3]})
     return run
 
 

@@ -321,7 +321,7 @@ def test_weights_put_in_place_make_another_classifier(
     (tmp_path / "weights").mkdir()
     run = Run(tmp_path, make_config("paper-age", {"data": {"path": str(tmp_path)}}))
     small = Run(tmp_path, make_config("demo"))
-    before = [stage.classifier_stage(r).key for r in (run, small)]
+    before = [stage.CLASSIFIER.key(r) for r in (run, small)]
     (tmp_path / "weights" / IMAGENET_FILE).write_bytes(b"weights")
-    after = [stage.classifier_stage(r).key for r in (run, small)]
+    after = [stage.CLASSIFIER.key(r) for r in (run, small)]
     assert after[0] != before[0] and after[1] == before[1]

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffinf_core.correction.people import People
+from diffinf_core.data.overlay import Pictures
 from diffinf_core.data.part import Part
 from diffinf_core.runs.run import StageFolder
 
@@ -28,9 +29,9 @@ def part(names: list[str]) -> Part:
         images[i] = colours[name]
     ids = np.array([f"{i:012x}" for i in range(len(names))])
     table = pd.DataFrame({"id": ids, "file": ids, "who": names})
-    return Part(
-        ids, np.zeros(len(names), np.int64), ("a", "b"), table, images, np.arange(len(names))
-    )
+    pictures = Pictures(images, np.zeros(0, np.int64), images[:0])
+    labels = np.zeros(len(names), np.int64)
+    return Part(ids, labels, ("a", "b"), table, pictures, np.arange(len(names)))
 
 
 def people(tmp_path: Path, names: list[str], group: str | None = "who") -> People:
@@ -78,3 +79,14 @@ def test_the_sample_is_looked_at_once(tmp_path: Path) -> None:
     found = people(tmp_path, ["ann", "bob"])
     assert list(found.prepare()) == [(2, 2)]
     assert list(people(tmp_path, ["ann", "bob"]).prepare()) == []
+
+
+def test_a_persons_other_pictures_are_those_of_the_same_name(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = [["ann", "bob", "eve"][k] for k in rng.integers(0, 3, 60)]
+    someone = people(tmp_path, names)
+    for position, name in enumerate(names):
+        expected = [i for i, other in enumerate(names) if other == name and i != position]
+        assert someone.others_of(position).tolist() == expected
+    alone = people(tmp_path, ["ann", "bob"], None)
+    assert alone.others_of(0).tolist() == []

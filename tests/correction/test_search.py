@@ -15,8 +15,8 @@ from diffinf_core.config import RepairConfig, change
 from diffinf_core.correction.edits import load_edit, read_edit, versions_of
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.correction.search import aims, pareto, propose, rooms, variants
-from diffinf_core.correction.stage import repair_stage, run_repair
-from diffinf_core.data.part import to_tensor
+from diffinf_core.correction.stage import REPAIR
+from diffinf_core.data.part import open_training, to_tensor
 from diffinf_core.engine import Engine
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.report.summary import summarise
@@ -90,19 +90,20 @@ def test_flagged_edits_are_tried_again_and_the_proposed_stand_in_the_queue(run_c
     # led too little, some wrong labels stay as they are, and the judge says so
     untold = change(Run.open(run_copy).config, {"repair": {"guidance": 0.6}})
     before = Run(run_copy, untold)
-    for _ in run_repair(before):
+    there = {s: len(versions_of(before, s)) for s in open_training(before).ids.tolist()}
+    for _ in REPAIR.compute(before):
         pass
-    one = read_json(repair_stage(before) / "versions.json")
+    one = read_json(REPAIR.folder(before) / "versions.json")
     flagged = {s for s, v in one.items() if load_edit(before, s, v).flags}
     assert flagged and len(flagged) < len(one)
     run = Run(run_copy, change(untold, {"repair": {"tries": "flagged"}}))
-    assert repair_stage(run).key != repair_stage(before).key
-    events = list(run_repair(run))
+    assert REPAIR.key(run) != REPAIR.key(before)
+    events = list(REPAIR.compute(run))
     several = [e for e in events if e.stage == "several"]
     assert several[-1].done == several[-1].total == len(flagged)
-    two = read_json(repair_stage(run) / "versions.json")
+    two = read_json(REPAIR.folder(run) / "versions.json")
     for sample, version in one.items():
-        tried = len(versions_of(run, sample)) - 1  # one was there before
+        tried = len(versions_of(run, sample)) - there[sample]
         assert tried == (len(variants(run.config.repair)) if sample in flagged else 1)
         assert sample in flagged or two[sample] == version
     agree = [
@@ -111,7 +112,7 @@ def test_flagged_edits_are_tried_again_and_the_proposed_stand_in_the_queue(run_c
     ]
     assert agree[1] >= agree[0]
     # and again: nothing is edited a second time
-    assert not any(e.values for e in run_repair(run))
+    assert not any(e.values for e in REPAIR.compute(run))
 
 
 def test_the_smallest_change_that_the_checkpoints_see_stands_in_the_queue(run_copy: Path) -> None:
@@ -120,13 +121,13 @@ def test_the_smallest_change_that_the_checkpoints_see_stands_in_the_queue(run_co
     grid = rooms(run.config.repair)
     assert [c.t0 for c in grid] == [415, 460, 500]
     # killed between two levels, it goes on
-    events = run_repair(run)
+    events = REPAIR.compute(run)
     next(e for e in events if e.stage == "several" and e.done)
     events.close()
-    assert not repair_stage(run).done
-    list(run_repair(run))
+    assert not REPAIR.folder(run).done
+    list(REPAIR.compute(run))
     repairer = Repairer(run)
-    chosen = read_json(repair_stage(run) / "versions.json")
+    chosen = read_json(REPAIR.folder(run) / "versions.json")
     before = {c.t0: 0 for c in grid}
     seconds = 0.0
     for sample, version in chosen.items():
@@ -147,7 +148,7 @@ def test_the_smallest_change_that_the_checkpoints_see_stands_in_the_queue(run_co
     figures = summarise(run)["repair"]
     assert figures["seconds_per_image"] == pytest.approx(seconds / len(chosen))
     # and again: nothing is edited a second time
-    assert not any(e.values for e in run_repair(run))
+    assert not any(e.values for e in REPAIR.compute(run))
 
 
 def test_the_room_grows_to_what_is_configured_and_holds_the_steps() -> None:
@@ -161,7 +162,7 @@ def test_what_ends_the_search_is_in_the_key_only_where_it_counts(run_copy: Path)
     config = Run.open(run_copy).config
 
     def key(**repair: Any) -> str:
-        return repair_stage(Run(run_copy, change(config, {"repair": repair}))).key
+        return REPAIR.folder(Run(run_copy, change(config, {"repair": repair}))).key
 
     assert key(reached=3.0) == key()
     assert key(reached=3.0, tries="smallest") != key(tries="smallest") != key()

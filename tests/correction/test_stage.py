@@ -124,4 +124,4 @@ def test_folder_data_without_a_generator_is_told_what_to_do(tmp_path: Path) -> N
 
     config = make_config("demo", {"data": {"source": "folder", "path": str(tmp_path)}})
     with pytest.raises(DiffInfError, match="train-generator"):
-        generator_file(Run.open(tmp_path / "run", config))
+        generator_file(Run.prepare(tmp_path / "run", config))

@@ -14,17 +14,16 @@ from PIL import Image
 from diffinf_core.config import make_config
 from diffinf_core.data import duplicates
 from diffinf_core.data.duplicates import (
+    DUPLICATES,
     MOST_BITS,
     correlation,
-    duplicates_stage,
     grey_thumbnails,
     hashes,
     near_duplicates,
     near_hashes,
     read_duplicates,
-    run_duplicates,
 )
-from diffinf_core.data.ingest import ingest
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run
@@ -170,17 +169,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         "split": {"val_share": 0.2, "test_share": 0.2, "seed": 1},
         "noise": {"rate": 0},
     }
-    run = Run.open(tmp_path / "run", make_config("demo", over))
-    for _ in ingest(run):
+    run = Run.prepare(tmp_path / "run", make_config("demo", over)).store()
+    for _ in DATA.compute(run):
         pass
     monkeypatch.setattr(duplicates, "SLICE", 4)
     return run
 
 
 def test_a_run_finds_its_pairs_once(run: Run) -> None:
-    with pytest.raises(DiffInfError, match="looked for near-duplicates"):
+    with pytest.raises(DiffInfError, match="have not been computed"):
         read_duplicates(run)
-    events = list(run_duplicates(run))
+    events = list(DUPLICATES.compute(run))
     train = open_training(run)
     name = dict(zip(train.ids.tolist(), train.table["file"], strict=True))
     expected = {("00.png", "19.png"), ("02.png", "18.png")}
@@ -189,23 +188,27 @@ def test_a_run_finds_its_pairs_once(run: Run) -> None:
         tuple(sorted((name[a], name[b])))
         for a, b in zip(found["first"], found["second"], strict=True)
     }
-    assert pairs == expected and events[-1].note == "done, 2 pairs"
-    assert [e.note for e in run_duplicates(run)] == ["done already"]
-    assert not list(duplicates_stage(run).path.glob("slice-*"))
+    assert (
+        pairs == expected
+        and [e.note for e in events[-2:-1]] == ["2 pairs"]
+        and events[-1].note.startswith("done in")
+    )
+    assert [e.note for e in DUPLICATES.compute(run)] == ["done already"]
+    assert not list(DUPLICATES.folder(run).path.glob("slice-*"))
 
 
 def test_a_stopped_search_keeps_its_thumbnails(run: Run) -> None:
-    work = run_duplicates(run)
+    work = DUPLICATES.compute(run)
     while next(work).done < 8:
         pass
     work.close()
-    kept = sorted(duplicates_stage(run).path.glob("slice-*"))
+    kept = sorted(DUPLICATES.folder(run).path.glob("slice-*"))
     assert len(kept) == 2
-    assert next(run_duplicates(run)).done == 8
+    assert next(DUPLICATES.compute(run)).done == 8
 
 
 def test_none_found_is_an_empty_table(copy: Callable[[], Run], monkeypatch) -> None:
     run = copy()
     monkeypatch.setattr(duplicates, "LEAST_CORRELATION", 1.1)
-    list(run_duplicates(run))
+    list(DUPLICATES.compute(run))
     assert read_duplicates(run).empty

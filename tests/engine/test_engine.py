@@ -19,7 +19,7 @@ from diffinf_core.config import RunConfig, change, from_yaml, make_config, to_ya
 from diffinf_core.diffusion.published import PublishedArchitecture
 from diffinf_core.engine import STAGES, Engine
 from diffinf_core.experiments import retrain
-from diffinf_core.influence.stage import influence_stage
+from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run
 from tests.forks import FORKS
@@ -54,7 +54,7 @@ def test_another_tau_redoes_only_what_depends_on_it(run_copy: Path, tiny_config:
     touched = {
         k.split("/")[1].split("-")[0] for k in after if after[k] != before.get(k) and "/" in k
     }
-    assert touched == {"predictor"}
+    assert touched == {"predictor", "index.json"}
     # And back: what the first tau made is still there.
     assert all(Engine(run_copy, tiny_config).status().values())
 
@@ -86,7 +86,7 @@ def test_ten_kills_lose_nothing(finished_run: Path, tiny_config: RunConfig, tmp_
     for _ in engine.compute():
         pass
     whole = Engine(finished_run)
-    read = [(influence_stage(e.run) / "scores.csv").read_bytes() for e in (engine, whole)]
+    read = [(INFLUENCE.folder(e.run) / "scores.csv").read_bytes() for e in (engine, whole)]
     assert read[0] == read[1]
     pd.testing.assert_frame_equal(engine.queue(), whole.queue(), rtol=1e-4)
     assert not [p for p in root.rglob("*") if p.name.endswith(".part")]

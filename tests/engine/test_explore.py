@@ -21,7 +21,7 @@ def test_samples_are_read_once_and_anew_after_another_ranking(
     engine = Engine(run_copy)
     first = engine.samples()
     assert engine.samples() is first
-    Run.open(run_copy, change(engine.config, {"influence": {"estimator": "aum"}}))
+    Run.prepare(run_copy, change(engine.config, {"influence": {"estimator": "aum"}})).store()
     other = Engine(run_copy).samples()
     np.testing.assert_array_equal(other.table["score"], other.scores["aum"])
     assert first.table["score"].tolist() == first.scores["self_influence"].tolist()

@@ -23,7 +23,7 @@ from diffinf_core.experiments.comparison import (
     tidy,
 )
 from diffinf_core.experiments.differences import measure
-from diffinf_core.experiments.retrain import arm_stage
+from diffinf_core.experiments.retrain import arm
 from diffinf_core.records import DiffInfError
 from diffinf_core.report import compare_plots, verdict
 from diffinf_core.report.compare_files import write_csv, write_html
@@ -239,9 +239,9 @@ def test_a_run_compares_its_arms_and_keeps_the_result(compared: Engine) -> None:
     assert found.arms == ("noisy", "removal", "repaired") and found.reference == "noisy"
     assert compared.comparison() is found
     arms = compared.report()["arms"]
-    for arm in found.arms:
+    for name in found.arms:
         at = found.measured.index("metric", "accuracy")
-        assert found.measured.value(arm, at) == pytest.approx(arms[arm]["accuracy"], abs=1e-6)
+        assert found.measured.value(name, at) == pytest.approx(arms[name]["accuracy"], abs=1e-6)
     words = compared.comparison_in_words("removal")
     assert list(words["arms"]["arm"]) == list(found.arms)
     assert set(compared.comparison_plots("repaired", "noisy")) == {
@@ -283,7 +283,7 @@ def test_test_pictures_are_shown_and_nothing_else_is_or_can_be_done_to_them(
 
 
 def test_an_unreadable_arm_is_one_sentence(compared: Engine) -> None:
-    file = arm_stage(compared.run, "removal", 1) / "test_probabilities.npy"
+    file = arm("removal", 1).folder(compared.run) / "test_probabilities.npy"
     file.write_bytes(b"no array")
     with pytest.raises(DiffInfError, match="retrain this arm again"):
         compared.comparison()

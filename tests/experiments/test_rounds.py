@@ -12,7 +12,7 @@ from PIL import Image
 
 from diffinf_core.config import change
 from diffinf_core.correction.repairer import generator_file
-from diffinf_core.correction.stage import repair_stage
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.lineage import earlier_edits, number, origin
 from diffinf_core.engine import Engine
 from diffinf_core.experiments import rounds
@@ -192,7 +192,7 @@ def test_an_accepted_edit_is_taken_over_though_its_sample_is_ranked_no_more(
 
 def test_a_round_with_nothing_new_to_edit_still_reports(run_copy: Path) -> None:
     run = Run.open(run_copy)
-    write_json(repair_stage(run) / "versions.json", {})
+    write_json(REPAIR.folder(run) / "versions.json", {})
     engine = Engine(run_copy)
     assert len(engine.queue()) == 0 and "label" in engine.queue()
     assert engine.report()["repair"] is None

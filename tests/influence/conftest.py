@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffinf_core.classifier.stage import run_classifier
+from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.config import make_config
-from diffinf_core.data.ingest import ingest
-from diffinf_core.influence.stage import run_influence
+from diffinf_core.data.ingest import DATA
+from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.runs.run import Run
 
 CLASSES = ("blue", "green", "red")
@@ -40,9 +40,9 @@ def ranked(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "influence": {"checkpoint_rule": "all"},
         "predictor": {"folds": 3, "epochs": 8},
     }
-    run = Run.open(root / "run", make_config("demo", over))
-    for stage in (ingest, run_classifier, run_influence):
-        for _ in stage(run):
+    run = Run.prepare(root / "run", make_config("demo", over)).store()
+    for stage in (DATA, CLASSIFIER, INFLUENCE):
+        for _ in stage.compute(run):
             pass
     return run
 

@@ -6,8 +6,8 @@ import shutil
 from typing import Any
 
 from diffinf_core.influence.stage import (
-    gradients_stage,
-    influence_stage,
+    GRADIENTS,
+    INFLUENCE,
 )
 from diffinf_core.runs.files import write_json
 from diffinf_core.runs.run import Run
@@ -21,7 +21,7 @@ def with_influence(run: Run, **over: Any) -> Run:
 
 def forget(run: Run, size: int = 64) -> None:
     """Take back every score, and score in small passes from now on."""
-    shutil.rmtree(influence_stage(run).path)
-    shutil.rmtree(gradients_stage(run).path)
+    shutil.rmtree(INFLUENCE.folder(run).path)
+    shutil.rmtree(GRADIENTS.folder(run).path)
     plan = {"slice_size": size, "batch_size": 16}
-    write_json(gradients_stage(run) / "plan.json", plan)
+    write_json(GRADIENTS.folder(run) / "plan.json", plan)

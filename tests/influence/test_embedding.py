@@ -15,15 +15,13 @@ from hypothesis import strategies as st
 
 from diffinf_core.classifier.stage import load_snapshot
 from diffinf_core.data.part import open_training
-from diffinf_core.influence import embedding
+from diffinf_core.influence import embedding as module
 from diffinf_core.influence.embedding import (
-    features_stage,
-    map_stage,
+    FEATURES,
+    embedding,
     methods,
     principal_axes,
     read_map,
-    run_features,
-    run_map,
 )
 from diffinf_core.influence.predictor import feature_epoch
 from diffinf_core.records import DiffInfError
@@ -80,13 +78,13 @@ def test_features_without_variance_have_no_shares(tmp_path: Path) -> None:
 
 @pytest.fixture
 def run(copy: Callable[[], Run], monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(embedding, "SLICE", 40)
+    monkeypatch.setattr(module, "SLICE", 40)
     return copy()
 
 
 def test_features_are_the_classifiers_and_the_map_is_theirs(run: Run) -> None:
-    events = list(run_map(run))
-    train, stage = open_training(run), features_stage(run)
+    events = list(embedding().compute(run))
+    train, stage = open_training(run), FEATURES.folder(run)
     net = load_snapshot(run, feature_epoch(run))[0].eval()
     with torch.no_grad():
         expected = net.features(train.tensors(np.arange(len(train)))).numpy()
@@ -98,19 +96,19 @@ def test_features_are_the_classifiers_and_the_map_is_theirs(run: Run) -> None:
     assert coordinates.shape == (len(train), 2) and coordinates.dtype == np.float32
     variance = ((expected - expected.mean(0)) ** 2).mean(0).sum()
     np.testing.assert_allclose((coordinates**2).mean(0) / variance, share, rtol=1e-3)
-    assert {e.stage for e in events} == {"map"} and events[-1].note == "done"
-    assert [e.note for e in run_map(run)] == ["done already"]
+    assert {e.stage for e in events} == {"map"} and events[-1].note.startswith("done in")
+    assert [e.note for e in embedding().compute(run)] == ["done already"]
 
 
 def test_a_stopped_pass_keeps_its_slices(run: Run) -> None:
-    work = run_features(run)
+    work = FEATURES.compute(run)
     while next(work).done < 40:
         pass
     work.close()
-    stage = features_stage(run)
+    stage = FEATURES.folder(run)
     kept = {f: f.stat().st_mtime_ns for f in stage.path.glob("slice-*.npy")}
     assert len(kept) == 1 and not stage.done
-    events = list(run_features(run))
+    events = list(FEATURES.compute(run))
     assert events[0].done == 40 and stage.done
     assert {f: f.stat().st_mtime_ns for f in kept} == kept
 
@@ -120,20 +118,20 @@ def test_another_ranking_keeps_the_map_and_other_checkpoints_do_not(run: Run) ->
         influence = run.config.influence.model_copy(update=over)
         return Run(run.root, run.config.model_copy(update={"influence": influence}))
 
-    key = map_stage(run, "pca").key
-    assert map_stage(with_influence(estimator="aum", tau=3.0), "pca").key == key
-    assert map_stage(run, "umap").key != key
+    key = embedding("pca").folder(run).key
+    assert embedding("pca").key(with_influence(estimator="aum", tau=3.0)) == key
+    assert embedding("umap").folder(run).key != key
 
 
 def test_what_is_not_there_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DiffInfError, match="no map"):
         read_map(run)
     with pytest.raises(DiffInfError, match="Unknown map 'tsne'"):
-        list(run_map(run, "tsne"))
-    monkeypatch.setattr(embedding, "find_spec", lambda name: None)
+        list(embedding("tsne").compute(run))
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert methods() == ("pca",)
     with pytest.raises(DiffInfError, match="umap-learn"):
-        list(run_map(run, "umap"))
+        list(embedding("umap").compute(run))
 
 
 def test_umap_is_used_where_it_is_installed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +143,10 @@ def test_umap_is_used_where_it_is_installed(run: Run, monkeypatch: pytest.Monkey
             return features[:, :2] * 2
 
     monkeypatch.setitem(sys.modules, "umap", types.SimpleNamespace(UMAP=Neighbours))
-    monkeypatch.setattr(embedding, "find_spec", lambda name: object())
+    monkeypatch.setattr(module, "find_spec", lambda name: object())
     assert methods() == ("pca", "umap")
-    list(run_map(run, "umap"))
+    list(embedding("umap").compute(run))
     coordinates, share = read_map(run, "umap")
-    first = np.load(features_stage(run) / "slice-00000000.npy")
+    first = np.load(FEATURES.folder(run) / "slice-00000000.npy")
     np.testing.assert_allclose(coordinates[:40], 2 * first[:, :2], rtol=1e-6)
     assert share is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,15 @@ from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.part import open_training
 from diffinf_core.influence import confidence
 from diffinf_core.influence import stage as module
-from diffinf_core.influence.confidence import confidence_stage
+from diffinf_core.influence.confidence import CONFIDENCE
 from diffinf_core.influence.gradients import GradientNorms
 from diffinf_core.influence.stage import (
-    curvature_stage,
-    gradients_stage,
-    influence_stage,
+    CURVATURE,
+    GRADIENTS,
+    INFLUENCE,
     ranking,
     read_scores,
-    run_influence,
-    run_request,
+    request,
 )
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run
@@ -40,22 +40,22 @@ def test_scores_on_request_are_computed_once_and_join_the_table(
     assert not set(ON_REQUEST) & set(read_scores(run))
     for name in ON_REQUEST:
         asked = with_influence(run, estimator=name, folds=3, curvature_samples=64)
-        assert not influence_stage(asked).done
+        assert not INFLUENCE.folder(asked).done
         with pytest.raises(DiffInfError, match="not ranked yet"):
             ranking(asked)
-        for _ in run_influence(asked):
+        for _ in INFLUENCE.compute(asked):
             pass
         score = read_scores(asked)[name].to_numpy()
         assert np.isfinite(score).all() and len(np.unique(score)) > len(score) // 2
         above = (score[truth[1]][:, None] > score[~truth[1]]).mean()
         assert above > (0.8 if name == "self_confidence" else 0.55), f"{name}: {above:.2f}"
         np.testing.assert_array_equal(ranking(asked)["score"], score)
-    assert influence_stage(run).key == influence_stage(asked).key, "one folder for all of them"
-    monkeypatch.setattr(module, "run_confidence", None)
+    assert INFLUENCE.key(run) == INFLUENCE.key(asked), "one folder for all of them"
+    monkeypatch.setattr(module, "CONFIDENCE", replace(module.CONFIDENCE, work=None))
     both = with_influence(
         run, estimator="self_confidence+inverse_curvature", folds=3, curvature_samples=64
     )
-    assert influence_stage(both).done, "nothing is trained or scored again"
+    assert INFLUENCE.folder(both).done, "nothing is trained or scored again"
     assert ranking(both)["score"].between(0, 1).all()
 
 
@@ -63,16 +63,16 @@ def test_a_stopped_fold_goes_on_and_ends_the_same(copy: Callable[[str], Run]) ->
     whole, cut = (
         with_influence(copy(name), estimator="self_confidence", folds=2) for name in ("a", "b")
     )
-    for _ in run_request(whole, "self_confidence"):
+    for _ in request("self_confidence").compute(whole):
         pass
-    events = run_request(cut, "self_confidence")
+    events = request("self_confidence").compute(cut)
     for event in events:
         if "fold 2" in event.note:
             break
     events.close()
-    for _ in run_request(cut, "self_confidence"):
+    for _ in request("self_confidence").compute(cut):
         pass
-    scores = [np.load(confidence_stage(r) / "score.npy") for r in (whole, cut)]
+    scores = [np.load(CONFIDENCE.folder(r) / "score.npy") for r in (whole, cut)]
     np.testing.assert_array_equal(*scores)
 
 
@@ -84,8 +84,8 @@ def test_an_estimator_that_was_not_asked_for_says_how_to_get_it(ranked: Run) -> 
 def test_bfloat16_is_another_key_and_close(copy: Callable[[], Run]) -> None:
     run = copy()
     low = with_influence(run, precision="bfloat16")
-    assert influence_stage(low).key != influence_stage(run).key
-    for _ in run_influence(low):
+    assert INFLUENCE.key(low) != INFLUENCE.key(run)
+    for _ in INFLUENCE.compute(low):
         pass
     exact, found = read_scores(run)["self_influence"], read_scores(low)["self_influence"]
     error = ((found - exact).abs() / exact).median()
@@ -99,13 +99,13 @@ def test_a_stopped_curvature_goes_on_and_ends_the_same(
     scores = []
     for stop in (0, 2, 5, 8, 12):
         run = with_influence(copy(str(stop)), estimator="inverse_curvature", curvature_samples=64)
-        events = run_request(run, "inverse_curvature")
+        events = request("inverse_curvature").compute(run)
         for _ in range(stop):
             next(events)
         events.close()
-        for _ in run_request(run, "inverse_curvature"):
+        for _ in request("inverse_curvature").compute(run):
             pass
-        scores.append(np.load(curvature_stage(run) / "score.npy"))
+        scores.append(np.load(CURVATURE.folder(run) / "score.npy"))
     for other in scores[1:]:
         np.testing.assert_array_equal(other, scores[0])
 
@@ -127,7 +127,7 @@ def test_folds_follow_the_rate_of_the_whole_training_and_keep_groups_together(
 
     monkeypatch.setattr(confidence, "train_classifier", training)
     with pytest.raises(DiffInfError, match="enough"):
-        for _ in run_request(run, "self_confidence"):
+        for _ in request("self_confidence").compute(run):
             pass
     assert seen == [(4, 4)]
     with pytest.raises(DiffInfError, match="folds cannot be made"):
@@ -140,6 +140,6 @@ def test_a_checkpoint_that_cannot_be_tapped_is_said(
     run = copy()
     forget(run)
     monkeypatch.setattr(GradientNorms, "_agrees", lambda *_: False)
-    notes = [event.note for event in run_influence(run)]
-    assert "slow, because the self-check against autograd failed" in notes[-1]
-    assert "self-check" in gradients_stage(run).figures["fallback"]
+    notes = [event.note for event in INFLUENCE.compute(run)]
+    assert "slow, because the self-check against autograd failed" in notes[-2]
+    assert "self-check" in GRADIENTS.folder(run).figures["fallback"]

@@ -18,12 +18,11 @@ from diffinf_core.data.part import open_training
 from diffinf_core.data.split import fold_of
 from diffinf_core.influence import predictor as module
 from diffinf_core.influence.predictor import (
+    PREDICTOR,
     CrossFittedPredictor,
     InfluencePredictor,
     feature_epoch,
     load_predictor,
-    predictor_stage,
-    run_predictor,
     train_predictor,
 )
 from diffinf_core.influence.stage import ranking
@@ -32,9 +31,9 @@ from diffinf_core.runs.run import Run
 
 def fitted(run: Run) -> np.ndarray:
     """Fit every fold; the out-of-fold predictions."""
-    for _ in run_predictor(run):
+    for _ in PREDICTOR.compute(run):
         pass
-    return np.load(predictor_stage(run) / "out_of_fold.npy")
+    return np.load(PREDICTOR.folder(run) / "out_of_fold.npy")
 
 
 @pytest.fixture
@@ -104,7 +103,7 @@ def test_the_figures_are_those_of_the_out_of_fold_predictions(run: Run) -> None:
     found = fitted(run)
     high = ranking(run)["high"]
     assert found.shape == (len(high),) and found.min() > 0 and found.max() < 1
-    figures = predictor_stage(run).figures
+    figures = PREDICTOR.folder(run).figures
     assert figures["auroc"] == roc_auc_score(high, found)
     assert figures["average_precision"] == average_precision_score(high, found)
     assert figures["feature_epoch"] == feature_epoch(run) == 4
@@ -113,12 +112,12 @@ def test_the_figures_are_those_of_the_out_of_fold_predictions(run: Run) -> None:
 def test_a_stopped_fit_goes_on_with_the_next_fold(copy: Callable[[str], Run]) -> None:
     whole = fitted(copy("whole"))
     run = copy("cut")
-    events = run_predictor(run)
+    events = PREDICTOR.compute(run)
     for event in events:
         if event.note == "fold 2":
             break
     events.close()
-    stage = predictor_stage(run)
+    stage = PREDICTOR.folder(run)
     assert not stage.done
     before = {p.name: p.stat().st_mtime_ns for p in stage.path.glob("fold-*.pt")}
     assert set(before) == {"fold-0.pt", "fold-1.pt"}
@@ -129,11 +128,11 @@ def test_a_stopped_fit_goes_on_with_the_next_fold(copy: Callable[[str], Run]) ->
 
 def test_another_tau_or_signal_has_predictors_of_its_own(ranked: Run) -> None:
     config = ranked.config
-    keys = {predictor_stage(ranked).key}
+    keys = {PREDICTOR.key(ranked)}
     for over in ({"tau": 20.0}, {"estimator": "aum"}):
         influence = config.influence.model_copy(update=over)
         other = Run(ranked.root, config.model_copy(update={"influence": influence}))
-        keys.add(predictor_stage(other).key)
+        keys.add(PREDICTOR.key(other))
     assert len(keys) == 3
 
 
@@ -141,7 +140,7 @@ def test_where_everything_is_high_there_is_no_figure_and_no_crash(run: Run) -> N
     influence = run.config.influence.model_copy(update={"tau": 100.0})
     everything = Run(run.root, run.config.model_copy(update={"influence": influence}))
     assert np.isfinite(fitted(everything)).all()
-    assert predictor_stage(everything).figures["auroc"] is None
+    assert PREDICTOR.folder(everything).figures["auroc"] is None
 
 
 # ---------------------------------------------------------------- h for pictures

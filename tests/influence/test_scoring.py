@@ -13,15 +13,14 @@ import pytest
 import torch
 
 from diffinf_core.classifier.network import build_classifier
-from diffinf_core.classifier.stage import classifier_stage, run_classifier
+from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs, last_useful_epoch
 from diffinf_core.influence.stage import (
+    GRADIENTS,
+    INFLUENCE,
     Scorer,
-    gradients_stage,
-    influence_stage,
     read_scores,
-    run_influence,
 )
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs import slices
@@ -42,7 +41,7 @@ def test_the_early_rule_stops_at_the_lowest_validation_loss(
 ) -> None:
     run = with_influence(copy(), checkpoint_rule="early")
     history = [{"epoch": i + 1, "val_loss": value} for i, value in enumerate(losses)]
-    write_json(classifier_stage(run) / "history.json", history)
+    write_json(CLASSIFIER.folder(run) / "history.json", history)
     assert checkpoint_epochs(run) == epochs
     assert checkpoint_epochs(with_influence(run, checkpoint_rule="all")) == [1, 2, 3, 4]
 
@@ -50,16 +49,16 @@ def test_the_early_rule_stops_at_the_lowest_validation_loss(
 def test_the_early_rule_has_scores_of_its_own(copy: Callable[[], Run]) -> None:
     run = with_influence(copy(), checkpoint_rule="early")
     history = [{"epoch": i + 1, "val_loss": v} for i, v in enumerate([2, 1, 3, 4])]
-    write_json(classifier_stage(run) / "history.json", history)
+    write_json(CLASSIFIER.folder(run) / "history.json", history)
     everything = read_scores(with_influence(run, checkpoint_rule="all"))
     with pytest.raises(DiffInfError, match="not ranked yet"):
         read_scores(run)
-    for _ in run_influence(run):
+    for _ in INFLUENCE.compute(run):
         pass
     early = read_scores(run)
-    assert influence_stage(run).figures["checkpoint_epochs"] == [1, 2]
+    assert INFLUENCE.folder(run).figures["checkpoint_epochs"] == [1, 2]
     assert (early["self_influence"] < everything["self_influence"]).all()
-    logged = np.load(classifier_stage(run) / "signals.npy").astype(float)
+    logged = np.load(CLASSIFIER.folder(run) / "signals.npy").astype(float)
     np.testing.assert_allclose(early["mean_loss"], logged[:2, :, 0].mean(0), rtol=1e-5)
 
 
@@ -89,7 +88,7 @@ def test_the_agreement_rule_stops_where_the_fit_outruns_validation(
 def test_the_agreement_rule_keeps_two_checkpoints_at_least(copy: Callable[[], Run]) -> None:
     run = with_influence(copy(), checkpoint_rule="agreement")
     history = [{"epoch": e, "train_agreement": 1.0, "val_accuracy": 0.0} for e in (1, 2, 3, 4)]
-    write_json(classifier_stage(run) / "history.json", history)
+    write_json(CLASSIFIER.folder(run) / "history.json", history)
     assert checkpoint_epochs(run) == [1, 2]
 
 
@@ -113,26 +112,26 @@ def test_a_stopped_scoring_goes_on_with_the_next_slice(
         forget(run, 32)
     n = len(open_training(cut))
     assert n > 64
-    events = run_influence(cut)
+    events = INFLUENCE.compute(cut)
     assert [next(events).done for _ in range(3)] == [0, 32, 64]
     events.close()
-    assert not influence_stage(cut).done
+    assert not INFLUENCE.folder(cut).done
     scored.clear()
-    again = run_influence(cut)
+    again = INFLUENCE.compute(cut)
     assert next(again).done == 64, "what is there is one event, so that it does not pass for speed"
     for _ in again:
         pass
     assert scored == list(range(64, n, 32))
-    for _ in run_influence(whole):
+    for _ in INFLUENCE.compute(whole):
         pass
-    files = [(influence_stage(r) / "scores.csv").read_bytes() for r in (whole, cut)]
+    files = [(INFLUENCE.folder(r) / "scores.csv").read_bytes() for r in (whole, cut)]
     assert files[0] == files[1]
 
 
 def test_slices_give_the_scores_of_one_piece(ranked: Run, copy: Callable[[], Run]) -> None:
     run = copy()
     forget(run, 50)
-    for _ in run_influence(run):
+    for _ in INFLUENCE.compute(run):
         pass
     found, known = read_scores(run), read_scores(ranked)
     pd.testing.assert_frame_equal(found, known, rtol=2e-3)
@@ -167,7 +166,7 @@ def test_the_batch_is_a_power_of_two_that_fits(
 
 
 def test_a_resumed_stage_keeps_its_plan(copy: Callable[[], Run]) -> None:
-    stage = gradients_stage(copy())
+    stage = GRADIENTS.folder(copy())
     (stage / "plan.json").unlink()
     assert slices.stored_plan(stage, 64, lambda: 8) == slices.Plan(64, 8)
     assert slices.stored_plan(stage, 16, lambda: 32) == slices.Plan(64, 8)
@@ -187,7 +186,7 @@ def test_a_batch_given_later_goes_before_the_stored_one(
         return terms(self, x, y)
 
     monkeypatch.setattr(Scorer, "terms", looking)
-    for _ in run_influence(with_influence(run, batch_size=5)):
+    for _ in INFLUENCE.compute(with_influence(run, batch_size=5)):
         pass
     assert max(batches) == 5
 
@@ -203,7 +202,7 @@ def test_a_lack_of_memory_is_one_sentence(
 
     monkeypatch.setattr(Scorer, "terms", full)
     with pytest.raises(DiffInfError, match=r"smaller influence\.batch_size"):
-        for _ in run_influence(run):
+        for _ in INFLUENCE.compute(run):
             pass
 
 
@@ -220,41 +219,41 @@ def test_a_slice_is_less_the_more_work_a_sample_is(side: int, checkpoints: int, 
 
 def rescored(run: Run) -> None:
     forget(run)
-    for _ in run_influence(run):
+    for _ in INFLUENCE.compute(run):
         pass
 
 
 def test_a_gradient_that_is_no_number_names_the_sample(copy: Callable[[], Run]) -> None:
     run = copy()
-    file = classifier_stage(run) / "epoch-003.pt"
+    file = CLASSIFIER.folder(run) / "epoch-003.pt"
     state = read_tensors(file)
     state["net"]["output.bias"] = torch.full_like(state["net"]["output.bias"], torch.nan)
     write_tensors(file, state)
     first = str(open_training(run).ids[0])
     with pytest.raises(DiffInfError, match=f"sample '{first}' at checkpoint 3 of 4"):
         rescored(run)
-    assert not influence_stage(run).done
+    assert not INFLUENCE.folder(run).done
 
 
 def test_a_truncated_checkpoint_is_named(copy: Callable[[], Run]) -> None:
     run = copy()
-    file = classifier_stage(run) / "epoch-002.pt"
+    file = CLASSIFIER.folder(run) / "epoch-002.pt"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(DiffInfError, match=r"epoch-002\.pt is missing, damaged") as caught:
         rescored(run)
     # what the sentence says to do does help
-    folder = classifier_stage(run).path
+    folder = CLASSIFIER.folder(run).path
     assert f"remove the folder {folder} " in str(caught.value)
     shutil.rmtree(folder)
-    for stage in (run_classifier, run_influence):
-        for _ in stage(run):
+    for stage in (CLASSIFIER, INFLUENCE):
+        for _ in stage.compute(run):
             pass
-    assert influence_stage(run).done
+    assert INFLUENCE.folder(run).done
 
 
 def test_a_checkpoint_of_another_architecture_is_named(copy: Callable[[], Run]) -> None:
     run = copy()
-    file = classifier_stage(run) / "epoch-002.pt"
+    file = CLASSIFIER.folder(run) / "epoch-002.pt"
     other = build_classifier("small", 7).state_dict()
     write_tensors(file, {"net": other, "learning_rate": 1e-3, "epoch": 2})
     with pytest.raises(DiffInfError, match=r"epoch-002\.pt is .* of another network"):

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from diffinf_core.classifier.stage import classifier_stage, load_snapshot
+from diffinf_core.classifier.stage import CLASSIFIER, load_snapshot
 from diffinf_core.config import SIGNALS, InfluenceConfig
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.part import open_training
@@ -23,8 +23,8 @@ from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.estimators import high_influence_count, top_tau
 from diffinf_core.influence.gradients import GradientNorms
 from diffinf_core.influence.stage import (
+    INFLUENCE,
     Scorer,
-    influence_stage,
     ranking,
     read_scores,
 )
@@ -122,7 +122,7 @@ def test_the_last_layer_is_the_same_whether_tapped_or_computed(
 
 def test_logged_signals_are_means_over_the_epochs_with_high_as_suspicious(ranked: Run) -> None:
     table = read_scores(ranked)
-    logged = np.load(classifier_stage(ranked) / "signals.npy").astype(float)
+    logged = np.load(CLASSIFIER.folder(ranked) / "signals.npy").astype(float)
     for name, column, sign in (("mean_loss", 0, 1), ("aum", 1, -1), ("el2n", 2, 1)):
         np.testing.assert_allclose(table[name], sign * logged[:, :, column].mean(0), rtol=1e-5)
 
@@ -184,7 +184,7 @@ def test_ties_keep_the_order_of_the_training_set(copy: Callable[[], Run]) -> Non
     run = copy()
     table = read_scores(run)
     table["self_influence"] = np.where(np.arange(len(table)) % 2 == 0, 1.0, 2.0)
-    write_table(influence_stage(run) / "scores.csv", table)
+    write_table(INFLUENCE.folder(run) / "scores.csv", table)
     n = len(table)
     odd, even = np.arange(1, n, 2), np.arange(0, n, 2)
     expected = np.empty(n, int)
@@ -196,13 +196,13 @@ def test_ties_keep_the_order_of_the_training_set(copy: Callable[[], Run]) -> Non
 
 
 def test_another_tau_keeps_scores_and_ranks_and_only_widens_the_high_set(ranked: Run) -> None:
-    file = influence_stage(ranked) / "scores.csv"
+    file = INFLUENCE.folder(ranked) / "scores.csv"
     before = (file.stat().st_mtime_ns, file.read_bytes())
     tables = []
     for tau in (5.0, 10.0, 30.0, 100.0):
         run = with_influence(ranked, tau=tau)
-        assert influence_stage(run).path == influence_stage(ranked).path
-        assert influence_stage(run).done
+        assert INFLUENCE.folder(run).path == INFLUENCE.folder(ranked).path
+        assert INFLUENCE.folder(run).done
         tables.append(ranking(run))
     for narrow, wide in pairwise(tables):
         pd.testing.assert_frame_equal(narrow.drop(columns="high"), wide.drop(columns="high"))

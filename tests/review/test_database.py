@@ -257,6 +257,6 @@ def test_a_run_is_reviewed_in_the_database_that_is_named(
 
 
 def test_a_run_without_data_has_no_journal(tmp_path: Path, tiny_config: object) -> None:
-    run = Run.open(tmp_path / "run", tiny_config)  # type: ignore[arg-type]
+    run = Run.prepare(tmp_path / "run", tiny_config)  # type: ignore[arg-type]
     with pytest.raises(DiffInfError, match="no data yet"):
         open_journal(run)

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from diffinf_core.correction.edits import load_edit
-from diffinf_core.correction.stage import repair_stage
-from diffinf_core.data.ingest import data_stage
+from diffinf_core.correction.stage import REPAIR
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
 from diffinf_core.records import DiffInfError
 from diffinf_core.review import queue as module
@@ -22,7 +22,7 @@ from diffinf_core.runs.run import Run
 
 @pytest.fixture
 def run(run_copy: Path) -> Run:
-    (repair_stage(Run.open(run_copy)) / "rows.json").unlink(missing_ok=True)
+    (REPAIR.folder(Run.open(run_copy)) / "rows.json").unlink(missing_ok=True)
     return Run.open(run_copy)
 
 
@@ -50,7 +50,7 @@ def test_groups_and_subgroups_are_the_data_sets(run: Run) -> None:
 
 @pytest.mark.parametrize("values,there", [(1, False), (2, True), (20, True), (21, False)])
 def test_a_subgroup_has_2_to_20_values(run: Run, values: int, there: bool) -> None:
-    file = data_stage(run) / "samples.csv"
+    file = DATA.folder(run) / "samples.csv"
     table = pd.read_csv(file, dtype=str)
     table["site"] = [f"site {i % values}" for i in range(len(table))]
     table.to_csv(file, index=False)
@@ -71,7 +71,7 @@ def test_a_second_look_at_the_queue_reads_no_edit(
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"key": "other", "columns": {}}', "null"])
 def test_kept_rows_that_are_lost_or_broken_are_made_again(run: Run, damage: str) -> None:
-    first, file = build_queue(run), repair_stage(run) / "rows.json"
+    first, file = build_queue(run), REPAIR.folder(run) / "rows.json"
     file.write_text(damage)
     pd.testing.assert_frame_equal(build_queue(run), first)
     assert json.loads(file.read_text())["columns"]["id"], "and kept again"
@@ -79,7 +79,7 @@ def test_kept_rows_that_are_lost_or_broken_are_made_again(run: Run, damage: str)
 
 def test_other_versions_make_other_rows(run: Run) -> None:
     first, key = build_queue(run), queue_key(run)
-    file = repair_stage(run) / "versions.json"
+    file = REPAIR.folder(run) / "versions.json"
     versions = json.loads(file.read_text())
     versions.pop(first["id"][0])
     file.write_text(json.dumps(versions))
@@ -93,7 +93,7 @@ def test_rows_that_cannot_be_kept_are_made_all_the_same(
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(module, "write_json", full)
-    assert len(build_queue(run)) and not (repair_stage(run) / "rows.json").exists()
+    assert len(build_queue(run)) and not (REPAIR.folder(run) / "rows.json").exists()
 
 
 def test_a_sample_without_an_edit_has_a_row_of_the_same_kind(run: Run) -> None:

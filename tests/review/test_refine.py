@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from diffinf_core.correction.edits import edit_folder, read_edit
-from diffinf_core.correction.stage import repair_stage
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.earlier import earlier_changes
 from diffinf_core.data.ingest import source_folder
 from diffinf_core.data.part import open_training
@@ -162,7 +162,7 @@ def test_counts_and_an_unknown_policy() -> None:
 
 def choices_for(run: Run) -> st.SearchStrategy[list[Choice]]:
     """Random decisions about every sample that can be decided on."""
-    train, versions = open_training(run), read_json(repair_stage(run) / "versions.json")
+    train, versions = open_training(run), read_json(REPAIR.folder(run) / "versions.json")
     edited = [s for s in train.ids.tolist() if s in versions]
     others = [s for s in train.ids.tolist() if s not in versions][:6]
 
@@ -286,7 +286,7 @@ def test_all_renderings_agree_on_every_sample(
 
 def test_the_repaired_arm_takes_every_proposed_edit_whatever_was_decided(run_copy: Path) -> None:
     run = Run.open(run_copy)
-    versions = read_json(repair_stage(run) / "versions.json")
+    versions = read_json(REPAIR.folder(run) / "versions.json")
     journal = open_journal(run)
     for sample in versions:
         journal.decide(sample, "drop", "ann")
@@ -400,7 +400,7 @@ def test_edits_are_decoded_once_however_often_they_are_read(
     assert first is not None
     edited = np.flatnonzero(first.edited >= 0)
     expected = first.images(edited)
-    for sample in read_json(repair_stage(run) / "versions.json").items():
+    for sample in read_json(REPAIR.folder(run) / "versions.json").items():
         (edit_folder(run, *sample) / "edit.png").unlink()
     again = build_arm(run, "repaired")
     assert again is not None and (again.images(edited) == expected).all()

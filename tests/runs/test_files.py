@@ -298,7 +298,7 @@ def test_a_file_in_the_way_of_a_folder_stays(tmp_path: Path) -> None:
 
 
 def test_a_stage_is_found_again_by_its_configuration_and_by_nothing_else(tmp_path: Path) -> None:
-    run = Run.open(tmp_path / "run", make_config())
+    run = Run.prepare(tmp_path / "run", make_config()).store()
     first = run.stage("rank", {"tau": 10, "rule": "all"}, "before")
     assert not first.done and first.figures == {}
     write_text(first / "x.txt", "x")
@@ -330,7 +330,7 @@ def test_a_damaged_mark_of_a_finished_stage_is_one_sentence(tmp_path: Path) -> N
 
 def test_a_run_keeps_its_configuration(tmp_path: Path) -> None:
     config = make_config("demo", {"influence": {"tau": 12}})
-    Run.open(tmp_path / "new" / "run", config)
+    Run.prepare(tmp_path / "new" / "run", config).store()
     assert Run.open(tmp_path / "new" / "run").config == config
 
 
@@ -341,19 +341,19 @@ def test_a_run_keeps_its_configuration(tmp_path: Path) -> None:
 def test_a_run_refuses_another_data_set_and_says_what_differs(
     tmp_path: Path, section: str, key: str, old: object, new: object
 ) -> None:
-    Run.open(tmp_path, make_config())
+    Run.prepare(tmp_path, make_config()).store()
     before = (tmp_path / CONFIG_FILE).read_text()
     with pytest.raises(DiffInfError) as error:
-        Run.open(tmp_path, make_config("demo", {section: {key: new}}))
+        Run.prepare(tmp_path, make_config("demo", {section: {key: new}})).store()
     text = sentence(error)
     assert f"{section}.{key}" in text and repr(old) in text and repr(new) in text
     assert (tmp_path / CONFIG_FILE).read_text() == before
 
 
 def test_a_run_takes_over_any_other_change(tmp_path: Path) -> None:
-    Run.open(tmp_path, make_config())
+    Run.prepare(tmp_path, make_config()).store()
     changed = make_config("demo", {"influence": {"tau": 33}})
-    Run.open(tmp_path, changed)
+    Run.prepare(tmp_path, changed).store()
     assert Run.open(tmp_path).config == changed
 
 
@@ -361,16 +361,16 @@ def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path: Path) -> No
     (tmp_path / "thesis.txt").write_text("mine")
     for config in (None, make_config()):
         with pytest.raises(DiffInfError, match="not a run folder") as error:
-            Run.open(tmp_path, config)
+            (Run.open(tmp_path) if config is None else Run.prepare(tmp_path, config))
         assert str(tmp_path) in sentence(error)
     with pytest.raises(DiffInfError, match="is a file"):
-        Run.open(tmp_path / "thesis.txt", make_config())
+        Run.prepare(tmp_path / "thesis.txt", make_config()).store()
     assert names_in(tmp_path) == ["thesis.txt"]
 
 
 def test_hidden_files_do_not_make_a_folder_used(tmp_path: Path) -> None:
     (tmp_path / ".DS_Store").write_text("")
-    assert Run.open(tmp_path, make_config()).root == tmp_path
+    assert Run.prepare(tmp_path, make_config()).store().root == tmp_path
 
 
 def test_a_damaged_configuration_is_one_sentence_with_the_file(tmp_path: Path) -> None:
@@ -482,7 +482,7 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_ones_is_not(tmp_path:
     earlier.write_text("of a version that did not name hosts")
     foreign = tmp_path / "a" / ".somebody.part"
     foreign.write_text("not ours to judge")
-    run = Run.open(tmp_path / "run", RunConfig())
+    run = Run.prepare(tmp_path / "run", RunConfig()).store()
     shutil.move(tmp_path / "a", run.root / "stages")
     with run.lock():
         pass

@@ -17,7 +17,9 @@ from diffinf_core.ui.session import Session
 @pytest.fixture
 def session(run_copy: Path) -> Session:
     """A run where every decision gets a second opinion, open to several people."""
-    Run.open(run_copy, change(Engine(run_copy).config, {"review": {"second_share": 1.0}}))
+    Run.prepare(
+        run_copy, change(Engine(run_copy).config, {"review": {"second_share": 1.0}})
+    ).store()
     return Session(run_copy, shared=True)
 
 
@@ -90,7 +92,7 @@ def test_a_second_look_comes_last_in_what_is_handed_out(session: Session) -> Non
 
 def test_a_setting_changed_elsewhere_survives_another_tau(session: Session) -> None:
     elsewhere = change(Engine(session.root).config, {"repair": {"w_id": 9.0}})
-    Run.open(session.root, elsewhere)
+    Run.prepare(session.root, elsewhere).store()
     session.set_tau(5.0)
     config = Engine(session.root).config
     assert (config.repair.w_id, config.influence.tau) == (9.0, 5.0)

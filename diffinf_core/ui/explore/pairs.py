@@ -53,7 +53,7 @@ class PairsPart:
             hidden = [markup.notice(str(error), "empty"), gr.update(visible=False)]
             return [*hidden, *skipped(self.outputs[2:])]
         if pairs is None or pairs.empty:
-            said = "Nobody has looked for near-duplicates here yet."
+            said = "Near-duplicates have not been computed."
             if pairs is not None:
                 kind = "with different labels " if differing else ""
                 said = f"No two training pictures {kind}are nearly the same."

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diffinf_core.data.duplicates import duplicates_stage
+from diffinf_core.data.duplicates import DUPLICATES
 from diffinf_core.engine import Engine
 from diffinf_core.runs.files import write_table
 from tests.ui.browser import Server
@@ -34,7 +34,7 @@ def server(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
             "correlation": [0.99, 0.98, 0.97],
         }
     )
-    write_table(duplicates_stage(engine.run) / "pairs.csv", planted)
+    write_table(DUPLICATES.folder(engine.run) / "pairs.csv", planted)
     with Server(run) as server:
         yield server
 

@@ -82,7 +82,9 @@ def page(run_copy: Path) -> Page:
 @pytest.fixture
 def shared(run_copy: Path) -> Iterator[Page]:
     """The page of several, where everything gets a second opinion."""
-    Run.open(run_copy, change(Engine(run_copy).config, {"review": {"second_share": 1.0}}))
+    Run.prepare(
+        run_copy, change(Engine(run_copy).config, {"review": {"second_share": 1.0}})
+    ).store()
     yield page_of(run_copy, shared=True)
 
 
@@ -236,7 +238,7 @@ def test_the_first_pair_comes_first_where_there_was_no_queue_before(page: Page) 
 
 
 def test_settings_that_another_program_stored_are_taken_over(page: Page, run_copy: Path) -> None:
-    Run.open(run_copy, change(Engine(run_copy).config, {"repair": {"w_id": 7.5}}))
+    Run.prepare(run_copy, change(Engine(run_copy).config, {"repair": {"w_id": 7.5}})).store()
     assert page.session.engine.config.repair.w_id != 7.5
     Window(page)
     assert page.session.engine.config.repair.w_id == 7.5
@@ -247,7 +249,7 @@ def test_settings_that_another_program_stored_are_taken_over(page: Page, run_cop
         yield from ()
 
     page.session.jobs.start("run", work)
-    Run.open(run_copy, change(page.session.stored(), {"repair": {"w_id": 1.5}}))
+    Run.prepare(run_copy, change(page.session.stored(), {"repair": {"w_id": 1.5}})).store()
     page.session.follow()
     assert page.session.engine.config.repair.w_id == 7.5, "a job works with these"
     held.set()

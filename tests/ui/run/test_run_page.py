@@ -231,7 +231,7 @@ def test_the_form_and_the_yaml_follow_each_other_and_save(chromium: Any, server:
     page.wait_for_selector("#form-message :text('Saved')")
     assert Engine(server.run).config.retrain.seeds == 4
     # what the command line stores under an open app is shown, kept and used
-    Run.open(server.run, change(Engine(server.run).config, {"retrain": {"epochs": 7}}))
+    Run.prepare(server.run, change(Engine(server.run).config, {"retrain": {"epochs": 7}})).store()
     page.reload()
     page.wait_for_selector("#review-pair img", timeout=60_000)
     settings_of(page)
