@@ -75,14 +75,19 @@ def _config(preset: str, file: Path | None, settings: list[str] | None, **data: 
 def _engine(run: Path, config: RunConfig | None = None) -> Any:
     from diffinf_core.engine import Engine
 
-    return Engine(run, config)
+    engine = Engine(run, config)
+    if sentence := engine.outdated():
+        console.print(sentence, markup=False, highlight=False)
+    return engine
 
 
 def _with_settings(run: Path, settings: list[str] | None) -> Any:
     """Open an existing run and take over changed settings."""
-    engine = _engine(run)
+    from diffinf_core.engine import Engine
+
     if not settings:
-        return engine
+        return _engine(run)
+    engine = Engine(run)
     over = parse_overrides(settings)
     named = over.get("repair", {}).get("generator")
     if isinstance(named, str):  # it is kept, and read from another folder

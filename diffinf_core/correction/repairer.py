@@ -21,7 +21,7 @@ from diffinf_core.classifier.training import device
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.checks import Checks
-from diffinf_core.correction.edits import publish_edit
+from diffinf_core.correction.edits import METHOD, publish_edit
 from diffinf_core.correction.guidance import Inversion, Task, invert, transfer
 from diffinf_core.correction.judge import JUDGE, judge_name
 from diffinf_core.correction.methods import METHODS
@@ -47,8 +47,6 @@ from diffinf_core.runs.run import Run
 from diffinf_core.weights.files import shipped
 from diffinf_core.weights.pretrained import official
 
-#: bump when the same settings start to give another picture or record
-_METHOD = 5
 #: the generator's vote on what a picture shows: noise level, draws, and weight against log p
 SEEN_TIME, SEEN_DRAWS, SEEN_WEIGHT = 350, 2, 60.0
 
@@ -113,7 +111,7 @@ def computed_in(precision: str, where: torch.device) -> torch.dtype:
 def scores_key(run: Run) -> str:
     """What every edit of a run depends on beside its own settings and perceptors."""
     return digest(
-        _METHOD,
+        METHOD,
         PREDICTOR.key(run),
         JUDGE.key(run),
         file_digest(generator_file(run)),
@@ -211,7 +209,7 @@ class Repairer:
 
     def _keys(self, x: Tensor, *parts: object) -> list[str]:
         """What is kept of each picture is kept for this generator alone."""
-        how = [_METHOD, SPACING, str(self.generator.precision)]
+        how = [METHOD, SPACING, str(self.generator.precision)]
         return [digest(image.tobytes(), self._generator_key, how, *parts) for image in to_image(x)]
 
     def inversion(self, x: Tensor, before: Tensor | None, config: RepairConfig) -> Inversion:

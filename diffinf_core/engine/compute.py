@@ -13,17 +13,15 @@ from diffinf_core.data.ingest import preflight
 from diffinf_core.data.lineage import number as round_number
 from diffinf_core.engine.pipeline import PIPELINE, STAGES
 from diffinf_core.experiments.ablation import run_ablation, summary, varied
-from diffinf_core.experiments.retrain import run_retrain
+from diffinf_core.experiments.retrain import RETRAIN
 from diffinf_core.experiments.rounds import STABLE, next_round, overlap, plan_round
-from diffinf_core.influence.stage import (
-    INFLUENCE,
-)
+from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.report.ablation import in_words, write_page
 from diffinf_core.report.summary import summarise
 from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import CONFIG_FILE, Run
-from diffinf_core.runs.stages import compute, status
+from diffinf_core.runs.stages import compute, outdated, status
 
 
 class Computing:
@@ -43,6 +41,10 @@ class Computing:
         """Which stages are complete for the present configuration."""
         return status(self.run, PIPELINE)
 
+    def outdated(self) -> str | None:
+        """One sentence where another version of DiffInf computed the run, so that it must be done again."""
+        return outdated(self.run, PIPELINE)
+
     def compute(self, until: str = "repair") -> Iterator[Progress]:
         """Run every stage up to ``until`` that is not complete; close the generator to cancel."""
         if until not in STAGES:
@@ -55,7 +57,7 @@ class Computing:
         if not self.status()["influence"]:
             raise DiffInfError(f"{self.run.root} is not ranked yet; run it first.")
         with self.run.lock():
-            yield from run_retrain(self.run, workers)
+            yield from RETRAIN.compute(self.run, workers=workers)
             write_json(self.run.root / "report.json", self.report())
 
     def rounds(self, most: int) -> Iterator[Progress]:

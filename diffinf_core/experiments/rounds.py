@@ -124,7 +124,7 @@ def _write_data(
     if truth is not None:
         left = truth.loc[truth["id"].isin(inside), "flipped"] == "1"
         figures["noise_rate"] = float(left.mean())
-    new.finish(figures)
+    new.finish(figures, DATA.code)
 
 
 def overlap(before: Run, after: Run) -> float:

@@ -7,7 +7,7 @@ samples take the memory of one slice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,8 +52,7 @@ def run_features(run: Run) -> Work:
         ]
         return np.concatenate(parts)
 
-    for event in map_slices(stage, len(train), SLICE, features, lambda: "features"):
-        yield replace(event, stage="map")
+    yield from map_slices(stage, len(train), SLICE, features, "map", lambda: "features")
     return {"epoch": feature_epoch(run), "n": len(train)}
 
 
@@ -61,6 +60,7 @@ def run_features(run: Run) -> Work:
 FEATURES = Stage(
     "features",
     run_features,
+    "extract the features of every training picture",
     inputs=(CLASSIFIER,),
     settings=lambda run: [{"epoch": feature_epoch(run)}],
 )
@@ -133,6 +133,7 @@ _MAPS = {
     method: Stage(
         "map",
         partial(_run_map, method=method),
+        "place every training picture on a map",
         inputs=(FEATURES,),
         settings=partial(lambda run, method: [method], method=method),
     )

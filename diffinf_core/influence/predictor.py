@@ -131,6 +131,7 @@ def run_predictor(run: Run) -> Work:
 PREDICTOR = Stage(
     "predictor",
     run_predictor,
+    "learn what high influence looks like",
     inputs=(INFLUENCE,),
     settings=lambda run: [*ranking_key(run)[1:], run.config.predictor.model_dump(mode="json")],
 )

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 
@@ -45,21 +45,40 @@ def file_of(module: str) -> Path | None:
     return next((f for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file()), None)
 
 
-def files_of(stage: Stage) -> list[Path]:
-    """The module of a stage's work, and all that it reaches within its room and the rooms it names."""
-    first = module_of(stage).__name__
-    rooms = {first.split(".")[1], *stage.rooms}
-    todo, seen = [first], set()
+#: rooms that every stage uses and no result depends on
+SHARED = {"records", "config", "runs", "weights"}
+
+
+@lru_cache
+def _reached(module: str) -> frozenset[Path]:
+    """A module's file and those of all that it imports, however far, but for the shared rooms."""
+    todo, seen = [module], set()
     while todo:
         name = todo.pop()
-        file = file_of(name)
-        if file is None or file in seen or name.split(".")[1:2] == []:
+        parts, file = name.split("."), file_of(name)
+        if parts[0] != "diffinf_core" or len(parts) < 2 or parts[1] in SHARED:
             continue
-        if name.split(".")[0] != "diffinf_core" or name.split(".")[1] not in rooms:
-            continue
-        seen.add(file)
-        todo += _imports(ast.parse(file.read_text()))
-    return sorted(seen)
+        if file is not None and file not in seen:
+            seen.add(file)
+            todo += _imports(ast.parse(file.read_text()))
+    return frozenset(seen)
+
+
+def _above(stage: Stage) -> Iterator[Stage]:
+    """The stages whose version is part of a stage's key, through its inputs and the steps of these."""
+    for other in stage.inputs:
+        yield other
+        yield from other.steps
+        yield from _above(other)
+
+
+def files_of(stage: Stage) -> list[Path]:
+    """The modules that a stage's version stands for: all that its work reaches and its inputs' do not."""
+    above = frozenset().union(
+        *(_reached(module_of(s).__name__) for s in (*stage.steps, *_above(stage)))
+    )
+    own = _reached(module_of(stage).__name__)
+    return sorted(own - above) or [Path(str(module_of(stage).__file__))]
 
 
 def without_words(tree: ast.Module) -> str:

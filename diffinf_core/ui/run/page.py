@@ -19,14 +19,6 @@ from diffinf_core.ui.run.new import CLOSED, NewRun, where
 from diffinf_core.ui.session import Session
 from diffinf_core.ui.web.pictures import thumb_url
 
-_STAGE_WORDS = {
-    "data": "data: read, split and decode the pictures",
-    "classifier": "classifier: train on the labels as they are",
-    "influence": "influence: rank the training pictures",
-    "predictor": "predictor: learn what high influence looks like",
-    "judge": "judge: train the independent judge",
-    "repair": "repair: everything, repairs included",
-}
 #: stands for the stored settings where they could not be read
 _UNREAD = "?"
 
@@ -43,7 +35,7 @@ def build(session: Session, tab: gr.Tab) -> Callable[[], list[Any]]:
         glance = gr.HTML(elem_id="run-data")
         with gr.Row(elem_classes="di-run"):
             until = gr.Dropdown(
-                [(_STAGE_WORDS.get(name, name), name) for name in STAGES],
+                [(f"{name}: {title}", name) for name, title in STAGES.items()],
                 value="repair",
                 label="Run until",
                 elem_id="run-until",
@@ -101,7 +93,9 @@ def build(session: Session, tab: gr.Tab) -> Callable[[], list[Any]]:
         snapshot = session.jobs.snapshot()
         if not session.exists:
             return ["", ""]
-        return [markup.stages(snapshot, session.engine.status()), "\n".join(snapshot.log)]
+        outdated = None if session.jobs.running else session.engine.outdated()
+        top = markup.notice(outdated) if outdated else ""
+        return [top + markup.stages(snapshot, session.engine.status()), "\n".join(snapshot.log)]
 
     def data_now() -> str:
         try:
