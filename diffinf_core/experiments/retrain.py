@@ -24,9 +24,12 @@ from diffinf_core.classifier.training import (
     train_classifier,
 )
 from diffinf_core.config import ClassifierConfig
+from diffinf_core.correction.judge import JUDGE
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.evaluation import open_test, open_validation
 from diffinf_core.data.ingest import DATA
 from diffinf_core.experiments.arms import arm_key, build_arm, can_build
+from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
@@ -69,6 +72,7 @@ def arm(name: str, seed: int) -> Stage:
             *started_from(run),
         ],
         files=CLASSIFIER.files,
+        optional=(INFLUENCE, PREDICTOR, JUDGE, REPAIR),
     )
 
 
@@ -170,6 +174,7 @@ RETRAIN = Stage(
     inputs=(INFLUENCE,),
     settings=lambda run: [[stage.key(run) for stage in _arms(run)]],
     parts=_arms,
+    optional=(arm("noisy", 0),),
 )
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from diffinf_core.classifier.stage import CLASSIFIER, load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.data.part import open_training
-from diffinf_core.influence.predictor import feature_epoch
+from diffinf_core.influence.checkpoints import feature_epoch
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
 from diffinf_core.runs.run import Run

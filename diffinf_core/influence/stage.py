@@ -57,6 +57,7 @@ INFLUENCE = Stage(
     "rank the training pictures",
     inputs=(CLASSIFIER,),
     steps=(GRADIENTS,),
+    optional=(CONFIDENCE, CURVATURE),
     settings=lambda run: [
         {
             "rule": run.config.influence.checkpoint_rule,

@@ -37,10 +37,11 @@ class Stage:
     reads, ``settings`` what else its result depends on (JSON-able; :class:`DiffInfError` where that cannot
     be known yet), ``files`` the files outside of the run that ``settings`` reads, there or not. ``parts`` are
     stages that the configuration asks for beside: it is complete only with them. ``steps`` are stages that
-    it computes on its way; the versions of their code count as its own.
+    it computes on its way; the versions of their code count as its own. ``optional`` are stages that the
+    configuration may ask for: as parts, or by their keys among the settings.
 
     ``version`` counts changes of its code that change results; a test compares the source of the module
-    of ``work`` and of what that imports, but for what its inputs import, with what is recorded for it.
+    of ``work`` and of what that imports, but for what its inputs import, with what is recorded.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Stage:
     files: Callable[[Run], Sequence[Path]] = _nothing
     parts: Callable[[Run], Sequence[Stage]] = _nothing
     steps: tuple[Stage, ...] = ()
+    optional: tuple[Stage, ...] = ()
     version: int = 1
 
     @property
