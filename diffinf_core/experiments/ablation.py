@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from diffinf_core.config import RunConfig, change
+from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.edits import load_edit, versions_of
 from diffinf_core.correction.judge import JUDGE
 from diffinf_core.correction.repairer import (
-    Preview,
     Repairer,
     outside_files,
     perceptors_key,

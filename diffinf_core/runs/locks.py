@@ -1,8 +1,8 @@
 """Locks between processes: one holder at a time, and a refusal that says who holds it.
 
 The operating system keeps the lock on one host and frees it when its holder dies. Shared storage may not pass
-it on to other hosts, so the holder also writes its name into the file and touches it every minute: a lock that
-a process of another host has not given back counts for :data:`SILENT` seconds after the last touch.
+it on to other hosts, so the holder also writes its name into the file and touches it every minute: a lock
+that a process of another host has not given back counts for :data:`SILENT` seconds after the last touch.
 """
 
 from __future__ import annotations
