@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.config import ON_REQUEST
 from diffinf_core.correction.judge import JUDGE
@@ -14,6 +16,9 @@ from diffinf_core.influence.embedding import FEATURES, METHODS, embedding
 from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.scoring import GRADIENTS
 from diffinf_core.influence.stage import INFLUENCE, request
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs import stages
+from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage
 
 #: from pictures to edits, each after those it reads
@@ -28,3 +33,24 @@ def every_stage() -> tuple[Stage, ...]:
     scores = [GRADIENTS, *map(request, ON_REQUEST)]
     experiments = (arm("noisy", 0), RETRAIN, cell(1, False))
     return (*PIPELINE, *scores, FEATURES, *maps, DUPLICATES, *experiments)
+
+
+def status(run: Run) -> dict[str, bool]:
+    """Which stages are complete for the present configuration, by name and in order."""
+    return stages.status(run, PIPELINE)
+
+
+def outdated(run: Run) -> str | None:
+    """One sentence where another version of DiffInf computed a run, so that it must be computed again."""
+    return stages.outdated(run, PIPELINE)
+
+
+def compute(run: Run, until: str = "repair") -> Iterator[Progress]:
+    """Run every stage up to ``until`` that is not complete; close the generator to cancel.
+
+    Raises :class:`DiffInfError` for an unknown stage, and while another process computes in the folder.
+    """
+    if until not in STAGES:
+        raise DiffInfError(f"Unknown stage {until!r}; choose one of {', '.join(STAGES)}.")
+    with run.lock():
+        yield from stages.compute(run, PIPELINE, until)

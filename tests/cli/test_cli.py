@@ -96,13 +96,13 @@ def test_the_help_of_until_names_the_stages_there_are() -> None:
 def test_a_run_of_another_version_says_what_to_do(
     finished_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from diffinf_core.cli.app import _engine
+    from diffinf_core.cli.app import _open
     from diffinf_core.correction.stage import REPAIR
 
-    assert _engine(finished_run).outdated() is None
+    assert _open(finished_run).outdated() is None
     object.__setattr__(REPAIR, "version", REPAIR.version + 1)
     try:
-        _engine(finished_run)
+        _open(finished_run)
     finally:
         object.__setattr__(REPAIR, "version", REPAIR.version - 1)
     said = " ".join(capsys.readouterr().err.split())
@@ -111,13 +111,13 @@ def test_a_run_of_another_version_says_what_to_do(
 
 def test_own_labels_are_taken_as_they_come_unless_asked(tmp_path: Path) -> None:
     """A forgotten setting must not make anybody's labels wrong."""
-    from diffinf_core.engine import Engine
+    from diffinf_core.engine import open_run
 
     data = pictures(tmp_path / "data", [(f"{i:02d}.png", "ab"[i % 2]) for i in range(60)])
     done = diffinf("run", str(data), "--out", str(tmp_path / "a"), "--until", "data")
     assert done.returncode == 0, done.stderr
     assert "Done up to data" in done.stderr and "wrong on purpose" not in done.stderr
-    assert Engine(tmp_path / "a").config.noise.rate == 0
+    assert open_run(tmp_path / "a").config.noise.rate == 0
     noisy = ["--out", str(tmp_path / "b"), "--until", "data", "--set", "noise.rate=0.2"]
     done = diffinf("run", str(data), *noisy)
     assert done.returncode == 0 and "20% of the training labels are made wrong" in done.stderr
