@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffinf_core.records import DiffInfError
-from diffinf_core.weights.pretrained import official
+from diffinf_core.weights.pretrained import pretrained
 
 #: what ImageNet networks subtract and divide by, for pictures in [0, 1]
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -168,7 +168,7 @@ NAMES = {
 
 def weights_file(kind: str) -> Path:
     """The file behind a kind of :data:`NAMES`; :class:`DiffInfError` where it is not in its place."""
-    item = official(NAMES[kind][1])
+    item = pretrained(NAMES[kind][1])
     if not item.path.is_file():
         raise DiffInfError(
             f"{NAMES[kind][0]} is not here: 'diffinf weights fetch {item.name}', or "
@@ -179,7 +179,7 @@ def weights_file(kind: str) -> Path:
 
 def present(kind: str) -> bool:
     """Whether the weights of a kind are in their place."""
-    return official(NAMES[kind][1]).path.is_file()
+    return pretrained(NAMES[kind][1]).path.is_file()
 
 
 def build(kind: str, crop: float = 1.0) -> nn.Module:

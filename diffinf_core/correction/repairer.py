@@ -45,7 +45,7 @@ from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.runs.files import digest, file_digest
 from diffinf_core.runs.run import Run
 from diffinf_core.weights.files import shipped
-from diffinf_core.weights.pretrained import official
+from diffinf_core.weights.pretrained import pretrained
 
 #: bump when the same settings start to give another picture or record
 _METHOD = 5
@@ -98,7 +98,7 @@ def outside_files(run: Run) -> list[Path]:
         *([] if given is None else [given]),
         *_own_generators(run),
         *map(shipped, ("generator", "judge", "identity", "parsing", "perceptual")),
-        *(official(file).path for _, file in NAMES.values()),
+        *(pretrained(file).path for _, file in NAMES.values()),
     ]
 
 
