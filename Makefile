@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test bench lint clean
+.PHONY: install demo test bench lint docs clean
 
 $(BIN)/.ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "DiffInf needs Python 3.11, 3.12 or 3.13; this is %d.%d. Use make PYTHON=python3.12." % v[:2])'
@@ -32,8 +32,12 @@ lint: $(BIN)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(BIN)/.ready  ## docs/api.md, from the docstrings
+	$(BIN)/python docs/make_api.py
+
 bench: $(BIN)/.ready-dev  ## ratios, written to tests/benchmarks/results
 	$(BIN)/python -m tests.benchmarks.influence
+	$(BIN)/python -m tests.benchmarks.api
 	$(BIN)/python -m tests.benchmarks.repair
 	$(BIN)/python -m tests.benchmarks.demo
 	$(BIN)/python tests/install_browser.py

@@ -36,9 +36,12 @@ def main() -> None:
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded
     from diffinf_core.records import DiffInfError
-    from diffinf_core.ui.app import serve
+    from diffinf_core.runs.extras import optional_imports
 
     try:
+        with optional_imports():
+            from diffinf_core.ui.app import serve
+
         serve(
             arguments.run,
             arguments.port,

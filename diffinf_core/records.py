@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+Event = TypeVar("Event")
+Result = TypeVar("Result")
 
 
 class DiffInfError(Exception):
@@ -35,6 +38,67 @@ class Progress:
     total: int
     note: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
+
+
+class Job(Iterator[Event], Generic[Event, Result]):
+    """A slow computation: an iterator over its progress events that ends in a result.
+
+    Nothing runs until the job is iterated over or asked for its :meth:`result`, and nothing runs in
+    the background. ``callback(event)`` is called with every event, whichever way the job is driven::
+
+        scores = di.self_influence(model, dataset).result()
+
+        job = di.self_influence(model, dataset)
+        for event in job:
+            print(f"{event.done} of {event.total}")
+        scores = job.result()
+    """
+
+    def __init__(
+        self,
+        events: Generator[Event, None, Result],
+        callback: Callable[[Event], object] | None = None,
+    ) -> None:
+        self._events, self._callback = events, callback
+        self._result: list[Result] = []
+        self._error: BaseException | None = None
+
+    def __next__(self) -> Event:
+        if self._result or self._error:
+            raise StopIteration
+        try:
+            event = next(self._events)
+        except StopIteration as end:
+            self._result.append(end.value)
+            raise
+        except BaseException as error:
+            self._error = error
+            raise
+        if self._callback is not None:
+            try:
+                self._callback(event)
+            except BaseException as error:
+                self._events.close()
+                self._error = error
+                raise
+        return event
+
+    def result(self) -> Result:
+        """Run what is left and return the result; the same result when asked again.
+
+        Raises what the computation raised, and :class:`DiffInfError` for a job that was closed.
+        """
+        for _ in self:
+            pass
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+    def close(self) -> None:
+        """Cancel; a model that the computation changed is put back at once. No effect on an ended job."""
+        self._events.close()
+        if not self._result and self._error is None:
+            self._error = DiffInfError("The job was closed before it had a result.")
 
 
 @dataclass(frozen=True)

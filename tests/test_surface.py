@@ -20,7 +20,7 @@ ROOMS = {
     name: place
     for place, names in enumerate(
         ["data", "classifier", "influence", "diffusion", "correction", "review", "export",
-         "experiments", "report", "engine", "ui", "cli"]
+         "experiments", "report", "engine", "ui", "cli", "__init__"]
     )
     for name in names.split()
 }  # fmt: skip

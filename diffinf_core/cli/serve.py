@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from diffinf_core.runs.extras import optional_imports
+
 
 def serve_run(run: Path, port: int) -> None:
     """Open the app for this machine alone, until Ctrl+C."""
-    from diffinf_core.ui.app import serve
+    with optional_imports():
+        from diffinf_core.ui.app import serve
 
     serve(run, port)
 
@@ -35,7 +38,8 @@ def review(
     ] = None,
 ) -> None:
     """Open the review app on a run; 'diffinf users' says who may log in."""
-    from diffinf_core.ui.app import serve
+    with optional_imports():
+        from diffinf_core.ui.app import serve
 
     serve(
         run,

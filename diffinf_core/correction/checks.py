@@ -20,17 +20,15 @@ from diffinf_core.classifier.network import Classifier
 from diffinf_core.classifier.stage import load_snapshot
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.judge import Judge
-from diffinf_core.correction.objective import Reference, perceptual_distance
+from diffinf_core.correction.objective import Reference
 from diffinf_core.correction.people import People
 from diffinf_core.correction.perceptors import Perceptors, chosen, identity_key
-from diffinf_core.correction.quality import changed_pixels, flags_of, share, sharpness
+from diffinf_core.correction.quality import check_numbers, flags_of, picture_figures
 from diffinf_core.data.ingest import DATA, group_column
 from diffinf_core.data.part import open_training
-from diffinf_core.diffusion.figures import ssim
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.predictor import CrossFittedPredictor
 from diffinf_core.influence.stage import Scorer, autocast_type
-from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run
 
 
@@ -94,21 +92,14 @@ class Checks:
         :class:`DiffInfError` where a network gives no number.
         """
         x, y = reference.x, reference.label
-        perceptual = perceptual_distance(perceptors.perceptual(final), reference.perceptual)
-        floor = perceptual_distance(perceptors.perceptual(reconstruction), reference.perceptual)
         h = [self._predictor.logit(p, y, positions).sigmoid() for p in (x, final)]
         seen = [F.softmax(self._predictor.net(p).double(), 1) for p in (x, final)]
         judged = [self._judge.judge(p, positions) for p in (x, final)]
         si = [self.self_influence(p, y) for p in (x, final)]
-        changed = changed_pixels(x, final)
-        figures: dict[str, list[Any]] = {
-            "perceptual": perceptual.tolist(),
-            "perceptual_floor": floor.tolist(),
-            "ssim": ssim(x, final).tolist(),
-            "l1": ((x - final).abs().mean((1, 2, 3)) * 127.5).tolist(),
-            "sharpness": sharpness(x, final).tolist(),
-            "changed_area": share(changed).tolist(),
-            "changed_outside": self._outside(changed, final, reference, perceptors),
+        check_numbers({"the influence predictor": h[1]})
+        vectors = perceptors.identity(final) if perceptors.identity else None
+        figures = picture_figures(final, reconstruction, reference, perceptors, vectors)
+        figures |= {
             "h_before": h[0].tolist(),
             "h_after": h[1].tolist(),
             "influence_before": si[0].tolist(),
@@ -118,38 +109,14 @@ class Checks:
             "classifier_before": seen[0].tolist(),
             "classifier_after": seen[1].tolist(),
         }
-        named = {perceptors.perceptual_name: perceptual, "the influence predictor": h[1]}
-        nobody: list[float | None] = [None] * len(positions)
-        figures |= dict.fromkeys(("identity", "identity_own", "identity_stranger"), nobody)
+        figures |= dict.fromkeys(("identity_own", "identity_stranger"), [None] * len(positions))
         people = self.people(perceptors, config)
-        strangers = None
-        if people is not None and perceptors.identity and reference.identity is not None:
-            vectors = perceptors.identity(final)
-            same = (vectors * reference.identity).sum(1)
-            named[perceptors.identity_name] = same
-            figures["identity"] = same.tolist()
+        if people is not None and vectors is not None and reference.identity is not None:
             figures["identity_own"] = people.own(x, reference.identity, positions)
             figures["identity_stranger"] = people.nearest(vectors, positions)
-            strangers = people.strangers
-        for name, values in named.items():
-            if not bool(values.isfinite().all()):
-                raise DiffInfError(
-                    f"{name} gives no number for an edit; its weights may be damaged "
-                    "('diffinf weights verify')."
-                )
+        strangers = None if people is None else people.strangers
         rows = [{k: v[i] for k, v in figures.items()} for i in range(len(positions))]
         return [
             {**row, "flags": flags_of(row, int(label), strangers)}
             for row, label in zip(rows, y, strict=True)
         ]
-
-    def _outside(
-        self, changed: Tensor, final: Tensor, reference: Reference, perceptors: Perceptors
-    ) -> list[float] | list[None]:
-        """The share that changed of what is not the person, neither before nor after."""
-        if perceptors.parsing is None or reference.parsing is None:
-            return [None] * len(final)
-        parts = torch.tensor(perceptors.outside, device=final.device)
-        before = torch.isin(reference.parsing.argmax(1), parts)
-        after = torch.isin(perceptors.parsing(final).argmax(1), parts)
-        return share(changed, before & after).tolist()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs.extras import optional_imports
 from diffinf_core.weights.pretrained import pretrained
 
 #: what ImageNet networks subtract and divide by, for pictures in [0, 1]
@@ -64,7 +65,8 @@ class FaceNet(nn.Module):
 
     def __init__(self, file: Path, crop: float = 1.0) -> None:
         super().__init__()
-        from facenet_pytorch import InceptionResnetV1
+        with optional_imports():
+            from facenet_pytorch import InceptionResnetV1
 
         self.net = InceptionResnetV1(pretrained=None)
         state = {
@@ -91,8 +93,9 @@ class FaceParsing(nn.Module):
 
     def __init__(self, file: Path) -> None:
         super().__init__()
-        from transformers import SegformerConfig, SegformerForSemanticSegmentation
-        from transformers.utils import logging
+        with optional_imports():
+            from transformers import SegformerConfig, SegformerForSemanticSegmentation
+            from transformers.utils import logging
 
         config = SegformerConfig(**SEGFORMER)
         before = logging.get_verbosity()
@@ -132,7 +135,8 @@ class Lpips(nn.Module):
 
     def __init__(self, kind: str, file: Path) -> None:
         super().__init__()
-        import lpips
+        with optional_imports():
+            import lpips
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

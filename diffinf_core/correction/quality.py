@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffinf_core.correction.objective import Reference, perceptual_distance
+from diffinf_core.correction.perceptors import Perceptors
+from diffinf_core.diffusion.figures import ssim
+from diffinf_core.records import DiffInfError
+
 #: an edit below or above these is flagged; the flag says the figure
 NO_CHANGE_L1 = 0.6
 H_FOOLED = 0.1
@@ -78,6 +83,12 @@ def flags_of(found: Mapping[str, Any], at: int, strangers: float | None = None) 
             flags["identity drift"] = (
                 f"a stranger is nearer ({nearest:.2f}) than it is ({same:.2f})"
             )
+    return flags | picture_flags(found)
+
+
+def picture_flags(found: Mapping[str, Any]) -> dict[str, str]:
+    """The warnings that need no judge and no other people, as :func:`flags_of`."""
+    flags: dict[str, str] = {}
     sharp = found.get("sharpness")
     if sharp is not None and sharp < BLURRED:
         flags["blurred"] = f"{sharp:.0%} of the original's fine detail"
@@ -97,3 +108,59 @@ def sharpness(x: Tensor, edit: Tensor) -> Tensor:
     """Fine detail of edits as a share of the originals', (B,)."""
     with torch.no_grad():
         return detail(edit) / detail(x).clamp_min(1e-6)
+
+
+def check_numbers(values: Mapping[str, Tensor]) -> None:
+    """:class:`DiffInfError` that names the network whose figures are not finite."""
+    for name, figures in values.items():
+        if not bool(figures.isfinite().all()):
+            raise DiffInfError(
+                f"{name} gives no number for an edit; its weights may be damaged "
+                "('diffinf weights verify')."
+            )
+
+
+@torch.no_grad()
+def picture_figures(
+    final: Tensor,
+    reconstruction: Tensor,
+    reference: Reference,
+    perceptors: Perceptors,
+    identity: Tensor | None,
+) -> dict[str, list[Any]]:
+    """What edits ``final`` (B, 3, S, S) are beside their originals, a list (B,) per figure.
+
+    ``identity`` (B, D) are the edits' unit vectors, None where no identity network is there. Figures
+    have the names and units of the fields of :class:`Edit`.
+    """
+    x = reference.x
+    perceptual = perceptual_distance(perceptors.perceptual(final), reference.perceptual)
+    floor = perceptual_distance(perceptors.perceptual(reconstruction), reference.perceptual)
+    changed = changed_pixels(x, final)
+    same = None
+    if identity is not None and reference.identity is not None:
+        same = (identity * reference.identity).sum(1)
+        check_numbers({perceptors.identity_name: same})
+    check_numbers({perceptors.perceptual_name: perceptual})
+    return {
+        "identity": [None] * len(x) if same is None else same.tolist(),
+        "perceptual": perceptual.tolist(),
+        "perceptual_floor": floor.tolist(),
+        "ssim": ssim(x, final).tolist(),
+        "l1": ((x - final).abs().mean((1, 2, 3)) * 127.5).tolist(),
+        "sharpness": sharpness(x, final).tolist(),
+        "changed_area": share(changed).tolist(),
+        "changed_outside": _outside(changed, final, reference, perceptors),
+    }
+
+
+def _outside(
+    changed: Tensor, final: Tensor, reference: Reference, perceptors: Perceptors
+) -> list[float] | list[None]:
+    """The share that changed of what is not the person, neither before nor after."""
+    if perceptors.parsing is None or reference.parsing is None:
+        return [None] * len(final)
+    parts = torch.tensor(perceptors.outside, device=final.device)
+    before = torch.isin(reference.parsing.argmax(1), parts)
+    after = torch.isin(perceptors.parsing(final).argmax(1), parts)
+    return share(changed, before & after).tolist()

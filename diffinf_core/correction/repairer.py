@@ -7,9 +7,9 @@ the networks that look at it, so asking again is instant.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,17 @@ from diffinf_core.classifier.training import device
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.checks import Checks
+from diffinf_core.correction.editing import (
+    LabelCondition,
+    Preview,
+    computed_in,
+    denoising_errors,
+    edited,
+    label_condition,
+)
 from diffinf_core.correction.edits import publish_edit
-from diffinf_core.correction.guidance import Inversion, Task, invert, transfer
+from diffinf_core.correction.guidance import Inversion, Task, invert
 from diffinf_core.correction.judge import JUDGE, judge_name
-from diffinf_core.correction.methods import METHODS
 from diffinf_core.correction.objective import Objective
 from diffinf_core.correction.perceptors import (
     NAMES,
@@ -38,7 +45,7 @@ from diffinf_core.correction.search import variants
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.part import open_training, to_image, to_tensor
 from diffinf_core.diffusion.loading import load_autoencoder
-from diffinf_core.diffusion.schedule import SPACING, abar
+from diffinf_core.diffusion.schedule import SPACING
 from diffinf_core.influence.predictor import PREDICTOR, CrossFittedPredictor
 from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import DiffInfError, Edit
@@ -49,23 +56,8 @@ from diffinf_core.weights.pretrained import pretrained
 
 #: bump when the same settings start to give another picture or record
 _METHOD = 5
-#: the generator's vote on what a picture shows: noise level, draws, and weight against log p
-SEEN_TIME, SEEN_DRAWS, SEEN_WEIGHT = 350, 2, 60.0
-
-
-@dataclass(frozen=True)
-class Preview:
-    """A repair in progress: ``edit`` (B, 3, S, S) as it stands and the mean of each term so far."""
-
-    done: int
-    total: int
-    edit: Callable[[], Tensor]
-    terms: dict[str, float]
-
-    @property
-    def images(self) -> NDArray[np.uint8]:
-        """The pictures, uint8 (B, S, S, 3); worked out only where somebody looks."""
-        return to_image(self.edit())
+#: the generator's vote on what a picture shows, against the checkpoints' log p
+SEEN_WEIGHT = 60.0
 
 
 def _own_generators(run: Run) -> list[Path]:
@@ -100,14 +92,6 @@ def outside_files(run: Run) -> list[Path]:
         *map(shipped, ("generator", "judge", "identity", "parsing", "perceptual")),
         *(pretrained(file).path for _, file in NAMES.values()),
     ]
-
-
-def computed_in(precision: str, where: torch.device) -> torch.dtype:
-    """What the generator computes in: "auto" is half precision on a GPU and float32 on a CPU."""
-    if precision == "auto" and where.type == "cuda":
-        exact = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if exact else torch.float16
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
 def scores_key(run: Run) -> str:
@@ -152,14 +136,9 @@ class Repairer:
         self._perceptors: dict[str, Perceptors] = {}
 
     @cached_property
-    def told(self) -> tuple[int, list[int]] | None:
-        """Which attribute of the generator the data set labels, and its index of each class."""
-        ours = [c.lower() for c in self.train.classes]
-        for i, attribute in enumerate(self.generator.architecture.attributes):
-            theirs = [c.lower() for c in attribute.classes]
-            if set(ours) <= set(theirs):
-                return i, [theirs.index(c) for c in ours]
-        return None
+    def told(self) -> LabelCondition | None:
+        """How the data set's classes are the generator's labels; None where it does not know them."""
+        return label_condition(self.generator, self.train.classes)
 
     def perceptors(self, config: RepairConfig) -> Perceptors:
         """The perceptors that a configuration asks for, loaded once."""
@@ -184,10 +163,7 @@ class Repairer:
         """What the generator is told: (B, attributes) with -1 for what the data does not label."""
         if not config.use_label or self.told is None:
             return None
-        attribute, index = self.told
-        out = self._untold(len(labels))
-        out[:, attribute] = torch.tensor(index, device=self.device)[labels]
-        return out
+        return self.told.of(labels)
 
     def label_before(self, x: Tensor, config: RepairConfig) -> Tensor | None:
         """What the original is inverted under and guidance leads away from, as :meth:`label_for`.
@@ -200,14 +176,14 @@ class Repairer:
         if not config.use_label or self.told is None:
             return None
         if config.guide_from == "unknown":
-            return self._untold(len(x))
+            return self.told.unknown(len(x), x.device)
         snapshots = INFLUENCE.folder(self.run).key
         keys = self._keys(x, "seen", config.seed, snapshots)
         cached = self._inversions.seen(keys)
         if cached is None:
-            cached = self._seen(x, config).tolist()
+            cached = self._seen(x, self.told, config).tolist()
             self._inversions.keep_seen(keys, cached)
-        return self.label_for(torch.tensor(cached, device=self.device), config)
+        return self.told.of(torch.tensor(cached, device=self.device))
 
     def _keys(self, x: Tensor, *parts: object) -> list[str]:
         """What is kept of each picture is kept for this generator alone."""
@@ -252,28 +228,14 @@ class Repairer:
                 yield "fitting the probe", done, total
 
     @torch.no_grad()
-    def _seen(self, x: Tensor, config: RepairConfig) -> Tensor:
+    def _seen(self, x: Tensor, classes: LabelCondition, config: RepairConfig) -> Tensor:
         """The class (B,) that the generator and the checkpoints together see in pictures.
 
-        The generator votes by how well it denoises the picture under each label (Li et al. 2023,
-        "Your Diffusion Model is Secretly a Zero-Shot Classifier"), the checkpoints by their mean
-        probability over the epochs before they memorise.
+        The generator votes by how well it denoises the picture under each label, the checkpoints by
+        their mean probability over the epochs before they memorise.
         """
-        share = self._share(x)
-        z = self.generator.encode(x)
-        draw = torch.Generator().manual_seed(config.seed)
-        # One noise for all pictures: what is seen in one does not depend on its batch.
-        noises = torch.randn(SEEN_DRAWS, *x.shape[1:], generator=draw).to(x.device)
-        errors = torch.zeros_like(share)
-        for noise in noises:
-            a = abar(SEEN_TIME, x)
-            h = a.sqrt() * x + (1 - a).sqrt() * noise
-            for k in range(share.shape[1]):
-                label = self.label_for(torch.full((len(x),), k, device=x.device), config)
-                x0, _ = self.generator.predict(h, SEEN_TIME, z, label)
-                errors[:, k] += (x0 - x).square().mean((1, 2, 3))
-        relative = errors / errors.mean(1, keepdim=True)
-        return (share.clamp_min(1e-4).log() - SEEN_WEIGHT * relative).argmax(1)
+        relative = denoising_errors(self.generator, x, classes, config.seed)
+        return (self._share(x).clamp_min(1e-4).log() - SEEN_WEIGHT * relative).argmax(1)
 
     def _share(self, x: Tensor) -> Tensor:
         """Mean probability (B, K) of each class over the classifier's checkpoints."""
@@ -288,9 +250,6 @@ class Repairer:
         y = torch.from_numpy(self.train.labels[positions]).to(self.device)[:, None]
         share = self._share(to_tensor(images).to(self.device)).clamp_min(1e-6)
         return (share.gather(1, y)[:, 0] / share.scatter(1, y, 0).amax(1)).cpu().numpy()
-
-    def _untold(self, n: int) -> Tensor:
-        return torch.full((n, len(self.generator.architecture.attributes)), -1, device=self.device)
 
     def repair(
         self, positions: NDArray[np.int64], config: RepairConfig
@@ -311,31 +270,15 @@ class Repairer:
         self.generator.precision = computed_in(config.precision, self.device)
         label, before = self.label_for(y, config), self.label_before(x, config)
         inversion = self.inversion(x, before, config)
-        history: list[dict[str, Tensor]] = []
-        edit = partial(torch.clone, inversion.reconstruction)
         start = self.start(inversion, y, config)
-        method = METHODS[config.method]
-        task = Task(self.generator, start, label, before, objective, config)
-        for step in method(task):
-            edit = partial(transfer, x, step.x0, inversion.reconstruction, config.transfer)
-            history.append(step.terms)
-            means = {k: float(v.mean()) for k, v in step.terms.items()}
-            yield Preview(step.done, step.total, edit, means)
-        # What is judged is what is stored: eight bits per channel.
-        images = to_image(edit())
-        plain = to_image(inversion.reconstruction)
-        final = to_tensor(images).to(self.device)
+        done = yield from edited(Task(self.generator, start, label, before, objective, config))
         records = self.checks.measure(
-            positions, final, inversion.reconstruction, objective.reference, perceptors, config
+            positions, done.final, inversion.reconstruction, objective.reference, perceptors, config
         )
         seconds = (time.perf_counter() - began) / len(positions)
         edits = []
         for i, position in enumerate(positions):
             sample = self.train.sample(int(position))
-            losses = {
-                name: [round(float(step[name][i]), 6) for step in history if name in step]
-                for name in (history[-1] if history else {})
-            }
             edit_record = Edit(
                 sample=sample.id,
                 version=self.version(int(position), config),
@@ -345,10 +288,10 @@ class Repairer:
                 identity_name=perceptors.identity_name,
                 perceptual_name=perceptors.perceptual_name,
                 judge_name=judge_name(self.run),
-                losses=losses,
+                losses=done.losses[i],
                 seconds=seconds,
                 **records[i],
             )
-            publish_edit(self.run, edit_record, images[i], plain[i])
+            publish_edit(self.run, edit_record, done.images[i], done.reconstructions[i])
             edits.append(edit_record)
         yield edits

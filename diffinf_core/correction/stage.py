@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffinf_core.config import RepairConfig
+from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.edits import edit_folder, load_edit, read_edit
 from diffinf_core.correction.judge import JUDGE
 from diffinf_core.correction.repairer import (
-    Preview,
     Repairer,
     outside_files,
     perceptors_key,

@@ -24,7 +24,7 @@ from diffinf_core.diffusion.published import (
     PublishedAutoencoder,
 )
 from diffinf_core.records import DiffInfError
-from diffinf_core.weights.files import card_of, load_weights, save_weights
+from diffinf_core.weights.files import card_of, load_weights, save_weights, shipped
 
 AnyArchitecture = Architecture | PublishedArchitecture
 #: whose classes a checkpoint may name; none is imported, an empty class stands in
@@ -160,17 +160,19 @@ def _architecture_of(path: Path) -> AnyArchitecture:
 
 
 def load_autoencoder(
-    path: Path,
+    path: str | Path | None = None,
     architecture: AnyArchitecture | str | None = None,
     device: torch.device | str = "cpu",
 ) -> Autoencoder:
     """A frozen generator in evaluation mode.
 
-    ``path`` is a safetensors file with its card beside it, or a published Lightning ``last.ckpt``.
+    ``path`` is a safetensors file with its card beside it, a published Lightning ``last.ckpt``, or None for
+    the generator that ships, which draws rendered faces of 64 pixels.
     ``architecture`` is an object, a name of :data:`PUBLISHED`, or None: then it comes from the card, or is
     recognised by the names and shapes in the checkpoint. Raises :class:`DiffInfError` for a missing,
     corrupt, foreign or hostile file.
     """
+    path = shipped("generator") if path is None else Path(path)
     if not path.exists():
         raise DiffInfError(f"The generator {path} does not exist.")
     if isinstance(architecture, str):

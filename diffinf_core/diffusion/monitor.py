@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import torch
-from plotly.subplots import make_subplots
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +16,14 @@ from diffinf_core.data.part import to_image
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.figures import reconstruction_figures
 from diffinf_core.diffusion.schedule import abar
+from diffinf_core.runs.extras import OptionalModule
 from diffinf_core.runs.files import write_png, write_table, write_text
+
+if TYPE_CHECKING:
+    from plotly import graph_objects as go
+    from plotly import subplots
+else:
+    go, subplots = OptionalModule("plotly.graph_objects"), OptionalModule("plotly.subplots")
 
 #: pictures of a grid, and of the held-out figures
 SHOWN, JUDGED = 8, 24
@@ -56,7 +61,7 @@ class Curve:
         ]
         if not shown:
             return
-        figure = make_subplots(len(shown), 1, shared_xaxes=True, vertical_spacing=0.05)
+        figure = subplots.make_subplots(len(shown), 1, shared_xaxes=True, vertical_spacing=0.05)
         for row, (name, text) in enumerate(shown, start=1):
             part = table[["step", name]].dropna()
             mode = "lines+markers" if len(part) < 40 else "lines"

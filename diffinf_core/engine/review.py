@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from diffinf_core.config import RepairConfig, RunConfig, explain
-from diffinf_core.correction.repairer import Preview, Repairer
+from diffinf_core.correction.editing import Preview
+from diffinf_core.correction.repairer import Repairer
 from diffinf_core.correction.search import propose
 from diffinf_core.engine.compare import Comparing
 from diffinf_core.engine.describe import Describing

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from diffinf_core.config import RunConfig, change
+from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.edits import load_edit, versions_of
-from diffinf_core.correction.repairer import Preview, Repairer, perceptors_key, scores_key
+from diffinf_core.correction.repairer import Repairer, perceptors_key, scores_key
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.evaluation import training_truth
 from diffinf_core.data.lineage import origin

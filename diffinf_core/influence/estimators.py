@@ -106,7 +106,7 @@ def forgetting_events(margins: NDArray[np.floating]) -> NDArray[np.float64]:
     return lost
 
 
-def logged_scores(signals: NDArray[np.float32], until: int) -> dict[str, NDArray[np.float64]]:
+def logged_scores(signals: NDArray[np.floating], until: int) -> dict[str, NDArray[np.float64]]:
     """The estimators that training logs, from signals (epochs, N, 3) up to epoch ``until``."""
     column = {name: np.asarray(signals[:until, :, i]) for i, name in enumerate(SIGNAL_COLUMNS)}
     return {

@@ -8,7 +8,7 @@ why a score costs less than a training step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,6 +38,10 @@ class NotFiniteError(DiffInfError):
             f"The gradient of sample {row} of the batch is not finite; "
             "train the classifier with a lower learning rate."
         )
+
+
+#: ``loss(model, batch)``: the loss (B,) of each sample of a batch of any structure
+SampleLoss = Callable[[nn.Module, Any], Tensor]
 
 
 class _NotCovered(Exception):
@@ -82,18 +86,35 @@ def gradient_norms_by_vmap(
     return torch.stack([g.reshape(len(x), -1).square().sum(1) for g in grads.values()]).sum(0)
 
 
+def gradient_norms_by_loop(model: nn.Module, loss: SampleLoss, batches: Iterable[Any]) -> Tensor:
+    """The same numbers from one backward pass per sample, for any network and loss.
+
+    ``batches`` hold one sample each. Parameters that a sample does not reach count as zero.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    out = []
+    with torch.enable_grad():
+        for batch in batches:
+            grads = torch.autograd.grad(loss(model, batch).sum(), trained, allow_unused=True)
+            out.append(torch.stack([g.square().sum() for g in grads if g is not None]).sum())
+    return torch.stack(out)
+
+
 class GradientNorms:
     """``with GradientNorms(model) as norms: squares = norms(x, y)``.
 
     ``x`` (N, ...) inputs, ``y`` (N,) class indices, ``model(x)`` (N, C) logits; returns (N,) squared
-    norms of the gradient of each sample's cross-entropy. The model is put into evaluation mode
-    inside the block and left exactly as it was, also after an exception.
+    norms of the gradient of each sample's cross-entropy. With ``loss``, :meth:`of` takes batches of
+    any structure. The model is put into evaluation mode inside the block and left exactly as it was,
+    also after an exception.
 
     Layers with a closed form cost less than their own weight gradient; any other layer and
     attention go through vmap of that one module; a parameter held by a module that has layers
     inside (a class token, a layer scale) is given a copy per sample. The first batch is compared
     with autograd on one sample; on a mismatch, and where weights are shared or used without their
-    layer, the whole model falls back to :func:`gradient_norms_by_vmap` and ``fallback`` says why.
+    layer, the whole model falls back to :func:`gradient_norms_by_vmap`, with ``loss`` to
+    :func:`gradient_norms_by_loop`, and ``fallback`` says why. A layer that no sample reaches counts
+    as zero.
 
     ``low`` is an optional type for autocast (``torch.bfloat16``): scores are then 1 to 6 % off.
     ``form(layer, x, g)`` gives a layer's share of the score; another one than squared norms is for
@@ -109,16 +130,21 @@ class GradientNorms:
         check: bool = True,
         low: torch.dtype | None = None,
         form: Callable[[nn.Module, Tensor, Tensor], Tensor] = layer_norm_of,
+        loss: SampleLoss | None = None,
     ) -> None:
         self.model = model
         self._form = form
+        self._sample_loss = loss
         self.fallback: str | None = None
         self._check = check
         self._low = low
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._bare: list[tuple[nn.Module, str]] = []
         self._norms: Tensor | None = None
+        self._layers: set[nn.Module] = set()
         self._seen: set[nn.Module] = set()
+        self._unused: set[nn.Module] = set()
+        self._shared: dict[nn.Module, bool] = {}
         self._classes: int | None = None
 
     def __enter__(self) -> GradientNorms:
@@ -138,7 +164,6 @@ class GradientNorms:
         """Decide for each module with trainable parameters how they are counted."""
         owners: dict[Tensor, int] = {}
         inside: set[nn.Module] = set()
-        self._layers = 0
         for module in self.model.modules():
             own = dict(module.named_parameters(recurse=False))
             for p in own.values():
@@ -151,12 +176,13 @@ class GradientNorms:
                 continue
             if unit:  # it reads its output projection's weight without calling that layer
                 inside.update(module.modules())
-            if not unit and closed_form(module) is None and any(True for _ in module.children()):
+            deeper = any(list(child.parameters()) for child in module.children())
+            if not unit and closed_form(module) is None and deeper:
                 self._bare += [(module, name) for name, p in own.items() if p.requires_grad]
                 continue
             if not all(p.requires_grad for p in mine):
                 self.fallback = "a layer is trained in part"
-            self._layers += 1
+            self._layers.add(module)
             self._handles.append(module.register_forward_hook(self._after, with_kwargs=True))
         if any(count > 1 for p, count in owners.items() if p.requires_grad):
             self.fallback = "two layers share a weight"
@@ -199,11 +225,34 @@ class GradientNorms:
             return (_Tap.apply(out[0], self._norms, attention, *inputs), *out[1:])
         if len(args) != 1 or len(inputs) != 1 or keywords or not isinstance(out, Tensor):
             raise _NotCovered(f"{type(layer).__name__} has several inputs or outputs")
+        out, inputs = self._per_sample(layer, out, inputs[0])
 
         def single(saved: tuple[Tensor, ...], g: Tensor) -> Tensor:
             return self._form(layer, saved[0], g)
 
         return _Tap.apply(out, self._norms, single, *inputs)
+
+    def _per_sample(
+        self, layer: nn.Module, out: Tensor, x: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Output and input of a layer with one row per sample.
+
+        What is computed once for all samples and broadcast later, as position embeddings are, gets
+        a copy per sample here, so that its gradient is per sample, too.
+        """
+        assert self._norms is not None
+        n, rows = len(self._norms), len(out) if out.dim() else 0
+        indices = isinstance(layer, nn.Embedding) and x.dim() < 2
+        shared = rows != n and (rows == 1 or indices)
+        known = self._shared.setdefault(layer, shared) if n > 1 else shared
+        # One that is read in two ways owes one of them to a coincidence of sizes.
+        if (rows != n and not shared) or known != shared:
+            raise _NotCovered(f"the first axis of a {type(layer).__name__} is not the sample")
+        if not shared:
+            return out, (x,)
+        if indices:
+            out, x = out[None], x[None]
+        return out.expand(n, *out.shape[1:]).clone(), (x.expand(n, *x.shape[1:]),)
 
     @contextmanager
     def _copies(self, n: int) -> Iterator[list[Tensor]]:
@@ -228,24 +277,37 @@ class GradientNorms:
             for module, name, p in kept:
                 module._parameters[name] = p
 
-    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+    def _loss(self, batch: Any, n: int) -> Tensor:
+        """The summed loss of a batch of n samples."""
+        if self._sample_loss is not None:
+            losses = self._sample_loss(self.model, batch)
+            if losses.shape != (n,):
+                raise DiffInfError(
+                    f"The loss returns shape {tuple(losses.shape)} for {n} samples; one value for each is "
+                    f'needed, ({n},), as with reduction="none".'
+                )
+            return losses.sum()
+        x, y = batch
         with torch.autocast(x.device.type, self._low, enabled=self._low is not None):
             logits = self.model(x)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         return F.cross_entropy(logits, y, reduction="sum")
 
-    def _tapped(self, x: Tensor, y: Tensor) -> Tensor:
+    def _tapped(self, batch: Any, n: int) -> Tensor:
         self._seen.clear()
         first = next(self.model.parameters())
         kind = torch.float64 if first.dtype == torch.float64 else torch.float32
-        self._norms = torch.zeros(len(x), device=first.device, dtype=kind, requires_grad=True)
+        self._norms = torch.zeros(n, device=first.device, dtype=kind, requires_grad=True)
         try:
             for parameter, _ in self._flags:
                 parameter.requires_grad_(False)
-            with torch.enable_grad(), self._copies(len(x)) as copies:
-                loss = self._loss(x, y)
+            with torch.enable_grad(), self._copies(n) as copies:
+                loss = self._loss(batch, n)
                 norms, self._norms = self._norms, None  # layers called on the way back are not new
-                if len(self._seen) != self._layers:
+                unused = self._layers - self._seen
+                if self._check:  # which of the two it is, the check finds out
+                    self._unused = unused
+                if not unused <= self._unused:
                     raise _NotCovered("a weight is used without calling its layer")
                 grads = torch.autograd.grad(loss, [norms, *copies], allow_unused=True)
             found = grads[0] if grads[0] is not None else torch.zeros_like(norms)
@@ -258,10 +320,14 @@ class GradientNorms:
             for parameter, flag in self._flags:
                 parameter.requires_grad_(flag)
 
-    def _agrees(self, x: Tensor, y: Tensor, found: Tensor) -> bool:
+    def _agrees(self, batch: Any, found: Tensor) -> bool:
+        """Whether the first score is that of autograd on a batch of that one sample."""
         trained = [p for p, flag in self._flags if flag]
         with torch.enable_grad():
-            grads = torch.autograd.grad(self._loss(x[:1], y[:1]), trained, allow_unused=True)
+            grads = torch.autograd.grad(self._loss(batch, 1), trained, allow_unused=True)
+        reached = {p for p, g in zip(trained, grads, strict=True) if g is not None}
+        if any(p in reached for layer in self._unused for p in layer.parameters()):
+            return False
         truth = float(sum(g.double().square().sum() for g in grads if g is not None))
         tolerance = CHECK_TOLERANCE[self._low or found.dtype]
         return abs(float(found[0]) - truth) <= tolerance * max(truth, 1e-12) + 1e-12
@@ -275,23 +341,33 @@ class GradientNorms:
                 f"Labels run from {int(y.min())} to {int(y.max())}, "
                 f"but the classifier has {self._classes} classes."
             )
+        return self.of((x, y), len(x), lambda i: (x[i : i + 1], y[i : i + 1]))
+
+    def of(self, batch: Any, n: int, one: Callable[[int], Any]) -> Tensor:
+        """Squared norms (n,) for a batch of n samples; ``one(i)`` is the batch of sample i alone."""
         if self.fallback is None:
             try:
-                found = self._tapped(x, y)
+                found = self._tapped(batch, n)
             except _NotCovered as reason:
                 self.fallback = str(reason)
-            except RuntimeError as reason:
-                if isinstance(reason, torch.OutOfMemoryError):
-                    raise
-                # a shape that a copy per sample does not fit, an input changed in place
-                self.fallback = str(reason).splitlines()[0]
+            except (DiffInfError, torch.OutOfMemoryError):
+                raise
+            except Exception as reason:
+                # a shape that a copy per sample does not fit, an input changed in place; what is
+                # wrong with the model or the batch itself is raised by the fallback again
+                self.fallback = (str(reason).splitlines() or [type(reason).__name__])[0]
             else:
-                if self._check and not self._agrees(x, y, found):
+                if self._check and not self._agrees(one(0), found):
                     self.fallback = "the self-check against autograd failed"
         if self.fallback is not None:
-            found = gradient_norms_by_vmap(self.model, x, y, self._low)
+            if self._sample_loss is None:
+                x, y = batch
+                found = gradient_norms_by_vmap(self.model, x, y, self._low)
+            else:
+                batches = (one(i) for i in range(n))
+                found = gradient_norms_by_loop(self.model, self._sample_loss, batches)
         # A batch of one cannot show that samples of a batch are mixed up: check a larger one too.
-        self._check = self._check and len(x) == 1
+        self._check = self._check and n == 1
         bad = ~torch.isfinite(found)
         if bad.any():
             raise NotFiniteError(int(bad.nonzero()[0]))

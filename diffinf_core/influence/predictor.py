@@ -31,7 +31,7 @@ _LABEL_WIDTH = 16
 _BATCH = 128
 
 
-class InfluencePredictor(nn.Module):
+class PredictorNet(nn.Module):
     """Logit (B,) of being high-influence from features g (B, D) and labels (B,)."""
 
     prior: Tensor
@@ -58,10 +58,10 @@ class InfluencePredictor(nn.Module):
 
 def train_predictor(
     features: Tensor, labels: Tensor, high: Tensor, classes: int, config: PredictorConfig, seed: int
-) -> InfluencePredictor:
+) -> PredictorNet:
     """Fit on features (N, D), labels (N,) and membership (N,) in {0, 1}."""
     torch.manual_seed(seed)
-    net = InfluencePredictor(features.shape[1], classes, config.hidden)
+    net = PredictorNet(features.shape[1], classes, config.hidden)
     optimiser = torch.optim.Adam(net.parameters(), config.learning_rate, weight_decay=1e-3)
     positive = ((high == 0).sum() / high.sum().clamp(min=1)).clamp(1, 20)
     spread = features.std(0) * config.feature_noise
@@ -136,11 +136,11 @@ PREDICTOR = Stage(
 )
 
 
-def load_predictor(run: Run, fold: int) -> InfluencePredictor:
+def load_predictor(run: Run, fold: int) -> PredictorNet:
     """The predictor that never saw the samples of ``fold``."""
     state = read_tensors(PREDICTOR.folder(run) / f"fold-{fold}.pt")["net"]
     classes, features = state["label.weight"].shape[0], state["norm.weight"].shape[0]
-    net = InfluencePredictor(features, classes, run.config.predictor.hidden)
+    net = PredictorNet(features, classes, run.config.predictor.hidden)
     net.load_state_dict(state)
     return net.eval().requires_grad_(False)
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from diffinf_core.experiments.ablation import COLUMNS, summary
 from diffinf_core.report.plots import ACCENT, styled
+from diffinf_core.runs.extras import OptionalModule
 from diffinf_core.runs.files import read_json, write_file
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+else:
+    go = OptionalModule("plotly.graph_objects")
 
 
 def write_page(folder: Path) -> None:

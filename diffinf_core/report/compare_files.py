@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from diffinf_core.experiments.comparison import Comparison, tidy
 from diffinf_core.report import compare_plots
@@ -19,6 +18,9 @@ from diffinf_core.report.verdict import (
     warnings,
 )
 from diffinf_core.runs.files import write_table, write_text
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; padding: 0 1rem;

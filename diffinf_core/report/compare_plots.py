@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from diffinf_core.experiments.comparison import Comparison, calibration, confusion
 from diffinf_core.report.plots import ACCENT, MUTED, colour_of, styled
 from diffinf_core.report.verdict import TITLES, form
+from diffinf_core.runs.extras import OptionalModule
+
+if TYPE_CHECKING:
+    from plotly import graph_objects as go
+    from plotly import subplots
+else:
+    go, subplots = OptionalModule("plotly.graph_objects"), OptionalModule("plotly.subplots")
 
 # the ends and the middle carry white figures on light and on dark pages
 _SHARES = [[0, "#4a5568"], [1, ACCENT]]
@@ -60,7 +66,7 @@ def _whiskers(
 
 def gains(table: pd.DataFrame, against: str) -> go.Figure:
     """The difference of each arm to ``against`` in four metrics, with intervals."""
-    figure = make_subplots(
+    figure = subplots.make_subplots(
         1, len(_SHOWN), shared_yaxes=True, subplot_titles=[TITLES[m] for m in _SHOWN]
     )
     others = table[(table["section"] == "metric") & (table["arm"] != against)]
@@ -79,7 +85,7 @@ def parts(
     table: pd.DataFrame, arm: str, against: str, sections: Sequence[str], title: str
 ) -> go.Figure:
     """The difference of one arm to another in each class or subgroup, a panel per section."""
-    figure = make_subplots(
+    figure = subplots.make_subplots(
         1, len(sections), subplot_titles=[escape(s) for s in sections], horizontal_spacing=0.12
     )
     most = 1
@@ -109,7 +115,7 @@ def confusions(c: Comparison, arm: str, against: str) -> go.Figure:
             "{:+.1f}",
         ),
     ]
-    figure = make_subplots(
+    figure = subplots.make_subplots(
         1, 3, subplot_titles=[p[0] for p in panels], shared_yaxes=True, horizontal_spacing=0.03
     )
     names = [escape(k) for k in c.classes]
@@ -141,7 +147,7 @@ def confusions(c: Comparison, arm: str, against: str) -> go.Figure:
 def reliability(c: Comparison, arm: str, against: str) -> go.Figure:
     """Accuracy by confidence for two arms, with the number of predictions in each bin below."""
     both = (against, arm)
-    figure = make_subplots(
+    figure = subplots.make_subplots(
         2,
         2,
         row_heights=[0.72, 0.28],
@@ -192,7 +198,9 @@ def reliability(c: Comparison, arm: str, against: str) -> go.Figure:
 def courses(history: pd.DataFrame) -> go.Figure:
     """What was noted after each epoch of each arm: mean over seeds, and a band of one deviation."""
     keys = [k for k in _COURSES if k in history and history[k].notna().any()]
-    figure = make_subplots(1, max(1, len(keys)), subplot_titles=[_COURSES[k] for k in keys])
+    figure = subplots.make_subplots(
+        1, max(1, len(keys)), subplot_titles=[_COURSES[k] for k in keys]
+    )
     for i, key in enumerate(keys, 1):
         for arm, part in history.groupby("arm", sort=False):
             by_epoch = part.groupby("epoch")[key]

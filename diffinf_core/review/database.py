@@ -37,6 +37,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.schema import CreateColumn, CreateTable
 
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs.extras import optional_imports
 
 #: the environment variable that names a PostgreSQL database
 STORE = "DIFFINF_STORE"
@@ -149,12 +150,13 @@ class Database:
             url = _parse(where)
             self.name = f"{url.host or url.query.get('host', 'localhost')}/{url.database}"
             self._secrets = [str(s) for s in (url.password, url.query.get("password")) if s]
-            self._engine = create_engine(
-                url,
-                pool_pre_ping=True,
-                isolation_level="READ COMMITTED",
-                connect_args={"connect_timeout": 10},
-            )
+            with optional_imports():
+                self._engine = create_engine(
+                    url,
+                    pool_pre_ping=True,
+                    isolation_level="READ COMMITTED",
+                    connect_args={"connect_timeout": 10},
+                )
         self._shared = not isinstance(where, Path)
         try:
             self._prepare()

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from diffinf_core.correction.cache import InversionCache
+from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.guidance import Inversion
-from diffinf_core.correction.repairer import Preview, Repairer
+from diffinf_core.correction.repairer import Repairer
 from diffinf_core.influence.stage import ranking
 from diffinf_core.runs.run import Run
 

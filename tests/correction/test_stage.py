@@ -11,8 +11,9 @@ from PIL import Image
 
 from diffinf_core.config import RepairConfig, make_config
 from diffinf_core.correction.cache import InversionCache
+from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.edits import edit_folder, load_edit, versions_of
-from diffinf_core.correction.repairer import Preview, Repairer
+from diffinf_core.correction.repairer import Repairer
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.influence.gradients import gradient_norms_by_vmap
 from diffinf_core.influence.stage import ranking

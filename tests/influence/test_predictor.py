@@ -20,7 +20,7 @@ from diffinf_core.influence import predictor as module
 from diffinf_core.influence.predictor import (
     PREDICTOR,
     CrossFittedPredictor,
-    InfluencePredictor,
+    PredictorNet,
     feature_epoch,
     load_predictor,
     train_predictor,
@@ -87,7 +87,7 @@ def test_every_sample_trains_all_folds_but_its_own(
     seen: list[int] = []
     train = module.train_predictor
 
-    def counting(g: torch.Tensor, *more: Any) -> InfluencePredictor:
+    def counting(g: torch.Tensor, *more: Any) -> PredictorNet:
         seen.append(len(g))
         return train(g, *more)
 

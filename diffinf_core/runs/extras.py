@@ -1,0 +1,43 @@
+"""Packages that not every installation needs: one sentence says which extra brings a missing one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from diffinf_core.records import DiffInfError
+
+#: importable packages by the extra of pyproject.toml that installs them
+EXTRAS = {
+    "app": ("gradio", "fastapi", "starlette", "uvicorn", "plotly"),
+    "postgres": ("psycopg",),
+    "faces": ("facenet_pytorch", "lpips", "transformers"),
+}
+
+
+@contextmanager
+def optional_imports() -> Iterator[None]:
+    """Around imports of an extra's packages: :class:`DiffInfError` that names the extra if one is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        for extra, packages in EXTRAS.items():
+            if package in packages:
+                raise DiffInfError(
+                    f"The package {package} is not installed; run: pip install 'diffinf-core[{extra}]'"
+                ) from error
+        raise
+
+
+class OptionalModule:
+    """Stands for a module of an extra and imports it when something in it is used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        with optional_imports():
+            return getattr(import_module(self._name), attribute)
