@@ -27,7 +27,7 @@ def optimise(task: Task, both: bool) -> Iterator[GuidedStep]:
     if both:
         rates.append({"params": [x_T], "lr": config.learning_rate * X_T_RATE})
     optimiser = torch.optim.Adam(rates)
-    predict = sampling.frugal(lambda x_t, t: task.predict(x_t, t, z))
+    predict = sampling.with_gradient_checkpointing(lambda x_t, t: task.predict(x_t, t, z))
 
     def decoded() -> tuple[Tensor, dict[str, Tensor]]:
         x0 = sampling.decode(predict, x_T, config.steps, config.t0)

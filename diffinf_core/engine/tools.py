@@ -27,7 +27,7 @@ def train_generator(
     width: float = 1.0,
     scenes: int = 10000,
     scene_seed: int = 20261,
-    told_age: float = 0.3,
+    age_fraction: float = 0.3,
     cache: Path = Path("cache/scenes"),
 ) -> Iterator[Progress]:
     """Train a generator on a run's training split, on a folder of pictures, or on rendered scenes."""
@@ -43,7 +43,9 @@ def train_generator(
         yield from train_on_pictures(pictures, out, settings, size, start, width)
     else:
         out = out or Path("runs/generator")
-        yield from train_on_scenes(out, settings, scenes, scene_seed, cache, start, told_age, width)
+        yield from train_on_scenes(
+            out, settings, scenes, scene_seed, cache, start, age_fraction, width
+        )
 
 
 def train_perceptor(
