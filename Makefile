@@ -32,8 +32,9 @@ lint: $(BIN)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(BIN)/.ready  ## docs/api.md, from the docstrings
+docs: $(BIN)/.ready  ## docs/api.md from the docstrings, the stages of docs/architecture.md
 	$(BIN)/python docs/make_api.py
+	$(BIN)/python docs/make_architecture.py
 
 bench: $(BIN)/.ready-dev  ## ratios, written to tests/benchmarks/results
 	$(BIN)/python -m tests.benchmarks.influence

@@ -35,10 +35,10 @@ def tiny_config() -> RunConfig:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_config: RunConfig) -> Path:
     """A tiny run, computed once up to the repairs. Read only: copy it to change it."""
-    from diffinf_core.engine import Engine
+    from diffinf_core.engine import open_run
 
     root = tmp_path_factory.mktemp("finished") / "run"
-    for _ in Engine(root, tiny_config).compute():
+    for _ in open_run(root, tiny_config).compute():
         pass
     return root
 

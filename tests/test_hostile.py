@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from diffinf_core.config import DataConfig, make_config
-from diffinf_core.engine import Engine, check
+from diffinf_core.engine import check, open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.app import serve
 from diffinf_core.ui.web.server import Server
@@ -100,7 +100,7 @@ def refusal(config: DataConfig) -> str:
     target = config.path.parent / "run"  # type: ignore[union-attr]
     over = {"data": config.model_dump(mode="json"), "noise": {"rate": 0.0}}
     with pytest.raises(DiffInfError) as caught:
-        for _ in Engine(target, make_config("demo", over)).compute("data"):
+        for _ in open_run(target, make_config("demo", over)).compute("data"):
             pass
     text = str(caught.value)
     assert text.isprintable() and len(text) < 600, "one clean sentence"
@@ -200,9 +200,9 @@ GARBAGE: list[Any] = [
 def test_garbage_to_every_function_is_answered_and_the_server_lives(
     server: Any, ann: httpx.Client, lines
 ) -> None:
-    engine = Engine(server.run_folder)
-    sample = str(engine.queue()["id"][0])
-    engine.decide(sample, "keep", "eve")
+    engine = open_run(server.run_folder)
+    sample = str(engine.queue["id"].iloc[0])
+    engine.review.decide(sample, "keep", "eve")
     calls = ann.get("/config").json()["dependencies"]
     assert len(calls) > 20
     statuses: set[int] = set()
@@ -226,22 +226,22 @@ def test_garbage_to_every_function_is_answered_and_the_server_lives(
         answer = ann.post("/gradio_api/run/predict", content=raw)
         assert answer.status_code == 422, raw[:9]
     assert ann.get("/").status_code == 200
-    assert engine.decisions()[sample].action == "keep", "the journal stands"
+    assert engine.review.decisions()[sample].action == "keep", "the journal stands"
 
 
 @pytest.mark.parametrize("field", ["sample", "action", "version", "new_label"])
 def test_sql_in_a_decision_is_refused_in_a_sentence(server: Any, field: str) -> None:
-    engine = Engine(server.run_folder)
-    given = {"sample": str(engine.queue()["id"][1]), "action": "relabel"}
+    engine = open_run(server.run_folder)
+    given = {"sample": str(engine.queue["id"].iloc[1]), "action": "relabel"}
     given["new_label"] = engine.training.classes[0]
     if field == "version":
         given["action"] = "accept"
-    before = engine.decisions()
+    before = engine.review.decisions()
     with pytest.raises(DiffInfError):
-        engine.decide(**{**given, "reviewer": SQL, field: SQL})
-    engine.decide(given["sample"], "keep", SQL, comment=SQL)
-    assert engine.decisions()[given["sample"]].comment == SQL
-    assert engine.undo(SQL) == [given["sample"]] and engine.decisions() == before
+        engine.review.decide(**{**given, "reviewer": SQL, field: SQL})
+    engine.review.decide(given["sample"], "keep", SQL, comment=SQL)
+    assert engine.review.decisions()[given["sample"]].comment == SQL
+    assert engine.review.undo(SQL) == [given["sample"]] and engine.review.decisions() == before
 
 
 # ---------------------------------------------------------------- 5 a body of a gigabyte
@@ -334,7 +334,7 @@ def test_another_site_cannot_act_for_who_is_logged_in(
     server: Any, ann: httpx.Client, lines
 ) -> None:
     body = {"data": [], "fn_index": 0}
-    before = Engine(server.run_folder).decisions()
+    before = open_run(server.run_folder).review.decisions()
     for headers in (
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
@@ -344,7 +344,7 @@ def test_another_site_cannot_act_for_who_is_logged_in(
         for path in ("/gradio_api/run/predict", "/gradio_api/queue/join", "/login", "/logout"):
             assert ann.post(path, json=body, headers=headers).status_code == 403
     assert "POST /gradio_api/run/predict: the request comes from another site" in lines
-    assert Engine(server.run_folder).decisions() == before
+    assert open_run(server.run_folder).review.decisions() == before
     assert ann.get("/config").status_code == 200, "still logged in"
 
 

@@ -72,26 +72,26 @@ def _config(preset: str, file: Path | None, settings: list[str] | None, **data: 
     return preset_for(preset, over)
 
 
-def _engine(run: Path, config: RunConfig | None = None) -> Any:
-    from diffinf_core.engine import Engine
+def _open(run: Path, config: RunConfig | None = None) -> Any:
+    from diffinf_core.engine import open_run
 
-    return Engine(run, config)
+    return open_run(run, config)
 
 
 def _with_settings(run: Path, settings: list[str] | None) -> Any:
     """Open an existing run and take over changed settings."""
-    engine = _engine(run)
+    opened = _open(run)
     if not settings:
-        return engine
+        return opened
     over = parse_overrides(settings)
     named = over.get("repair", {}).get("generator")
     if isinstance(named, str):  # it is kept, and read from another folder
         over["repair"]["generator"] = str(Path(named).resolve())
-    config = change(engine.config, over)
+    config = change(opened.config, over)
     generator = config.repair.generator
     if generator is not None and not generator.is_file():  # before it is saved
         raise DiffInfError(f"The generator {generator} does not exist.")
-    return _engine(run, config)
+    return _open(run, config)
 
 
 @app.command()
@@ -108,13 +108,13 @@ def demo(
 
     With the app, retraining waits for you on the Compare page; headless, it runs at once.
     """
-    engine = _engine(out, _config("demo", None, settings))
-    watch(engine.compute())
+    opened = _open(out, _config("demo", None, settings))
+    watch(opened.compute())
     if app_:
         serve_run(out, port)
         return
     if retrain_:
-        watch(engine.retrain())
+        watch(opened.retrain())
     console.print(f"Done. 'diffinf report {out}' prints the figures.", markup=False)
 
 
@@ -140,14 +140,14 @@ def run(
     """Train, rank and repair. Finished work is kept: the same command again does nothing."""
     source = {"source": "folder", "path": str(data.resolve())} if data is not None else {}
     if data is None and (out / "config.yaml").exists() and config is None and preset == "demo":
-        engine = _with_settings(out, settings)
+        opened = _with_settings(out, settings)
     else:
         wanted = _config(preset, config, settings, **source)
         _known_stage(until)
-        engine = _engine(out, wanted)
+        opened = _open(out, wanted)
     _known_stage(until)
-    rate = engine.config.noise.rate
-    if engine.config.data.source == "folder" and rate:
+    rate = opened.config.noise.rate
+    if opened.config.data.source == "folder" and rate:
         console.print(
             f"noise.rate={rate:g}: {rate:.0%} of the training labels are made wrong on purpose and "
             "stay so in an export; noise.rate=0 takes the labels as they come.",
@@ -156,10 +156,10 @@ def run(
     if rounds > 1:
         if until != "repair":
             raise DiffInfError("--rounds needs the whole chain; leave --until out.")
-        watch(engine.rounds(rounds))
-        print_rounds(engine.round_figures())
+        watch(opened.rounds(rounds))
+        print_rounds(opened.round_figures())
         return
-    watch(engine.compute(until))
+    watch(opened.compute(until))
     if until == "repair":
         console.print(f"Done. 'diffinf review {out}' opens the app on it.", markup=False)
     else:
@@ -190,14 +190,14 @@ def rank(
     settings: Settings = None,
 ) -> None:
     """Print the most suspicious training samples."""
-    engine = _with_settings(run, settings)
-    watch(engine.score(by))
+    opened = _with_settings(run, settings)
+    watch(opened.score(by))
     if agreement:
-        print_agreement(engine)
+        print_agreement(opened)
         return
-    table = engine.ranking(by).sort_values("rank").head(top)
-    train = engine.training
-    title = by or engine.config.influence.estimator
+    table = opened.ranking(by).sort_values("rank").head(top)
+    train = opened.training
+    title = by or opened.config.influence.estimator
     out = Table("rank", "score", "id", "file", "label", title=title)
     for row in table.itertuples():
         sample = train.sample(train.position(row.id))
@@ -205,16 +205,16 @@ def rank(
             str(row.rank), f"{row.score:.4g}", sample.id, escape(sample.file), escape(sample.label)
         )
     Console().print(out)
-    found = engine.quality(by)
+    found = opened.explore.scores.quality(by)
     if found:
-        print_quality(found, engine.config.influence.tau)
+        print_quality(found, opened.config.influence.tau)
 
 
 @app.command()
 def repair(run: RunFolder, settings: Settings = None) -> None:
     """Repair the high-influence set, e.g. with other weights: --set repair.w_id=2."""
-    engine = _with_settings(run, settings)
-    watch(engine.compute("repair"))
+    opened = _with_settings(run, settings)
+    watch(opened.compute("repair"))
 
 
 app.command()(review)
@@ -229,9 +229,9 @@ def export(
     ] = "original",
 ) -> None:
     """Write the refined data set with a manifest of hashes and lineage."""
-    engine = _engine(run)
-    watch(engine.export(out, undecided))
-    data = engine.report()["dataset"]
+    opened = _open(run)
+    watch(opened.export(out, undecided))
+    data = opened.report()["dataset"]
     console.print(
         f"Wrote {out}: the training split, {data['n_train']} pictures before any were dropped; "
         "validation and test pictures are not part of it.",
@@ -246,9 +246,9 @@ def retrain(
     settings: Settings = None,
 ) -> None:
     """Retrain every arm from scratch over seeds and compare them on the clean test split."""
-    engine = _with_settings(run, settings)
-    watch(engine.retrain(workers))
-    print_arms(engine.report()["arms"])
+    opened = _with_settings(run, settings)
+    watch(opened.retrain(workers))
+    print_arms(opened.report()["arms"])
 
 
 @app.command()
@@ -274,9 +274,9 @@ def ablate(
     chosen: dict[str, list[Any]] = {}
     for key, text in map(_named_values, vary or []):
         chosen.setdefault(key, []).extend(values_of(text))
-    engine = _with_settings(run, settings)
-    watch(engine.ablate(chosen or None, seeds, images, retrain_))
-    print_ablation(engine.ablation_in_words())
+    opened = _with_settings(run, settings)
+    watch(opened.ablation.run(chosen or None, seeds, images, retrain_))
+    print_ablation(opened.ablation.in_words())
     console.print(f"Table and plot: {run / 'ablation'}", markup=False)
 
 
@@ -301,13 +301,13 @@ def report(
     ] = None,
 ) -> None:
     """Print what a run measured."""
-    engine = _engine(run)
+    opened = _open(run)
     if html is not None or csv is not None:
-        engine.write_comparison(html, csv)
+        opened.compare.write(html, csv)
     elif as_json:
-        typer.echo(json.dumps(engine.report(), indent=2))
+        typer.echo(json.dumps(opened.report(), indent=2))
     else:
-        print_report(engine.report())
+        print_report(opened.report())
 
 
 @app.command()
@@ -356,8 +356,8 @@ app.command("train-generator")(train_generator)
 @app.command("train-classifier")
 def train_classifier(run: RunFolder, settings: Settings = None) -> None:
     """Train the classifier of a run on its noisy labels."""
-    engine = _with_settings(run, settings)
-    watch(engine.compute("classifier"))
+    opened = _with_settings(run, settings)
+    watch(opened.compute("classifier"))
 
 
 app.command("train-perceptor")(train_perceptor)

@@ -76,11 +76,11 @@ def print_quality(found: dict[str, dict[str, float]], tau: float) -> None:
     Console().print(table)
 
 
-def print_agreement(engine: Any) -> None:
+def print_agreement(run: Any) -> None:
     """How far the scores of a run agree."""
-    tau = engine.config.influence.tau
+    tau = run.config.influence.tau
     titles = ("rank correlation (Spearman)", f"shared part of the top {tau:g} %")
-    for title, values in zip(titles, engine.agreement(), strict=True):
+    for title, values in zip(titles, run.explore.scores.agreement(), strict=True):
         # words that can wrap, where the terminal is narrow
         words = [str(name).replace("_", " ") for name in values.columns]
         table = Table("", *words, title=title, title_justify="left")

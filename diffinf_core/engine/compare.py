@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from diffinf_core.config import RunConfig
 from diffinf_core.data.evaluation import open_test
-from diffinf_core.engine.look import Looking
+from diffinf_core.engine.pipeline import status
+from diffinf_core.engine.tables import Tables
 from diffinf_core.experiments.comparison import (
     Comparison,
     changed,
@@ -22,77 +22,79 @@ from diffinf_core.experiments.comparison import (
     tidy,
 )
 from diffinf_core.records import DiffInfError
-from diffinf_core.report import compare_plots, verdict
+from diffinf_core.report import compare_plots, plots, verdict
 from diffinf_core.report.compare_files import write_csv, write_html
 
 
-class Comparing(Looking):
+class Compare:
     """Compares what was retrained; the only place that shows test pictures, and none can be edited here."""
 
-    def __init__(self, root: Path, config: RunConfig | None = None) -> None:
-        super().__init__(root, config)
-        self._comparison: Comparison | None = None
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
 
     def comparison(self) -> Comparison:
         """The finished arms, measured; computed once until an arm changes.
 
         Raises :class:`DiffInfError` where no arm is finished.
         """
-        if not self.status()["data"]:
+        folder = self._tables.folder
+        if not status(folder)["data"]:
             raise DiffInfError("Nothing to compare yet: start the run, then retrain.")
-        if self._comparison is None or self._comparison.key != comparison_key(self.run):
-            self._comparison = compare(self.run)
-        return self._comparison
+        return self._tables.cache.get("comparison", comparison_key(folder), lambda: compare(folder))
 
-    def differences(self, against: str | None = None) -> pd.DataFrame:
+    def table(self, against: str | None = None) -> pd.DataFrame:
         """Every figure of every arm, and its difference to ``against`` (default: noisy) with interval."""
-        found = self.comparison()
-        return tidy(found, against or found.reference)
+        comparison = self.comparison()
+        return tidy(comparison, against or comparison.reference)
 
-    def comparison_in_words(self, against: str | None = None) -> dict[str, Any]:
+    def in_words(self, against: str | None = None) -> dict[str, Any]:
         """The comparison as text.
 
         ``reading`` and ``coverage`` are sentences, ``warnings`` a list of them; ``arms``, ``classes`` and
         ``subgroups`` tables of text, a figure on the first line of a cell and its difference on the second.
         """
-        found, table = self.comparison(), self.differences(against)
+        comparison, table = self.comparison(), self.table(against)
         return {
-            "reading": verdict.reading(found, self.report()["repair"]),
-            "coverage": verdict.coverage(found),
-            "warnings": verdict.warnings(found, table),
+            "reading": verdict.reading(comparison, self._tables.report()["repair"]),
+            "coverage": verdict.coverage(comparison),
+            "warnings": verdict.warnings(comparison, table),
             "arms": verdict.arms_in_words(table),
             "classes": verdict.parts_in_words(table, ("recall", "precision")),
-            "subgroups": verdict.parts_in_words(table, found.columns),
+            "subgroups": verdict.parts_in_words(table, comparison.columns),
         }
 
-    def comparison_plots(self, arm: str, against: str) -> dict[str, Any]:
-        """Plotly figures by name: gains, confusions, reliability, classes, subgroups, courses."""
-        found, table = self.comparison(), self.differences(against)
-        found.known(arm)
+    def plots(self, arm: str, against: str) -> dict[str, Any]:
+        """Plotly figures by name: gains, confusions, reliability, classes, subgroups, courses, agreement."""
+        comparison, table = self.comparison(), self.table(against)
+        comparison.known(arm)
         out = {
-            "confusions": compare_plots.confusions(found, arm, against),
-            "reliability": compare_plots.reliability(found, arm, against),
+            "confusions": compare_plots.confusions(comparison, arm, against),
+            "reliability": compare_plots.reliability(comparison, arm, against),
         }
         if arm != against:
             out["gains"] = compare_plots.gains(table, against)
             sections = ("recall", "precision")
             out["classes"] = compare_plots.parts(table, arm, against, sections, "By class")
-            if found.columns:
+            if comparison.columns:
                 out["subgroups"] = compare_plots.parts(
-                    table, arm, against, found.columns, "By subgroup"
+                    table, arm, against, comparison.columns, "By subgroup"
                 )
-        history = histories(self.run)
+        history = histories(self._tables.folder)
         if len(history):
             out["courses"] = compare_plots.courses(history)
+        repair = self._tables.report()["repair"]
+        if repair:
+            out["agreement"] = plots.agreement(repair)
         return out
 
     def changed(self, arm: str, against: str, every_seed: bool = True) -> pd.DataFrame:
-        """Test pictures that ``arm`` gets right and ``against`` wrong; see :func:`report.compare.changed`."""
+        """Test pictures that ``arm`` gets right and ``against`` wrong; see
+        :func:`diffinf_core.experiments.comparison.changed`."""
         return changed(self.comparison(), arm, against, every_seed)
 
     def test_pictures(self, samples: Sequence[str]) -> list[bytes]:
         """Test pictures as PNG, to look at beside what the arms say of them."""
-        test = open_test(self.run)
+        test = open_test(self._tables.folder)
         at = {str(sample): i for i, sample in enumerate(test.ids)}
         out = []
         for sample in samples:
@@ -104,13 +106,17 @@ class Comparing(Looking):
             out.append(file.getvalue())
         return out
 
-    def write_comparison(
-        self, html: Path | None = None, csv: Path | None = None, against: str | None = None
+    def write(
+        self,
+        html: str | Path | None = None,
+        csv: str | Path | None = None,
+        against: str | None = None,
     ) -> None:
         """Write the comparison as a page that needs nothing else, as a table, or both."""
-        found = self.comparison()
-        against = against or found.reference
+        comparison = self.comparison()
+        against = against or comparison.reference
         if html is not None:
-            write_html(found, histories(self.run), self.report()["repair"], against, html)
+            history, repair = histories(self._tables.folder), self._tables.report()["repair"]
+            write_html(comparison, history, repair, against, Path(html))
         if csv is not None:
-            write_csv(found, against, csv)
+            write_csv(comparison, against, Path(csv))

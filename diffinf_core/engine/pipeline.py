@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.correction.judge import JUDGE
 from diffinf_core.correction.stage import REPAIR
@@ -11,6 +13,9 @@ from diffinf_core.experiments.retrain import arm
 from diffinf_core.influence.embedding import FEATURES, METHODS, embedding
 from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import CURVATURE, GRADIENTS, INFLUENCE, request
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs import stages
+from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage
 
 #: from pictures to edits, each after those it reads
@@ -24,3 +29,19 @@ def every_stage() -> tuple[Stage, ...]:
     maps = [embedding(method) for method in METHODS]
     scores = [request("self_confidence"), CURVATURE, GRADIENTS]
     return (*PIPELINE, *scores, FEATURES, *maps, DUPLICATES, arm("noisy", 0))
+
+
+def status(run: Run) -> dict[str, bool]:
+    """Which stages are complete for the present configuration, by name and in order."""
+    return stages.status(run, PIPELINE)
+
+
+def compute(run: Run, until: str = "repair") -> Iterator[Progress]:
+    """Run every stage up to ``until`` that is not complete; close the generator to cancel.
+
+    Raises :class:`DiffInfError` for an unknown stage, and while another process computes in the folder.
+    """
+    if until not in STAGES:
+        raise DiffInfError(f"Unknown stage {until!r}; choose one of {', '.join(STAGES)}.")
+    with run.lock():
+        yield from stages.compute(run, PIPELINE, until)

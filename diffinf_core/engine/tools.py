@@ -18,48 +18,53 @@ def check(config: DataConfig) -> tuple[Listing, list[Problem]]:
 
 
 def train_generator(
-    out: Path | None,
+    out: str | Path | None,
     settings: dict[str, Any],
-    run_root: Path | None = None,
-    pictures: Path | None = None,
+    run_root: str | Path | None = None,
+    pictures: str | Path | None = None,
     size: int = 64,
-    start: Path | None = None,
+    start: str | Path | None = None,
     width: float = 1.0,
     scenes: int = 10000,
     scene_seed: int = 20261,
     age_fraction: float = 0.3,
-    cache: Path = Path("cache/scenes"),
+    cache: str | Path = "cache/scenes",
 ) -> Iterator[Progress]:
     """Train a generator on a run's training split, on a folder of pictures, or on rendered scenes."""
     from diffinf_core.diffusion.assets import train_on_pictures, train_on_run, train_on_scenes
 
     if run_root is not None and pictures is not None:
         raise DiffInfError("Give a run or a folder of pictures, not both.")
+    target, weights = _path(out), _path(start)
     if run_root is not None:
-        yield from train_on_run(Run.open(run_root), settings, out, start, width)
+        yield from train_on_run(Run.open(Path(run_root)), settings, target, weights, width)
     elif pictures is not None:
-        if out is None:
+        if target is None:
             raise DiffInfError("Give --out, the folder for the weights.")
-        yield from train_on_pictures(pictures, out, settings, size, start, width)
+        yield from train_on_pictures(Path(pictures), target, settings, size, weights, width)
     else:
-        out = out or Path("runs/generator")
+        target = target or Path("runs/generator")
         yield from train_on_scenes(
-            out, settings, scenes, scene_seed, cache, start, age_fraction, width
+            target, settings, scenes, scene_seed, Path(cache), weights, age_fraction, width
         )
 
 
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
 def train_perceptor(
-    name: str, out: Path, scenes: int, scene_seed: int, cache: Path
+    name: str, out: str | Path, scenes: int, scene_seed: int, cache: str | Path
 ) -> Iterator[Progress]:
     """Train one of the small shipped networks."""
     from diffinf_core.correction.assets import train_asset
 
-    yield from train_asset(name, out, scenes, scene_seed, cache)
+    yield from train_asset(name, Path(out), scenes, scene_seed, Path(cache))
 
 
-def convert_generator(source: Path, target: Path, architecture: str | None) -> str:
+def convert_generator(source: str | Path, target: str | Path, architecture: str | None) -> str:
     """Turn a published checkpoint into safetensors with a card; returns what it is."""
     from diffinf_core.diffusion.loading import convert
 
-    found = convert(source, target, architecture)
-    return f"{found.image_size} pixels, z_sem of {found.z_dim}"
+    autoencoder = convert(Path(source), Path(target), architecture)
+    return f"{autoencoder.image_size} pixels, z_sem of {autoencoder.z_dim}"

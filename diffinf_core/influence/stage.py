@@ -28,7 +28,7 @@ from diffinf_core.influence.estimators import logged_scores, rank_table, score_o
 from diffinf_core.influence.gradients import GradientNorms, NotFiniteError
 from diffinf_core.influence.layers import layer_norm_of
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.files import read_tensors, write_array, write_table, write_tensors
+from diffinf_core.runs.files import digest, read_tensors, write_array, write_table, write_tensors
 from diffinf_core.runs.run import Run, StageFolder
 from diffinf_core.runs.slices import (
     SLICE,
@@ -291,6 +291,12 @@ INFLUENCE = Stage(
 )
 
 
+def scores_key(run: Run) -> str:
+    """What :func:`read_scores` returns depends on: the scores, and which of those on request are there."""
+    extra = [request(name).folder(run) for name in ON_REQUEST]
+    return digest(INFLUENCE.key(run), [stage.key for stage in extra if stage.done])
+
+
 def read_scores(run: Run) -> pd.DataFrame:
     """Scores by sample in training order: id and a column per score there is, high is suspicious."""
     stage = INFLUENCE.folder(run)
@@ -304,10 +310,15 @@ def read_scores(run: Run) -> pd.DataFrame:
     return table
 
 
-def ranking(run: Run, config: InfluenceConfig | None = None) -> pd.DataFrame:
-    """Columns id, score, rank (1 is the most suspicious), percentile, high (in the top tau %)."""
+def ranking(
+    run: Run, config: InfluenceConfig | None = None, scores: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Columns id, score, rank (1 is the most suspicious), percentile, high (in the top tau %).
+
+    ``scores`` are those of :func:`read_scores` where the caller has read them already.
+    """
     config = config or run.config.influence
-    table = read_scores(run)
+    table = read_scores(run) if scores is None else scores
     missing = [n for n in estimator_names(config.estimator) if n not in table]
     if missing:
         raise DiffInfError(

@@ -76,10 +76,13 @@ class View:
     descending: bool = False
 
 
-def read_samples(run: Run) -> Samples:
-    """Collect what a ranked run knows of its training samples."""
-    train = open_training(run)
-    scores, config = read_scores(run), run.config.influence
+def read_samples(run: Run, scores: pd.DataFrame | None = None) -> Samples:
+    """Collect what a ranked run knows of its training samples.
+
+    ``scores`` are those of :func:`read_scores` where the caller has read them already.
+    """
+    train, config = open_training(run), run.config.influence
+    scores = read_scores(run) if scores is None else scores
     ranked = rank_table(scores["id"], score_of(scores, config.estimator), config.tau)
     table = train.table[["file", "label"]].assign(
         id=train.ids,

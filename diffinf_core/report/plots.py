@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from diffinf_core.runs.extras import OptionalModule
 
@@ -47,22 +45,6 @@ def styled(figure: go.Figure, title: str, height: int = 340) -> go.Figure:
     figure.update_xaxes(gridcolor="rgba(138,148,166,0.25)", zeroline=False)
     figure.update_yaxes(gridcolor="rgba(138,148,166,0.25)", zeroline=False)
     return figure
-
-
-def score_distribution(score: NDArray[np.float64], threshold: float, name: str) -> go.Figure:
-    """Histogram of the score with the line of tau; of log10 score where all scores are positive."""
-    logarithmic = bool((score > 0).all())
-    scale = np.log10 if logarithmic else np.asarray
-    figure = go.Figure(go.Histogram(x=scale(score), nbinsx=60, marker_color=ACCENT))
-    figure.add_vline(
-        x=float(scale(threshold)),
-        line_dash="dash",
-        line_color=MUTED,
-        annotation_text="top tau %",
-    )
-    figure.update_xaxes(title=f"log10 {name}" if logarithmic else name)
-    figure.update_yaxes(title="training pictures")
-    return styled(figure, "Scores of the training split")
 
 
 def signals(by_signal: dict[str, dict[str, float]]) -> go.Figure:

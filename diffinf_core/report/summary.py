@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 
 from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.correction.edits import load_edit
@@ -17,10 +19,17 @@ from diffinf_core.data.part import open_training
 from diffinf_core.experiments.retrain import read_arms
 from diffinf_core.influence.estimators import quality
 from diffinf_core.influence.predictor import PREDICTOR
-from diffinf_core.influence.stage import INFLUENCE, ranking, read_scores
-from diffinf_core.records import ACTIONS
+from diffinf_core.influence.stage import (
+    INFLUENCE,
+    ranking,
+    ranking_key,
+    read_scores,
+    scores_key,
+)
+from diffinf_core.records import ACTIONS, Decision
 from diffinf_core.review.opening import read_decisions
-from diffinf_core.runs.files import read_json
+from diffinf_core.review.queue import queue_key
+from diffinf_core.runs.files import digest, read_json
 from diffinf_core.runs.run import Run
 
 
@@ -29,11 +38,38 @@ def _dataset(run: Run) -> dict[str, Any] | None:
     return stage.figures if stage.done else None
 
 
-def influence_figures(run: Run) -> dict[str, Any] | None:
-    """What the ranking was made from and, where the truth is known, what each score finds."""
-    stage = INFLUENCE.folder(run)
-    if not stage.done:
+class Once(Protocol):
+    """Returns what ``make`` returns; may keep it under ``name`` until another ``key`` is given."""
+
+    def __call__(self, name: str, key: str, make: Callable[[], Any]) -> Any:
+        """The value that belongs to the key."""
+
+
+def _afresh(name: str, key: str, make: Callable[[], Any]) -> Any:
+    return make()
+
+
+def _scores(run: Run, once: Once) -> pd.DataFrame:
+    table: pd.DataFrame = once("scores", scores_key(run), lambda: read_scores(run))
+    return table
+
+
+def influence_figures(run: Run, once: Once = _afresh) -> dict[str, Any] | None:
+    """What the ranking was made from and, where the truth is known, what each score finds.
+
+    None before the ranking; ``once`` as for :func:`summarise`.
+    """
+    if not INFLUENCE.folder(run).done:
         return None
+    key = digest(scores_key(run), ranking_key(run))
+    figures: dict[str, Any] = once(
+        "report.influence", key, lambda: _influence(run, _scores(run, once))
+    )
+    return figures
+
+
+def _influence(run: Run, table: pd.DataFrame) -> dict[str, Any]:
+    stage = INFLUENCE.folder(run)
     config = run.config.influence
     out: dict[str, Any] = {
         "estimator": config.estimator,
@@ -49,7 +85,6 @@ def influence_figures(run: Run) -> dict[str, Any] | None:
     # With no wrong label there is nothing to find, and average precision does not exist.
     if truth is None or not truth[1].any():
         return out
-    table = read_scores(run)
     names = [c for c in table.columns if c != "id"]
     if config.estimator not in names:  # a rank mean
         names.append(config.estimator)
@@ -122,28 +157,43 @@ def _repair(run: Run) -> dict[str, Any] | None:
     }
 
 
-def _review(run: Run) -> dict[str, int] | None:
+def _review(run: Run, decisions: Mapping[str, Decision] | None) -> dict[str, int] | None:
     if not DATA.folder(run).done:
         return None
-    counts = Counter(d.action for d in read_decisions(run).values())
+    standing = read_decisions(run) if decisions is None else decisions
+    counts = Counter(d.action for d in standing.values())
     names = {"accept": "accepted", "reject": "rejected", "keep": "kept", "relabel": "relabelled"}
     names |= {"drop": "dropped", "second_look": "second_look"}
     return {names[a]: counts.get(a, 0) for a in ACTIONS}
 
 
-def summarise(run: Run) -> dict[str, Any]:
-    """Everything worth reporting about a run; JSON-able."""
+def summarise(
+    run: Run, once: Once = _afresh, decisions: Mapping[str, Decision] | None = None
+) -> dict[str, Any]:
+    """Everything worth reporting about a run; JSON-able.
+
+    ``once`` may cache the slow sections by their keys; ``decisions`` are the standing ones, where the
+    caller has the journal open.
+    """
     classifier = CLASSIFIER.folder(run) if DATA.folder(run).done else None
     predictor = PREDICTOR.folder(run)
-    ranked = INFLUENCE.folder(run).done
-    high = int(ranking(run)["high"].sum()) if ranked else None
+    high = None
+    if INFLUENCE.folder(run).done:
+        high = once(
+            "report.high",
+            digest(ranking_key(run)),
+            lambda: int(ranking(run, scores=_scores(run, once))["high"].sum()),
+        )
+    repair = (
+        once("report.repair", queue_key(run), lambda: _repair(run)) if REPAIR.done(run) else None
+    )
     return {
         "dataset": _dataset(run),
         "classifier": classifier.figures if classifier and classifier.done else None,
-        "influence": influence_figures(run),
+        "influence": influence_figures(run, once),
         "high_influence": high,
         "predictor": predictor.figures if predictor.done else None,
-        "repair": _repair(run),
-        "review": _review(run),
+        "repair": repair,
+        "review": _review(run, decisions),
         "arms": read_arms(run) if DATA.folder(run).done else {},
     }

@@ -1,7 +1,7 @@
 """The app's endpoints for programs: the verbs of a review, by name.
 
 ``gradio_client.Client(address).predict(..., api_name="/decide")`` calls them; so does a POST. They do what
-:class:`diffinf_core.engine.Engine` does, under the name of the logged-in user. Everything that a page
+:class:`diffinf_core.engine.OpenRun` does, under the name of the logged-in user. Everything that a page
 needs for itself is private.
 """
 
@@ -42,11 +42,11 @@ class Endpoints:
 
     def status(self) -> dict[str, bool]:
         """Which stages of the run are complete."""
-        return self.session.engine.status()
+        return self.session.run.status()
 
     def report(self) -> dict[str, Any]:
         """The run in figures."""
-        return self.session.engine.report()
+        return self.session.run.report()
 
     def queue(
         self, request: gr.Request, state: str = "to do", start: int = 0, count: int = 100
@@ -57,9 +57,9 @@ class Endpoints:
             raise DiffInfError(f"start must be 0 or more and count 1 to {MOST_ROWS}.")
         wanted = Filter(state=_text(state, "state"))
         ids = self.session.filtered(wanted, reviewer_of(request))[at : at + most]
-        table = self.session.queue()
+        table = self.session.run.queue
         if not set(ids) <= set(table.index):  # selected in Explore, without an edit
-            return _plain(pd.DataFrame([self.session.row(i) for i in ids]))
+            return _plain(pd.DataFrame([self.session.run.review.row(i) for i in ids]))
         return _plain(table.loc[ids])
 
     def next(self, request: gr.Request) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Endpoints:
         if found is None:
             return {}
         sample, role = found
-        return {**_plain(self.session.row(sample).to_frame().T)[0], "role": role}
+        return {**_plain(self.session.run.review.row(sample).to_frame().T)[0], "role": role}
 
     def decide(
         self,
@@ -98,22 +98,22 @@ class Endpoints:
 
         Without those that wait for a second opinion of yours.
         """
-        found = self.session.engine.decisions_for(reviewer_of(request))
+        found = self.session.run.review.decisions_for(reviewer_of(request))
         return [asdict(d) for d in found.values()]
 
     def undo(self, request: gr.Request) -> list[str]:
         """Take your last decision back; its samples."""
-        return self.session.engine.undo(reviewer_of(request))
+        return self.session.run.review.undo(reviewer_of(request))
 
     def redo(self, request: gr.Request) -> list[str]:
         """Decide again what was taken back last; its samples."""
-        return self.session.engine.redo(reviewer_of(request))
+        return self.session.run.review.redo(reviewer_of(request))
 
     def versions(self, sample: str) -> list[dict[str, Any]]:
         """Every edit of a sample with its settings and scores, oldest first."""
-        engine = self.session.engine
+        run = self.session.run
         name = _text(sample, "sample")
-        return [asdict(engine.edit(name, v)) for v in engine.versions(name)]
+        return [asdict(run.pictures.record(name, v)) for v in run.pictures.versions(name)]
 
 
 def _plain(rows: pd.DataFrame) -> list[dict[str, Any]]:

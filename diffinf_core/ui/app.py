@@ -15,14 +15,15 @@ import gradio as gr
 
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui import api
-from diffinf_core.ui.compare import page as compare_page
+from diffinf_core.ui.compare.page import ComparePage
 from diffinf_core.ui.explore import page as explore_page
 from diffinf_core.ui.explore.parts import library_link
-from diffinf_core.ui.export import page as export_page
+from diffinf_core.ui.export.page import ExportPage
 from diffinf_core.ui.review import page as review_page
-from diffinf_core.ui.review.desk import asking
-from diffinf_core.ui.run import page as run_page
+from diffinf_core.ui.review.presenter import asking
+from diffinf_core.ui.run.page import RunPage
 from diffinf_core.ui.session import Session
+from diffinf_core.ui.updates import QUIET
 from diffinf_core.ui.web.accounts import LOGIN_VARIABLE, Accounts
 from diffinf_core.ui.web.guard import Hosts
 from diffinf_core.ui.web.refusals import show_refusals
@@ -37,7 +38,7 @@ from diffinf_core.ui.web.server import (
 from diffinf_core.weights.files import assets_folder
 
 #: opened pages of which the server remembers the place; the longest unused is forgotten first
-_VISITS = 500
+_PAGES = 500
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: in the order in which they need each other
 _SCRIPTS = (
@@ -72,37 +73,30 @@ def build(session: Session) -> gr.Blocks:
     """The whole app for one run."""
     with gr.Blocks(title="DiffInf", analytics_enabled=False) as blocks:
         gr.HTML(_TOP.format(out=_OUT if session.shared else ""))
-        pages: dict[str, Any] = {}
         begun = session.ready()
         with gr.Tabs(elem_id="pages", selected="review" if begun else "run") as tabs:
             with gr.Tab("Run", id="run") as run_tab:
-                pages["run"] = run_page.build(session, run_tab)
+                run = RunPage(session, run_tab)
             with gr.Tab("Review", id="review") as review_tab:
                 review = review_page.build(session)
             with gr.Tab("Explore", id="explore") as explore_tab:
                 explore_page.build(session, explore_tab)
             with gr.Tab("Compare", id="compare") as compare_tab:
-                pages["compare"] = compare_page.build(session)
+                compare = ComparePage(session)
             with gr.Tab("Export", id="export") as export_tab:
-                pages["export"] = export_page.build(session)
-        quiet: dict[str, Any] = {
-            "queue": False,
-            "show_progress": "hidden",
-        }
-        blocks.load(pages["run"], None, pages["run"].outputs, **quiet)
+                export = ExportPage(session)
+        blocks.load(run.load, None, run.outputs, **QUIET)
         # Whoever only reviews does not wait for figures.
-        refreshed = ((compare_tab, "compare"), (export_tab, "export"))
-        for tab, name in refreshed:
-            given = getattr(pages[name], "inputs", None)
-            tab.select(pages[name], given, pages[name].outputs, **quiet)
-        blocks.load(asking(review.load), [review.visit], review.loaded, **quiet)
-        review_tab.select(asking(review.again), [review.visit], review.loaded, **quiet)
+        compare_tab.select(compare.load, compare.inputs, compare.outputs, **QUIET)
+        export_tab.select(export.load, export.inputs, export.outputs, **QUIET)
+        blocks.load(asking(review.load), [review.page_state], review.loaded, **QUIET)
+        review_tab.select(asking(review.again), [review.page_state], review.loaded, **QUIET)
 
         def first_page() -> Any:
             # Not where it is open already: who clicked on another tab meanwhile stays there.
             return gr.Tabs(selected="review") if session.ready() and not begun else gr.skip()
 
-        blocks.load(first_page, outputs=[tabs], **quiet)
+        blocks.load(first_page, outputs=[tabs], **QUIET)
         # Programs get the endpoints of api.py; what a page needs for itself is not for them.
         for event in blocks.fns.values():
             event.api_visibility = "private"
@@ -161,14 +155,14 @@ def serve(
     blocks = build(session)
     # Whoever has no page has no place in the queue either.
     blocks.queue(default_concurrency_limit=4, max_size=64, api_open=False)
-    blocks.state_session_capacity = _VISITS
+    blocks.state_session_capacity = _PAGES
     assets = assets_folder() / "ui"
     look = {
         "theme": theme(),
         "css_paths": sorted(assets.glob("*.css")),
         "head": library_link() + scripts(),
     }
-    app = make_app(blocks, lambda: session.engine, hosts, accounts, look)
+    app = make_app(blocks, lambda: session.run, hosts, accounts, look)
     server = Server(app, blocks, listen(host, port), tls, proxies, private)
     show_refusals()
     for line in warnings_of(host, bool(tls)):

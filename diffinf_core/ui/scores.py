@@ -33,6 +33,7 @@ class Distributions:
     """Histograms of the queue's scores, made once for a queue."""
 
     def __init__(self, queue: pd.DataFrame) -> None:
+        self.queue = queue
         self._values: dict[str, np.ndarray] = {}
         for column in queue.columns:
             if pd.api.types.is_numeric_dtype(queue[column]):

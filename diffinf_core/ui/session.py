@@ -1,26 +1,20 @@
-"""What all pages share: the engine of the opened run, its jobs, and the queue kept in memory."""
+"""What all pages share: the opened run, its jobs, and what each reviewer selected."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from diffinf_core.config import RepairConfig, RunConfig, change
-from diffinf_core.engine import Engine
+from diffinf_core.engine import OpenRun, open_run
 from diffinf_core.records import Choice, Decision, DiffInfError, OutdatedError
 from diffinf_core.runs.run import Run
 from diffinf_core.ui.filters import Filter, chosen
 from diffinf_core.ui.jobs import Jobs
 from diffinf_core.ui.scores import Distributions
-
-#: seconds for which the queue in memory is taken as the present one
-_FRESH = 1.0
 
 
 def reviewer_of(request: Any) -> str:
@@ -51,30 +45,26 @@ class Session:
 
     def __init__(self, root: Path, shared: bool = False) -> None:
         self.root, self.shared = root, shared
-        self._engine = None if _free(root) else Engine(root)
+        self._run = None if _free(root) else open_run(root)
         self.jobs = Jobs()
         self.edit_lane = threading.Lock()
-        self._lock = threading.Lock()
-        self._queue: pd.DataFrame | None = None
         self._distributions: Distributions | None = None
-        self._stamp, self._fresh_until = "", 0.0
-        self._rows: dict[str, Any] = {}
         self._selected: dict[str, list[str]] = {}
         self._handed: set[str] = set()
 
     # ------------------------------------------------------------------ the run
 
     @property
-    def engine(self) -> Engine:
-        """The run's engine; :class:`DiffInfError` as long as there is no run."""
-        if self._engine is None:
+    def run(self) -> OpenRun:
+        """The opened run; :class:`DiffInfError` as long as there is no run."""
+        if self._run is None:
             raise DiffInfError(f"No run yet: make one in {self.root} on the Run page.")
-        return self._engine
+        return self._run
 
     @property
     def exists(self) -> bool:
         """Whether there is a run."""
-        return self._engine is not None
+        return self._run is not None
 
     def configure(self, config: RunConfig) -> None:
         """Take over a configuration; makes the run where there is none yet.
@@ -83,7 +73,7 @@ class Session:
         """
         if self.jobs.running:
             raise DiffInfError("A job is running; cancel it before changing settings.")
-        Engine(self.root, config).run.store()
+        open_run(self.root, config).folder.store()
         self.reload()
 
     def stored(self) -> RunConfig:
@@ -92,12 +82,11 @@ class Session:
 
     def reload(self) -> None:
         """Open the run again after its configuration changed."""
-        self._engine = Engine(self.root)
-        self._queue = None
+        self._run = open_run(self.root)
 
     def follow(self) -> None:
         """Take over settings that another program stored, unless a job works with the present ones."""
-        if self.exists and not self.jobs.running and self.stored() != self.engine.config:
+        if self.exists and not self.jobs.running and self.stored() != self.run.config:
             self.reload()
 
     def rank_by(self, estimator: str) -> None:
@@ -117,11 +106,11 @@ class Session:
 
     def ready(self) -> bool:
         """Whether there is anything to review."""
-        return self.exists and self.engine.status()["repair"]
+        return self.exists and self.run.status()["repair"]
 
     def repair_settings(self) -> RepairConfig:
         """The run's settings of the repair."""
-        return self.engine.config.repair if self.exists else RepairConfig()
+        return self.run.config.repair if self.exists else RepairConfig()
 
     def usual(self) -> dict[str, Any]:
         """The same as a dict, as versions carry them."""
@@ -129,50 +118,21 @@ class Session:
 
     # ------------------------------------------------------------------ the queue
 
-    def queue_key(self) -> str:
-        """What the queue was made from; raises :class:`DiffInfError` where there is none yet."""
-        if not self.ready():
-            raise DiffInfError("Nothing to review yet: start the run on the Run page.")
-        return self.engine.repair_key()
-
-    def queue(self) -> pd.DataFrame:
-        """The review queue, indexed by sample id, read once per repair stage.
-
-        Whether it is still the present one is asked once a second: the answer costs more than a decision.
-        """
-        with self._lock:
-            if self._queue is not None and time.monotonic() < self._fresh_until:
-                return self._queue
-            stamp = self.queue_key()
-            if self._queue is None or stamp != self._stamp:
-                table = self.engine.queue()
-                self._queue, self._stamp = table.set_index("id", drop=False), stamp
-                self._distributions, self._rows = Distributions(table), {}
-            self._fresh_until = time.monotonic() + _FRESH
-            return self._queue
-
     def distributions(self) -> Distributions:
-        """Histograms of the queue's scores."""
-        self.queue()
-        assert self._distributions is not None
-        return self._distributions
-
-    def row(self, sample: str) -> pd.Series:
-        """The queue's row of a sample; of any other training sample one without an edit."""
-        table, rows = self.queue(), self._rows
-        if sample not in table.index:
-            return self.engine.row_of(sample)
-        if sample not in rows:
-            rows[sample] = table.loc[sample]
-        return rows[sample]
+        """Histograms of the queue's scores, made once for a queue."""
+        queue = self.run.queue
+        known = self._distributions
+        if known is None or known.queue is not queue:
+            self._distributions = known = Distributions(queue)
+        return known
 
     def filtered(self, wanted: Filter, reviewer: str) -> list[str]:
         """Sample ids on the reviewer's table under a filter.
 
         Decisions that the reviewer is not to know, because a second opinion is due, count as none.
         """
-        engine, queue = self.engine, self.queue()
-        decided = engine.decisions_for(reviewer)
+        run, queue = self.run, self.run.queue
+        decided = run.review.decisions_for(reviewer)
         if wanted.state == "selection":
             picked = self.selection(reviewer)
             if wanted == Filter(state="selection"):
@@ -181,31 +141,32 @@ class Session:
             among = set(picked)
             return [sample for sample in found if sample in among]
         if wanted.state != "to do":
-            return chosen(queue, wanted, decided, set(engine.disagreements()))
+            return chosen(queue, wanted, decided, set(run.review.disagreements()))
         everything = chosen(queue, replace(wanted, state="all"), decided)
-        return list(engine.open_for(reviewer, everything))
+        return list(run.assignment.open_for(reviewer, everything))
 
     def next_for(self, reviewer: str) -> tuple[str, str] | None:
         """(sample, role) that this reviewer judges next, held for them; None where nothing is left.
 
         What they asked a second look for comes last.
         """
-        order, put_off = [str(i) for i in self.queue()["id"]], self.engine.put_off(reviewer)
-        return self.engine.next_for(reviewer, sorted(order, key=put_off.__contains__))
+        order, assignment = [str(i) for i in self.run.queue["id"]], self.run.assignment
+        postponed = assignment.postponed(reviewer)
+        return assignment.next_for(reviewer, sorted(order, key=postponed.__contains__))
 
     # ------------------------------------------------------------------ decisions
 
     def disagreement(self, sample: str) -> list[Decision]:
         """The two decisions on a sample that differ and await a third; else empty."""
-        return list(self.engine.disagreements().get(sample, ()))
+        return list(self.run.review.disagreements().get(sample, ()))
 
     def visible_decision(self, sample: str, reviewer: str) -> Decision | None:
         """The standing decision, but not to a reviewer who gives an independent second opinion."""
-        return self.engine.decisions_for(reviewer, [sample]).get(sample)
+        return self.run.review.decisions_for(reviewer, [sample]).get(sample)
 
     def role(self, sample: str, reviewer: str) -> str:
         """The role in which this reviewer sees the sample now."""
-        return self.engine.roles([sample], reviewer)[sample]
+        return self.run.review.roles([sample], reviewer)[sample]
 
     def decide(
         self, choice: Choice, reviewer: str, seen: int | None = None, asked: str | None = None
@@ -215,21 +176,21 @@ class Session:
         ``seen`` and ``asked``: the stamp and the role of what they saw. :class:`OutdatedError` where one
         of them changed since: what was to be a second opinion must not settle a disagreement unseen.
         """
-        self.row(choice.sample)
+        self.run.review.row(choice.sample)
         role = self.role(choice.sample, reviewer)
         if asked is not None and asked != role:
             raise OutdatedError([choice.sample], "Something else is asked about")
-        self.engine.decide(**asdict(choice), reviewer=reviewer, role=role, seen=seen)
+        self.run.review.decide(**asdict(choice), reviewer=reviewer, role=role, seen=seen)
 
     def decide_many(
         self, choices: Sequence[Choice], reviewer: str, seen: Mapping[str, int]
     ) -> tuple[int, int]:
         """Write what was previewed, each in its role; (written, left out because others decided since)."""
-        left, engine = list(choices), self.engine
+        left, run = list(choices), self.run
         while left:
-            role = engine.roles([c.sample for c in left], reviewer)
+            role = run.review.roles([c.sample for c in left], reviewer)
             try:
-                engine.decide_many(left, reviewer, role, seen={s: seen[s] for s in role})
+                run.review.decide_many(left, reviewer, role, seen={s: seen[s] for s in role})
             except OutdatedError as error:
                 left = [c for c in left if c.sample not in error.samples]
                 continue
@@ -243,7 +204,7 @@ class Session:
 
         Raises :class:`DiffInfError` for one that is not in the training split.
         """
-        unknown = set(ids) - set(self.engine.training.ids.tolist())
+        unknown = set(ids) - set(self.run.training.ids.tolist())
         if unknown:
             raise DiffInfError(f"There is no training sample {min(unknown)!r} in this run.")
         self._selected[reviewer] = list(dict.fromkeys(ids))

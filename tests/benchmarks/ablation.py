@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from diffinf_core.config import make_config
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.report.ablation import markdown
 from tests.benchmarks.demo import drive
 from tests.benchmarks.pages import REPAIR, RESULTS, put
@@ -32,11 +32,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=24)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    run = Engine(given.out, make_config("demo"))
+    run = open_run(given.out, make_config("demo"))
     found, parts = {}, []
     for name, vary in (("plan", None), ("tau", WIDER[0]), ("noise", WIDER[1])):
-        drive(run.ablate(vary, seeds=given.seeds, images=given.images))
-        table = run.ablation()
+        drive(run.ablation.run(vary, seeds=given.seeds, images=given.images))
+        table = run.ablation.table()
         found[name] = json.loads(table.to_json(orient="records"))
         parts.append(markdown(table))
         n, seeds = int(table["n"].iloc[0]), int(table["seeds"].iloc[0])

@@ -22,7 +22,7 @@ from PIL import Image
 from diffinf_core.config import make_config
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.data.evaluation import training_truth
-from diffinf_core.engine import Engine
+from diffinf_core.engine import OpenRun, open_run
 from diffinf_core.experiments.ablation import H_ONLY
 from diffinf_core.weights.files import card_of, shipped
 from tests.benchmarks.pages import README, put
@@ -43,18 +43,21 @@ def drive(events: Any) -> None:
             last = now
 
 
-def engine(out: Path, tau: float) -> Engine:
+def engine(out: Path, tau: float) -> OpenRun:
     """The demo at a tau with every arm."""
-    return Engine(out, make_config("demo", {"influence": {"tau": tau}, "retrain": {"arms": ARMS}}))
+    return open_run(
+        out, make_config("demo", {"influence": {"tau": tau}, "retrain": {"arms": ARMS}})
+    )
 
 
-def control(run: Engine, most: int = 48) -> dict[str, Any]:
+def control(run: OpenRun, most: int = 48) -> dict[str, Any]:
     """Share of flagged edits on mislabelled images: default settings against h alone."""
-    truth = training_truth(run.run)
+    truth = training_truth(run.folder)
     assert truth is not None
-    repairer = Repairer(run.run)
+    repairer = Repairer(run.folder)
     rows = [
-        (repairer.train.position(r.id), run.edit(r.id, r.version)) for r in run.queue().itertuples()
+        (repairer.train.position(r.id), run.pictures.record(r.id, r.version))
+        for r in run.queue.itertuples()
     ]
     rows = [(p, edit) for p, edit in rows if truth[1][p]][:most]
     config = run.config.repair.model_copy(update=H_ONLY)
@@ -77,18 +80,20 @@ def control(run: Engine, most: int = 48) -> dict[str, Any]:
     return out
 
 
-def sheet(run: Engine, per_class: int = 4) -> None:
+def sheet(run: OpenRun, per_class: int = 4) -> None:
     """Contact sheet: for each assigned class the first mislabelled samples of the queue, not the best."""
-    truth = training_truth(run.run)
+    truth = training_truth(run.folder)
     assert truth is not None
-    queue = run.queue()
+    queue = run.queue
     train = run.training
     columns: list[tuple[str, np.ndarray, np.ndarray]] = []
     for label in train.classes:
         rows = queue[queue["label"] == label]
         wrong = [r for r in rows.itertuples() if truth[1][train.position(r.id)]]
         for row in wrong[:per_class]:
-            columns.append((label, run.original(row.id), run.pictures(row.id, row.version)[0]))
+            columns.append(
+                (label, run.pictures.original(row.id), run.pictures.edit(row.id, row.version))
+            )
     side, gap, scale = train.size, 3, 2
     width = per_class * len(train.classes) // 2
     canvas = np.full((4 * (side + gap) + 3 * gap, width * (side + gap), 3), 255, np.uint8)

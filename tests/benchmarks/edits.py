@@ -25,7 +25,7 @@ from diffinf_core.data.part import to_tensor
 from diffinf_core.data.rendered import faces
 from diffinf_core.data.rendered.render import render_face
 from diffinf_core.diffusion.figures import ssim
-from diffinf_core.engine import Engine
+from diffinf_core.engine import OpenRun, open_run
 from diffinf_core.records import Edit
 from diffinf_core.weights.files import load_weights, shipped
 from tests.benchmarks.demo import control, drive
@@ -77,12 +77,12 @@ def perfect(count: int = 200, seed: int = 99) -> dict[str, dict[str, float]]:
     return out
 
 
-def stored(run: Engine) -> list[Edit]:
+def stored(run: OpenRun) -> list[Edit]:
     """The edits of a run's queue."""
-    return [run.edit(r.id, r.version) for r in run.queue().itertuples()]
+    return [run.pictures.record(r.id, r.version) for r in run.queue.itertuples()]
 
 
-def worst(run: Engine, name: str) -> dict[str, list[dict[str, Any]]]:
+def worst(run: OpenRun, name: str) -> dict[str, list[dict[str, Any]]]:
     """The ten worst by judge and by identity; a sheet for each."""
     classes = list(run.training.classes)
 
@@ -108,14 +108,14 @@ def worst(run: Engine, name: str) -> dict[str, list[dict[str, Any]]]:
     return out
 
 
-def sheet(run: Engine, edits: list[Edit], file: Path) -> None:
+def sheet(run: OpenRun, edits: list[Edit], file: Path) -> None:
     """Originals above, edits below."""
     side, gap, scale = run.training.size, 3, 2
     canvas = np.full((2 * side + gap, len(edits) * (side + gap), 3), 255, np.uint8)
     for i, e in enumerate(edits):
         x = i * (side + gap)
-        canvas[:side, x : x + side] = run.original(e.sample)
-        canvas[side + gap :, x : x + side] = run.pictures(e.sample, e.version)[0]
+        canvas[:side, x : x + side] = run.pictures.original(e.sample)
+        canvas[side + gap :, x : x + side] = run.pictures.edit(e.sample, e.version)
     big = Image.fromarray(canvas)
     size = (canvas.shape[1] * scale, canvas.shape[0] * scale)
     big.resize(size, Image.Resampling.LANCZOS).save(file, optimize=True)
@@ -192,19 +192,19 @@ def main() -> None:
     arms = {}
     for name, tau in reversed(TAUS.items()):  # the run is left at 10 %
         over = {"influence": {"tau": tau}, "retrain": {"arms": ARMS}}
-        age = Engine(given.age, make_config("demo-age", over))
+        age = open_run(given.age, make_config("demo-age", over))
         drive(age.compute())
         drive(age.retrain())
         arms[name] = {arm: age.report()["arms"][arm] for arm in ARMS}
-    one = Engine(given.age, make_config("demo-age", {"repair": {"tries": "one"}}))
+    one = open_run(given.age, make_config("demo-age", {"repair": {"tries": "one"}}))
     drive(one.compute())
     single = one.report()["repair"]
-    age = Engine(given.age, make_config("demo-age"))
+    age = open_run(given.age, make_config("demo-age"))
     drive(age.compute())
     other = {"noise": {"seed": 1}, "classifier": {"seed": 1}}
-    again = Engine(given.again, make_config("demo-age", other))
+    again = open_run(given.again, make_config("demo-age", other))
     drive(again.compute())
-    expression = Engine(given.out, make_config("demo"))
+    expression = open_run(given.out, make_config("demo"))
     drive(expression.compute())
     found = {
         "perfect": perfect(),

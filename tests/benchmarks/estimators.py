@@ -21,7 +21,7 @@ import torch
 
 from diffinf_core.config import ON_REQUEST, SIGNALS, change, make_config
 from diffinf_core.data.evaluation import training_truth
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.estimators import ESTIMATORS, quality
 from diffinf_core.influence.stage import read_scores
@@ -51,7 +51,7 @@ def one(task: tuple[str, str | None, float, int]) -> dict[str, Any]:
     for rule in RULES:
         names = list(SIGNALS) + list(COMBINED)
         asked = change(config, {"influence": {"checkpoint_rule": rule}})
-        engine = Engine(Path(out), asked)
+        engine = open_run(Path(out), asked)
         for _ in engine.compute("influence"):
             pass
         if rule == "early":
@@ -59,11 +59,11 @@ def one(task: tuple[str, str | None, float, int]) -> dict[str, Any]:
                 for _ in engine.score(name):
                     pass
             names += list(ON_REQUEST)
-        truth = training_truth(engine.run)
+        truth = training_truth(engine.folder)
         assert truth is not None
         found["rules"][rule] = {
-            "epochs": checkpoint_epochs(engine.run),
-            "quality": quality(read_scores(engine.run), names, truth[1], TAU),
+            "epochs": checkpoint_epochs(engine.folder),
+            "quality": quality(read_scores(engine.folder), names, truth[1], TAU),
         }
         found["n"] = len(truth[1])
         found["dataset"] = engine.report()["dataset"]["classes"]

@@ -33,7 +33,7 @@ from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.config import make_config
 from diffinf_core.data.duplicates import near_duplicates
 from diffinf_core.data.ingest import DATA
-from diffinf_core.engine import Engine, View
+from diffinf_core.engine import View, open_run
 from diffinf_core.influence.embedding import SLICE, embedding, principal_axes
 from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.runs.files import write_array, write_json, write_table
@@ -107,17 +107,17 @@ def seconds(work: Callable[[], object], rounds: int = ROUNDS) -> float:
 
 def on_the_server(run: Run) -> dict[str, Any]:
     """Seconds of what the page asks for, first with nothing read, then with everything read."""
-    engine = Engine(run.root)
-    found = {"read_samples": seconds(engine.samples, 1)}
+    engine = open_run(run.root)
+    found = {"read_samples": seconds(engine.explore.samples, 1)}
     found["map_payload"] = seconds(lambda: explore_data.points(engine, "pca"))
     payload = json.dumps(explore_data.points(engine, "pca"))
     found["map_payload_mib"] = round(len(payload) / 2**20, 2)
-    found["page_by_rank"] = seconds(lambda: engine.view(View()))
-    found["page_by_score"] = seconds(lambda: engine.view(View(sort="aum", descending=True)))
-    found["page_by_text"] = seconds(lambda: engine.view(View(text="0123", sort="file")))
-    found["subgroups"] = seconds(engine.subgroups)
-    found["disagreement"] = seconds(lambda: engine.disagreement("mean_loss", "aum"))
-    found["ranking_plots"] = seconds(engine.ranking_plots, 1)
+    found["page_by_rank"] = seconds(lambda: engine.explore.view(View()))
+    found["page_by_score"] = seconds(lambda: engine.explore.view(View(sort="aum", descending=True)))
+    found["page_by_text"] = seconds(lambda: engine.explore.view(View(text="0123", sort="file")))
+    found["subgroups"] = seconds(engine.explore.subgroups)
+    found["disagreement"] = seconds(lambda: engine.explore.scores.disagreement("mean_loss", "aum"))
+    found["ranking_plots"] = seconds(engine.explore.scores.plots, 1)
     return found
 
 
@@ -190,7 +190,7 @@ def in_the_browser(run: Run) -> dict[str, Any]:
             out["filter"] = until(
                 page,
                 lambda: page.fill("#table-text textarea, #table-text input", "00012"),
-                f"!{count}.includes('{len(Engine(run.root).training):,}')",
+                f"!{count}.includes('{len(open_run(run.root).training):,}')",
             )
             out["colour"] = until(
                 page,

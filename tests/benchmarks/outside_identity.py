@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffinf_core.data.part import to_tensor
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from tests.benchmarks.pages import REPAIR, put
 
 RESULTS = Path(__file__).parent / "results" / "outside_identity.json"
@@ -125,11 +125,12 @@ def main() -> None:
     net = MobileFaceNet()
     net.load_state_dict(safetensors.torch.load_file(given.weights))
     net.eval()
-    run = Engine(given.run)
+    run = open_run(given.run)
     originals, edits, plain = [], [], []
-    for row in run.queue().itertuples():
-        edit, reconstruction = run.pictures(str(row.id), str(row.version))
-        originals.append(run.original(str(row.id)))
+    for row in run.queue.itertuples():
+        edit = run.pictures.edit(str(row.id), str(row.version))
+        reconstruction = run.pictures.reconstruction(str(row.id), str(row.version))
+        originals.append(run.pictures.original(str(row.id)))
         edits.append(edit)
         plain.append(reconstruction)
     kinds = (to_tensor(np.stack(v)) for v in (originals, edits, plain))

@@ -38,7 +38,7 @@ from diffinf_core.correction.repairer import Repairer
 from diffinf_core.diffusion.assets import architecture_for
 from diffinf_core.diffusion.autoencoder import Attribute, DiffusionAutoencoder
 from diffinf_core.diffusion.loading import load_autoencoder
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.influence.stage import ranking
 from diffinf_core.weights.files import card_of, save_weights, shipped
 from tests.benchmarks.pages import put
@@ -146,10 +146,10 @@ def prepared(folder: Path, size: int) -> Repairer:
     over: dict[str, Any] = {**SMALL, "data": {"demo_faces": 400, "image_size": size}}
     if size != 64:
         over["repair"] = {"generator": str(random_generator(folder, size))}
-    engine = Engine(folder / f"run{size}", make_config("demo", over))
+    engine = open_run(folder / f"run{size}", make_config("demo", over))
     for _ in engine.compute("judge"):
         pass
-    return Repairer(engine.run)
+    return Repairer(engine.folder)
 
 
 def repair(repairer: Repairer, positions: np.ndarray) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 
 from diffinf_core.config import make_config
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from tests.benchmarks.demo import drive
 from tests.benchmarks.pages import RESULTS, ROOT, put
 from tests.install_browser import own_chromium, system_chromium
@@ -78,13 +78,13 @@ def measure(run: Path, decisions: int) -> dict[str, Any]:
                 page.wait_for_timeout(
                     150
                 )  # a person looks at the pair; the next one is fetched meanwhile
-            standing = len(Engine(copy).decisions())
+            standing = len(open_run(copy).review.decisions())
         finally:
             browser.close()
             server.kill()
     assert standing == decisions, f"{standing} of {decisions} decisions are on disk"
     return {
-        "pairs": len(Engine(run).queue()),
+        "pairs": len(open_run(run).queue),
         "decision": _figures([s[0] for s in steps]),
         "next_pair": _figures([s[1] for s in steps]),
         "floor": _figures(floor),
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/bench"))
     parser.add_argument("--decisions", type=int, default=100)
     given = parser.parse_args()
-    drive(Engine(given.run, make_config("demo")).compute())
+    drive(open_run(given.run, make_config("demo")).compute())
     found = measure(given.run, given.decisions)
     FILE.write_text(json.dumps(found, indent=1) + "\n")
     print(table(found))

@@ -84,13 +84,13 @@ def test_unknown_key_and_stage(tmp_path: Path) -> None:
 
 def test_own_labels_are_taken_as_they_come_unless_asked(tmp_path: Path) -> None:
     """A forgotten setting must not make anybody's labels wrong."""
-    from diffinf_core.engine import Engine
+    from diffinf_core.engine import open_run
 
     data = pictures(tmp_path / "data", [(f"{i:02d}.png", "ab"[i % 2]) for i in range(60)])
     done = diffinf("run", str(data), "--out", str(tmp_path / "a"), "--until", "data")
     assert done.returncode == 0, done.stderr
     assert "Done up to data" in done.stderr and "wrong on purpose" not in done.stderr
-    assert Engine(tmp_path / "a").config.noise.rate == 0
+    assert open_run(tmp_path / "a").config.noise.rate == 0
     noisy = ["--out", str(tmp_path / "b"), "--until", "data", "--set", "noise.rate=0.2"]
     done = diffinf("run", str(data), *noisy)
     assert done.returncode == 0 and "20% of the training labels are made wrong" in done.stderr

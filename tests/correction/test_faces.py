@@ -15,7 +15,7 @@ from diffinf_core.correction import faces
 from diffinf_core.correction.faces import NAMES, build, weights_file
 from diffinf_core.correction.objective import perceptual_distance
 from diffinf_core.correction.perceptors import chosen, files_of
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.weights.pretrained import pretrained
 
@@ -155,10 +155,10 @@ def test_a_repair_by_published_networks_says_their_names(
     for kind in ("facenet", "segformer", "lpips-alex"):
         place(kind)
     asked = {"identity": "facenet", "parsing": "segformer", "perceptual": "lpips-alex", "steps": 2}
-    engine = Engine(run_copy)
-    sample = str(engine.queue()["id"].iloc[0])
-    before = set(engine.versions(sample))
-    *_, edit = engine.repair_one(sample, asked)
+    engine = open_run(run_copy)
+    sample = str(engine.queue["id"].iloc[0])
+    before = set(engine.pictures.versions(sample))
+    *_, edit = engine.repair.edit(sample, asked)
     assert isinstance(edit, Edit) and edit.version not in before
     assert edit.identity_name == "FaceNet VGGFace2" and edit.perceptual_name == "LPIPS-Alex v0.1"
     assert edit.identity is not None and -1 <= edit.identity <= 1
@@ -168,12 +168,12 @@ def test_a_repair_by_published_networks_says_their_names(
     state = torch.load(weights_file("facenet"), weights_only=True)
     torch.save({k: v * 0.999 if v.is_floating_point() else v for k, v in state.items()},
                weights_file("facenet"))  # fmt: skip
-    *_, again = Engine(run_copy).repair_one(sample, asked)
+    *_, again = open_run(run_copy).repair.edit(sample, asked)
     assert isinstance(again, Edit) and again.version != edit.version
     torch.save({k: v * float("nan") if v.is_floating_point() else v for k, v in state.items()},
                weights_file("facenet"))  # fmt: skip
     with pytest.raises(DiffInfError, match="FaceNet VGGFace2 gives no number"):
-        list(Engine(run_copy).repair_one(sample, asked))
+        list(open_run(run_copy).repair.edit(sample, asked))
     with pytest.raises(DiffInfError, match="lpips-vgg"):
         config = change(engine.config, {"repair": {"perceptual": "lpips-vgg"}})
-        list(Engine(run_copy, config).compute())
+        list(open_run(run_copy, config).compute())

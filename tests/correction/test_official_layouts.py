@@ -16,7 +16,7 @@ import torch
 from diffinf_core.config import make_config
 from diffinf_core.data.rendered.demo import write_demo_faces
 from diffinf_core.diffusion.published import PUBLISHED
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.records import Edit
 from tests.correction.test_faces import place
 from tests.published import checkpoint_of, shaken
@@ -51,26 +51,27 @@ def test_ffhq128_facenet_segformer_and_lpips_repair_a_run(
         "influence": {"tau": 1},
         "repair": {"generator": str(checkpoint), "steps": 1, "batch_size": 2},
     }
-    engine = Engine(tmp_path / "run", make_config("demo", over))
+    engine = open_run(tmp_path / "run", make_config("demo", over))
     for _ in engine.compute():
         pass
-    queue = engine.queue()
+    queue = engine.queue
     assert len(queue) >= 1
     row = queue.iloc[0]
-    edit = engine.edit(str(row["id"]), str(row["version"]))
+    edit = engine.pictures.record(str(row["id"]), str(row["version"]))
     assert edit.identity_name == "FaceNet VGGFace2"
     assert edit.perceptual_name == "LPIPS-Alex v0.1"
     assert {"identity", "structure", "perceptual", "influence"} <= set(edit.losses)
     assert edit.identity is not None and edit.changed_outside is not None
     assert edit.identity_own is not None and edit.identity_stranger is not None
-    picture, plain = engine.pictures(edit.sample, edit.version)
+    picture = engine.pictures.edit(edit.sample, edit.version)
+    plain = engine.pictures.reconstruction(edit.sample, edit.version)
     assert picture.shape == plain.shape == (128, 128, 3) and picture.dtype == np.uint8
     # no label is told to such a generator: the probe of z_sem stands in, and moves the edit
     assert (engine.report()["repair"] or {})["told_label"] is False
     assert list((tmp_path / "run" / "stages").glob("probe-*/probe.pt"))
     alone = [
         e
-        for e in engine.repair_one(edit.sample, {"probe": "never", "parsing": "none", "w_id": 0})
+        for e in engine.repair.edit(edit.sample, {"probe": "never", "parsing": "none", "w_id": 0})
         if isinstance(e, Edit)
     ]
-    assert (engine.pictures(edit.sample, alone[0].version)[0] != picture).any()
+    assert (engine.pictures.edit(edit.sample, alone[0].version) != picture).any()

@@ -17,7 +17,7 @@ from diffinf_core.correction.repairer import Repairer
 from diffinf_core.correction.search import aims, pareto, propose, rooms, variants
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.part import open_training, to_tensor
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.report.summary import summarise
 from diffinf_core.runs.files import read_json, write_json
@@ -185,24 +185,24 @@ def list_index(run: Run, sample: str, version: str) -> int:
 
 
 def test_the_engine_ends_with_the_proposed_version(run_copy: Path) -> None:
-    engine = Engine(run_copy)
-    sample = engine.queue()["id"][0]
-    found = [e for e in engine.best_of(sample, {"steps": 2}) if isinstance(e, Edit)]
+    engine = open_run(run_copy)
+    sample = engine.queue["id"].iloc[0]
+    found = [e for e in engine.repair.best_of(sample, {"steps": 2}) if isinstance(e, Edit)]
     *tried, proposed = found
     assert len(tried) == len(variants(engine.config.repair))
     assert proposed == propose(tried, engine.training.classes)
-    assert {e.version for e in tried} <= set(engine.versions(sample))
+    assert {e.version for e in tried} <= set(engine.pictures.versions(sample))
     with pytest.raises(DiffInfError, match="w_id"):
-        next(engine.best_of(sample, {"w_id": -1}))
+        next(engine.repair.best_of(sample, {"w_id": -1}))
 
 
 def test_an_edit_towards_another_label_cannot_be_accepted(run_copy: Path) -> None:
-    engine = Engine(run_copy)
-    row = engine.queue().iloc[0]
+    engine = open_run(run_copy)
+    row = engine.queue.iloc[0]
     file = run_copy / "edits" / str(row["id"]) / str(row["version"]) / "edit.json"
     record = read_json(file)
     other = next(c for c in engine.training.classes if c != record["label"])
     write_json(file, {**record, "label": other})
     with pytest.raises(DiffInfError, match=f"shows '{other}'"):
-        engine.decide(str(row["id"]), "accept", "t", version=str(row["version"]))
-    assert not engine.decisions()
+        engine.review.decide(str(row["id"]), "accept", "t", version=str(row["version"]))
+    assert not engine.review.decisions()

@@ -11,7 +11,7 @@ import pytest
 from diffinf_core.config import RunConfig
 from diffinf_core.data.earlier import earlier_changes
 from diffinf_core.data.evaluation import open_test
-from diffinf_core.engine import Engine
+from diffinf_core.engine import OpenRun, open_run
 from diffinf_core.experiments.rounds import next_round
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import read_json, write_json
@@ -19,7 +19,7 @@ from diffinf_core.runs.run import Run
 
 
 def exported(
-    engine: Engine, target: Path, undecided: str = "original"
+    engine: OpenRun, target: Path, undecided: str = "original"
 ) -> tuple[pd.DataFrame, dict]:
     """labels.csv by id, and the manifest."""
     for _ in engine.export(target, undecided):
@@ -28,26 +28,26 @@ def exported(
     return table, json.loads((target / "manifest.json").read_text())
 
 
-def other_class(engine: Engine, label: str) -> str:
+def other_class(engine: OpenRun, label: str) -> str:
     return next(c for c in engine.training.classes if c != label)
 
 
-def after_one_round(root: Path) -> tuple[Engine, dict[str, tuple[str, str]], str]:
+def after_one_round(root: Path) -> tuple[OpenRun, dict[str, tuple[str, str]], str]:
     """The second round of a run in which one pair was relabelled and one dropped."""
-    engine = Engine(root)
-    rows = engine.queue().reset_index(drop=True)
+    engine = open_run(root)
+    rows = engine.queue.reset_index(drop=True)
     relabelled, dropped = str(rows["id"][0]), str(rows["id"][1])
     before = str(rows["label"][0])
     after = other_class(engine, before)
-    engine.decide(relabelled, "relabel", "t", new_label=after)
-    engine.decide(dropped, "drop", "t")
-    made = next_round(engine.run)
+    engine.review.decide(relabelled, "relabel", "t", new_label=after)
+    engine.review.decide(dropped, "drop", "t")
+    made = next_round(engine.folder)
     assert made is not None
-    return Engine(made.root), {relabelled: (before, after)}, dropped
+    return open_run(made.root), {relabelled: (before, after)}, dropped
 
 
 def test_a_data_set_at_a_glance(finished_run: Path, tiny_config: RunConfig, tmp_path: Path) -> None:
-    engine = Engine(finished_run)
+    engine = open_run(finished_run)
     found = engine.dataset(each=2)
     assert found is not None and found["size"] == 64 and found["round"] == 1
     figures = engine.report()["dataset"]
@@ -58,20 +58,20 @@ def test_a_data_set_at_a_glance(finished_run: Path, tiny_config: RunConfig, tmp_
     for name, ids in found["sheet"].items():
         samples = [engine.training.sample(engine.training.position(i)) for i in ids]
         assert len(ids) == 2 and {s.label for s in samples} == {name}
-    assert Engine(tmp_path / "new", tiny_config).dataset() is None
+    assert open_run(tmp_path / "new", tiny_config).dataset() is None
 
 
 @pytest.mark.parametrize("undecided", ["original", "repaired"])
 def test_the_preview_is_what_the_export_writes(
     run_copy: Path, tmp_path: Path, undecided: str
 ) -> None:
-    engine = Engine(run_copy)
-    rows = engine.queue().reset_index(drop=True)
-    engine.decide(str(rows["id"][0]), "accept", "t", version=str(rows["version"][0]))
+    engine = open_run(run_copy)
+    rows = engine.queue.reset_index(drop=True)
+    engine.review.decide(str(rows["id"][0]), "accept", "t", version=str(rows["version"][0]))
     new = other_class(engine, str(rows["label"][1]))
-    engine.decide(str(rows["id"][1]), "relabel", "t", new_label=new)
-    engine.decide(str(rows["id"][2]), "drop", "t")
-    engine.decide(str(rows["id"][3]), "second_look", "t")
+    engine.review.decide(str(rows["id"][1]), "relabel", "t", new_label=new)
+    engine.review.decide(str(rows["id"][2]), "drop", "t")
+    engine.review.decide(str(rows["id"][3]), "second_look", "t")
     found = engine.export_preview(undecided)
     table, manifest = exported(engine, tmp_path / "out", undecided)
     written = table["source"].value_counts().to_dict()
@@ -100,7 +100,7 @@ def test_a_later_round_says_what_the_one_before_did(run_copy: Path, tmp_path: Pa
     ]
     assert [e["id"] for e in by_action["dropped"]] == [dropped]
     assert {e["id"] for e in by_action["repaired"]} == set(
-        read_json(second.run.root / "round.json")["earlier"]
+        read_json(second.folder.root / "round.json")["earlier"]
     )
     assert second.export_preview()["earlier"] == {k: len(v) for k, v in by_action.items()}
     # what the data set came with stands beside what it is now
@@ -115,11 +115,12 @@ def test_a_third_round_knows_which_round_did_what(run_copy: Path) -> None:
     for _ in second.compute():
         pass
     gone = {dropped, *relabelled}
-    sample = next(str(i) for i in second.queue()["id"] if str(i) not in gone)
-    second.decide(sample, "drop", "t")
-    made = next_round(second.run)
+    sample = next(str(i) for i in second.queue["id"] if str(i) not in gone)
+    second.review.decide(sample, "drop", "t")
+    made = next_round(second.folder)
     assert (
-        made is not None and read_json(made.root / "round.json")["parent"] == second.run.root.name
+        made is not None
+        and read_json(made.root / "round.json")["parent"] == second.folder.root.name
     )
     found = {(e.id, e.action): e.round for e in earlier_changes(made)}
     assert found[sample, "dropped"] == 2 and found[dropped, "dropped"] == 1
@@ -130,11 +131,11 @@ def test_a_third_round_knows_which_round_did_what(run_copy: Path) -> None:
 
 def test_a_round_made_before_parents_were_kept_still_tells(run_copy: Path) -> None:
     second, relabelled, _ = after_one_round(run_copy)
-    file = second.run.root / "round.json"
+    file = second.folder.root / "round.json"
     found = read_json(file)
     del found["parent"]
     write_json(file, found)
-    assert {e.id for e in earlier_changes(second.run) if e.action == "relabelled"} == set(
+    assert {e.id for e in earlier_changes(second.folder) if e.action == "relabelled"} == set(
         relabelled
     )
 
@@ -142,25 +143,25 @@ def test_a_round_made_before_parents_were_kept_still_tells(run_copy: Path) -> No
 @pytest.mark.parametrize("parent", ["../elsewhere", "2", "/"])
 def test_a_parent_that_names_a_path_is_refused(run_copy: Path, parent: str) -> None:
     second, _, _ = after_one_round(run_copy)
-    file = second.run.root / "round.json"
+    file = second.folder.root / "round.json"
     write_json(file, {**read_json(file), "parent": parent})
     with pytest.raises(DiffInfError, match="cannot be one"):
-        earlier_changes(Run.open(second.run.root))
+        earlier_changes(Run.open(second.folder.root))
 
 
 def test_a_round_that_is_its_own_parent_is_refused(run_copy: Path) -> None:
     second, _, _ = after_one_round(run_copy)
-    file = second.run.root / "round.json"
-    write_json(file, {**read_json(file), "parent": second.run.root.name})
+    file = second.folder.root / "round.json"
+    write_json(file, {**read_json(file), "parent": second.folder.root.name})
     with pytest.raises(DiffInfError, match="circle"):
-        earlier_changes(Run.open(second.run.root))
+        earlier_changes(Run.open(second.folder.root))
 
 
 def test_no_test_picture_is_in_an_export_or_on_the_sheet(
     finished_run: Path, tmp_path: Path
 ) -> None:
-    engine = Engine(finished_run)
-    test = set(map(str, open_test(engine.run).ids))
+    engine = open_run(finished_run)
+    test = set(map(str, open_test(engine.folder).ids))
     found = engine.dataset()
     assert found is not None
     assert not test & {i for ids in found["sheet"].values() for i in ids}

@@ -12,7 +12,7 @@ from PIL import Image
 
 from diffinf_core.config import change
 from diffinf_core.data.evaluation import open_test, test_columns
-from diffinf_core.engine import Engine
+from diffinf_core.engine import OpenRun, open_run
 from diffinf_core.experiments.comparison import (
     Comparison,
     calibration,
@@ -61,11 +61,11 @@ def comparison(
 
 
 @pytest.fixture
-def compared(run_copy: Path) -> Engine:
+def compared(run_copy: Path) -> OpenRun:
     """A run with three arms and two seeds, one of them plainly best."""
-    engine = Engine(run_copy)
-    engine = Engine(run_copy, change(engine.config, {"retrain": {"seeds": 2}}))
-    write_arms(engine.run, SHARES)
+    engine = open_run(run_copy)
+    engine = open_run(run_copy, change(engine.config, {"retrain": {"seeds": 2}}))
+    write_arms(engine.folder, SHARES)
     return engine
 
 
@@ -234,85 +234,87 @@ def test_hollow_where_the_interval_holds_zero() -> None:
 # ------------------------------------------------------------------ a run
 
 
-def test_a_run_compares_its_arms_and_keeps_the_result(compared: Engine) -> None:
-    found = compared.comparison()
+def test_a_run_compares_its_arms_and_keeps_the_result(compared: OpenRun) -> None:
+    found = compared.compare.comparison()
     assert found.arms == ("noisy", "removal", "repaired") and found.reference == "noisy"
-    assert compared.comparison() is found
+    assert compared.compare.comparison() is found
     arms = compared.report()["arms"]
     for name in found.arms:
         at = found.measured.index("metric", "accuracy")
         assert found.measured.value(name, at) == pytest.approx(arms[name]["accuracy"], abs=1e-6)
-    words = compared.comparison_in_words("removal")
+    words = compared.compare.in_words("removal")
     assert list(words["arms"]["arm"]) == list(found.arms)
-    assert set(compared.comparison_plots("repaired", "noisy")) == {
-        "gains", "confusions", "reliability", "classes", "subgroups", "courses",
+    assert set(compared.compare.plots("repaired", "noisy")) == {
+        "gains", "confusions", "reliability", "classes", "subgroups", "courses", "agreement",
     }  # fmt: skip
     with pytest.raises(DiffInfError, match="no finished arm 'magic'"):
-        compared.comparison_plots("magic", "noisy")
-    engine = Engine(compared.run.root, change(compared.config, {"retrain": {"seeds": 1}}))
-    assert engine.comparison().measured.seeds == 1 and engine.comparison() is not found
+        compared.compare.plots("magic", "noisy")
+    engine = open_run(compared.folder.root, change(compared.config, {"retrain": {"seeds": 1}}))
+    assert (
+        engine.compare.comparison().measured.seeds == 1 and engine.compare.comparison() is not found
+    )
 
 
-def test_the_demos_other_attribute_is_a_subgroup_of_the_test_split_only(compared: Engine) -> None:
-    assert set(compared.comparison().columns) == {"by skin", "by age"}
-    assert "age" not in compared.training.table and "age" not in open_test(compared.run).table
-    known = test_columns(compared.run)
-    truth = pd.read_csv(compared.run.root / "faces" / "labels.csv", dtype=str).set_index("file")
-    files = open_test(compared.run).table["file"]
+def test_the_demos_other_attribute_is_a_subgroup_of_the_test_split_only(compared: OpenRun) -> None:
+    assert set(compared.compare.comparison().columns) == {"by skin", "by age"}
+    assert "age" not in compared.training.table and "age" not in open_test(compared.folder).table
+    known = test_columns(compared.folder)
+    truth = pd.read_csv(compared.folder.root / "faces" / "labels.csv", dtype=str).set_index("file")
+    files = open_test(compared.folder).table["file"]
     assert list(known["age"]) == list(truth["age"].loc[files])
 
 
 def test_test_pictures_are_shown_and_nothing_else_is_or_can_be_done_to_them(
-    compared: Engine,
+    compared: OpenRun,
 ) -> None:
-    test = open_test(compared.run)
+    test = open_test(compared.folder)
     sample = str(test.ids[3])
-    (png,) = compared.test_pictures([sample])
+    (png,) = compared.compare.test_pictures([sample])
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
         np.testing.assert_array_equal(np.asarray(image), test.images([3])[0])
     with pytest.raises(DiffInfError, match="no test picture"):
-        compared.test_pictures([str(compared.training.ids[0])])
+        compared.compare.test_pictures([str(compared.training.ids[0])])
     for act in (
-        lambda: compared.original(sample),
-        lambda: compared.decide(sample, "keep", "me"),
-        lambda: next(compared.repair_one(sample)),
+        lambda: compared.pictures.original(sample),
+        lambda: compared.review.decide(sample, "keep", "me"),
+        lambda: next(compared.repair.edit(sample)),
     ):
         with pytest.raises(DiffInfError, match="no training sample"):
             act()
 
 
-def test_an_unreadable_arm_is_one_sentence(compared: Engine) -> None:
-    file = arm("removal", 1).folder(compared.run) / "test_probabilities.npy"
+def test_an_unreadable_arm_is_one_sentence(compared: OpenRun) -> None:
+    file = arm("removal", 1).folder(compared.folder) / "test_probabilities.npy"
     file.write_bytes(b"no array")
     with pytest.raises(DiffInfError, match="retrain this arm again"):
-        compared.comparison()
+        compared.compare.comparison()
 
 
 def test_nothing_to_compare_is_a_sentence(run_copy: Path, tmp_path: Path, tiny_config) -> None:
     with pytest.raises(DiffInfError, match="No arm is retrained yet"):
-        Engine(run_copy).comparison()
+        open_run(run_copy).compare.comparison()
     with pytest.raises(DiffInfError, match="start the run"):
-        Engine(tmp_path / "new", tiny_config).comparison()
+        open_run(tmp_path / "new", tiny_config).compare.comparison()
 
 
 def test_retraining_notes_the_validation_accuracy_of_each_epoch(run_copy: Path) -> None:
-    engine = Engine(run_copy)
-    engine = Engine(run_copy, change(engine.config, {"retrain": {"arms": ["noisy"]}}))
+    engine = open_run(run_copy)
+    engine = open_run(run_copy, change(engine.config, {"retrain": {"arms": ["noisy"]}}))
     for _ in engine.retrain(workers=1):
         pass
-    found = histories(engine.run)
+    found = histories(engine.folder)
     assert list(found["epoch"]) == [1, 2] and found["val_accuracy"].between(0, 1).all()
     assert list(found.columns[:2]) == ["arm", "seed"]
-    assert engine.comparison().n_train == {"noisy": len(engine.training)}
+    assert engine.compare.comparison().n_train == {"noisy": len(engine.training)}
     # one arm has nothing to differ from, and still has a page
-    engine.write_comparison(html=run_copy / "one.html")
+    engine.compare.write(html=run_copy / "one.html")
     assert (run_copy / "one.html").read_text().count("plotly-graph-div") == 1
-    assert "gains" not in engine.comparison_plots("noisy", "noisy")
+    assert "gains" not in engine.compare.plots("noisy", "noisy")
 
 
-def test_the_command_line_writes_both_files(compared: Engine, tmp_path: Path) -> None:
+def test_the_command_line_writes_both_files(compared: OpenRun, tmp_path: Path) -> None:
     html, csv = tmp_path / "c.html", tmp_path / "c.csv"
-    done = diffinf("report", str(compared.run.root), "--html", str(html), "--csv", str(csv))
+    done = diffinf("report", str(compared.folder.root), "--html", str(html), "--csv", str(csv))
     assert done.returncode == 0, done.stderr
     assert html.stat().st_size > 1e6 and len(pd.read_csv(csv)) > 30

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.review.database import LINES, STORE, Database
 from diffinf_core.review.journal import Journal
@@ -228,32 +228,37 @@ def test_a_run_is_reviewed_in_the_database_that_is_named(
     run_copy: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(STORE, raising=False)
-    engine = Engine(run_copy)
-    first, second, third = list(engine.queue()["id"])[:3]
-    engine.decide(first, "keep", "ann", seen=0)
-    engine.decide(third, "keep", "bob")
-    engine.decide(third, "drop", "ann", seen=engine.stamps([third], "ann")[third])
-    engine.undo("ann")
-    engine.undo("bob")
-    engine.decide_many(engine.bulk_preview([first, second], "drop").choices, "ann")
-    engine.undo("ann")
+    engine = open_run(run_copy)
+    first, second, third = list(engine.queue["id"])[:3]
+    engine.review.decide(first, "keep", "ann", seen=0)
+    engine.review.decide(third, "keep", "bob")
+    engine.review.decide(third, "drop", "ann", seen=engine.review.stamps([third], "ann")[third])
+    engine.review.undo("ann")
+    engine.review.undo("bob")
+    engine.review.decide_many(engine.review.bulk_preview([first, second], "drop").choices, "ann")
+    engine.review.undo("ann")
     monkeypatch.setenv(STORE, postgres)
-    shared = Engine(run_copy)
-    assert shared.decisions() == engine.decisions(), "what was decided before goes along"
-    with shared.journal.database.read() as connection:
-        ours = LINES.c.run == shared.journal.database.run
+    shared = open_run(run_copy)
+    assert shared.review.decisions() == engine.review.decisions(), (
+        "what was decided before goes along"
+    )
+    with shared.review.journal.database.read() as connection:
+        ours = LINES.c.run == shared.review.journal.database.run
         lines = connection.execute(sa.select(LINES).where(ours).order_by(LINES.c.seq)).all()
     numbers = {line.seq: line for line in lines}
     assert [line.seen for line in lines][:3] == [0, None, lines[1].seq], (
         "lines seen, by their new numbers"
     )
     assert numbers[lines[2].seen].sample == lines[2].sample == third
-    assert shared.redo("ann") == [first, second]
-    shared.decide(third, "second_look", "bob")
-    assert read_decisions(Run.open(run_copy)) == shared.decisions() and len(shared.decisions()) == 3
-    assert len(engine.decisions()) == 1, "the file stays as it was"
+    assert shared.review.redo("ann") == [first, second]
+    shared.review.decide(third, "second_look", "bob")
+    assert (
+        read_decisions(Run.open(run_copy)) == shared.review.decisions()
+        and len(shared.review.decisions()) == 3
+    )
+    assert len(engine.review.decisions()) == 1, "the file stays as it was"
     file = run_copy / "review" / "journal.sqlite"
-    assert take_over(file, shared.journal.database) == 0, "only once"
+    assert take_over(file, shared.review.journal.database) == 0, "only once"
 
 
 def test_a_run_without_data_has_no_journal(tmp_path: Path, tiny_config: object) -> None:

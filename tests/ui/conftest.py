@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from diffinf_core.config import change
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from tests.install_browser import own_chromium, system_chromium
 from tests.ui.browser import ARGUMENTS, NO_TOUR, Server
 
@@ -61,8 +61,8 @@ def wide_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """The finished run with a queue of more than thirty pairs. Read only."""
     root = tmp_path_factory.mktemp("wide") / "run"
     shutil.copytree(finished_run, root)
-    config = change(Engine(root).config, {"influence": {"tau": 25}})
-    for _ in Engine(root, config).compute():
+    config = change(open_run(root).config, {"influence": {"tau": 25}})
+    for _ in open_run(root, config).compute():
         pass
     return root
 

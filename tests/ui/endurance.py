@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from tests.ui.browser import Server
 
 NAMES = [f"reviewer{i:02d}" for i in range(20)]
@@ -37,7 +37,7 @@ def call(client: httpx.Client, verb: str, *given: Any) -> Any:
 def killed_session(run: Path, decisions: int, kills: int, seed: int = 0) -> dict[str, int]:
     """Decide over HTTP while the server is killed at random moments; nothing acknowledged may be lost."""
     rng = random.Random(seed)
-    ids = list(Engine(run).queue()["id"])
+    ids = list(open_run(run).queue["id"])
     server = Server(run)
     acknowledged: list[str] = []
     lost_answers = 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from tests.ui.browser import Server, eventually, open_page, showing
 
 pytestmark = pytest.mark.browser
@@ -46,7 +46,7 @@ def test_no_page_has_serious_findings(chromium: Any, server: Server, scheme: str
 
 
 def test_a_review_without_a_mouse(chromium: Any, server: Server) -> None:
-    engine = Engine(server.run)
+    engine = open_run(server.run)
     page = open_page(chromium, server)
     first = showing(page)
 
@@ -63,8 +63,8 @@ def test_a_review_without_a_mouse(chromium: Any, server: Server) -> None:
     )
     assert style == "solid" and width != "0px", "the focus must be seen"
     page.keyboard.press("Enter")
-    eventually(lambda: engine.decisions().get(first) is not None)
-    assert engine.decisions()[first].action == "keep"
+    eventually(lambda: engine.review.decisions().get(first) is not None)
+    assert engine.review.decisions()[first].action == "keep"
     tab_to("#versions [data-version]")
     page.keyboard.press("Space")
     tab_to("#reedit-panel button")

@@ -17,8 +17,8 @@ def test_a_selection_holds_pictures_without_an_edit_too(run_copy: Path) -> None:
     session = Session(run_copy)
     ends, asks = Endpoints(session), SimpleNamespace(username=None)
     request: Any = asks
-    edited = str(session.queue()["id"].iloc[0])
-    other = next(str(i) for i in session.engine.training.ids if str(i) not in session.queue().index)
+    edited = str(session.run.queue["id"].iloc[0])
+    other = next(str(i) for i in session.run.training.ids if str(i) not in session.run.queue.index)
     session.select("local", [other, edited])
     rows = ends.queue(request, "selection")
     assert [row["id"] for row in rows] == [other, edited]

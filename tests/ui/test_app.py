@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from tests.ui.browser import SHOTS, Server, open_page, place
 
 pytestmark = pytest.mark.browser
@@ -53,7 +53,7 @@ def test_another_score_is_offered_with_its_figure_and_taken(chromium, own: Serve
     page.get_by_role("tab", name="Scores").click()
     page.wait_for_selector("#ranking-words :text('Ranked by self-influence')")
     words = page.inner_text("#ranking-words")
-    found = Engine(own.run).report()["influence"]["by_signal"]
+    found = open_run(own.run).report()["influence"]["by_signal"]
     best = max(v["average_precision"] for v in found.values())
     assert f"{best:.2f}" in words or "No other score" in words
     for name in ("curve", "signals", "estimators"):
@@ -63,13 +63,13 @@ def test_another_score_is_offered_with_its_figure_and_taken(chromium, own: Serve
     page.keyboard.press("Enter")
     page.click("#ranking-use")
     page.wait_for_selector("#ranking-message :text('Saved')")
-    assert Engine(own.run).config.influence.estimator == "aum"
+    assert open_run(own.run).config.influence.estimator == "aum"
     page.wait_for_selector("#ranking-words :text('Ranked by area under the margin')")
     page.fill("#ranking-by input", "magic")
     page.keyboard.press("Enter")
     page.click("#ranking-use")
     page.wait_for_selector("#ranking-message :text('unknown estimator')")
-    assert Engine(own.run).config.influence.estimator == "aum"
+    assert open_run(own.run).config.influence.estimator == "aum"
     page.close()
 
 
@@ -101,7 +101,7 @@ def test_settings_are_refused_in_a_sentence(chromium, server: Server) -> None:
 
 def test_the_app_runs_the_tiny_demo_and_cancels(chromium, tiny_config, tmp_path: Path) -> None:
     root = tmp_path / "run"
-    Engine(root, tiny_config)
+    open_run(root, tiny_config).folder.store()
     with Server(root) as server:
         page = chromium.new_page(viewport={"width": 1440, "height": 950})
         page.goto(f"http://127.0.0.1:{server.port}/")

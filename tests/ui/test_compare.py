@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from diffinf_core.config import change
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.ui.compare import markup as compare_markup
 from diffinf_core.ui.compare.page import chosen
 from tests.arms import write_arms
@@ -48,9 +48,10 @@ def test_tables_and_cards_escape_what_data_says() -> None:
 def server(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     run = tmp_path_factory.mktemp("compare") / "run"
     shutil.copytree(finished_run, run)
-    engine = Engine(run)
-    engine = Engine(run, change(engine.config, {"retrain": {"seeds": 2}}))
-    write_arms(engine.run, {"noisy": 0.4, "removal": 0.6, "repaired": 0.95})
+    engine = open_run(run)
+    engine = open_run(run, change(engine.config, {"retrain": {"seeds": 2}}))
+    engine.folder.store()
+    write_arms(engine.folder, {"noisy": 0.4, "removal": 0.6, "repaired": 0.95})
     with Server(run) as server:
         yield server
 
@@ -107,9 +108,9 @@ def test_pictures_that_changed_can_be_turned_over(chromium: Any, server: Server)
     page = compare_page(chromium, server)
     page.get_by_role("tab", name="Pictures", exact=True).click()
     page.locator("#compare-found .di-card").first.wait_for()
-    engine = Engine(server.run)
-    gained = engine.changed("repaired", "noisy", every_seed=False)
-    lost = engine.changed("noisy", "repaired", every_seed=False)
+    engine = open_run(server.run)
+    gained = engine.compare.changed("repaired", "noisy", every_seed=False)
+    lost = engine.compare.changed("noisy", "repaired", every_seed=False)
     page.get_by_label("in most seeds").click()
     page.wait_for_selector(f"#compare-found :text('{len(gained)} test pictures that repaired')")
     page.get_by_label("noisy right, repaired wrong").click()

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.ui.export.page import earlier_words, preview
 from tests.ui.browser import Server, open_page
 
@@ -39,10 +39,10 @@ def test_earlier_rounds_in_a_sentence() -> None:
 def server(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     run = tmp_path_factory.mktemp("export-page") / "run"
     shutil.copytree(finished_run, run)
-    engine = Engine(run)
-    rows = engine.queue().reset_index(drop=True)
-    engine.decide(str(rows["id"][0]), "accept", "t", version=str(rows["version"][0]))
-    engine.decide(str(rows["id"][1]), "drop", "t")
+    engine = open_run(run)
+    rows = engine.queue.reset_index(drop=True)
+    engine.review.decide(str(rows["id"][0]), "accept", "t", version=str(rows["version"][0]))
+    engine.review.decide(str(rows["id"][1]), "drop", "t")
     with Server(run) as server:
         yield server
 
@@ -61,7 +61,7 @@ def test_what_is_announced_is_written(chromium: Any, server: Server, tmp_path: P
     page.get_by_label("take the edit").click()
     page.wait_for_selector("#export-preview :text('their edits are taken')")
     announced = cell(page, "edits, marked")
-    assert announced == len(Engine(server.run).queue()) - 1
+    assert announced == len(open_run(server.run).queue) - 1
     page.fill("#export-target textarea, #export-target input", "")
     page.click("#export-start")
     page.wait_for_selector("#export-message :text('Name a new folder')")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diffinf_core.config import change
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.records import Choice, DiffInfError, OutdatedError
 from diffinf_core.runs.run import Run
 from diffinf_core.ui.filters import STATES, Filter
@@ -18,71 +18,73 @@ from diffinf_core.ui.session import Session
 def session(run_copy: Path) -> Session:
     """A run where every decision gets a second opinion, open to several people."""
     Run.prepare(
-        run_copy, change(Engine(run_copy).config, {"review": {"second_share": 1.0}})
+        run_copy, change(open_run(run_copy).config, {"review": {"second_share": 1.0}})
     ).store()
     return Session(run_copy, shared=True)
 
 
 def first_of(session: Session) -> str:
-    return str(session.queue()["id"].iloc[0])
+    return str(session.run.queue["id"].iloc[0])
 
 
 def test_a_second_reviewer_finds_the_first_decision_nowhere(session: Session) -> None:
-    sample, engine = first_of(session), session.engine
+    sample, engine = first_of(session), session.run
     session.decide(Choice(sample, "drop"), "ann")
-    assert session.engine.open_for("bob", [sample]) == {sample: "second"}
+    assert session.run.assignment.open_for("bob", [sample]) == {sample: "second"}
     for state in STATES:
         found = session.filtered(Filter(state=state), "bob")
         assert (sample in found) == (state in ("to do", "all")), state
     assert sample not in session.filtered(Filter(state="all", reviewer="ann"), "bob")
     assert session.filtered(Filter(state="drop"), "ann") == [sample]
-    assert not engine.decisions_for("bob") and not engine.states().any()
-    found = engine.bulk_preview([sample], "keep", reviewer="bob")
+    assert not engine.review.decisions_for("bob") and not engine.explore.states().any()
+    found = engine.review.bulk_preview([sample], "keep", reviewer="bob")
     assert found.by_state == {"undecided": 1} and not found.replaces
     session.decide(Choice(sample, "drop"), "bob")
-    assert session.filtered(Filter(state="drop"), "bob") == [sample] and engine.states().any()
+    assert (
+        session.filtered(Filter(state="drop"), "bob") == [sample] and engine.explore.states().any()
+    )
 
 
 def test_a_bulk_decision_is_a_second_opinion_where_one_is_due(session: Session) -> None:
-    order = [str(i) for i in session.queue()["id"]]
+    order = [str(i) for i in session.run.queue["id"]]
     session.decide(Choice(order[0], "drop"), "ann")
-    found = session.engine.bulk_preview(order[:3], "keep", reviewer="bob")
-    stamps = session.engine.stamps(order[:3])
+    found = session.run.review.bulk_preview(order[:3], "keep", reviewer="bob")
+    stamps = session.run.review.stamps(order[:3])
     assert session.decide_many(found.choices, "bob", stamps) == (3, 0)
-    assert set(session.engine.disagreements()) == {order[0]}
-    found = session.engine.bulk_preview(order[:3], "reject", reviewer="cem")
+    assert set(session.run.review.disagreements()) == {order[0]}
+    found = session.run.review.bulk_preview(order[:3], "reject", reviewer="cem")
     assert found.refused == {"reviewers disagree, which is settled pair by pair": (order[0],)}
 
 
 def test_what_was_decided_after_the_preview_stays(session: Session) -> None:
-    order = [str(i) for i in session.queue()["id"]]
-    found, stamps = session.engine.bulk_preview(order, "keep"), session.engine.stamps(order)
+    order = [str(i) for i in session.run.queue["id"]]
+    found, stamps = session.run.review.bulk_preview(order, "keep"), session.run.review.stamps(order)
     session.decide(Choice(order[1], "drop"), "ann")
     assert session.decide_many(found.choices, "ann", stamps) == (len(order) - 1, 1)
-    assert session.engine.decisions()[order[1]].action == "drop"
+    assert session.run.review.decisions()[order[1]].action == "drop"
 
 
 def test_a_key_pressed_on_an_outdated_view_is_not_taken(session: Session) -> None:
-    sample, engine = first_of(session), session.engine
-    stamp = engine.stamps([sample], "bob")[sample]
+    sample, engine = first_of(session), session.run
+    stamp = engine.review.stamps([sample], "bob")[sample]
     session.decide(Choice(sample, "drop"), "ann")
     session.decide(Choice(sample, "keep"), "cem")
     with pytest.raises(OutdatedError):  # it would have settled what bob does not know of
         session.decide(Choice(sample, "reject"), "bob", seen=stamp)
-    assert set(engine.disagreements()) == {sample}
+    assert set(engine.review.disagreements()) == {sample}
 
 
 def test_a_selection_is_narrowed_by_the_other_filters(session: Session) -> None:
-    ids = [str(i) for i in session.queue()["id"]]
+    ids = [str(i) for i in session.run.queue["id"]]
     session.select("ann", ids[::-1])
     assert session.filtered(Filter(state="selection"), "ann") == ids[::-1]
-    label = str(session.queue()["label"].iloc[0])
+    label = str(session.run.queue["label"].iloc[0])
     narrowed = session.filtered(Filter(state="selection", label=label), "ann")
-    assert narrowed == [i for i in ids if session.row(i)["label"] == label] != ids
+    assert narrowed == [i for i in ids if session.run.review.row(i)["label"] == label] != ids
 
 
 def test_a_second_look_comes_last_in_what_is_handed_out(session: Session) -> None:
-    order = [str(i) for i in session.queue()["id"]]
+    order = [str(i) for i in session.run.queue["id"]]
     found = session.next_for("ann")
     assert found is not None and found[0] == order[0]
     session.decide(Choice(order[0], "second_look"), "ann")
@@ -91,14 +93,14 @@ def test_a_second_look_comes_last_in_what_is_handed_out(session: Session) -> Non
 
 
 def test_a_setting_changed_elsewhere_survives_another_tau(session: Session) -> None:
-    elsewhere = change(Engine(session.root).config, {"repair": {"w_id": 9.0}})
+    elsewhere = change(open_run(session.root).config, {"repair": {"w_id": 9.0}})
     Run.prepare(session.root, elsewhere).store()
     session.set_tau(5.0)
-    config = Engine(session.root).config
+    config = open_run(session.root).config
     assert (config.repair.w_id, config.influence.tau) == (9.0, 5.0)
 
 
 def test_a_relabel_to_the_same_label_is_refused(session: Session) -> None:
-    row = session.queue().iloc[0]
+    row = session.run.queue.iloc[0]
     with pytest.raises(DiffInfError, match="already"):
         session.decide(Choice(str(row["id"]), "relabel", None, str(row["label"])), "ann")

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
+from diffinf_core.ui.compare.pictures import PicturesPart
 from diffinf_core.ui.session import Session
+from diffinf_core.ui.updates import QUIET, Updates
 
-_PAGE = 24
-_ALWAYS, _MOSTLY = "in every seed", "in most seeds"
 #: starts the download of the file that the step before has put behind a hidden button
 _TAKE = """(file) => {
   if (!file || !file.url) return;
@@ -34,63 +32,134 @@ def chosen(arms: tuple[str, ...], arm: str | None, against: str | None) -> tuple
     return (wished or [reference])[0], str(reference)
 
 
-def build(session: Session) -> Callable[..., list[Any]]:
-    """Build the page inside the current tab; returns what to refresh on load."""
-    gr.Markdown(
-        "## Compare\nRetrains a fresh classifier on each data set and tests it on the test split: as it "
-        "was (noisy), without the top tau % (removal), with their repairs (repaired), and as you decided "
-        "(reviewed). Where the truth is known, *relabelled* and *clean* are upper bounds that use it. Which "
-        "arms, how many seeds and epochs: settings of *retrain* on the Run page."
-    )
-    with gr.Row(elem_classes="di-buttons"):
-        start = gr.Button(
-            "Retrain and compare", size="md", variant="primary", elem_id="compare-start"
+class ComparePage:
+    """The page; :meth:`load` takes the values of ``inputs`` and updates ``outputs``."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        # The system's folder for temporary files is where Gradio may take a file from to serve it.
+        self._files = tempfile.TemporaryDirectory(prefix="diffinf-compare-")
+        gr.Markdown(
+            "## Compare\nRetrains a fresh classifier on each data set and tests it on the test split: as it "
+            "was (noisy), without the top tau % (removal), with their repairs (repaired), and as you decided "
+            "(reviewed). Where the truth is known, *relabelled* and *clean* are upper bounds that use it. "
+            "Which arms, how many seeds and epochs: settings of *retrain* on the Run page."
         )
-        cancel = gr.Button("Cancel", size="md", elem_id="compare-cancel")
-        refresh = gr.Button("Refresh", size="md", elem_id="compare-refresh")
-        page_file = gr.Button("Download page (HTML)", size="md", elem_id="compare-html")
-        table_file = gr.Button("Download table (CSV)", size="md", elem_id="compare-csv")
-        behind = gr.DownloadButton("File", visible="hidden", elem_id="compare-file")
-    message = gr.HTML(elem_id="compare-message")
-    text = gr.HTML(elem_id="compare-reading")
-    with gr.Column(visible=False) as body:
-        with gr.Row():
-            arm = gr.Dropdown([], label="Arm to look at", elem_id="compare-arm")
-            against = gr.Dropdown([], label="Compared with", elem_id="compare-against")
-        table = gr.HTML(elem_id="arms")
-        panels: dict[str, gr.Plot] = {}
+        self._buttons()
+        self.message = gr.HTML(elem_id="compare-message")
+        self.reading = gr.HTML(elem_id="compare-reading")
+        with gr.Column(visible=False) as self.body:
+            with gr.Row():
+                self.arm = gr.Dropdown([], label="Arm to look at", elem_id="compare-arm")
+                self.against = gr.Dropdown([], label="Compared with", elem_id="compare-against")
+            self.table = gr.HTML(elem_id="arms")
+            self._figures()
+        #: name and state of the job when the page last looked
+        self.seen = gr.State("")
+        self.inputs = [self.arm, self.against]
+        self.outputs = [
+            self.reading, self.body, self.arm, self.against, self.table, self.classes, self.groups,
+            *self.pictures.outputs, *self.plots.values(),
+        ]  # fmt: skip
+        self._wire()
 
-        def panel(name: str) -> None:
-            panels[name] = gr.Plot(show_label=False, elem_id=f"plot-{name}")
+    # ------------------------------------------------------------ layout
 
+    def _buttons(self) -> None:
+        with gr.Row(elem_classes="di-buttons"):
+            self.start = gr.Button(
+                "Retrain and compare", size="md", variant="primary", elem_id="compare-start"
+            )
+            self.cancel = gr.Button("Cancel", size="md", elem_id="compare-cancel")
+            self.refresh = gr.Button("Refresh", size="md", elem_id="compare-refresh")
+            self.html = gr.Button("Download page (HTML)", size="md", elem_id="compare-html")
+            self.csv = gr.Button("Download table (CSV)", size="md", elem_id="compare-csv")
+            self.file = gr.DownloadButton("File", visible="hidden", elem_id="compare-file")
+
+    def _figures(self) -> None:
+        self.plots: dict[str, gr.Plot] = {}
         with gr.Tabs(elem_id="compare-parts"):
             with gr.Tab("Differences"):
-                panel("gains")
-                panel("agreement")
+                self._plot("gains")
+                self._plot("agreement")
             with gr.Tab("Confusion"):
-                panel("confusions")
+                self._plot("confusions")
             with gr.Tab("Calibration"):
-                panel("reliability")
+                self._plot("reliability")
             with gr.Tab("Classes"):
-                panel("classes")
-                classes = gr.HTML()
+                self._plot("classes")
+                self.classes = gr.HTML()
             with gr.Tab("Subgroups"):
-                panel("subgroups")
-                groups = gr.HTML(elem_id="compare-groups")
+                self._plot("subgroups")
+                self.groups = gr.HTML(elem_id="compare-groups")
             with gr.Tab("Training"):
-                panel("courses")
+                self._plot("courses")
             with gr.Tab("Pictures", elem_id="compare-pictures"):
-                with gr.Row():
-                    direction = gr.Radio([], label="Test pictures", elem_id="compare-direction")
-                    steady = gr.Radio([_ALWAYS, _MOSTLY], value=_ALWAYS, label="Right and wrong")
-                found = gr.HTML(elem_id="compare-found")
-                with gr.Row(elem_classes="di-buttons"):
-                    earlier = gr.Button("Earlier", size="sm", elem_id="compare-earlier")
-                    later = gr.Button("Later", size="sm", elem_id="compare-later")
-                place = gr.State(0)
+                self.pictures = PicturesPart(self.session)
 
-    def look() -> str:
-        snapshot = session.jobs.snapshot()
+    def _plot(self, name: str) -> None:
+        self.plots[name] = gr.Plot(show_label=False, elem_id=f"plot-{name}")
+
+    # ------------------------------------------------------------ results
+
+    def load(self, arm: str | None = None, against: str | None = None) -> Updates:
+        """The comparison of two arms, or a sentence where there is none yet."""
+        try:
+            compare = self.session.run.compare
+            arms = compare.comparison().arms
+            shown, base = chosen(arms, arm, against)
+            plots, pictures = compare.plots(shown, base), self.pictures.reset(shown, base)
+            tables = self._tables(base)
+        except DiffInfError as error:
+            return {
+                self.reading: markup.notice(str(error), "empty"),
+                self.body: gr.update(visible=False),
+            }
+        return {
+            self.body: gr.update(visible=True),
+            self.arm: gr.update(choices=list(arms), value=shown),
+            self.against: gr.update(choices=list(arms), value=base),
+            **tables,
+            **pictures,
+            **{
+                plot: gr.update(value=plots.get(name), visible=name in plots)
+                for name, plot in self.plots.items()
+            },
+        }
+
+    def _tables(self, base: str) -> Updates:
+        words = self.session.run.compare.in_words(base)
+        caption = (
+            "Test split, mean ± deviation over seeds; below that the difference to "
+            f"{base} with its 95 % interval, and a word where that excludes 0"
+        )
+        by_class = f"Recall and precision in per cent, against {base}"
+        groups = compare_markup.table(
+            words["subgroups"], f"Accuracy in per cent, against {base}"
+        ) or markup.notice("No column of this data set has 2 to 20 values.", "empty")
+        return {
+            self.reading: compare_markup.sentences(words["reading"], words["warnings"]),
+            self.table: compare_markup.table(words["arms"], caption)
+            + f'<p class="di-small">{escape(words["coverage"])}</p>',
+            self.classes: compare_markup.table(words["classes"], by_class),
+            self.groups: groups,
+        }
+
+    def _write(self, kind: str, against: str | None) -> Updates:
+        try:
+            compare = self.session.run.compare
+            comparison = compare.comparison()
+            base = chosen(comparison.arms, None, against)[1]
+            file = Path(self._files.name) / f"comparison-{comparison.key}-{base}.{kind}"
+            compare.write(**{kind: file}, against=base)
+        except (DiffInfError, OSError) as error:
+            return {self.file: None, self.message: markup.notice(str(error), "error")}
+        return {self.file: str(file), self.message: self._progress()}
+
+    # ------------------------------------------------------------ the training
+
+    def _progress(self) -> str:
+        snapshot = self.session.jobs.snapshot()
         event = snapshot.stages.get("retrain")
         if snapshot.name != "retrain":
             return ""
@@ -103,129 +172,46 @@ def build(session: Session) -> Callable[..., list[Any]]:
             text += f", {markup.duration(snapshot.left['retrain'])} left"
         return markup.notice(f"{snapshot.state}: {text}")
 
-    def results(arm_: str | None = None, against_: str | None = None) -> list[Any]:
+    def _begin(self) -> str:
         try:
-            engine = session.engine
-            arms = engine.comparison().arms
-            shown, base = chosen(arms, arm_, against_)
-            words = engine.comparison_in_words(base)
-            figures = {**engine.comparison_plots(shown, base), **engine.agreement_plot()}
-            ways = [
-                (f"{shown} right, {base} wrong", "gained"),
-                (f"{base} right, {shown} wrong", "lost"),
-            ]
-            pictures = listed(shown, base, "gained", _ALWAYS, 0)
-        except DiffInfError as error:
-            kept = [gr.skip()] * (len(outputs) - 2)
-            return [markup.notice(str(error), "empty"), gr.update(visible=False), *kept]
-        note = f'<p class="di-small">{escape(words["coverage"])}</p>'
-        caption = (
-            "Test split, mean ± deviation over seeds; below that the difference to "
-            f"{base} with its 95 % interval, and a word where that excludes 0"
-        )
-        return [
-            compare_markup.sentences(words["reading"], words["warnings"]),
-            gr.update(visible=True),
-            gr.update(choices=list(arms), value=shown),
-            gr.update(choices=list(arms), value=base),
-            compare_markup.table(words["arms"], caption) + note,
-            compare_markup.table(
-                words["classes"], f"Recall and precision in per cent, against {base}"
-            ),
-            compare_markup.table(words["subgroups"], f"Accuracy in per cent, against {base}")
-            or markup.notice("No column of this data set has 2 to 20 values.", "empty"),
-            gr.update(choices=ways, value="gained"),
-            _ALWAYS,
-            *pictures,
-            *(gr.update(value=figures.get(n), visible=n in figures) for n in panels),
-        ]
-
-    def listed(arm_: str, against_: str, way: str, how: str, at: int) -> list[Any]:
-        engine = session.engine
-        every = how == _ALWAYS
-        pair = (arm_, against_) if way == "gained" else (against_, arm_)
-        rows, other = engine.changed(*pair, every), engine.changed(pair[1], pair[0], every)
-        at = min(max(at, 0), max(0, (len(rows) - 1) // _PAGE))
-        part = rows.iloc[at * _PAGE : (at + 1) * _PAGE]
-        pages = f" Page {at + 1} of {-(-len(rows) // _PAGE)}." if len(rows) > _PAGE else ""
-        said = (
-            f"{len(rows)} test pictures that {pair[0]} gets right and {pair[1]} wrong {how}, "
-            f"{len(other)} the other way round.{pages} To look at only: nothing here can be edited, "
-            "and settings chosen by it make the test split part of the training."
-        )
-        pictures = engine.test_pictures([str(i) for i in part["id"]])
-        seeds = engine.comparison().measured.seeds
-        shown = markup.notice(said) + compare_markup.cards(part, pictures, *pair, seeds)
-        more = (at + 1) * _PAGE < len(rows)
-        return [at, shown, gr.update(interactive=at > 0), gr.update(interactive=more)]
-
-    def turn(by: int | None, arm_: str, against_: str, way: str, how: str, at: int) -> list[Any]:
-        try:
-            return listed(arm_, against_, way, how, 0 if by is None else at + by)
-        except DiffInfError as error:
-            return [0, markup.notice(str(error), "error"), gr.skip(), gr.skip()]
-
-    def begin() -> str:
-        try:
-            session.jobs.start("retrain", session.engine.retrain)
+            self.session.jobs.start("retrain", self.session.run.retrain)
         except DiffInfError as error:
             return markup.notice(str(error), "error")
-        return look()
+        return self._progress()
 
-    def stop() -> str:
-        snapshot = session.jobs.snapshot()
+    def _stop(self) -> str:
+        snapshot = self.session.jobs.snapshot()
         if snapshot.name != "retrain" or snapshot.state != "running":
             return markup.notice("No training is running.")
-        session.jobs.cancel()
+        self.session.jobs.cancel()
         return markup.notice("Stopping; finished trainings are kept.")
 
-    # The system's folder for temporary files is where Gradio may take a file from to serve it.
-    files = tempfile.TemporaryDirectory(prefix="diffinf-compare-")
-
-    def write(kind: str, against_: str | None) -> list[Any]:
-        try:
-            engine = session.engine
-            base = chosen(engine.comparison().arms, None, against_)[1]
-            file = Path(files.name) / f"comparison-{engine.comparison().key}-{base}.{kind}"
-            engine.write_comparison(**{kind: file}, against=base)
-        except (DiffInfError, OSError) as error:
-            return [None, markup.notice(str(error), "error")]
-        return [str(file), look()]
-
-    listing = [place, found, earlier, later]
-    outputs = [text, body, arm, against, table, classes, groups, direction, steady, *listing]
-    outputs += panels.values()
-    start.click(begin, outputs=[message], queue=False)
-    cancel.click(stop, outputs=[message], queue=False)
-    for trigger in (refresh.click, arm.input, against.input):
-        trigger(results, [arm, against], outputs, queue=False)
-    asked = [arm, against, direction, steady, place]
-    for trigger, by in (
-        (direction.input, None),
-        (steady.input, None),
-        (earlier.click, -1),
-        (later.click, 1),
-    ):
-        trigger(partial(turn, by), asked, listing, queue=False)
-    for button, kind in ((page_file, "html"), (table_file, "csv")):
-        button.click(lambda base, kind=kind: write(kind, base), [against], [behind, message]).then(
-            None, [behind], js=_TAKE
-        )
-
-    seen = gr.State("")
-
-    def tick(before: str, arm_: str | None, against_: str | None) -> list[Any]:
-        snapshot = session.jobs.snapshot()
+    def _tick(self, before: str, arm: str | None, against: str | None) -> Updates:
+        snapshot = self.session.jobs.snapshot()
         now = f"{snapshot.name}:{snapshot.state}"
-        finished = now != before and now == "retrain:done"
-        after = results(arm_, against_) if finished else [gr.skip()] * len(outputs)
+        updates: Updates = {self.seen: now}
         # An answer to a click stays until the training has something new to say.
-        told = look() if now == "retrain:running" or (now != before and before) else gr.skip()
-        return [told, now, *after]
+        if now == "retrain:running" or (now != before and before):
+            updates[self.message] = self._progress()
+        if now == "retrain:done" and now != before:
+            updates |= self.load(arm, against)
+        return updates
 
-    gr.Timer(1.5).tick(
-        tick, [seen, arm, against], [message, seen, *outputs], queue=False, show_progress="hidden"
-    )
-    results.inputs = [arm, against]  # type: ignore[attr-defined]
-    results.outputs = outputs  # type: ignore[attr-defined]
-    return results
+    # ------------------------------------------------------------ events
+
+    def _wire(self) -> None:
+        self.start.click(self._begin, outputs=[self.message], queue=False)
+        self.cancel.click(self._stop, outputs=[self.message], queue=False)
+        for trigger in (self.refresh.click, self.arm.input, self.against.input):
+            trigger(self.load, self.inputs, self.outputs, queue=False)
+        self.pictures.wire(self.arm, self.against)
+        for button, kind in ((self.html, "html"), (self.csv, "csv")):
+            button.click(
+                partial(self._write, kind), [self.against], [self.file, self.message]
+            ).then(None, [self.file], js=_TAKE)
+        gr.Timer(1.5).tick(
+            self._tick,
+            [self.seen, *self.inputs],
+            [self.seen, self.message, *self.outputs],
+            **QUIET,
+        )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from diffinf_core.engine import STATES, Engine
+from diffinf_core.engine import STATES, OpenRun
 
 #: little-endian types that a browser has an array for
 _TYPES = {"f4": "<f4", "u4": "<u4", "u2": "<u2", "u1": "<u1"}
@@ -37,10 +37,10 @@ def categories(name: str, cells: pd.Series) -> dict[str, Any]:
     }
 
 
-def points(engine: Engine, method: str) -> dict[str, Any]:
+def points(run: OpenRun, method: str) -> dict[str, Any]:
     """Everything the map draws, in training order, but the states of decision."""
-    coordinates, share = engine.map(method)
-    samples = engine.samples()
+    coordinates, share = run.explore.map.coordinates(method)
+    samples = run.explore.samples()
     table = samples.table
     high = table["high"].map({True: "high-influence", False: "others"})
     return {
@@ -62,11 +62,11 @@ def decision_states(states: NDArray[np.uint8]) -> dict[str, Any]:
     return {"name": "decision", "values": list(STATES), "codes": packed(states, "u1")}
 
 
-def score_values(engine: Engine) -> dict[str, Any]:
+def score_values(run: OpenRun) -> dict[str, Any]:
     """What the picture of the distribution needs: every score, and the run's tau in per cent."""
-    influence = engine.config.influence
+    influence = run.config.influence
     return {
         "estimator": influence.estimator,
         "tau": influence.tau,
-        "score": packed(engine.samples().table["score"], "f4"),
+        "score": packed(run.explore.samples().table["score"], "f4"),
     }

@@ -28,9 +28,9 @@ class GroupsPart:
     def load(self) -> list[Any]:
         """The tables as things stand now."""
         try:
-            engine = self.session.engine
-            tables = engine.subgroups()
-            tested, said = engine.subgroup_shifts(), engine.subgroup_warnings()
+            run = self.session.run
+            tables = run.explore.subgroups()
+            tested, said = run.explore.subgroup_shifts(), run.explore.subgroup_warnings()
         except DiffInfError as error:
             return [markup.notice(str(error), "empty"), ""]
         html = "".join(explore_markup.groups_table(name, t) for name, t in tables.items())

@@ -148,7 +148,7 @@ def _number(value: float | None, form: str = ".4g") -> str:
 
 
 def groups_table(column: str, rows: pd.DataFrame) -> str:
-    """What happens to each value of a column, as ``Engine.subgroups`` gives it."""
+    """What happens to each value of a column, as ``OpenRun.explore.subgroups`` gives it."""
     actions = [name for name in STATES if name in rows]
     numbers = ["samples", "high-influence", "mean score", "edited", "judge agrees after",
                "identity after"]  # fmt: skip

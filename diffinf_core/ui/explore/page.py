@@ -25,7 +25,7 @@ _JOBS = ("map", "duplicates")
 def _read_ahead(session: Session) -> None:
     # Half a second of reading, done before anybody asks; who asks earlier reads it themselves.
     with contextlib.suppress(DiffInfError):
-        session.engine.samples()
+        session.run.explore.samples()
 
 
 def build(session: Session, page: gr.Tab) -> None:

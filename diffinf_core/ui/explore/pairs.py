@@ -45,10 +45,10 @@ class PairsPart:
     def load(self, differing: bool, page: float) -> list[Any]:
         """A page of pairs, or a sentence that says what is missing."""
         try:
-            engine = self.session.engine
-            there = engine.has_duplicates()
-            table = engine.training.table
-            pairs = engine.duplicates(differing) if there else None
+            run = self.session.run
+            there = run.explore.duplicates.done()
+            table = run.training.table
+            pairs = run.explore.duplicates.pairs(differing) if there else None
         except DiffInfError as error:
             hidden = [markup.notice(str(error), "empty"), gr.update(visible=False)]
             return [*hidden, *skipped(self.outputs[2:])]
@@ -73,7 +73,7 @@ class PairsPart:
 
     def _begin(self, *given: Any) -> list[Any]:
         try:
-            self.session.jobs.start("duplicates", self.session.engine.find_duplicates)
+            self.session.jobs.start("duplicates", self.session.run.explore.duplicates.compute)
         except DiffInfError as error:
             return [markup.notice(str(error), "error"), *skipped(self.outputs[1:])]
         return self.load(*given)

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from diffinf_core.engine import STATES, Engine, View
+from diffinf_core.engine import STATES, View, map_methods
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import digest
 from diffinf_core.ui import markup
@@ -85,19 +85,19 @@ class SamplesPart:
     def _build_map(self) -> None:
         # Functions that the script calls for what is too large, or too small, for an event.
         def points(method: str) -> dict[str, Any]:
-            return self._said(lambda: explore_data.points(self.session.engine, method))
+            return self._said(lambda: explore_data.points(self.session.run, method))
 
         def states(_: Any) -> dict[str, Any]:
-            engine = self.session.engine
-            return self._said(lambda: explore_data.decision_states(engine.states()))
+            run = self.session.run
+            return self._said(lambda: explore_data.decision_states(run.explore.states()))
 
         def file(sample: str) -> dict[str, Any]:
             def named() -> dict[str, Any]:
-                return {"file": self.session.engine.samples().file(sample)}
+                return {"file": self.session.run.explore.samples().file(sample)}
 
             return self._said(named)
 
-        methods = Engine.map_methods()
+        methods = map_methods()
         self.map_words = gr.HTML(elem_id="map-words", elem_classes="di-optional")
         with gr.Row():
             self.method = gr.Radio(
@@ -158,11 +158,11 @@ class SamplesPart:
 
     def _map_key(self, method: str) -> str:
         """Changes with everything that the map shows: the script asks for the points anew."""
-        engine = self.session.engine
-        return f"{method} {engine.samples_key()} {digest(engine.states().tolist())}"
+        run = self.session.run
+        return f"{method} {run.explore.samples_key()} {digest(run.explore.states().tolist())}"
 
     def _shown_map(self, method: str) -> list[Any]:
-        if self.session.engine.has_map(method):
+        if self.session.run.explore.map.done(method):
             return [self._map_key(method), progress(self.session, "map"), gr.update(visible=False)]
         said = progress(self.session, "map") or markup.notice(
             "There is no map of these pictures yet. Making it passes each through the classifier "
@@ -172,33 +172,33 @@ class SamplesPart:
         return ["", said, gr.update(visible=True)]
 
     def _choices(self) -> list[Any]:
-        groups = self.session.engine.samples().groups
+        groups = self.session.run.explore.samples().groups
         found = [
             (f"{column}: {value or '(empty)'}", json.dumps([column, value]))
             for column in groups
             if column != "label"
             for value in sorted(groups[column].unique())
         ]
-        labels = [_ALL, *self.session.engine.training.classes]
+        labels = [_ALL, *self.session.run.training.classes]
         return [gr.update(choices=labels), gr.update(choices=[(_ALL, _ALL), *found])]
 
     def _page(self, *given: Any) -> list[Any]:
         *filters, sort, page, picked = given
-        engine = self.session.engine
+        run = self.session.run
         try:
-            found = engine.view(view_of(*filters, sort=tuple(sort), picked=picked))
-            samples = engine.samples()
+            found = run.explore.view(view_of(*filters, sort=tuple(sort), picked=picked))
+            samples = run.explore.samples()
         except DiffInfError as error:
             return [markup.notice(str(error), "error"), *skipped(self.pager.outputs)]
         page, part = Pager.part(page, len(found))
         at: np.ndarray = found[part]
         rows = samples.table.iloc[at].join(samples.scores.iloc[at])
         table = explore_markup.samples_table(
-            rows.assign(state=engine.states()[at]),
+            rows.assign(state=run.explore.states()[at]),
             list(samples.scores.columns),
             sort=sort[0],
             descending=sort[1],
-            ranked_by=engine.config.influence.estimator,
+            ranked_by=run.config.influence.estimator,
         )
         return [table, *Pager.shown(page, len(found), "samples")]
 
@@ -208,7 +208,7 @@ class SamplesPart:
     def load(self, method: str, *given: Any) -> list[Any]:
         """Everything anew, with the filters as they are; a sentence where nothing is ranked yet."""
         try:
-            self.session.engine.samples_key()
+            self.session.run.explore.samples_key()
             return [
                 "",
                 *self._shown_map(method),
@@ -223,18 +223,18 @@ class SamplesPart:
         return self._shown_map(method)
 
     def _begin(self, method: str) -> list[Any]:
-        engine = self.session.engine
+        run = self.session.run
         try:
-            self.session.jobs.start("map", lambda: engine.make_map(method))
+            self.session.jobs.start("map", lambda: run.explore.map.compute(method))
         except DiffInfError as error:
             return [gr.skip(), markup.notice(str(error), "error"), gr.skip()]
         return self._shown_map(method)
 
     def _all(self, *given: Any) -> str:
         *filters, sort, _, picked = given
-        engine = self.session.engine
-        found = engine.view(view_of(*filters, sort=tuple(sort), picked=picked))
-        return " ".join(engine.samples().table["id"].iloc[found])
+        run = self.session.run
+        found = run.explore.view(view_of(*filters, sort=tuple(sort), picked=picked))
+        return " ".join(run.explore.samples().table["id"].iloc[found])
 
     # ------------------------------------------------------------ events
 
@@ -250,7 +250,7 @@ class SamplesPart:
             asked = str(event.sort)
             known, descending = given[-3]
             # A score begins with the most suspicious, everything else with the first.
-            first = asked in self.session.engine.samples().scores
+            first = asked in self.session.run.explore.samples().scores
             now = (asked, not descending if asked == known else first)
             return [now, *self._page(*given[:-3], now, 1, given[-1])]
 

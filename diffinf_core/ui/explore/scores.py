@@ -96,7 +96,7 @@ class ScoresPart:
     def _build_tau(self) -> None:
         def values(_: Any) -> dict[str, Any]:
             try:
-                return explore_data.score_values(self.session.engine)
+                return explore_data.score_values(self.session.run)
             except DiffInfError as error:
                 return {"error": str(error)}
 
@@ -151,10 +151,10 @@ class ScoresPart:
     def load(self, first: str | None, second: str | None, page: float) -> list[Any]:
         """The figures of the ranking as it is now."""
         try:
-            engine = self.session.engine
-            key = engine.samples_key()
-            figures, found = engine.ranking_plots(), engine.ranking_figures()
-            names = list(engine.samples().scores.columns)
+            run = self.session.run
+            key = run.explore.samples_key()
+            figures, found = run.explore.scores.plots(), run.explore.scores.figures()
+            names = list(run.explore.samples().scores.columns)
         except DiffInfError as error:
             text = markup.notice(str(error), "empty")
             return [text, *skipped(self.outputs[1:])]
@@ -164,7 +164,7 @@ class ScoresPart:
         return [
             markup.notice(advice(found)),
             key,
-            engine.config.influence.estimator,
+            run.config.influence.estimator,
             *(gr.update(value=figures.get(n), visible=n in figures) for n in _PLOTS),
             gr.update(choices=options, value=first),
             gr.update(choices=options, value=second),
@@ -172,10 +172,10 @@ class ScoresPart:
         ]
 
     def _list(self, first: str, second: str, page: float) -> list[Any]:
-        engine = self.session.engine
+        run = self.session.run
         try:
-            found = engine.disagreement(first, second)
-            table = engine.samples().table
+            found = run.explore.scores.disagreement(first, second)
+            table = run.explore.samples().table
         except DiffInfError as error:
             return [markup.notice(str(error), "error"), *skipped(self.pager.outputs)]
         number, part = Pager.part(page, len(found))
@@ -200,7 +200,7 @@ class ScoresPart:
             self.session.rank_by(estimator or "")
         except DiffInfError as error:
             return [markup.notice(str(error), "error"), *skipped(self.outputs)]
-        now = self.session.engine.config.influence.estimator
+        now = self.session.run.config.influence.estimator
         return self._changed(f"Saved: ranked by {title_of(now)}.", *given)
 
     def _new_tau(self, tau: str, *given: Any) -> list[Any]:
@@ -212,7 +212,7 @@ class ScoresPart:
             self.session.set_tau(asked)
         except DiffInfError as error:
             return [markup.notice(str(error), "error"), *skipped(self.outputs)]
-        now = self.session.engine.config.influence.tau
+        now = self.session.run.config.influence.tau
         return self._changed(f"Saved: the top {now:g} % are called high-influence.", *given)
 
     # ------------------------------------------------------------ events

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
 from diffinf_core.ui.jobs import Jobs
 from diffinf_core.ui.session import Session, typed_folder
+from diffinf_core.ui.updates import QUIET, Updates
 
 _KINDS = {
     "original": "originals, as they came",
@@ -51,133 +52,144 @@ def preview(found: dict[str, Any], undecided: str) -> str:
     return markup.notice(said) + compare_markup.table(rows, "What the export will hold")
 
 
-def build(session: Session) -> Callable[..., list[Any]]:
-    """Build the page inside the current tab; returns what to refresh on load."""
-    gr.Markdown(
-        "## Export\nWrites the training split as you decided, as a folder: `images/` with originals byte "
-        "for byte and edits as lossless PNG marked as synthetic, `labels.csv`, and `manifest.json` with "
-        "hashes and the history of each picture. The source folder is never touched; validation and "
-        "test pictures are not part of it."
-    )
-    with gr.Row():
-        counts = gr.HTML(elem_id="export-counts")
-        planned = gr.HTML(elem_id="export-preview")
-    undecided = gr.Radio(
-        [("keep the original", "original"), ("take the edit", "repaired")],
-        value="original",
-        label="High-influence samples that nobody decided on",
-        elem_id="export-undecided",
-    )
-    target = gr.Textbox(
-        value=str(session.root.resolve() / "export"),
-        label="New folder",
-        max_length=4000,
-        elem_id="export-target",
-    )
-    with gr.Row(elem_classes="di-buttons"):
-        go = gr.Button("Export", variant="primary", size="md", elem_id="export-start")
-        cancel = gr.Button("Cancel", size="md", elem_id="export-cancel")
-    message = gr.HTML(elem_id="export-message")
-    written = gr.Textbox(
-        label="Written to",
-        interactive=False,
-        visible=False,
-        buttons=["copy"],
-        elem_id="export-written",
-    )
-    # beside the run's job: an export only reads the run
-    jobs = Jobs()
-    wrote: list[Path] = []
+class ExportPage:
+    """The page; :meth:`load` takes the values of ``inputs`` and updates ``outputs``."""
 
-    def decided() -> str:
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        # beside the run's job: an export only reads the run
+        self._jobs = Jobs()
+        self._target: Path | None = None
+        gr.Markdown(
+            "## Export\nWrites the training split as you decided, as a folder: `images/` with originals byte "
+            "for byte and edits as lossless PNG marked as synthetic, `labels.csv`, and `manifest.json` with "
+            "hashes and the history of each picture. The source folder is never touched; validation and "
+            "test pictures are not part of it."
+        )
+        with gr.Row():
+            self.counts = gr.HTML(elem_id="export-counts")
+            self.planned = gr.HTML(elem_id="export-preview")
+        self._controls()
+        self.message = gr.HTML(elem_id="export-message")
+        self.written = gr.Textbox(
+            label="Written to",
+            interactive=False,
+            visible=False,
+            buttons=["copy"],
+            elem_id="export-written",
+        )
+        #: state of the job when the page last looked
+        self.seen = gr.State("")
+        self.inputs = [self.undecided]
+        self.outputs = [self.counts, self.planned]
+        self._wire()
+
+    def _controls(self) -> None:
+        self.undecided = gr.Radio(
+            [("keep the original", "original"), ("take the edit", "repaired")],
+            value="original",
+            label="High-influence samples that nobody decided on",
+            elem_id="export-undecided",
+        )
+        self.target = gr.Textbox(
+            value=str(self.session.root.resolve() / "export"),
+            label="New folder",
+            max_length=4000,
+            elem_id="export-target",
+        )
+        with gr.Row(elem_classes="di-buttons"):
+            self.start = gr.Button("Export", variant="primary", size="md", elem_id="export-start")
+            self.cancel = gr.Button("Cancel", size="md", elem_id="export-cancel")
+
+    # ------------------------------------------------------------ before
+
+    def load(self, undecided: str = "original") -> Updates:
+        """The decisions so far, and what an export would hold."""
+        return {self.counts: self._decided(), self.planned: self._plan(undecided)}
+
+    def _decided(self) -> str:
         try:
-            queue = set(session.queue()["id"])
-            standing = session.engine.decisions()
+            queue = set(self.session.run.queue["id"])
+            standing = self.session.run.review.decisions()
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
-        found = Counter(d.action.replace("_", " ") for s, d in standing.items() if s in queue)
-        settled = sum(n for k, n in found.items() if k != "second look")
-        rows = [[k, f"{n:,}"] for k, n in sorted(found.items())]
-        rows.append(["open", f"{len(queue) - sum(found.values()):,}"])
+        counts = Counter(d.action.replace("_", " ") for s, d in standing.items() if s in queue)
+        settled = sum(n for k, n in counts.items() if k != "second look")
+        rows = [[k, f"{n:,}"] for k, n in sorted(counts.items())]
+        rows.append(["open", f"{len(queue) - sum(counts.values()):,}"])
         table = pd.DataFrame(rows, columns=["decision", "pairs"])
-        said = markup.notice(f"{settled} of {len(queue)} decided.")
-        return said + compare_markup.table(table, "Decisions on the queue")
+        note = markup.notice(f"{settled} of {len(queue)} decided.")
+        return note + compare_markup.table(table, "Decisions on the queue")
 
-    def plan(how: str) -> str:
+    def _plan(self, undecided: str) -> str:
         try:
-            return preview(session.engine.export_preview(how), how)
+            return preview(self.session.run.export_preview(undecided), undecided)
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
 
-    def writing(path: Path, how: str) -> Iterator[Progress]:
-        try:
-            yield from session.engine.export(path, how)
-        except OSError as error:
-            raise DiffInfError(f"{path} cannot be written: {error.strerror or error}.") from error
+    # ------------------------------------------------------------ the export
 
-    def look() -> list[Any]:
-        snapshot = jobs.snapshot()
+    def _export(self, target: Path, undecided: str) -> Iterator[Progress]:
+        try:
+            yield from self.session.run.export(target, undecided)
+        except OSError as error:
+            raise DiffInfError(f"{target} cannot be written: {error.strerror or error}.") from error
+
+    def _progress(self) -> Updates:
+        snapshot = self._jobs.snapshot()
         event = snapshot.stages.get("export")
-        none = gr.update(visible=False)
-        if snapshot.state == "failed":
-            return [markup.notice(snapshot.error, "error"), none]
         if snapshot.state == "done":
-            path = str(wrote[-1])
-            return [markup.notice(f"Wrote {path}."), gr.update(value=path, visible=True)]
-        if snapshot.state == "cancelled":
-            return [markup.notice("Cancelled; nothing was written."), none]
-        if snapshot.state == "running":
+            path = str(self._target)
+            return {
+                self.message: markup.notice(f"Wrote {path}."),
+                self.written: gr.update(value=path, visible=True),
+            }
+        updates: Updates = {self.written: gr.update(visible=False)}
+        if snapshot.state == "failed":
+            updates[self.message] = markup.notice(snapshot.error, "error")
+        elif snapshot.state == "cancelled":
+            updates[self.message] = markup.notice("Cancelled; nothing was written.")
+        elif snapshot.state == "running":
             done = (
                 f"{event.done:,} of {event.total:,} pictures" if event else "Looking at the files."
             )
-            return [markup.notice(done), none]
-        return [gr.skip(), none]  # nothing to say, and nothing to wipe out
+            updates[self.message] = markup.notice(done)
+        return updates
 
-    def export(folder: str, how: str) -> list[Any]:
-        if not folder.strip():
-            return [markup.notice("Name a new folder for the data set.", "error"), gr.skip()]
-        try:
-            path = typed_folder(folder)
-            jobs.start("export", lambda: writing(path, how))
-        except DiffInfError as error:
-            return [markup.notice(str(error), "error"), gr.skip()]
-        wrote[:] = [path]
-        return look()
-
-    def stop() -> str:
-        if not jobs.running:
-            return markup.notice("No export is running.")
-        jobs.cancel()
-        return markup.notice("Stopping; nothing is left behind.")
-
-    seen = gr.State("")
-
-    def state() -> str:
-        snapshot = jobs.snapshot()
+    def _state(self) -> str:
+        snapshot = self._jobs.snapshot()
         event = snapshot.stages.get("export")
         return f"{snapshot.state} {snapshot.began} {event.done if event else ''}"
 
-    def tick(before: str) -> list[Any]:
-        now = state()
+    # ------------------------------------------------------------ handlers
+
+    def _begin(self, folder: str, undecided: str) -> Updates:
+        seen = self._state()  # refused, it stands; begun, the clock has something new to say
+        try:
+            if not folder.strip():
+                raise DiffInfError("Name a new folder for the data set.")
+            target = typed_folder(folder)
+            self._jobs.start("export", lambda: self._export(target, undecided))
+        except DiffInfError as error:
+            return {self.message: markup.notice(str(error), "error"), self.seen: seen}
+        self._target = target
+        return {**self._progress(), self.seen: seen}
+
+    def _stop(self) -> Updates:
+        seen = self._state()
+        if not self._jobs.running:
+            return {self.message: markup.notice("No export is running."), self.seen: seen}
+        self._jobs.cancel()
+        return {self.message: markup.notice("Stopping; nothing is left behind."), self.seen: seen}
+
+    def _tick(self, before: str) -> Updates:
+        now = self._state()
         # what a button said stays until there is something new
-        return [now, *(look() if now != before else [gr.skip(), gr.skip()])]
+        return {self.seen: now, **(self._progress() if now != before else {})}
 
-    def begun(folder: str, how: str) -> list[Any]:
-        before = state()  # refused, it stands; begun, the clock has something new to say
-        return [*export(folder, how), before]
-
-    def stopped() -> list[Any]:
-        before = state()
-        return [stop(), before]
-
-    go.click(begun, [target, undecided], [message, written, seen], queue=False)
-    cancel.click(stopped, outputs=[message, seen], queue=False)
-    undecided.input(plan, [undecided], [planned], queue=False)
-    gr.Timer(1.0).tick(tick, [seen], [seen, message, written], queue=False, show_progress="hidden")
-
-    def load(how: str = "original") -> list[Any]:
-        return [decided(), plan(how)]
-
-    load.inputs = [undecided]  # type: ignore[attr-defined]
-    load.outputs = [counts, planned]  # type: ignore[attr-defined]
-    return load
+    def _wire(self) -> None:
+        shown = [self.message, self.written, self.seen]
+        self.start.click(self._begin, [self.target, self.undecided], shown, queue=False)
+        self.cancel.click(self._stop, outputs=[self.message, self.seen], queue=False)
+        self.undecided.input(self._plan, [self.undecided], [self.planned], queue=False)
+        gr.Timer(1.0).tick(self._tick, [self.seen], shown, **QUIET)

@@ -12,7 +12,7 @@ from diffinf_core.config import RepairConfig
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.ui import markup
 from diffinf_core.ui.review import view
-from diffinf_core.ui.review.desk import EDITING, Desk, Shown, Visit, asking
+from diffinf_core.ui.review.presenter import EDITING, DisplayedPair, PageState, Presenter, asking
 from diffinf_core.ui.session import Session, reviewer_of
 
 
@@ -33,15 +33,15 @@ _KNOBS = (
     _Knob("lambda_perc", "lambda_perc: same look", 0, 5, 0.1),
     _Knob("w_si", "w_si: less influential", 0, 5, 0.1),
     _Knob("guidance", "guidance: towards the label", 0, 8, 0.1),
-    _Knob("t0", "t0: room for change", 100, 900, 50),
+    _Knob("t0", "t0: noise level", 100, 900, 50),
     _Knob("steps", "steps: finer, slower", 2, 50, 1),
 )
 _WHOLE = {"t0", "steps"}
-USUAL = "as the run"
-SHOWN = "as the version shown"
+RUN_DEFAULT = "run default"
+SHOWN = "displayed version"
 #: factors on the run's own settings
 _PRESETS: dict[str, dict[str, float]] = {
-    USUAL: {},
+    RUN_DEFAULT: {},
     "keep more of the person": {"w_id": 2, "guidance": 0.8, "t0": 0.75},
     "reach the label": {"guidance": 1.5, "t0": 1.25},
     "change less": {"lambda_perc": 2, "guidance": 0.8, "t0": 0.6},
@@ -64,7 +64,9 @@ def preset(name: str, usual: RepairConfig, shown: Edit | None = None) -> list[fl
 
 
 #: how the browser says, as the third input, when an edit or Cancel was asked for; see assets/ui/keys.js
-_WHEN = "(visit, showing, now, ...more) => [visit, showing, window.DiffInf.{0}(), ...more]"
+_WHEN = (
+    "(page_state, showing, now, ...more) => [page_state, showing, window.DiffInf.{0}(), ...more]"
+)
 
 
 class Editor:
@@ -74,15 +76,15 @@ class Editor:
     the page's own clock: the order in which its requests arrive says nothing.
     """
 
-    def __init__(self, session: Session, desk: Desk) -> None:
-        self.session, self.desk = session, desk
+    def __init__(self, session: Session, presenter: Presenter) -> None:
+        self.session, self.presenter = session, presenter
         usual = session.repair_settings()
         with gr.Accordion("Re-edit with other weights", open=False, elem_id="reedit-panel"):
             self.preset = gr.Dropdown(
-                [*_PRESETS, SHOWN], value=USUAL, label="Start from", elem_id="reedit-preset"
+                [*_PRESETS, SHOWN], value=RUN_DEFAULT, label="Start from", elem_id="reedit-preset"
             )
             self.knobs = []
-            for knob, value in zip(_KNOBS, preset(USUAL, usual), strict=True):
+            for knob, value in zip(_KNOBS, preset(RUN_DEFAULT, usual), strict=True):
                 low, high = min(knob.low, value), max(knob.high, value)
                 self.knobs.append(
                     gr.Slider(
@@ -104,7 +106,7 @@ class Editor:
         self,
         verb: str,
         request: gr.Request,
-        visit: Visit,
+        page_state: PageState,
         showing: str,
         now: str,
         *values: float,
@@ -113,134 +115,150 @@ class Editor:
 
         The reviewer may have moved on meanwhile, also before the device was free.
         """
-        who, sample = reviewer_of(request), Shown.read(showing).sample
+        who, sample = reviewer_of(request), DisplayedPair.read(showing).sample
         if not sample:
-            yield self._drawn(visit, who, None, markup.notice("Nothing to edit here."))
+            yield self._rendered(page_state, who, None, markup.notice("Nothing to edit here."))
             return
         overrides: dict[str, Any] = {
             knob.key: int(value) if knob.key in _WHOLE else value
             for knob, value in zip(_KNOBS, values, strict=True)
         }
-        with visit.turn:
-            if now > visit.halted:
-                visit.edits.add(now)
+        with page_state.turn:
+            if now > page_state.halted:
+                page_state.edits.add(now)
         try:
             with self.session.edit_lane:
-                yield from self._edit(verb, visit, who, sample, overrides, now)
+                yield from self._edit(verb, page_state, who, sample, overrides, now)
         except DiffInfError as error:
             said = markup.notice(f"The edit of {sample} was not made: {error}", "error")
-            if visit.sample == sample:
-                yield self._drawn(visit, who, None, said)
+            if page_state.sample == sample:
+                yield self._rendered(page_state, who, None, said)
             else:
-                yield self.desk.only(message=said)
+                yield self.presenter.update(message=said)
         finally:
-            with visit.turn:
-                visit.edits.discard(now)
-                visit.ended = max(now, visit.ended)
+            with page_state.turn:
+                page_state.edits.discard(now)
+                page_state.ended = max(now, page_state.ended)
 
     def _edit(
-        self, verb: str, visit: Visit, who: str, sample: str, overrides: dict[str, Any], now: str
+        self,
+        verb: str,
+        page_state: PageState,
+        who: str,
+        sample: str,
+        overrides: dict[str, Any],
+        now: str,
     ) -> Iterator[list[Any]]:
-        if now <= visit.halted:
+        if now <= page_state.halted:
             return
-        engine, last, said = self.session.engine, None, False
-        label = str(self.session.row(sample)["label"])
-        visit.editing = sample, len(engine.versions(sample))
-        work = engine.best_of if verb == "several" else engine.repair_one
+        run, last, said = self.session.run, None, False
+        label = str(self.session.run.review.row(sample)["label"])
+        page_state.editing = sample, len(run.pictures.versions(sample))
+        work = run.repair.best_of if verb == "several" else run.repair.edit
         try:
             for event in work(sample, overrides):
-                here = visit.sample == sample
+                here = page_state.sample == sample
                 if isinstance(event, Edit):
                     last = event.version
-                    yield self._arrived(visit, who, sample, last)
-                elif now <= visit.halted:
+                    yield self._arrived(page_state, who, sample, last)
+                elif now <= page_state.halted:
                     # A preview may have overtaken what Cancel drew, which said how it ended.
                     if here:
-                        yield self._drawn(visit, who, visit.version or None, gr.skip())
+                        yield self._rendered(page_state, who, page_state.version or None, gr.skip())
                     return
                 elif here:
-                    yield self._shot(visit, sample, event, label, said)
+                    yield self._shot(page_state, sample, event, label, said)
                     said = True
                 else:  # the edit goes on and is kept; only the painting stops
-                    yield self.desk.only()
+                    yield self.presenter.update()
                     said = False
         finally:
-            visit.editing = None
-        if verb == "several" and visit.sample == sample:
+            page_state.editing = None
+        if verb == "several" and page_state.sample == sample:
             text = "Proposed among all that were tried; each is kept as a version."
-            yield self._drawn(visit, who, last, markup.notice(text))
+            yield self._rendered(page_state, who, last, markup.notice(text))
 
-    def _drawn(self, visit: Visit, who: str, version: str | None, said: Any) -> list[Any]:
+    def _rendered(
+        self, page_state: PageState, who: str, version: str | None, said: Any
+    ) -> list[Any]:
         """The pair on the table as it is now, with this message beside what there is to say of it."""
-        with visit.turn:
-            shown = self.desk.draw(visit, who, version)
-        place = Desk.names.index("message")
+        with page_state.turn:
+            shown = self.presenter.render(page_state, who, version)
+        place = Presenter.names.index("message")
         shown[place] = said + shown[place] if isinstance(said, str) else said
         return shown
 
-    def _arrived(self, visit: Visit, who: str, sample: str, version: str) -> list[Any]:
-        with visit.turn:
-            if visit.sample == sample:
+    def _arrived(self, page_state: PageState, who: str, sample: str, version: str) -> list[Any]:
+        with page_state.turn:
+            if page_state.sample == sample:
                 said = markup.notice("New version; the earlier ones are kept.")
-                return self._drawn(visit, who, version, said)
+                return self._rendered(page_state, who, version, said)
         said = "The edit of an earlier pair is ready; it is kept as a version there."
-        return self.desk.only(message=markup.notice(said))
+        return self.presenter.update(message=markup.notice(said))
 
-    def _shot(self, visit: Visit, sample: str, event: Any, label: str, said: bool) -> list[Any]:
+    def _shot(
+        self, page_state: PageState, sample: str, event: Any, label: str, said: bool
+    ) -> list[Any]:
         """A preview. Said once that Cancel ends it, the place of messages is for what is said meanwhile."""
         text = f"editing, step {event.done} of {event.total}"
-        key = self.session.engine.data_key
+        key = self.session.run.pictures.data_key
         picture = view.preview(sample, event.images[0], label, text, key)  # this takes a while
-        with visit.turn:
-            if visit.sample != sample:
-                return self.desk.only()
+        with page_state.turn:
+            if page_state.sample != sample:
+                return self.presenter.update()
             # What is shown is no version that could be accepted.
-            showing = str(replace(visit.shown, version=EDITING))
-        return self.desk.only(
+            showing = str(replace(page_state.displayed, version=EDITING))
+        return self.presenter.update(
             view=picture,
             showing=showing,
             message=gr.skip() if said else markup.notice("Editing; Cancel stops it."),
         )
 
-    def _waiting(self, visit: Visit, showing: str, now: str) -> list[Any]:
-        if not Shown.read(showing).sample:
-            return self.desk.only()
-        with visit.turn:
+    def _waiting(self, page_state: PageState, showing: str, now: str) -> list[Any]:
+        if not DisplayedPair.read(showing).sample:
+            return self.presenter.update()
+        with page_state.turn:
             if now <= max(
-                visit.ended, visit.halted
+                page_state.ended, page_state.halted
             ):  # the edit, or Cancel, was faster than this word
-                return self.desk.only()
-            visit.edits.add(now)
-        return self.desk.only(message=markup.notice("Waiting for the device and the model."))
+                return self.presenter.update()
+            page_state.edits.add(now)
+        return self.presenter.update(message=markup.notice("Waiting for the device and the model."))
 
-    def _halted(self, request: gr.Request, visit: Visit, showing: str, now: str) -> list[Any]:
-        who, editing = reviewer_of(request), visit.editing
-        with visit.turn:
-            visit.halted = max(now, visit.halted)
-            ended = {edit for edit in visit.edits if edit <= now}
-            visit.edits -= ended
+    def _halted(
+        self, request: gr.Request, page_state: PageState, showing: str, now: str
+    ) -> list[Any]:
+        who, editing = reviewer_of(request), page_state.editing
+        with page_state.turn:
+            page_state.halted = max(now, page_state.halted)
+            ended = {edit for edit in page_state.edits if edit <= now}
+            page_state.edits -= ended
         asked = len(ended)
         if not asked:
-            return self.desk.only(message=markup.notice("Nothing is being edited."))
+            return self.presenter.update(message=markup.notice("Nothing is being edited."))
         new = 0
         if editing is not None:
             sample, before = editing
-            new = len(self.session.engine.versions(sample)) - before
+            new = len(self.session.run.pictures.versions(sample)) - before
         kept = f"{new} that were finished are kept." if new > 0 else "Nothing was changed."
         text = "Cancelled" + (f" {asked} edits" if asked > 1 else "") + f". {kept}"
-        return self._drawn(visit, who, visit.version or None, markup.notice(text))
+        return self._rendered(page_state, who, page_state.version or None, markup.notice(text))
 
-    def _set(self, name: str, visit: Visit) -> list[Any]:
+    def _set(self, name: str, page_state: PageState) -> list[Any]:
         try:
-            shown = self.session.engine.edit(visit.sample, visit.version) if visit.version else None
+            shown = (
+                self.session.run.pictures.record(page_state.sample, page_state.version)
+                if page_state.version
+                else None
+            )
             return list(preset(name, self.session.repair_settings(), shown))
         except DiffInfError:
             return [gr.skip()] * len(self.knobs)
 
-    def wire(self, visit: gr.State, showing: gr.Textbox, shown: list[Any]) -> None:
+    def wire(self, page_state: gr.State, showing: gr.Textbox, shown: list[Any]) -> None:
         """``shown`` are the widgets of the pair, of which ``showing`` says which one it is."""
-        self.preset.input(self._set, [self.preset, visit], self.knobs, queue=False)
-        asked: list[Any] = [visit, showing, self.now]
+        self.preset.input(self._set, [self.preset, page_state], self.knobs, queue=False)
+        asked: list[Any] = [page_state, showing, self.now]
         quick: dict[str, Any] = {
             "queue": False,
             "show_progress": "hidden",
@@ -250,13 +268,13 @@ class Editor:
 
             def edited(
                 request: gr.Request,
-                visit_: Visit,
+                page_state_: PageState,
                 showing_: str,
                 now: str,
                 *values: float,
                 verb: str = verb,
             ) -> Iterator[list[Any]]:
-                yield from self._run(verb, request, visit_, showing_, now, *values)
+                yield from self._run(verb, request, page_state_, showing_, now, *values)
 
             trigger.click(self._waiting, asked, shown, js=_WHEN.format("asked"), **quick)
             trigger.click(

@@ -11,7 +11,7 @@ import gradio as gr
 from diffinf_core.engine import Bulk, Rule
 from diffinf_core.records import ACTIONS, Choice, DiffInfError
 from diffinf_core.ui import markup
-from diffinf_core.ui.review.desk import UNKNOWN, Desk, Visit, asking
+from diffinf_core.ui.review.presenter import UNKNOWN, PageState, Presenter, asking
 from diffinf_core.ui.session import Session, reviewer_of
 
 
@@ -75,8 +75,8 @@ def _shown(value: float | None) -> str:
 class Many:
     """The panels; ``wire`` connects them to the filter's pairs."""
 
-    def __init__(self, session: Session, desk: Desk) -> None:
-        self.session, self.desk = session, desk
+    def __init__(self, session: Session, presenter: Presenter) -> None:
+        self.session, self.presenter = session, presenter
         with gr.Accordion("Decide all pairs of this filter", open=False, elem_id="bulk-panel"):
             with gr.Row():
                 self.action = gr.Dropdown(
@@ -120,31 +120,31 @@ class Many:
         ]
 
     def preview(
-        self, request: gr.Request, visit: Visit, action: str, new_label: str | None
+        self, request: gr.Request, page_state: PageState, action: str, new_label: str | None
     ) -> list[Any]:
         """What the decision would do to the pairs that are under the filter now."""
-        who, engine = reviewer_of(request), self.session.engine
-        if visit.unknown:
+        who, run = reviewer_of(request), self.session.run
+        if page_state.unknown:
             return self._nothing(UNKNOWN)
-        with visit.turn:
-            fills, wanted = visit.fills, visit.wanted
+        with page_state.turn:
+            fills, wanted = page_state.fills, page_state.wanted
         try:
             samples = self.session.filtered(wanted, who)
             if not samples:
                 return self._nothing("There is no pair under this filter.")
-            seen = engine.stamps(samples)
+            seen = run.review.stamps(samples)
             comment = f"bulk: {len(samples)} pairs of a filter"
-            found = engine.bulk_preview(samples, action, new_label, comment, who)
+            found = run.review.bulk_preview(samples, action, new_label, comment, who)
         except DiffInfError as error:
             return self._nothing(str(error))
         return self._planned(bulk_words(found, action), found.choices, seen, fills)
 
     def rule(self) -> list[Any]:
         """The rule that the decisions so far speak for."""
-        engine = self.session.engine
+        run = self.session.run
         try:
-            seen = engine.stamps([str(i) for i in self.session.queue()["id"]])
-            rule = engine.rule()
+            seen = run.review.stamps([str(i) for i in self.session.run.queue["id"]])
+            rule = run.review.rule()
         except DiffInfError as error:
             return self._nothing(str(error))
         return self._planned(rule_words(rule), rule.choices, seen)
@@ -152,45 +152,45 @@ class Many:
     def agreement(self) -> str:
         """How far reviewers agree."""
         try:
-            return agreement_words(self.session.engine.reviewer_agreement())
+            return agreement_words(self.session.run.review.agreement())
         except DiffInfError as error:
             return markup.notice(str(error), "error")
 
     def write(
         self,
         request: gr.Request,
-        visit: Visit,
+        page_state: PageState,
         plan: tuple[int, tuple[tuple[Choice, int], ...]] | tuple[()],
     ) -> list[Any]:
         """Decide as previewed, but what was decided meanwhile; one undo takes all of it back."""
         who = reviewer_of(request)
-        with visit.turn:
+        with page_state.turn:
             fills, choices = plan or (0, ())
-            if not choices or fills not in (0, visit.fills):  # 0: a rule is about no filter
-                return [*self._nothing("Preview first."), *self.desk.draw(visit, who)]
+            if not choices or fills not in (0, page_state.fills):  # 0: a rule is about no filter
+                return [*self._nothing("Preview first."), *self.presenter.render(page_state, who)]
             try:
                 seen = {choice.sample: stamp for choice, stamp in choices}
                 done, left = self.session.decide_many([choice for choice, _ in choices], who, seen)
             except DiffInfError as error:
-                return [*self._nothing(str(error)), *self.desk.draw(visit, who)]
+                return [*self._nothing(str(error)), *self.presenter.render(page_state, who)]
             text = f"Decided {done} pairs; one undo takes all of them back."
             if left:
                 text += (
                     f" {left} were left as they are: somebody decided on them since the preview."
                 )
-            shown = self.desk.refill(visit, who, visit.wanted)
+            shown = self.presenter.refill(page_state, who, page_state.wanted)
             return [*self._nothing(text, "info"), *shown]
 
     def forget(self) -> list[Any]:
         """The filter or the decision changed: what was previewed no longer holds."""
         return ["", (), gr.update(value="Apply", interactive=False)]
 
-    def wire(self, visit: gr.State, shown: list[Any], filters: list[Any]) -> None:
+    def wire(self, page_state: gr.State, shown: list[Any], filters: list[Any]) -> None:
         """``shown`` are the widgets of the pair, ``filters`` those that change what a bulk is about."""
         quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
         bulk = [self.bulk_said, self.planned, self.apply]
         ruled = [self.rule_said, self.ruled, self.accept]
-        self.look.click(asking(self.preview), [visit, self.action, self.label], bulk, **quiet)
+        self.look.click(asking(self.preview), [page_state, self.action, self.label], bulk, **quiet)
         for control in (*filters, self.action, self.label):
             control.input(self.forget, None, bulk, **quiet)
         self.propose.click(self.rule, None, ruled, **quiet)
@@ -198,5 +198,5 @@ class Many:
             (self.apply, self.planned, bulk),
             (self.accept, self.ruled, ruled),
         ):
-            trigger.click(asking(self.write), [visit, state], [*own, *shown], **quiet)
+            trigger.click(asking(self.write), [page_state, state], [*own, *shown], **quiet)
         self.compare.click(self.agreement, None, [self.agreed], **quiet)

@@ -13,7 +13,14 @@ from diffinf_core.ui import markup
 from diffinf_core.ui.filters import FLAGS, SCORES, SORTS, STATES, Filter, subgroups
 from diffinf_core.ui.review import edit as review_edit
 from diffinf_core.ui.review import many as review_many
-from diffinf_core.ui.review.desk import EDITING, UNKNOWN, Desk, Shown, Visit, asking
+from diffinf_core.ui.review.presenter import (
+    EDITING,
+    UNKNOWN,
+    DisplayedPair,
+    PageState,
+    Presenter,
+    asking,
+)
 from diffinf_core.ui.session import Session, reviewer_of
 
 #: action: name on the button, element id
@@ -33,14 +40,14 @@ class Page:
     """The widgets of the page and what they do."""
 
     def __init__(self, session: Session) -> None:
-        self.session, self.desk = session, Desk(session)
-        self.visit = gr.State(Visit())
+        self.session, self.presenter = session, Presenter(session)
+        self.page_state = gr.State(PageState())
         self._filters()
         self.head = gr.HTML(elem_id="review-head")
-        # What the browser shows, see Shown. A key for another pair is not taken.
+        # What the browser shows, see DisplayedPair. A key for another pair is not taken.
         self.showing = gr.Textbox(visible="hidden", elem_id="review-showing")
         # What a click or key inside the pictures says, as JSON: {"verb": ..., "value": ...}.
-        self.said = gr.HTML("", html_template="", js_on_load=_SAY, elem_id="review-said")
+        self.inbox = gr.HTML("", html_template="", js_on_load=_SAY, elem_id="review-said")
         with gr.Row(elem_classes="di-desk"):
             with gr.Column(scale=3, min_width=480):
                 self.view = gr.HTML(elem_id="review-pair")
@@ -49,9 +56,9 @@ class Page:
                 self.strip = gr.HTML(elem_id="versions")
             with gr.Column(scale=2, min_width=380):
                 self.table = gr.HTML(elem_id="review-scores")
-                self.editor = review_edit.Editor(session, self.desk)
-                self.many = review_many.Many(session, self.desk)
-        self.shown = [getattr(self, name) for name in Desk.names]
+                self.editor = review_edit.Editor(session, self.presenter)
+                self.many = review_many.Many(session, self.presenter)
+        self.shown = [getattr(self, name) for name in Presenter.names]
         self.loaded = [*self.filters, self.many.label, *self.shown]
 
     def _filters(self) -> None:
@@ -133,104 +140,108 @@ class Page:
 
     # what the widgets do
 
-    def refilter(self, request: gr.Request, visit: Visit, *given: Any) -> list[Any]:
+    def refilter(self, request: gr.Request, page_state: PageState, *given: Any) -> list[Any]:
         """The filters changed."""
         who = reviewer_of(request)
-        with visit.turn:
+        with page_state.turn:
             try:
                 wanted = Filter.asked(*given)
             except DiffInfError as error:
-                return self.desk.draw(visit, who, None, markup.notice(str(error), "error"))
-            return self.desk.refill(visit, who, wanted)
+                return self.presenter.render(
+                    page_state, who, None, markup.notice(str(error), "error")
+                )
+            return self.presenter.refill(page_state, who, wanted)
 
-    def step(self, by: int, request: gr.Request, visit: Visit) -> list[Any]:
+    def step(self, by: int, request: gr.Request, page_state: PageState) -> list[Any]:
         """Another pair, without a decision."""
         who = reviewer_of(request)
-        with visit.turn:
-            there = bool(visit.known)
-            said = self._entered(visit, who)
-            visit.at += by if there else 0
-            return self.desk.draw(visit, who, None, said, onward=by > 0)
+        with page_state.turn:
+            there = bool(page_state.known)
+            said = self._entered(page_state, who)
+            page_state.at += by if there else 0
+            return self.presenter.render(page_state, who, None, said, onward=by > 0)
 
-    def _entered(self, visit: Visit, who: str, sample: str = "") -> str:
+    def _entered(self, page_state: PageState, who: str, sample: str = "") -> str:
         """Fill the table where there is none yet, with the pair that the browser shows; what to say of it."""
-        if visit.known:
+        if page_state.known:
             return ""
-        said = markup.notice(UNKNOWN) if visit.unknown else ""
-        self.desk.refill(visit, who, visit.wanted, sample)
+        said = markup.notice(UNKNOWN) if page_state.unknown else ""
+        self.presenter.refill(page_state, who, page_state.wanted, sample)
         return said
 
     def decide(
         self,
         action: str,
         request: gr.Request,
-        visit: Visit,
+        page_state: PageState,
         showing: str,
         new_label: str | None,
         comment: str,
         advance: bool,
     ) -> list[Any]:
         """Write a decision on the pair and the version that the browser shows, and go on."""
-        who, shown = reviewer_of(request), Shown.read(showing)
+        who, shown = reviewer_of(request), DisplayedPair.read(showing)
         choice = Choice(shown.sample, action, shown.version or None, new_label, comment)
-        with visit.turn:
-            said = self._entered(visit, who, shown.sample)
-            if not visit.order or visit.order[visit.at] != shown.sample:
+        with page_state.turn:
+            said = self._entered(page_state, who, shown.sample)
+            if not page_state.order or page_state.order[page_state.at] != shown.sample:
                 said += markup.notice("That was for another pair; nothing was decided on this one.")
-                return [gr.skip(), *self.desk.draw(visit, who, None, said)]
+                return [gr.skip(), *self.presenter.render(page_state, who, None, said)]
             if action == "accept" and shown.version == EDITING:
                 text = "This edit is not finished: wait for it, or cancel it."
-                return [gr.skip(), *self.desk.only(message=markup.notice(text))]
+                return [gr.skip(), *self.presenter.update(message=markup.notice(text))]
             try:
                 self.session.decide(choice, who, shown.stamp, shown.role)
             except DiffInfError as error:
                 # what changed meanwhile is shown as it is now
                 kept = None if isinstance(error, OutdatedError) else shown.version
                 said += markup.notice(str(error), "error")
-                return [gr.skip(), *self.desk.draw(visit, who, kept, said)]
+                return [gr.skip(), *self.presenter.render(page_state, who, kept, said)]
             # A comment that is begun meanwhile stays.
             cleared = "" if comment else gr.skip()
             if not advance:
-                return [cleared, *self.desk.draw(visit, who, None, said)]
-            if visit.at < len(visit.order) - 1:
-                visit.at += 1
-            elif not self.desk.over_again(visit, who):
+                return [cleared, *self.presenter.render(page_state, who, None, said)]
+            if page_state.at < len(page_state.order) - 1:
+                page_state.at += 1
+            elif not self.presenter.over_again(page_state, who):
                 said += markup.notice("That was the last pair of this filter.")
-                return [cleared, *self.desk.draw(visit, who, None, said)]
-            return [cleared, *self.desk.draw(visit, who, None, said, onward=True)]
+                return [cleared, *self.presenter.render(page_state, who, None, said)]
+            return [cleared, *self.presenter.render(page_state, who, None, said, onward=True)]
 
-    def take_back(self, verb: str, request: gr.Request, visit: Visit) -> list[Any]:
+    def take_back(self, verb: str, request: gr.Request, page_state: PageState) -> list[Any]:
         """Undo or redo, and show the pair, with all that were decided at once on the table."""
-        who, engine = reviewer_of(request), self.session.engine
-        with visit.turn:
-            known = self._entered(visit, who)
+        who, run = reviewer_of(request), self.session.run
+        with page_state.turn:
+            known = self._entered(page_state, who)
             try:
-                samples = (engine.undo if verb == "undo" else engine.redo)(who)
+                samples = (run.review.undo if verb == "undo" else run.review.redo)(who)
             except DiffInfError as error:
-                return self.desk.draw(visit, who, None, known + markup.notice(str(error), "error"))
+                return self.presenter.render(
+                    page_state, who, None, known + markup.notice(str(error), "error")
+                )
             if not samples:
                 said = known + markup.notice(f"Nothing to {verb}.")
-                return self.desk.draw(visit, who, None, said)
+                return self.presenter.render(page_state, who, None, said)
             many = f" ({len(samples)} pairs)" if len(samples) > 1 else ""
             text = ("Taken back" if verb == "undo" else "Decided again") + many + "."
             first = samples[0]
             standing = self.session.visible_decision(first, who)
             if verb == "redo" and standing is not None and standing.reviewer != who:
                 text += f" {standing.reviewer} decided since, and that stands."
-            if len(samples) > 1 or first not in visit.order:
+            if len(samples) > 1 or first not in page_state.order:
                 # In front, unless it is decided now and the table is of what is to do.
-                done = verb == "redo" and visit.wanted.state == "to do"
+                done = verb == "redo" and page_state.wanted.state == "to do"
                 batch = set(samples)
-                rest = [s for s in visit.order if s not in batch]
-                visit.order = [*(samples[:1] if done else samples), *rest]
-            visit.at = visit.order.index(first)
-            return self.desk.draw(visit, who, None, known + markup.notice(text))
+                rest = [s for s in page_state.order if s not in batch]
+                page_state.order = [*(samples[:1] if done else samples), *rest]
+            page_state.at = page_state.order.index(first)
+            return self.presenter.render(page_state, who, None, known + markup.notice(text))
 
-    def hear(
+    def on_message(
         self,
         request: gr.Request,
         said: str,
-        visit: Visit,
+        page_state: PageState,
         showing: str,
         comment: str,
         advance: bool,
@@ -243,52 +254,60 @@ class Page:
         except (ValueError, KeyError, TypeError):
             return [gr.skip()] * (1 + len(self.shown))
         if verb == "relabel" and value.isdecimal():
-            classes = self.session.engine.training.classes
+            classes = self.session.run.training.classes
             if not 1 <= int(value) <= len(classes):
                 return [gr.skip()] * (1 + len(self.shown))
             name = classes[int(value) - 1]
-            return self.decide("relabel", request, visit, showing, name, comment, advance)
+            return self.decide("relabel", request, page_state, showing, name, comment, advance)
         if verb in ("redraw", "version"):
-            with visit.turn:
-                known = self._entered(visit, who, Shown.read(showing).sample)
-                version = value if verb == "version" else visit.version or None
-                return [gr.skip(), *self.desk.draw(visit, who, version, known)]
+            with page_state.turn:
+                known = self._entered(page_state, who, DisplayedPair.read(showing).sample)
+                version = value if verb == "version" else page_state.version or None
+                return [gr.skip(), *self.presenter.render(page_state, who, version, known)]
         return [gr.skip()] * (1 + len(self.shown))
 
-    def load(self, request: gr.Request, visit: Visit) -> list[Any]:
+    def load(self, request: gr.Request, page_state: PageState) -> list[Any]:
         """The page was opened; ``?sample=`` names a pair, ``?run=`` the run it belongs to."""
         query = dict(request.query_params) if request else {}
         asked = str(query.get("run", ""))
         if asked and asked != self.session.root.name:
             text = f"This app shows the run {self.session.root.name!r}, not {asked!r}: start it with --run."
-            visit.trouble = text
-            return [*self._same(), *self.desk.blank(text, "error")]
+            page_state.trouble = text
+            return [*self._same(), *self.presenter.blank(text, "error")]
         first = str(query.get("sample", ""))
         try:
             self.session.follow()
         except DiffInfError as error:
-            visit.trouble = str(error)
-            return [*self._same(), *self.desk.blank(visit.trouble, "error")]
-        with visit.turn:
-            shown = self.desk.refill(visit, reviewer_of(request), Filter(), first)
+            page_state.trouble = str(error)
+            return [*self._same(), *self.presenter.blank(page_state.trouble, "error")]
+        with page_state.turn:
+            shown = self.presenter.refill(page_state, reviewer_of(request), Filter(), first)
         return [*self._choices(Filter()), *shown]
 
-    def again(self, request: gr.Request, visit: Visit) -> list[Any]:
+    def again(self, request: gr.Request, page_state: PageState) -> list[Any]:
         """Back from another page: the same pair, unless the queue changed or pictures were selected."""
         who = reviewer_of(request)
-        with visit.turn:
+        with page_state.turn:
             if self.session.take_selection(who):
                 wanted = Filter(state="selection")
-                return [*self._choices(wanted), *self.desk.refill(visit, who, wanted)]
-            if not visit.known:  # nothing was shown yet, so the address still says what to show
-                return self.load(request, visit)
+                return [*self._choices(wanted), *self.presenter.refill(page_state, who, wanted)]
+            if (
+                not page_state.known
+            ):  # nothing was shown yet, so the address still says what to show
+                return self.load(request, page_state)
             try:
-                now = self.session.queue_key()
+                now = self.session.run.queue_key()
             except DiffInfError as error:
-                return [*self._same(), *self.desk.blank(str(error))]
-            if visit.order and now == visit.known:
-                return [*self._same(), *self.desk.draw(visit, who, visit.version or None)]
-            return [*self._choices(visit.wanted), *self.desk.refill(visit, who, visit.wanted)]
+                return [*self._same(), *self.presenter.blank(str(error))]
+            if page_state.order and now == page_state.known:
+                return [
+                    *self._same(),
+                    *self.presenter.render(page_state, who, page_state.version or None),
+                ]
+            return [
+                *self._choices(page_state.wanted),
+                *self.presenter.refill(page_state, who, page_state.wanted),
+            ]
 
     def _same(self) -> list[Any]:
         """Filters and classes as they are."""
@@ -297,9 +316,9 @@ class Page:
     def _choices(self, wanted: Filter) -> list[Any]:
         """The filters' controls as ``wanted`` has them, with what can be chosen now."""
         try:
-            classes = list(self.session.engine.training.classes)
-            groups = subgroups(self.session.queue())
-            people = sorted({d.reviewer for d in self.session.engine.decisions().values()})
+            classes = list(self.session.run.training.classes)
+            groups = subgroups(self.session.run.queue)
+            people = sorted({d.reviewer for d in self.session.run.review.decisions().values()})
         except DiffInfError:
             return self._same()
         choices = {"label": classes, "reviewer": people, "group": groups}
@@ -318,16 +337,20 @@ class Page:
         for control in self.filters:
             control.input(
                 asking(self.refilter),
-                [self.visit, *self.filters],
+                [self.page_state, *self.filters],
                 self.shown,
                 trigger_mode="always_last",  # what was typed last counts, however slow the answer
                 **quick,
             )
         for button, by in ((self.back, -1), (self.forward, 1)):
             button.click(
-                asking(self.step, by), [self.visit], self.shown, trigger_mode="multiple", **quick
+                asking(self.step, by),
+                [self.page_state],
+                self.shown,
+                trigger_mode="multiple",
+                **quick,
             )
-        given = [self.visit, self.showing, self.new_label, self.comment, self.advance]
+        given = [self.page_state, self.showing, self.new_label, self.comment, self.advance]
         for action, button in self.buttons.items():
             button.click(
                 asking(self.decide, action),
@@ -338,27 +361,27 @@ class Page:
             )
         self.undo.click(
             asking(self.take_back, "undo"),
-            [self.visit],
+            [self.page_state],
             self.shown,
             trigger_mode="multiple",
             **quick,
         )
         self.redo.click(
             asking(self.take_back, "redo"),
-            [self.visit],
+            [self.page_state],
             self.shown,
             trigger_mode="multiple",
             **quick,
         )
-        self.said.submit(
-            asking(self.hear),
-            [self.said, self.visit, self.showing, self.comment, self.advance],
+        self.inbox.submit(
+            asking(self.on_message),
+            [self.inbox, self.page_state, self.showing, self.comment, self.advance],
             [self.comment, *self.shown],
             trigger_mode="multiple",
             **quick,
         )
-        self.editor.wire(self.visit, self.showing, self.shown)
-        self.many.wire(self.visit, self.shown, self.filters)
+        self.editor.wire(self.page_state, self.showing, self.shown)
+        self.many.wire(self.page_state, self.shown, self.filters)
 
 
 def build(session: Session) -> Page:

@@ -17,6 +17,7 @@ from gradio.components import Component
 from pydantic.fields import FieldInfo
 
 from diffinf_core.config import ARMS, ON_REQUEST, SIGNALS, RunConfig, change
+from diffinf_core.ui.updates import Updates
 
 #: sections that belong to a run's folder and cannot change once it is there
 FIXED = ("data", "split", "noise")
@@ -131,18 +132,18 @@ class ConfigForm:
 
     def show(
         self, values: Mapping[str, Mapping[str, Any]], closed: Collection[str] = ()
-    ) -> list[Any]:
-        """What the controls show of a configuration as a nested dict.
+    ) -> Updates:
+        """What each control shows of a configuration as a nested dict.
 
         ``closed`` are sections, or single keys as "data.path", that cannot be changed.
         """
-        return [
-            gr.update(
+        return {
+            made: gr.update(
                 value=values[section][key],
                 interactive=section not in closed and f"{section}.{key}" not in closed,
             )
-            for section, key in self.keys
-        ]
+            for made, (section, key) in zip(self.inputs, self.keys, strict=True)
+        }
 
     def read(
         self, values: Sequence[Any], over: Mapping[str, Mapping[str, Any]] | None = None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from diffinf_core.config import PRESETS, RunConfig, preset_for
 from diffinf_core.engine import check
@@ -14,6 +15,7 @@ from diffinf_core.ui import markup
 from diffinf_core.ui.run import markup as run_markup
 from diffinf_core.ui.run.form import ConfigForm
 from diffinf_core.ui.session import Session, typed_folder
+from diffinf_core.ui.updates import Updates
 
 #: keys that this panel sets, so that the form below only shows them
 CLOSED = ("data.source", "data.path")
@@ -70,7 +72,7 @@ class NewRun:
                 self.check = gr.Button(
                     "Check the folder", size="md", visible=False, elem_id="new-check"
                 )
-            self.found = gr.HTML(elem_id="new-found")
+            self.result = gr.HTML(elem_id="new-found")
         self.chosen = [self.source, self.preset, self.path]
 
     def filled(self, source: str, preset: str, path: str) -> tuple[RunConfig, dict[str, Any]]:
@@ -84,56 +86,53 @@ class NewRun:
         values["data"]["path"] = over["data"]["path"]
         return config, values
 
-    def connect(self, form: ConfigForm, shown: list[Any], refill: Any) -> None:
-        """Let a choice fill the form; ``refill(config, values)`` gives the updates of ``shown``."""
+    def connect(
+        self, form: ConfigForm, shown: list[Component], filled_with: Callable[..., Updates]
+    ) -> None:
+        """Let a choice fill the form; ``filled_with(config, values)`` gives the updates of ``shown``."""
 
-        def shown_as(source: str, preset: str, path: str) -> tuple[str, list[Any]]:
-            """What is wrong with the folder's name, and the form."""
+        def choose(source: str, preset: str, path: str) -> Updates:
+            """The form, and what is wrong with the folder's name."""
             try:
-                return "", list(refill(*self.filled(source, preset, path)))
+                return {self.result: "", **filled_with(*self.filled(source, preset, path))}
             except DiffInfError as error:
-                said = markup.notice(str(error), "error")
-                return said, list(refill(*self.filled(source, preset, "")))
+                message = markup.notice(str(error), "error")
+                return {self.result: message, **filled_with(*self.filled(source, preset, ""))}
 
-        def switched(source: str, path: str) -> list[Any]:
+        def switch(source: str, path: str) -> Updates:
             own = source == "folder"
-            said, form_ = shown_as(source, "demo", path)
-            return [
-                gr.update(choices=presets_of(source), value="demo"),
-                gr.update(visible=own),
-                gr.update(visible=own),
-                said,
-                *form_,
-            ]
+            return {
+                self.preset: gr.update(choices=presets_of(source), value="demo"),
+                self.path: gr.update(visible=own),
+                self.check: gr.update(visible=own),
+                **choose(source, "demo", path),
+            }
 
-        def chosen(source: str, preset: str, path: str) -> list[Any]:
-            said, form_ = shown_as(source, preset, path)
-            return [said, *form_]
-
-        def checking(source: str, path: str, *values: Any) -> Iterator[str]:
+        def check_folder(source: str, path: str, *values: Any) -> Iterator[str]:
             yield markup.notice("Reading every picture; large folders take a while.")
             try:
-                if not path.strip():
-                    raise DiffInfError("Type the folder first.")
-                listing, problems = check(form.read(values, where(source, path)).data)
+                yield self._checked(path, form, values, where(source, path))
             except DiffInfError as error:
                 yield markup.notice(str(error), "error")
-                return
-            counts = dict.fromkeys(listing.classes, 0)
-            for row in listing.rows:
-                counts[row.label] += 1
-            yield run_markup.checked(counts, listing.unlabelled, [str(p) for p in problems])
 
-        self.source.input(
-            switched,
-            [self.source, self.path],
-            [self.preset, self.path, self.check, self.found, *shown],
-            queue=False,
-        )
-        self.preset.input(chosen, self.chosen, [self.found, *shown], queue=False)
+        switched = [self.preset, self.path, self.check, self.result, *shown]
+        self.source.input(switch, [self.source, self.path], switched, queue=False)
+        self.preset.input(choose, self.chosen, [self.result, *shown], queue=False)
         self.check.click(
-            checking,
+            check_folder,
             [self.source, self.path, *form.inputs],
-            [self.found],
+            [self.result],
             show_progress="hidden",
         )
+
+    @staticmethod
+    def _checked(
+        path: str, form: ConfigForm, values: Sequence[Any], over: Mapping[str, Any]
+    ) -> str:
+        if not path.strip():
+            raise DiffInfError("Type the folder first.")
+        listing, problems = check(form.read(values, over).data)
+        counts = dict.fromkeys(listing.classes, 0)
+        for row in listing.rows:
+            counts[row.label] += 1
+        return run_markup.checked(counts, listing.unlabelled, [str(p) for p in problems])

@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 from starlette.requests import Request
 from starlette.responses import Response
 
-from diffinf_core.engine import Engine
+from diffinf_core.engine import OpenRun, Pictures
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.web.refusals import refusal
 
@@ -36,15 +36,15 @@ _CACHE_BYTES = 64_000_000
 def address(kind: str, sample: str, version: str = "-", of: str = "") -> str:
     """Where a picture is; ``kind`` is original, edit, reconstruction or heat.
 
-    ``of`` is the data set's key (``Engine.data_key``), with which a browser may keep an original for good.
+    ``of`` is the data set's key (``Pictures.data_key``), with which a browser may keep an original for good.
     """
     known = f"?of={of}" if of and version == "-" else ""
     return f"di/picture/{kind}/{sample}/{version}.png{known}"
 
 
-def thumb_url(engine: Engine, sample: str, side: int = 96) -> str:
+def thumb_url(run: OpenRun, sample: str, side: int = 96) -> str:
     """The address of a small original; ``side`` is one of :data:`SIDES`."""
-    return f"di/thumb/{sample}.webp?side={side}&of={engine.data_key}"
+    return f"di/thumb/{sample}.webp?side={side}&of={run.pictures.data_key}"
 
 
 class ByteCache:
@@ -77,18 +77,18 @@ class ByteCache:
         return made
 
 
-def picture_routes(engine: Callable[[], Engine]) -> APIRouter:
-    """The routes; ``engine`` gives the opened run's engine at each request."""
+def picture_routes(opened: Callable[[], OpenRun]) -> APIRouter:
+    """The routes; ``opened`` gives the opened run at each request."""
     routes = APIRouter(prefix="/di")
     cache = ByteCache()
 
     def answer(
-        request: Request, key: tuple[str, ...], media: str, make: Callable[[Engine], bytes]
+        request: Request, key: tuple[str, ...], media: str, make: Callable[[Pictures], bytes]
     ) -> Response:
         try:
-            run = engine()
-            data_key = run.data_key
-            content = cache.get((data_key, *key), lambda: make(run))
+            pictures = opened().pictures
+            data_key = pictures.data_key
+            content = cache.get((data_key, *key), lambda: make(pictures))
         except DiffInfError as error:
             return refusal(request.scope, 404, str(error).rstrip("."))
         fixed = key[0] == "version" or request.query_params.get("of") == data_key
@@ -114,7 +114,7 @@ def picture_routes(engine: Callable[[], Engine]) -> APIRouter:
             request,
             (named, kind, sample, version),
             "image/png",
-            lambda run: run.picture_bytes(kind, sample, version),
+            lambda pictures: pictures.png(kind, sample, version),
         )
 
     @routes.get("/thumb/{sample}.webp", response_class=Response)
@@ -126,7 +126,7 @@ def picture_routes(engine: Callable[[], Engine]) -> APIRouter:
             request,
             ("thumb", sample, side),
             "image/webp",
-            lambda run: run.thumbnail_bytes(sample, int(side)),
+            lambda pictures: pictures.thumbnail(sample, int(side)),
         )
 
     @routes.get("/plotly.min.js", response_class=Response)

@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from diffinf_core.engine import Engine
+from diffinf_core.engine import OpenRun
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.web.accounts import Accounts
 from diffinf_core.ui.web.calls import check_call
@@ -42,7 +42,7 @@ _START = 60.0
 
 def make_app(
     blocks: gr.Blocks,
-    engine: Callable[[], Engine],
+    opened: Callable[[], OpenRun],
     hosts: Hosts,
     accounts: Accounts | None = None,
     look: Mapping[str, Any] | None = None,
@@ -55,7 +55,7 @@ def make_app(
     app = FastAPI(title="DiffInf", docs_url=None, redoc_url=None)
     login = None if accounts is None else Login(accounts)
     app.include_router(login_routes(login))
-    app.include_router(picture_routes(engine))
+    app.include_router(picture_routes(opened))
 
     def user(request: Request) -> str | None:
         name: str | None = request.scope.get(USER)

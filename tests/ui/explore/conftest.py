@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from diffinf_core.data.duplicates import DUPLICATES
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.runs.files import write_table
 from tests.ui.browser import Server
 from tests.ui.explore.window import opened
@@ -21,9 +21,9 @@ from tests.ui.explore.window import opened
 def server(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     run = tmp_path_factory.mktemp("explore") / "run"
     shutil.copytree(finished_run, run)
-    engine = Engine(run)
-    list(engine.make_map())
-    list(engine.find_duplicates())
+    engine = open_run(run)
+    list(engine.explore.map.compute())
+    list(engine.explore.duplicates.compute())
     # The rendered faces have no near-duplicates: three pairs are planted, two of them differing.
     labels, ids = engine.training.labels, engine.training.ids
     same, other = np.flatnonzero(labels == 0), np.flatnonzero(labels != 0)
@@ -34,7 +34,7 @@ def server(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
             "correlation": [0.99, 0.98, 0.97],
         }
     )
-    write_table(DUPLICATES.folder(engine.run) / "pairs.csv", planted)
+    write_table(DUPLICATES.folder(engine.folder) / "pairs.csv", planted)
     with Server(run) as server:
         yield server
 

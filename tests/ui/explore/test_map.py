@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from tests.ui.browser import Server
 from tests.ui.explore.window import lasso, map_ready, opened, picked, selected, within
 
@@ -15,9 +15,9 @@ browser = pytest.mark.browser
 
 @browser
 def test_the_map_selects_and_hands_to_the_review(page, server: Server) -> None:
-    engine = Engine(server.run)
+    engine = open_run(server.run)
     map_ready(page)
-    coordinates = engine.map()[0]
+    coordinates = engine.explore.map.coordinates()[0]
     drawn = page.evaluate("""() => diMap.plot().data.reduce((n, trace) => n + trace.x.length, 0)""")
     assert drawn == len(coordinates)
     assert page.evaluate("diMap.plot().data[0].type") == "scattergl"
@@ -55,7 +55,7 @@ def test_the_map_selects_and_hands_to_the_review(page, server: Server) -> None:
 
 @browser
 def test_a_point_under_the_pointer_is_shown(page, server: Server) -> None:
-    engine = Engine(server.run)
+    engine = open_run(server.run)
     map_ready(page)
     at = page.evaluate(
         """() => { const gd = diMap.plot(), t = gd.data[0], l = gd._fullLayout;
@@ -69,7 +69,7 @@ def test_a_point_under_the_pointer_is_shown(page, server: Server) -> None:
     page.wait_for_function("document.querySelector('.di-point')?.innerText.includes('…') === false")
     source = page.get_attribute(".di-point img", "src")
     sample = re.search(r"/di/thumb/([0-9a-f]{12})\.webp\?side=96", source)[1]
-    row = engine.samples().table.set_index("id").loc[sample]
+    row = engine.explore.samples().table.set_index("id").loc[sample]
     text = page.inner_text(".di-point")
     assert row["file"] in text and row["label"] in text
     assert f"{row['rank']} of {len(engine.training)}" in text
@@ -79,7 +79,7 @@ def test_a_point_under_the_pointer_is_shown(page, server: Server) -> None:
 
 @browser
 def test_colours_and_their_legend(page, server: Server) -> None:
-    engine = Engine(server.run)
+    engine = open_run(server.run)
     map_ready(page)
     counts = engine.training.table["label"].value_counts()
     keys = page.locator(".di-key").all_inner_texts()
@@ -114,5 +114,5 @@ def test_map_and_near_duplicates_are_made_from_the_page(chromium, own: Server) -
     page.get_by_role("tab", name="Near-duplicates").click()
     page.click("#pairs-find")
     page.wait_for_selector("#pairs-words :text('nearly the same')", timeout=30_000)
-    assert Engine(own.run).has_duplicates() and Engine(own.run).has_map()
+    assert open_run(own.run).explore.duplicates.done() and open_run(own.run).explore.map.done()
     work.close()

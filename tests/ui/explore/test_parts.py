@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diffinf_core.engine import STATES, Engine, View
+from diffinf_core.engine import STATES, View, open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.explore import data as explore_data
 from diffinf_core.ui.explore import markup as explore_markup
@@ -27,10 +27,10 @@ def unpacked(found: dict[str, str]) -> np.ndarray:
 
 
 def test_packed_points_are_the_runs(run_copy: Path) -> None:
-    engine = Engine(run_copy)
-    list(engine.make_map())
-    found, samples = explore_data.points(engine, "pca"), engine.samples()
-    np.testing.assert_array_equal(unpacked(found["x"]), engine.map()[0][:, 0])
+    engine = open_run(run_copy)
+    list(engine.explore.map.compute())
+    found, samples = explore_data.points(engine, "pca"), engine.explore.samples()
+    np.testing.assert_array_equal(unpacked(found["x"]), engine.explore.map.coordinates()[0][:, 0])
     np.testing.assert_array_equal(unpacked(found["rank"]), samples.table["rank"])
     for column in found["columns"]:
         values = np.array(column["values"])[unpacked(column["codes"])]
@@ -40,7 +40,7 @@ def test_packed_points_are_the_runs(run_copy: Path) -> None:
             assert values.tolist() == samples.groups[column["name"]].tolist()
     raw = unpacked({"type": "u1", "data": found["ids"]}).tobytes().hex()
     assert [raw[i : i + 12] for i in range(0, len(raw), 12)] == samples.table["id"].tolist()
-    states = explore_data.decision_states(engine.states())
+    states = explore_data.decision_states(engine.explore.states())
     assert states["values"] == list(STATES) and not unpacked(states["codes"]).any()
 
 
@@ -105,7 +105,7 @@ def test_filters_become_a_view() -> None:
 
 def test_a_selection_is_handed_over_by_reviewer(finished_run: Path) -> None:
     session = Session(finished_run)
-    ids = session.engine.training.ids[:3].tolist()
+    ids = session.run.training.ids[:3].tolist()
     session.select("ann", [*ids, ids[0]])
     assert session.selection("ann") == ids and session.selection("bob") == []
     with pytest.raises(DiffInfError, match="'nobody'"):
@@ -116,7 +116,7 @@ def test_a_selection_is_handed_over_by_reviewer(finished_run: Path) -> None:
 def test_tau_is_set_like_the_score(run_copy: Path) -> None:
     session = Session(run_copy)
     session.set_tau(20)
-    assert Engine(run_copy).config.influence.tau == 20
+    assert open_run(run_copy).config.influence.tau == 20
     with pytest.raises(DiffInfError, match="tau"):
         session.set_tau(0)
-    assert session.engine.config.influence.tau == 20
+    assert session.run.config.influence.tau == 20

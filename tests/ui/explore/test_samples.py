@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diffinf_core.engine import Engine, View
+from diffinf_core.engine import View, open_run
 from diffinf_core.ui.explore.parts import ROWS
 from tests.ui.browser import Server
 from tests.ui.explore.window import choose, expected, files, selected, wait_files
@@ -14,7 +14,7 @@ browser = pytest.mark.browser
 
 @browser
 def test_the_table_is_paged_sorted_and_filtered_on_the_server(page, server: Server) -> None:
-    engine = Engine(server.run)
+    engine = open_run(server.run)
     n = len(engine.training)
     wait_files(page, expected(engine, View()))
     assert len(files(page)) == ROWS < n
@@ -43,8 +43,8 @@ def test_the_table_is_paged_sorted_and_filtered_on_the_server(page, server: Serv
     wait_files(page, expected(engine, View(label=label, high=True)))
     choose(page, "table-label", "all")
     choose(page, "table-high", "all")
-    column = next(c for c in engine.samples().groups if c != "label")
-    value = sorted(engine.samples().groups[column].unique())[0]
+    column = next(c for c in engine.explore.samples().groups if c != "label")
+    value = sorted(engine.explore.samples().groups[column].unique())[0]
     choose(page, "table-group", f"{column}: {value}")
     wait_files(page, expected(engine, View(group=(column, value))))
     choose(page, "table-group", "all")
@@ -58,17 +58,17 @@ def test_the_table_is_paged_sorted_and_filtered_on_the_server(page, server: Serv
 
 @browser
 def test_a_state_of_decision_filters(page, server: Server) -> None:
-    engine = Engine(server.run)
-    sample = engine.samples().table.iloc[engine.view(View(sort="file"))[7]]
-    engine.decide(sample["id"], "second_look", "somebody")
+    engine = open_run(server.run)
+    sample = engine.explore.samples().table.iloc[engine.explore.view(View(sort="file"))[7]]
+    engine.review.decide(sample["id"], "second_look", "somebody")
     choose(page, "table-state", "second look")
     wait_files(page, [sample["file"]])
-    assert engine.undo("somebody") == [sample["id"]]
+    assert engine.review.undo("somebody") == [sample["id"]]
 
 
 @browser
 def test_pictures_are_ticked_by_keyboard_and_stay_ticked(page, server: Server) -> None:
-    engine = Engine(server.run)
+    engine = open_run(server.run)
     boxes = page.locator("#explore-table [data-di-pick]")
     boxes.first.focus()
     page.keyboard.press("Space")
@@ -94,7 +94,7 @@ def test_pictures_are_ticked_by_keyboard_and_stay_ticked(page, server: Server) -
     choose(page, "table-high", "high-influence")
     page.click("#explore-clear")
     page.click("#table-extra")
-    high = engine.view(View(high=True))
+    high = engine.explore.view(View(high=True))
     page.wait_for_function(
         f"document.querySelector('[data-di-count]')?.textContent === '{len(high)}'"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.ui.explore.parts import ROWS
 from tests.ui.browser import SHOTS, Server
 from tests.ui.explore.window import choose, map_ready, opened, selected
@@ -20,13 +20,13 @@ browser = pytest.mark.browser
 def test_tau_is_tried_in_the_picture_and_set_in_the_run(chromium, own: Server) -> None:
     work = opened(chromium, own)
     page = next(work)
-    engine = Engine(own.run)
+    engine = open_run(own.run)
     n, before = len(engine.training), engine.config.influence.tau
     page.get_by_role("tab", name="Scores").click()
     page.wait_for_selector(".di-tau[data-ready] .main-svg", timeout=60_000)
     assert "That is what the run does" in page.inner_text("#tau-words")
     page.fill("#tau-number", "20")
-    cut = np.sort(engine.samples().table["score"])[::-1][round(0.2 * n) - 1]
+    cut = np.sort(engine.explore.samples().table["score"])[::-1][round(0.2 * n) - 1]
     words = page.inner_text("#tau-words")
     assert f"{round(0.2 * n)} of {n} samples" in words and f"{cut:.4g}" in words
     page.focus("#tau-range")
@@ -39,10 +39,10 @@ def test_tau_is_tried_in_the_picture_and_set_in_the_run(chromium, own: Server) -
     page.mouse.up()
     dragged = float(page.input_value("#tau-number"))
     assert dragged != 20.1 and f"tau = {dragged:g} %" in page.inner_text("#tau-words")
-    assert Engine(own.run).config.influence.tau == before, "trying changes nothing"
+    assert open_run(own.run).config.influence.tau == before, "trying changes nothing"
     page.click("#explore-set-tau")
     page.wait_for_selector("#explore-tau-message :text('Saved')")
-    assert Engine(own.run).config.influence.tau == pytest.approx(dragged)
+    assert open_run(own.run).config.influence.tau == pytest.approx(dragged)
     page.wait_for_function(
         "document.querySelector('#tau-words')?.innerText.includes('That is what the run does')"
     )
@@ -51,13 +51,13 @@ def test_tau_is_tried_in_the_picture_and_set_in_the_run(chromium, own: Server) -
 
 @browser
 def test_disagreement_follows_the_two_scores(page, server: Server) -> None:
-    engine = Engine(server.run)
+    engine = open_run(server.run)
     page.get_by_role("tab", name="Scores").click()
     page.wait_for_selector("#disagree-first input", timeout=60_000)
 
     def shown(first: str, second: str) -> None:
-        rows = engine.disagreement(first, second)
-        names = engine.samples().table["file"].iloc[rows["position"]].tolist()
+        rows = engine.explore.scores.disagreement(first, second)
+        names = engine.explore.samples().table["file"].iloc[rows["position"]].tolist()
         page.wait_for_function(
             """names => { const shown = [...document.querySelectorAll(
                 '#explore-disagreement tbody .di-file')];
@@ -76,11 +76,11 @@ def test_disagreement_follows_the_two_scores(page, server: Server) -> None:
 
 @browser
 def test_subgroups_have_their_tables(page, server: Server) -> None:
-    engine = Engine(server.run)
+    engine = open_run(server.run)
     page.get_by_role("tab", name="Groups").click()
     page.wait_for_selector("#groups-tables table", timeout=60_000)
     heads = page.locator("#groups-tables h4").all_inner_texts()
-    assert heads == list(engine.samples().groups)
+    assert heads == list(engine.explore.samples().groups)
     counts = engine.training.table["label"].value_counts()
     row = page.locator("#groups-tables table").first.locator("tbody tr").first.inner_text()
     assert row.split()[:2] == [counts.index[0], str(counts.iloc[0])]
@@ -107,7 +107,7 @@ def test_before_the_ranking_every_part_says_what_to_do(chromium, tmp_path: Path)
     from diffinf_core.config import make_config
 
     run = tmp_path / "run"
-    Engine(run, make_config("demo"))
+    open_run(run, make_config("demo")).folder.store()
     with Server(run) as server:
         page = chromium.new_page()
         page.goto(f"http://127.0.0.1:{server.port}/")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from diffinf_core.engine import Engine, View
+from diffinf_core.engine import OpenRun, View
 from diffinf_core.ui.explore.parts import ROWS
 from tests.ui.browser import Server
 
@@ -30,8 +30,13 @@ def files(page) -> list[str]:
     return page.locator("#explore-table tbody .di-file").all_inner_texts()
 
 
-def expected(engine: Engine, view: View, first: int = 0) -> list[str]:
-    return engine.samples().table["file"].iloc[engine.view(view)[first : first + ROWS]].tolist()
+def expected(engine: OpenRun, view: View, first: int = 0) -> list[str]:
+    return (
+        engine.explore.samples()
+        .table["file"]
+        .iloc[engine.explore.view(view)[first : first + ROWS]]
+        .tolist()
+    )
 
 
 def wait_files(page, names: list[str]) -> None:
@@ -85,9 +90,9 @@ def lasso(
     )
 
 
-def within(engine: Engine, corners: list[list[float]]) -> set[str]:
+def within(engine: OpenRun, corners: list[list[float]]) -> set[str]:
     """The samples between two corners of the map."""
-    at = engine.map()[0]
+    at = engine.explore.map.coordinates()[0]
     inside = ((at > corners[0]) & (at < corners[1])).all(1)
     return set(engine.training.ids[inside].tolist())
 

@@ -13,12 +13,12 @@ import gradio as gr
 import pytest
 
 from diffinf_core.config import change
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.records import Choice
 from diffinf_core.runs.run import Run
 from diffinf_core.ui.filters import Filter
-from diffinf_core.ui.review.desk import Desk, Shown, Visit
 from diffinf_core.ui.review.page import Page
+from diffinf_core.ui.review.presenter import DisplayedPair, PageState, Presenter
 from diffinf_core.ui.session import Session
 
 
@@ -28,42 +28,42 @@ class Window:
     head = view = message = showing = ""
 
     def __init__(self, page: Page, who: str | None = None, sample: str = "") -> None:
-        self.page, self.visit = page, Visit()
+        self.page, self.page_state = page, PageState()
         query = {"sample": sample} if sample else {}
         self.request: Any = SimpleNamespace(username=who, query_params=query)
-        self.take(page.load(self.request, self.visit))
+        self.take(page.load(self.request, self.page_state))
 
     def take(self, answer: list[Any]) -> None:
         """What the browser has on the screen after an answer."""
-        for name, value in zip(Desk.names, answer[-len(Desk.names) :], strict=True):
+        for name, value in zip(Presenter.names, answer[-len(Presenter.names) :], strict=True):
             if isinstance(value, str):
                 setattr(self, name, value)
 
     @property
     def sample(self) -> str:
-        return Shown.read(self.showing).sample
+        return DisplayedPair.read(self.showing).sample
 
     def key(self, action: str, showing: str | None = None) -> str:
         """Press the key of a decision; the message."""
         showing = self.showing if showing is None else showing
-        given = (self.request, self.visit, showing, None, "", True)
+        given = (self.request, self.page_state, showing, None, "", True)
         self.take(self.page.decide(action, *given))
         return str(self.message)
 
     def undo(self) -> None:
-        self.take(self.page.take_back("undo", self.request, self.visit))
+        self.take(self.page.take_back("undo", self.request, self.page_state))
 
     def step(self, by: int = 1) -> str:
-        self.take(self.page.step(by, self.request, self.visit))
+        self.take(self.page.step(by, self.request, self.page_state))
         return str(self.message)
 
     def bulk(self, action: str) -> tuple[str, Any]:
         """Preview a bulk decision; what it says and what Apply would be given."""
-        said, plan, _ = self.page.many.preview(self.request, self.visit, action, None)
+        said, plan, _ = self.page.many.preview(self.request, self.page_state, action, None)
         return said, plan
 
     def apply(self, plan: Any) -> str:
-        said, _, _, *shown = self.page.many.write(self.request, self.visit, plan)
+        said, _, _, *shown = self.page.many.write(self.request, self.page_state, plan)
         self.take(shown)
         return str(said)
 
@@ -83,28 +83,28 @@ def page(run_copy: Path) -> Page:
 def shared(run_copy: Path) -> Iterator[Page]:
     """The page of several, where everything gets a second opinion."""
     Run.prepare(
-        run_copy, change(Engine(run_copy).config, {"review": {"second_share": 1.0}})
+        run_copy, change(open_run(run_copy).config, {"review": {"second_share": 1.0}})
     ).store()
     yield page_of(run_copy, shared=True)
 
 
 def test_the_same_key_twice_at_once_decides_one_pair(page: Page) -> None:
-    window, engine = Window(page), page.session.engine
+    window, engine = Window(page), page.session.run
     for turn in range(3):
         showing = window.showing
         barrier = threading.Barrier(2)
 
         def press(showing: str = showing, barrier: threading.Barrier = barrier) -> None:
             barrier.wait()
-            page.decide("keep", window.request, window.visit, showing, None, "", True)
+            page.decide("keep", window.request, window.page_state, showing, None, "", True)
 
         both = [threading.Thread(target=press) for _ in range(2)]
         for thread in both:
             thread.start()
         for thread in both:
             thread.join()
-        window.take(page.desk.draw(window.visit, "local"))
-        assert len(engine.decisions()) == turn + 1 and window.visit.at == turn + 1
+        window.take(page.presenter.render(window.page_state, "local"))
+        assert len(engine.review.decisions()) == turn + 1 and window.page_state.at == turn + 1
 
 
 def test_a_key_for_another_pair_says_so_and_decides_nothing(page: Page) -> None:
@@ -112,54 +112,56 @@ def test_a_key_for_another_pair_says_so_and_decides_nothing(page: Page) -> None:
     before = window.showing
     window.step()
     assert "for another pair" in window.key("drop", before)
-    assert not page.session.engine.decisions()
+    assert not page.session.run.review.decisions()
 
 
 def test_a_comment_that_was_begun_meanwhile_stays(page: Page) -> None:
     window = Window(page)
-    given = (window.request, window.visit, window.showing, None)
+    given = (window.request, window.page_state, window.showing, None)
     answer = page.decide("keep", *given, "", True)
     assert answer[0] == gr.skip()
     window.take(answer)
-    given = (window.request, window.visit, window.showing, None)
+    given = (window.request, window.page_state, window.showing, None)
     assert page.decide("keep", *given, "said", True)[0] == ""
 
 
 def test_a_blind_opinion_in_another_window_settles_nothing_unseen(shared: Page) -> None:
-    engine = shared.session.engine
-    sample = str(engine.queue()["id"].iloc[0])
+    engine = shared.session.run
+    sample = str(engine.queue["id"].iloc[0])
     shared.session.decide(Choice(sample, "keep"), "bob")
     first, other = (Window(shared, "ann", sample) for _ in range(2))
     assert first.sample == other.sample == sample
     other.key("drop")
-    assert set(engine.disagreements()) == {sample}
+    assert set(engine.review.disagreements()) == {sample}
     said = first.key("drop")
     assert "Something else is asked about this pair" in said
-    assert set(engine.disagreements()) == {sample}, "nobody has seen both opinions yet"
+    assert set(engine.review.disagreements()) == {sample}, "nobody has seen both opinions yet"
     assert "bob" in first.head and "ann" in first.head
     first.key("drop")
-    assert not engine.disagreements() and engine.decisions()[sample].role == "adjudicate"
+    assert (
+        not engine.review.disagreements() and engine.review.decisions()[sample].role == "adjudicate"
+    )
 
 
 def test_what_a_bulk_decided_is_all_to_do_again_after_one_undo(page: Page) -> None:
-    window, engine = Window(page), page.session.engine
-    order = list(window.visit.order)
+    window, engine = Window(page), page.session.run
+    order = list(window.page_state.order)
     _, plan = window.bulk("keep")
-    assert f"Decided {len(order)}" in window.apply(plan) and not window.visit.order
+    assert f"Decided {len(order)}" in window.apply(plan) and not window.page_state.order
     window.undo()
-    assert not engine.decisions() and window.visit.order == order
-    window.take(page.take_back("redo", window.request, window.visit))
-    assert len(engine.decisions()) == len(order) and window.visit.order == order[:1]
+    assert not engine.review.decisions() and window.page_state.order == order
+    window.take(page.take_back("redo", window.request, window.page_state))
+    assert len(engine.review.decisions()) == len(order) and window.page_state.order == order[:1]
     window.undo()
-    assert window.visit.order[0] == order[0] and set(window.visit.order) == set(order)
+    assert window.page_state.order[0] == order[0] and set(window.page_state.order) == set(order)
     for _ in order[:-1]:
         assert "last pair" not in window.key("keep")
-    assert "last pair" in window.key("keep") and len(engine.decisions()) == len(order)
+    assert "last pair" in window.key("keep") and len(engine.review.decisions()) == len(order)
 
 
 def test_what_was_passed_over_comes_again_but_not_what_was_put_off(page: Page) -> None:
-    window, engine = Window(page), page.session.engine
-    order = list(window.visit.order)
+    window, engine = Window(page), page.session.run
+    order = list(window.page_state.order)
     window.step()
     for _ in order[2:]:
         window.key("keep")
@@ -167,81 +169,85 @@ def test_what_was_passed_over_comes_again_but_not_what_was_put_off(page: Page) -
     assert window.sample == order[0], "the one that was passed over"
     assert "last pair" not in window.key("keep") and window.sample == order[-1]
     assert "last pair" in window.key("second_look") and window.sample == order[-1]
-    assert engine.put_off("local") == {order[-1]} and len(engine.decisions()) == len(order)
+    assert engine.assignment.postponed("local") == {order[-1]} and len(
+        engine.review.decisions()
+    ) == len(order)
 
 
 def test_a_second_look_at_the_last_pair_goes_on_with_others(shared: Page) -> None:
-    window, engine = Window(shared, "ann"), shared.session.engine
-    order = list(window.visit.order)
+    window, engine = Window(shared, "ann"), shared.session.run
+    order = list(window.page_state.order)
     for _ in order[1:]:
         window.step()
     assert window.sample == order[-1]
     window.key("second_look")
     assert window.sample == order[0]
-    engine.release("ann")
+    engine.assignment.release("ann")
 
 
 def test_pairs_that_others_took_back_come_up_before_all_is_done(shared: Page) -> None:
-    engine = shared.session.engine
-    order = [str(i) for i in engine.queue()["id"]]
-    shared.session.decide_many([Choice(s, "keep") for s in order[1:]], "ann", engine.stamps(order))
+    engine = shared.session.run
+    order = [str(i) for i in engine.queue["id"]]
     shared.session.decide_many(
-        [Choice(s, "keep") for s in order[1:]], "bob", engine.stamps(order[1:])
+        [Choice(s, "keep") for s in order[1:]], "ann", engine.review.stamps(order)
+    )
+    shared.session.decide_many(
+        [Choice(s, "keep") for s in order[1:]], "bob", engine.review.stamps(order[1:])
     )
     window = Window(shared, "cem")
-    assert window.visit.order == [order[0]]
-    engine.undo("bob")
-    engine.undo("ann")
+    assert window.page_state.order == [order[0]]
+    engine.review.undo("bob")
+    engine.review.undo("ann")
     window.key("keep")
     assert window.sample in order[1:] and "All done" not in window.head
 
 
 def test_a_plan_belongs_to_the_filter_it_was_made_under(page: Page) -> None:
-    window, engine = Window(page), page.session.engine
+    window, engine = Window(page), page.session.run
     _, plan = window.bulk("drop")
-    some = [str(i) for i in engine.queue()["id"].iloc[:2]]
+    some = [str(i) for i in engine.queue["id"].iloc[:2]]
     page.session.select("local", some)
-    window.take(page.again(window.request, window.visit))
-    assert "Preview first" in window.apply(plan) and not engine.decisions()
+    window.take(page.again(window.request, window.page_state))
+    assert "Preview first" in window.apply(plan) and not engine.review.decisions()
     _, plan = window.bulk("drop")
-    assert "Decided 2" in window.apply(plan) and set(engine.decisions()) == set(some)
+    assert "Decided 2" in window.apply(plan) and set(engine.review.decisions()) == set(some)
 
 
 def test_a_server_that_began_anew_says_that_no_filter_is_in_force(page: Page) -> None:
-    window, engine = Window(page), page.session.engine
+    window, engine = Window(page), page.session.run
     window.step()
-    sample, order = window.sample, list(window.visit.order)
-    window.visit = Visit()  # what a new server knows
+    sample, order = window.sample, list(window.page_state.order)
+    window.page_state = PageState()  # what a new server knows
     said, plan = window.bulk("drop")
     assert "no longer knows" in said and not plan
-    assert "no longer knows" in window.key("keep") and set(engine.decisions()) == {sample}
-    assert window.visit.order == order and window.visit.wanted == Filter()
+    assert "no longer knows" in window.key("keep") and set(engine.review.decisions()) == {sample}
+    assert window.page_state.order == order and window.page_state.wanted == Filter()
     assert "no longer knows" not in window.key("keep")
-    window.visit = Visit()
+    window.page_state = PageState()
     assert "no longer knows" in window.step()
-    window.visit = Visit()
+    window.page_state = PageState()
     window.undo()
     assert "no longer knows" in window.message and "All done" not in window.head
-    window.visit = Visit()
+    window.page_state = PageState()
     window.apply((3, ((Choice(sample, "drop"), 0),)))
-    assert "no longer knows" in window.head and not engine.decisions().get("drop")
-    window.visit = Visit()
-    window.take(page.editor._halted(window.request, window.visit, window.showing, "0001"))
+    assert "no longer knows" in window.head and not engine.review.decisions().get("drop")
+    window.page_state = PageState()
+    window.take(page.editor._halted(window.request, window.page_state, window.showing, "0001"))
     assert "All done" not in window.head
 
 
 def test_the_first_pair_comes_first_where_there_was_no_queue_before(page: Page) -> None:
     window = Window(page)
     first = window.sample
-    window.visit = Visit(trouble="Nothing to review yet", fills=1)
+    window.page_state = PageState(trouble="Nothing to review yet", fills=1)
     assert not window.step() and window.sample == first
 
 
 def test_settings_that_another_program_stored_are_taken_over(page: Page, run_copy: Path) -> None:
-    Run.prepare(run_copy, change(Engine(run_copy).config, {"repair": {"w_id": 7.5}})).store()
-    assert page.session.engine.config.repair.w_id != 7.5
+    Run.prepare(run_copy, change(open_run(run_copy).config, {"repair": {"w_id": 7.5}})).store()
+    assert page.session.run.config.repair.w_id != 7.5
     Window(page)
-    assert page.session.engine.config.repair.w_id == 7.5
+    assert page.session.run.config.repair.w_id == 7.5
     held = threading.Event()
 
     def work() -> Iterator[Any]:
@@ -251,18 +257,18 @@ def test_settings_that_another_program_stored_are_taken_over(page: Page, run_cop
     page.session.jobs.start("run", work)
     Run.prepare(run_copy, change(page.session.stored(), {"repair": {"w_id": 1.5}})).store()
     page.session.follow()
-    assert page.session.engine.config.repair.w_id == 7.5, "a job works with these"
+    assert page.session.run.config.repair.w_id == 7.5, "a job works with these"
     held.set()
     page.session.jobs.wait(30)
     page.session.follow()
-    assert page.session.engine.config.repair.w_id == 1.5
+    assert page.session.run.config.repair.w_id == 1.5
 
 
-def test_a_copied_visit_has_a_turn_of_its_own() -> None:
-    visit = Visit()
-    twin = copy.deepcopy(visit)
+def test_a_copied_page_state_has_a_turn_of_its_own() -> None:
+    page_state = PageState()
+    twin = copy.deepcopy(page_state)
     done = []
-    with visit.turn:
+    with page_state.turn:
         other = threading.Thread(target=lambda: done.append(twin.turn.__enter__()))
         other.start()
         other.join(10)
@@ -270,22 +276,22 @@ def test_a_copied_visit_has_a_turn_of_its_own() -> None:
 
 
 def test_what_a_browser_shows_is_read_whatever_it_says() -> None:
-    for shown in (Shown("a1", "v2", 17, "second"), Shown("a1", "", 0, "decide")):
-        assert Shown.read(str(shown)) == shown
-    assert Shown.read("") == Shown()
-    assert Shown.read("x") == Shown("x")
-    assert Shown.read("x - NaN ' OR 1") == Shown("x", "", None, "'")
+    for shown in (DisplayedPair("a1", "v2", 17, "second"), DisplayedPair("a1", "", 0, "decide")):
+        assert DisplayedPair.read(str(shown)) == shown
+    assert DisplayedPair.read("") == DisplayedPair()
+    assert DisplayedPair.read("x") == DisplayedPair("x")
+    assert DisplayedPair.read("x - NaN ' OR 1") == DisplayedPair("x", "", None, "'")
 
 
 def edits(page: Page, window: Window, now: str) -> Any:
     values = [float(knob.value) for knob in page.editor.knobs]
     values[0] += 1  # w_id; as it was, the run's own edit would be the answer
-    page.editor._waiting(window.visit, window.showing, now)
-    return page.editor._run("one", window.request, window.visit, window.showing, now, *values)
+    page.editor._waiting(window.page_state, window.showing, now)
+    return page.editor._run("one", window.request, window.page_state, window.showing, now, *values)
 
 
 def test_cancel_ends_what_runs_and_what_waits_but_not_what_is_asked_after(page: Page) -> None:
-    window, engine = Window(page), page.session.engine
+    window, engine = Window(page), page.session.run
     first = window.sample
     runs = edits(page, window, "0001")
     window.take(next(runs))
@@ -295,46 +301,46 @@ def test_cancel_ends_what_runs_and_what_waits_but_not_what_is_asked_after(page: 
     assert "not finished" in window.message, "a preview must not wipe out what was said"
     window.step()
     waits = edits(page, window, "0002")
-    halted = page.editor._halted(window.request, window.visit, window.showing, "0003")
+    halted = page.editor._halted(window.request, window.page_state, window.showing, "0003")
     window.take(halted)
     assert "Cancelled 2 edits. Nothing was changed." in window.message
     after = edits(page, window, "0004")
     for each in (runs, waits, after):
         for answer in each:
             window.take(answer)
-    assert [len(engine.versions(s)) for s in (first, window.sample)] == [1, 2]
-    assert not window.visit.edits and window.visit.editing is None
-    halted = page.editor._halted(window.request, window.visit, window.showing, "0005")
+    assert [len(engine.pictures.versions(s)) for s in (first, window.sample)] == [1, 2]
+    assert not window.page_state.edits and window.page_state.editing is None
+    halted = page.editor._halted(window.request, window.page_state, window.showing, "0005")
     assert "Nothing is being edited" in str(halted)
     late = edits(
         page, window, "0005"
     )  # its request comes after that of the Cancel that was pressed later
-    assert not list(late) and len(engine.versions(window.sample)) == 2
+    assert not list(late) and len(engine.pictures.versions(window.sample)) == 2
 
 
 def test_an_edit_that_is_faster_than_the_word_that_it_waits_is_over(page: Page) -> None:
     window = Window(page)
     values = [float(knob.value) for knob in page.editor.knobs]
-    given = (window.request, window.visit, window.showing, "0001")
+    given = (window.request, window.page_state, window.showing, "0001")
     for answer in page.editor._run("one", *given, *values):
         window.take(answer)
-    window.take(page.editor._waiting(window.visit, window.showing, "0001"))
+    window.take(page.editor._waiting(window.page_state, window.showing, "0001"))
     assert "Waiting" not in window.message
-    halted = page.editor._halted(window.request, window.visit, window.showing, "0002")
+    halted = page.editor._halted(window.request, window.page_state, window.showing, "0002")
     assert "Nothing is being edited" in str(halted)
 
 
 def test_cancel_that_overtakes_the_word_of_an_edit_ends_it_and_not_a_later_one(page: Page) -> None:
-    window, engine = Window(page), page.session.engine
+    window, engine = Window(page), page.session.run
     later = edits(page, window, "0003")  # asked for after this Cancel, whose request is late
-    halted = page.editor._halted(window.request, window.visit, window.showing, "0002")
-    assert "Nothing is being edited" in str(halted) and window.visit.edits == {"0003"}
+    halted = page.editor._halted(window.request, window.page_state, window.showing, "0002")
+    assert "Nothing is being edited" in str(halted) and window.page_state.edits == {"0003"}
     late = edits(page, window, "0001")
-    window.take(page.editor._waiting(window.visit, window.showing, "0001"))
+    window.take(page.editor._waiting(window.page_state, window.showing, "0001"))
     assert "Waiting" not in window.message and not list(late)
     for answer in later:
         window.take(answer)
-    assert len(engine.versions(window.sample)) == 2 and not window.visit.edits
+    assert len(engine.pictures.versions(window.sample)) == 2 and not window.page_state.edits
 
 
 def test_a_preview_that_overtakes_cancel_does_not_stay(page: Page) -> None:
@@ -342,9 +348,9 @@ def test_a_preview_that_overtakes_cancel_does_not_stay(page: Page) -> None:
     runs = edits(page, window, "0001")
     late = next(runs)
     assert "editing" in str(late)
-    window.take(page.editor._halted(window.request, window.visit, window.showing, "0002"))
+    window.take(page.editor._halted(window.request, window.page_state, window.showing, "0002"))
     window.take(late)
     for answer in runs:
         window.take(answer)
-    assert Shown.read(window.showing).version and "editing" not in window.showing
+    assert DisplayedPair.read(window.showing).version and "editing" not in window.showing
     assert "editing, step" not in window.view

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from tests.ui.browser import (
     Server,
     eventually,
@@ -28,9 +28,9 @@ def test_thirty_pairs_by_keyboard_a_reload_and_ten_undone(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(wide_run, run)
-    engine = Engine(run)
+    engine = open_run(run)
     with Server(run) as server:
-        order = list(engine.queue()["id"])
+        order = list(engine.queue["id"])
         assert len(order) > 30
         page = open_page(chromium, server)
         assert place(page) == f"1 of {len(order)}"
@@ -44,36 +44,36 @@ def test_thirty_pairs_by_keyboard_a_reload_and_ten_undone(
                 page.wait_for_selector("#review-pair img")
                 wait_place(page, f"1 of {len(order) - 15}")
                 assert showing(page) == order[15]
-        decided = {s: d.action for s, d in engine.decisions().items()}
+        decided = {s: d.action for s, d in engine.review.decisions().items()}
         assert decided == {s: keys[i % 5][1] for i, s in enumerate(order[:30])}
         for taken in range(10):
             page.keyboard.press("u")
-            eventually(lambda n=taken: len(engine.decisions()) == 29 - n)  # type: ignore[misc]
+            eventually(lambda n=taken: len(engine.review.decisions()) == 29 - n)  # type: ignore[misc]
             page.wait_for_function("s => location.search.includes(s)", arg=order[29 - taken])
         page.keyboard.press("y")
-        eventually(lambda: len(engine.decisions()) == 21)
-        assert set(engine.decisions()) == set(order[:21])
+        eventually(lambda: len(engine.review.decisions()) == 21)
+        assert set(engine.review.decisions()) == set(order[:21])
         page.close()
 
 
 def test_typing_a_comment_decides_nothing_and_the_comment_is_kept(
     chromium: Any, own: Server
 ) -> None:
-    engine = Engine(own.run)
+    engine = open_run(own.run)
     page = open_page(chromium, own)
     page.keyboard.press("c")
     page.keyboard.type("a dark drink <b>")
     page.keyboard.press("Escape")
-    assert engine.decisions() == {}
+    assert engine.review.decisions() == {}
     page.keyboard.press("s")
-    eventually(lambda: len(engine.decisions()) == 1)
-    (said,) = engine.decisions().values()
+    eventually(lambda: len(engine.review.decisions()) == 1)
+    (said,) = engine.review.decisions().values()
     assert said.action == "second_look" and said.comment == "a dark drink <b>"
     page.close()
 
 
 def test_a_digit_relabels_to_the_class_of_that_number(chromium: Any, own: Server) -> None:
-    engine = Engine(own.run)
+    engine = open_run(own.run)
     page = open_page(chromium, own)
     sample = showing(page)
     train = engine.training
@@ -81,10 +81,10 @@ def test_a_digit_relabels_to_the_class_of_that_number(chromium: Any, own: Server
     other = (assigned + 1) % len(train.classes)
     page.keyboard.press(str(other + 1))
     wait_place(page, "2 of ")
-    assert engine.decisions()[sample].new_label == train.classes[other]
+    assert engine.review.decisions()[sample].new_label == train.classes[other]
     page.keyboard.press("9")  # no such class
     page.wait_for_timeout(500)
-    assert len(engine.decisions()) == 1 and place(page).startswith("2 of")
+    assert len(engine.review.decisions()) == 1 and place(page).startswith("2 of")
     page.close()
 
 
@@ -139,8 +139,8 @@ def test_the_address_names_the_pair_and_opens_it(chromium: Any, server: Server) 
 
 
 def test_filters_narrow_the_queue(chromium: Any, server: Server) -> None:
-    engine = Engine(server.run)
-    queue = engine.queue()
+    engine = open_run(server.run)
+    queue = engine.queue
     page = open_page(chromium, server)
 
     def choose(element: str, value: str) -> None:
@@ -162,7 +162,7 @@ def test_filters_narrow_the_queue(chromium: Any, server: Server) -> None:
 
 
 def test_keys_can_be_changed_and_are_shown(chromium: Any, own: Server) -> None:
-    engine = Engine(own.run)
+    engine = open_run(own.run)
     page = open_page(chromium, own)
     page.keyboard.press("?")
     page.wait_for_selector("dialog[open]")
@@ -175,11 +175,11 @@ def test_keys_can_be_changed_and_are_shown(chromium: Any, own: Server) -> None:
     page.wait_for_selector("dialog :text('Q: accept')")
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog", state="detached")
-    assert engine.decisions() == {}
+    assert engine.review.decisions() == {}
     page.keyboard.press("a")
     page.keyboard.press("q")
     wait_place(page, "2 of ")
-    assert [d.action for d in engine.decisions().values()] == ["accept"]
+    assert [d.action for d in engine.review.decisions().values()] == ["accept"]
     page.reload()
     page.wait_for_selector("#do-accept[data-key=Q], #do-accept [data-key=Q]")
     page.close()
@@ -207,7 +207,7 @@ def test_the_tour_comes_once_and_by_its_button(chromium: Any, server: Server) ->
 def test_keys_and_clicks_that_come_at_once_are_taken_in_their_order(
     chromium: Any, own: Server
 ) -> None:
-    engine = Engine(own.run)
+    engine = open_run(own.run)
     page = open_page(chromium, own)
 
     def press(*keys: str) -> None:
@@ -221,17 +221,19 @@ def test_keys_and_clicks_that_come_at_once_are_taken_in_their_order(
     wait_place(page, "2 of ")
     second = showing(page)
     press("a", "u")  # decided and at once regretted
-    eventually(lambda: len(engine.decisions()) == 2 or engine.journal.stamps([second])[second] > 0)
-    eventually(lambda: second not in engine.decisions())
+    eventually(
+        lambda: len(engine.review.decisions()) == 2 or engine.review.stamps([second])[second] > 0
+    )
+    eventually(lambda: second not in engine.review.decisions())
     wait_place(page, "2 of ")
-    assert len(engine.decisions()) == 1 and showing(page) == second
+    assert len(engine.review.decisions()) == 1 and showing(page) == second
     page.keyboard.press("w")
     page.locator(".di-cut").focus()
     page.keyboard.press("End")
     page.dblclick("#do-keep")
     wait_place(page, "3 of ")
     page.wait_for_timeout(500)
-    assert place(page).startswith("3 of") and len(engine.decisions()) == 2
+    assert place(page).startswith("3 of") and len(engine.review.decisions()) == 2
     assert page.locator(".di-cut").input_value() == "100", "knob and cut stay together"
     press("ArrowRight", "ArrowLeft", "ArrowLeft")
     wait_place(page, "2 of ")
@@ -260,7 +262,7 @@ def _slide(page: Any, knob: str, value: str) -> None:
 
 
 def test_re_edit_streams_keeps_versions_and_they_can_be_chosen(chromium: Any, own: Server) -> None:
-    engine = Engine(own.run)
+    engine = open_run(own.run)
     page = open_page(chromium, own)
     sample = showing(page)
     _open_editor(page)
@@ -270,7 +272,7 @@ def test_re_edit_streams_keeps_versions_and_they_can_be_chosen(chromium: Any, ow
         "document.querySelectorAll('#versions [data-version]').length === 2", timeout=90_000
     )
     assert "w_id 3" in page.inner_text("#versions")
-    first, second = engine.versions(sample)
+    first, second = engine.pictures.versions(sample)
     pressed = "#versions [aria-pressed=true]"
     assert page.get_attribute(pressed, "data-version") == second
     page.keyboard.press("[")
@@ -279,7 +281,7 @@ def test_re_edit_streams_keeps_versions_and_they_can_be_chosen(chromium: Any, ow
     page.wait_for_selector(f"{pressed}[data-version='{second}']")
     page.keyboard.press("a")
     wait_place(page, "2 of ")
-    assert engine.decisions()[sample].version == second
+    assert engine.review.decisions()[sample].version == second
     page.close()
 
 
@@ -296,7 +298,7 @@ def test_trying_several_keeps_each_and_proposes_one(chromium: Any, own: Server) 
 
 
 def test_a_cancelled_edit_leaves_no_version(chromium: Any, own: Server) -> None:
-    engine = Engine(own.run)
+    engine = open_run(own.run)
     page = open_page(chromium, own)
     sample = showing(page)
     _open_editor(page)
@@ -308,12 +310,12 @@ def test_a_cancelled_edit_leaves_no_version(chromium: Any, own: Server) -> None:
     page.click("#reedit-cancel")
     page.wait_for_selector("#review-message :text('Nothing is being edited')")
     page.wait_for_timeout(1500)
-    assert len(engine.versions(sample)) == 1
+    assert len(engine.pictures.versions(sample)) == 1
     page.click("#do-reedit")
     page.wait_for_selector("#review-pair :text('editing, step')", timeout=60_000)
     page.click("#do-accept")
     page.wait_for_selector("#review-message :text('not finished')")
-    assert engine.decisions() == {}, "what is shown is no version yet"
+    assert engine.review.decisions() == {}, "what is shown is no version yet"
     page.click("#reedit-cancel")
     page.wait_for_timeout(1500)
     page.keyboard.press("k")  # the lane is free, and so is the page
@@ -324,7 +326,7 @@ def test_a_cancelled_edit_leaves_no_version(chromium: Any, own: Server) -> None:
 def test_moving_on_while_an_edit_streams_keeps_keys_on_the_pair_on_screen(
     chromium: Any, own: Server
 ) -> None:
-    engine = Engine(own.run)
+    engine = open_run(own.run)
     page = open_page(chromium, own)
     _open_editor(page)
     first = showing(page)
@@ -336,9 +338,9 @@ def test_moving_on_while_an_edit_streams_keeps_keys_on_the_pair_on_screen(
     second = showing(page)
     assert second != first
     page.click("#do-reject")  # a decision does not wait for the edit
-    eventually(lambda: second in engine.decisions(), 5)
-    assert len(engine.versions(first)) == 1, "the edit should still be running"
-    eventually(lambda: len(engine.versions(first)) == 2, 90)
+    eventually(lambda: second in engine.review.decisions(), 5)
+    assert len(engine.pictures.versions(first)) == 1, "the edit should still be running"
+    eventually(lambda: len(engine.pictures.versions(first)) == 2, 90)
     page.wait_for_timeout(1500)
     assert place(page).startswith("3 of"), "the finished edit must not bring its pair back"
     page.close()
@@ -347,16 +349,16 @@ def test_moving_on_while_an_edit_streams_keeps_keys_on_the_pair_on_screen(
 def test_edits_of_several_pairs_wait_for_each_other_and_cancel_ends_all(
     chromium: Any, own: Server
 ) -> None:
-    engine = Engine(own.run)
+    engine = open_run(own.run)
     page = open_page(chromium, own)
     _open_editor(page)
     _slide(page, "w_id", "2.5")
-    order = list(engine.queue()["id"])
+    order = list(engine.queue["id"])
     for at in (1, 2):
         page.click("#do-reedit")
         page.keyboard.press("ArrowRight")
         wait_place(page, f"{at + 1} of")
-    eventually(lambda: [len(engine.versions(s)) for s in order[:3]] == [2, 2, 1], 90)
+    eventually(lambda: [len(engine.pictures.versions(s)) for s in order[:3]] == [2, 2, 1], 90)
     _slide(page, "steps", "50")  # nine edits of fifty steps: longer than this page needs
     for at, button in ((3, "#do-several"), (4, "#do-reedit")):
         page.click(button)
@@ -364,17 +366,17 @@ def test_edits_of_several_pairs_wait_for_each_other_and_cancel_ends_all(
         wait_place(page, f"{at + 1} of")
     page.click("#reedit-cancel")
     page.wait_for_selector("#review-message :text('Cancelled 2 edits')")
-    made = len(engine.versions(order[2]))
+    made = len(engine.pictures.versions(order[2]))
     page.wait_for_timeout(3000)
-    assert [len(engine.versions(s)) for s in order[2:4]] == [made, 1]
+    assert [len(engine.pictures.versions(s)) for s in order[2:4]] == [made, 1]
     page.close()
 
 
 def test_a_bulk_decision_is_previewed_applied_and_undone_at_once(
     chromium: Any, own: Server
 ) -> None:
-    engine = Engine(own.run)
-    n = len(engine.queue())
+    engine = open_run(own.run)
+    n = len(engine.queue)
     page = open_page(chromium, own)
     page.click("#bulk-panel > button, #bulk-panel button.label-wrap")
     page.click("#bulk-action input")
@@ -382,19 +384,19 @@ def test_a_bulk_decision_is_previewed_applied_and_undone_at_once(
     page.keyboard.press("Enter")
     page.click("#bulk-preview")
     page.wait_for_selector(f"#bulk-said :text('{n}')")
-    assert engine.decisions() == {}, "a preview decides nothing"
+    assert engine.review.decisions() == {}, "a preview decides nothing"
     page.click("#bulk-apply")
-    eventually(lambda: len(engine.decisions()) == n)
+    eventually(lambda: len(engine.review.decisions()) == n)
     page.wait_for_selector("#review-head :text('All done')")
     page.locator("body").press("u")
-    eventually(lambda: engine.decisions() == {})
+    eventually(lambda: engine.review.decisions() == {})
     page.wait_for_selector("#review-pair img")
     page.close()
 
 
 def test_two_reviewers_at_once_never_see_the_same_pair(chromium: Any, run_copy: Path) -> None:
-    engine = Engine(run_copy)
-    order = list(engine.queue()["id"])
+    engine = open_run(run_copy)
+    order = list(engine.queue["id"])
     windows = []
     with Server(run_copy, {"DIFFINF_LOGIN": "ann:secret one,bob:secret two"}) as server:
         for name, word in (("ann", "secret one"), ("bob", "secret two")):
@@ -415,7 +417,7 @@ def test_two_reviewers_at_once_never_see_the_same_pair(chromium: Any, run_copy: 
                     "s => document.querySelector('#review-pair .di-pair')?.dataset.sample !== s",
                     arg=before,
                 )
-        decided = engine.decisions()
+        decided = engine.review.decisions()
         assert len(decided) == 8 and {d.reviewer for d in decided.values()} == {"ann", "bob"}
         assert list(decided)[:2] == order[:2]
         ann, bob = windows
@@ -428,13 +430,13 @@ def test_two_reviewers_at_once_never_see_the_same_pair(chromium: Any, run_copy: 
         # what ann decides while bob looks is not replaced by a key of bob's
         ann.goto(f"{server.address}?sample={order[0]}")
         eventually(lambda: showing(ann) == order[0])
-        before = engine.decisions()[order[0]].action
+        before = engine.review.decisions()[order[0]].action
         action, key = ("drop", "d") if before != "drop" else ("keep", "k")
         ann.keyboard.press(key)
-        eventually(lambda: engine.decisions()[order[0]].action == action)
+        eventually(lambda: engine.review.decisions()[order[0]].action == action)
         bob.keyboard.press("r")
         bob.wait_for_selector("#review-message :text('Somebody else decided')")
-        assert engine.decisions()[order[0]].action == action
+        assert engine.review.decisions()[order[0]].action == action
 
 
 def test_endpoints_answer_programs(own: Server) -> None:

@@ -11,18 +11,18 @@ import pandas as pd
 import pytest
 
 from diffinf_core.config import RepairConfig
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.records import Edit
 from diffinf_core.ui import scores
 from diffinf_core.ui.review import view
-from diffinf_core.ui.review.edit import _KNOBS, SHOWN, USUAL, preset
+from diffinf_core.ui.review.edit import _KNOBS, RUN_DEFAULT, SHOWN, preset
 
 
 @pytest.fixture(scope="module")
 def edit(finished_run: Path) -> Edit:
-    engine = Engine(finished_run)
-    row = engine.queue().iloc[0]
-    return engine.edit(str(row["id"]), str(row["version"]))
+    engine = open_run(finished_run)
+    row = engine.queue.iloc[0]
+    return engine.pictures.record(str(row["id"]), str(row["version"]))
 
 
 def test_a_pair_names_its_pictures_by_id_and_those_that_come_next() -> None:
@@ -100,10 +100,10 @@ def test_probabilities_name_the_key_of_each_other_class(edit: Edit) -> None:
 
 def test_presets_start_from_the_run_and_stay_in_range(edit: Edit) -> None:
     usual = RepairConfig()
-    assert preset(USUAL, usual) == [float(getattr(usual, k.key)) for k in _KNOBS]
+    assert preset(RUN_DEFAULT, usual) == [float(getattr(usual, k.key)) for k in _KNOBS]
     for name in ("keep more of the person", "reach the label", "change less", "less influence"):
         values = preset(name, usual)
-        assert values != preset(USUAL, usual)
+        assert values != preset(RUN_DEFAULT, usual)
         RepairConfig(**dict(zip([k.key for k in _KNOBS], values, strict=True)))
     shown = replace(edit, settings={**edit.settings, "w_id": 7.5, "t0": 300})
     values = dict(zip([k.key for k in _KNOBS], preset(SHOWN, usual, shown), strict=True))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from diffinf_core.config import PRESETS, RunConfig, change, make_config, to_yaml
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run
 from diffinf_core.ui.run import markup as run_markup
@@ -34,7 +34,7 @@ def shown(form: ConfigForm, config: RunConfig) -> list[Any]:
     updates = form.show(config.model_dump(mode="json"))
     return [
         c.preprocess(c.postprocess(u["value"])) if isinstance(c, gr.Number) else u["value"]
-        for c, u in zip(form.inputs, updates, strict=True)
+        for c, u in updates.items()
     ]
 
 
@@ -137,10 +137,10 @@ def test_a_number_comes_as_it_was_typed() -> None:
 
 def test_what_belongs_to_the_run_folder_is_closed(form: ConfigForm) -> None:
     updates = form.show(RunConfig().model_dump(mode="json"), FIXED)
-    open_ = {k for k, u in zip(form.keys, updates, strict=True) if u["interactive"]}
+    open_ = {k for k, u in zip(form.keys, updates.values(), strict=True) if u["interactive"]}
     assert not {s for s, _ in open_} & set(FIXED) and ("repair", "w_id") in open_
     one = form.show(RunConfig().model_dump(mode="json"), ["data.path"])
-    assert [k for k, u in zip(form.keys, one, strict=True) if not u["interactive"]] == [
+    assert [k for k, u in zip(form.keys, one.values(), strict=True) if not u["interactive"]] == [
         ("data", "path")
     ]
 
@@ -152,10 +152,10 @@ def test_a_session_can_be_without_a_run(tmp_path: Path, tiny_config: RunConfig) 
     session = Session(tmp_path / "new")
     assert not session.exists and not session.ready()
     with pytest.raises(DiffInfError, match="No run yet: "):
-        _ = session.engine
+        _ = session.run
     assert not (tmp_path / "new").exists()
     session.configure(tiny_config)
-    assert session.exists and session.engine.config == tiny_config
+    assert session.exists and session.run.config == tiny_config
     assert Session(tmp_path / "new").exists
 
 
@@ -214,7 +214,7 @@ def test_the_form_and_the_yaml_follow_each_other_and_save(chromium: Any, server:
     page.wait_for_selector("#form-message :text('retrain.seeds')")
     page.click("#form-save")
     page.wait_for_timeout(500)
-    assert Engine(server.run).config.retrain.seeds == 1
+    assert open_run(server.run).config.retrain.seeds == 1
     type_in(page, "#set-retrain-seeds input", "2")
     page.wait_for_function(
         "document.querySelector('#form-message')?.textContent.includes('seeds') === false"
@@ -224,14 +224,16 @@ def test_the_form_and_the_yaml_follow_each_other_and_save(chromium: Any, server:
 
     page.click("#run-config .cm-content")
     page.keyboard.press("Control+a")
-    page.keyboard.insert_text(to_yaml(change(Engine(server.run).config, {"retrain": {"seeds": 4}})))
+    page.keyboard.insert_text(
+        to_yaml(change(open_run(server.run).config, {"retrain": {"seeds": 4}}))
+    )
     page.get_by_role("tab", name="Form").click()
     page.wait_for_function("document.querySelector('#set-retrain-seeds input')?.value === '4'")
     page.click("#form-save")
     page.wait_for_selector("#form-message :text('Saved')")
-    assert Engine(server.run).config.retrain.seeds == 4
+    assert open_run(server.run).config.retrain.seeds == 4
     # what the command line stores under an open app is shown, kept and used
-    Run.prepare(server.run, change(Engine(server.run).config, {"retrain": {"epochs": 7}})).store()
+    Run.prepare(server.run, change(open_run(server.run).config, {"retrain": {"epochs": 7}})).store()
     page.reload()
     page.wait_for_selector("#review-pair img", timeout=60_000)
     settings_of(page)
@@ -243,7 +245,7 @@ def test_the_form_and_the_yaml_follow_each_other_and_save(chromium: Any, server:
     page.get_by_role("tab", name="Form").click()
     page.click("#form-save")
     page.wait_for_selector("#form-message :text('Saved')")
-    stored = Engine(server.run).config.retrain
+    stored = open_run(server.run).config.retrain
     assert (stored.seeds, stored.epochs) == (3, 7)
     page.locator("#stage-data > button").click()
     page.wait_for_selector("#set-data-demo_faces input:disabled")
@@ -329,13 +331,13 @@ def test_a_new_run_from_a_folder(chromium: Any, tmp_path: Path) -> None:
         table.write_text("\n".join([*lines, ""]))
         page.click("#new-create")
         page.wait_for_selector("#run-message :text('Made')")
-        made = Engine(root).config
+        made = open_run(root).config
         assert made.data.path == data and made.noise.rate == 0
         assert not page.locator("#new-create").is_visible()
         page.click("#run-until input")
         page.get_by_role("option", name="data:").click()
         page.click("#run-start")
         page.wait_for_selector("#run-data .di-figures", timeout=60_000)
-        eventually(lambda: Engine(root).status()["data"])
-        assert not Engine(root).status()["classifier"]
+        eventually(lambda: open_run(root).status()["data"])
+        assert not open_run(root).status()["classifier"]
         page.close()

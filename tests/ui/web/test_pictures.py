@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from diffinf_core.data.part import open_part
-from diffinf_core.engine import Engine, heat
+from diffinf_core.engine import OpenRun, heat, open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.web.pictures import ByteCache, address, picture_routes, thumb_url
 
@@ -23,13 +23,13 @@ NOTHING = "0" * 12
 
 
 @pytest.fixture(scope="module")
-def engine(finished_run: Path) -> Engine:
+def engine(finished_run: Path) -> OpenRun:
     """The engine of a finished run."""
-    return Engine(finished_run)
+    return open_run(finished_run)
 
 
 @pytest.fixture
-def ask(engine: Engine) -> Iterator[TestClient]:
+def ask(engine: OpenRun) -> Iterator[TestClient]:
     """A client of the routes alone."""
     app = FastAPI()
     app.include_router(picture_routes(lambda: engine))
@@ -37,19 +37,19 @@ def ask(engine: Engine) -> Iterator[TestClient]:
         yield client
 
 
-def one_edit(engine: Engine) -> tuple[str, str]:
+def one_edit(engine: OpenRun) -> tuple[str, str]:
     """Sample and version of an edit."""
-    sample = str(engine.queue()["id"][0])
-    return sample, engine.versions(sample)[0]
+    sample = str(engine.queue["id"].iloc[0])
+    return sample, engine.pictures.versions(sample)[0]
 
 
 def test_an_edits_bytes_are_those_on_the_disk_and_never_change(
-    engine: Engine, ask: TestClient
+    engine: OpenRun, ask: TestClient
 ) -> None:
     sample, version = one_edit(engine)
     for kind in ("edit", "reconstruction"):
         found = ask.get(f"/di/picture/{kind}/{sample}/{version}.png")
-        file = engine.run.edits / sample / version / f"{kind}.png"
+        file = engine.folder.edits / sample / version / f"{kind}.png"
         assert found.status_code == 200 and found.content == file.read_bytes()
         assert found.headers["content-type"] == "image/png"
         assert found.headers["cache-control"] == "private, max-age=31536000, immutable"
@@ -57,10 +57,10 @@ def test_an_edits_bytes_are_those_on_the_disk_and_never_change(
 
 
 def test_an_original_and_the_map_of_change_have_every_pixel(
-    engine: Engine, ask: TestClient
+    engine: OpenRun, ask: TestClient
 ) -> None:
     sample, version = one_edit(engine)
-    original, edit = engine.original(sample), engine.pictures(sample, version)[0]
+    original, edit = engine.pictures.original(sample), engine.pictures.edit(sample, version)
     for path, wanted in (
         (f"original/{sample}/-", original),
         (f"heat/{sample}/{version}", heat(original, edit)),
@@ -70,17 +70,17 @@ def test_an_original_and_the_map_of_change_have_every_pixel(
 
 
 @pytest.mark.parametrize("side", [64, 96, 128])
-def test_a_thumbnail_is_a_small_original(engine: Engine, ask: TestClient, side: int) -> None:
+def test_a_thumbnail_is_a_small_original(engine: OpenRun, ask: TestClient, side: int) -> None:
     sample = str(engine.training.ids[3])
     found = ask.get(f"/di/thumb/{sample}.webp?side={side}")
     image = Image.open(io.BytesIO(found.content))
     assert (image.format, image.size) == ("WEBP", (side, side))
-    whole = Image.fromarray(engine.original(sample)).resize((side, side))
+    whole = Image.fromarray(engine.pictures.original(sample)).resize((side, side))
     assert np.abs(np.asarray(image.convert("RGB"), int) - np.asarray(whole, int)).mean() < 12
 
 
 def test_an_original_is_kept_by_the_browser_only_under_its_data_set(
-    engine: Engine, ask: TestClient
+    engine: OpenRun, ask: TestClient
 ) -> None:
     sample = str(engine.training.ids[0])
     for path in (f"/di/picture/original/{sample}/-.png", f"/di/thumb/{sample}.webp?side=96"):
@@ -91,7 +91,7 @@ def test_an_original_is_kept_by_the_browser_only_under_its_data_set(
         other = path + ("&" if "?" in path else "?") + "of=0123456789abcdef"
         assert ask.get(other).headers["cache-control"] == "private, no-cache"
     for path in (
-        "/" + address("original", sample, of=engine.data_key),
+        "/" + address("original", sample, of=engine.pictures.data_key),
         "/" + thumb_url(engine, sample),
     ):
         assert "immutable" in ask.get(path).headers["cache-control"]
@@ -110,7 +110,7 @@ def test_an_original_is_kept_by_the_browser_only_under_its_data_set(
      "thumb/SAMPLE.webp?side=97", "thumb/SAMPLE.webp?side=-1", "thumb/SAMPLE.webp?side=99999",
      "thumb/SAMPLE.webp?side=x", "thumb/SAMPLE.png", f"thumb/{NOTHING}.webp", "picture", ""],
 )  # fmt: skip
-def test_what_is_no_picture_is_not_found(engine: Engine, ask: TestClient, path: str) -> None:
+def test_what_is_no_picture_is_not_found(engine: OpenRun, ask: TestClient, path: str) -> None:
     sample, version = one_edit(engine)
     path = path.replace("SAMPLE", sample).replace("VERSION", version)
     found = ask.get(f"/di/{path}")
@@ -118,29 +118,29 @@ def test_what_is_no_picture_is_not_found(engine: Engine, ask: TestClient, path: 
     assert b"Traceback" not in found.content and b"<html" not in found.content
 
 
-def test_nothing_of_the_test_split_is_shown(engine: Engine, ask: TestClient) -> None:
-    hidden = open_part(engine.run, "test").ids
+def test_nothing_of_the_test_split_is_shown(engine: OpenRun, ask: TestClient) -> None:
+    hidden = open_part(engine.folder, "test").ids
     assert len(hidden) > 10
     for sample in hidden[:5]:
         assert ask.get(f"/di/picture/original/{sample}/-.png").status_code == 404
         assert ask.get(f"/di/thumb/{sample}.webp").status_code == 404
         with pytest.raises(DiffInfError, match="no training sample"):
-            engine.picture_bytes("original", str(sample))
+            engine.pictures.png("original", str(sample))
 
 
 def test_the_training_split_is_opened_once(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffinf_core.engine import look
+    from diffinf_core.engine import tables
 
     opened = []
-    real = look.open_training
-    monkeypatch.setattr(look, "open_training", lambda run: opened.append(1) or real(run))
-    engine = Engine(run_copy)
+    real = tables.open_training
+    monkeypatch.setattr(tables, "open_training", lambda run: opened.append(1) or real(run))
+    engine = open_run(run_copy)
     for sample in engine.training.ids[:20]:
-        assert engine.picture_bytes("original", str(sample)).startswith(b"\x89PNG")
+        assert engine.pictures.png("original", str(sample)).startswith(b"\x89PNG")
     assert len(opened) == 1
     for kind in ("edit", "truth"):
         with pytest.raises(DiffInfError):
-            engine.picture_bytes(kind, str(engine.training.ids[0]), "0" * 16)
+            engine.pictures.png(kind, str(engine.training.ids[0]), "0" * 16)
 
 
 @settings(max_examples=60)

@@ -20,7 +20,7 @@ import gradio as gr
 import httpx
 import pytest
 
-from diffinf_core.engine import Engine
+from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.app import serve
 from diffinf_core.ui.web.accounts import Accounts
@@ -44,7 +44,7 @@ def app(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     run = tmp_path_factory.mktemp("served") / "run"
     shutil.copytree(finished_run, run)
     server = serve(run, 0, block=False)
-    server.engine = Engine(run)  # type: ignore[attr-defined]
+    server.opened = open_run(run)  # type: ignore[attr-defined]
     yield server
     server.close()
 
@@ -60,12 +60,12 @@ def small(finished_run: Path) -> Iterator[Server]:
         box = gr.Textbox(elem_id="said")
         box.submit(who, box, box, api_name="who")
     blocks.queue()
-    engine = Engine(finished_run)
+    engine = open_run(finished_run)
     accounts = Accounts({"ann": PASSWORD, "bob": PASSWORD})
     made = make_app(blocks, lambda: engine, Hosts("127.0.0.1"), accounts)
     server = Server(made, blocks, listen("127.0.0.1", 0), trusted_proxies=["127.0.0.1"])
     server.start()
-    server.engine = engine  # type: ignore[attr-defined]
+    server.opened = engine  # type: ignore[attr-defined]
     yield server
     server.close()
 
@@ -89,7 +89,7 @@ def ask(app: Server) -> Iterator[httpx.Client]:
      "/docs", "/redoc", "/monitoring", "/monitoring/summary", "/gradio_api/runs", "/gradio_api/token"],
 )  # fmt: skip
 def test_no_file_and_no_side_door_is_open(app: Any, ask: httpx.Client, path: str) -> None:
-    found = ask.get(path.format(run=app.engine.run.root))
+    found = ask.get(path.format(run=app.opened.folder.root))
     assert found.status_code in (400, 403, 404), path
     assert b"root:" not in found.content and b"import" not in found.content
 
@@ -131,7 +131,7 @@ def test_only_loopback_without_a_log_in_and_a_warning_over_plain_http(
 def test_a_closed_server_frees_its_port(small: Server, finished_run: Path) -> None:
     with gr.Blocks() as blocks:
         gr.Textbox()
-    engine = Engine(finished_run)
+    engine = open_run(finished_run)
     server = Server(
         make_app(blocks, lambda: engine, Hosts("127.0.0.1")), blocks, listen("localhost", 0)
     )
@@ -224,8 +224,8 @@ def test_log_in_stay_and_log_out(small: Server) -> None:
 
 
 def test_without_a_log_in_there_is_the_log_in_page_and_nothing_else(small: Any) -> None:
-    sample = str(small.engine.queue()["id"][0])
-    version = small.engine.versions(sample)[0]
+    sample = str(small.opened.queue["id"].iloc[0])
+    version = small.opened.pictures.versions(sample)[0]
     picture = f"/di/picture/edit/{sample}/{version}.png"
     with httpx.Client(base_url=small.url) as client:
         for path in (
@@ -286,7 +286,7 @@ def test_secure_over_https_and_files_that_do_not_fit_are_named(tmp_path: Path, s
     )  # fmt: skip
     with gr.Blocks() as blocks:
         gr.Textbox()
-    made = make_app(blocks, lambda: small.engine, Hosts("127.0.0.1"), Accounts({"ann": PASSWORD}))
+    made = make_app(blocks, lambda: small.opened, Hosts("127.0.0.1"), Accounts({"ann": PASSWORD}))
     server = Server(made, blocks, listen("127.0.0.1", 0), certificate(cert, key))
     server.start()
     try:
@@ -302,7 +302,7 @@ def test_secure_over_https_and_files_that_do_not_fit_are_named(tmp_path: Path, s
 def test_many_guesses_at_once_gain_nothing(finished_run: Path) -> None:
     with gr.Blocks() as blocks:
         gr.Textbox()
-    engine = Engine(finished_run)
+    engine = open_run(finished_run)
     made = make_app(blocks, lambda: engine, Hosts("127.0.0.1"), Accounts({"ann": PASSWORD}))
     server = Server(made, blocks, listen("127.0.0.1", 0))
     server.start()

@@ -1,6 +1,6 @@
 """What one visitor sees of one pair: the widgets of the Review page, from the state on disk.
 
-A :class:`Visit` is the browser's side: which pairs are on the table and which of them is shown. It is
+A :class:`PageState` is the browser's side: which pairs are on the table and which of them is shown. It is
 changed in place, so an edit that is still streaming sees that its visitor has moved on.
 """
 
@@ -40,7 +40,7 @@ EDITING = "editing"
 
 
 @dataclass(frozen=True)
-class Shown:
+class DisplayedPair:
     """What a browser says it shows; empty where it shows nothing.
 
     ``stamp`` and ``role`` are what a decision on it is compared with, see ``Session.decide``.
@@ -52,7 +52,7 @@ class Shown:
     role: str | None = None
 
     @classmethod
-    def read(cls, text: str) -> Shown:
+    def read(cls, text: str) -> DisplayedPair:
         """From the page, which anybody may have written."""
         sample, version, stamp, role = (*text.split(" "), "", "", "", "")[:4]
         seen = int(stamp) if stamp.isdecimal() else None
@@ -63,7 +63,7 @@ class Shown:
 
 
 class Turn:
-    """A lock that is let through one at a time; a copy of its visit gets one of its own."""
+    """A lock that is let through one at a time; a copy of its page's state gets one of its own."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -79,7 +79,7 @@ class Turn:
 
 
 @dataclass
-class Visit:
+class PageState:
     """Where one browser is: ``order`` are sample ids, ``at`` the place of the one shown.
 
     Who changes it holds its ``turn``: two keys that were pressed together come one after the other.
@@ -97,7 +97,7 @@ class Visit:
     #: why there is no queue
     trouble: str = ""
     #: what the browser was told it shows
-    shown: Shown = Shown()
+    displayed: DisplayedPair = DisplayedPair()
     #: how often the table was filled
     fills: int = 0
     #: (sample, how many versions it had) when the edit that runs began, None while none runs
@@ -116,8 +116,8 @@ class Visit:
         return not (self.fills or self.trouble)
 
 
-class Desk:
-    """Draws pairs. ``names`` are the widgets that :meth:`draw` fills, in order."""
+class Presenter:
+    """Renders pairs. ``names`` are the widgets that :meth:`render` fills, in order."""
 
     names = ("head", "view", "strip", "table", "message", "showing", "new_label")
 
@@ -129,124 +129,133 @@ class Desk:
         none = gr.update(choices=[], value=None)
         return [markup.notice(text, kind), "", "", "", said, "", none]
 
-    def only(self, **shown: Any) -> list[Any]:
+    def update(self, **shown: Any) -> list[Any]:
         """Some widgets by name; all others stay as they are."""
         return [shown.get(name, gr.skip()) for name in self.names]
 
-    def refill(self, visit: Visit, reviewer: str, wanted: Filter, first: str = "") -> list[Any]:
+    def refill(
+        self, page_state: PageState, reviewer: str, wanted: Filter, first: str = ""
+    ) -> list[Any]:
         """Put the pairs of a filter on the table; ``first`` is shown first, whatever the filter says."""
-        visit.order, visit.sample, visit.known, visit.trouble = [], "", "", ""
-        visit.fills += 1
+        page_state.order, page_state.sample, page_state.known, page_state.trouble = [], "", "", ""
+        page_state.fills += 1
         try:
-            known = self.session.queue_key()
-            visit.wanted, visit.at = wanted, 0
-            visit.order = self.session.filtered(wanted, reviewer)
-            visit.known = known
+            known = self.session.run.queue_key()
+            page_state.wanted, page_state.at = wanted, 0
+            page_state.order = self.session.filtered(wanted, reviewer)
+            page_state.known = known
         except DiffInfError as error:
-            visit.trouble = str(error)
-            return self.blank(visit.trouble)
+            page_state.trouble = str(error)
+            return self.blank(page_state.trouble)
         said = ""
         try:
             if first:
-                self.session.row(first)
+                self.session.run.review.row(first)
         except DiffInfError as error:
             first, said = "", markup.notice(str(error), "error")
-        if first and first not in visit.order:
-            visit.order = [first, *visit.order]
-        visit.at = visit.order.index(first) if first else 0
-        return self.draw(visit, reviewer, None, said, onward=not first)
+        if first and first not in page_state.order:
+            page_state.order = [first, *page_state.order]
+        page_state.at = page_state.order.index(first) if first else 0
+        return self.render(page_state, reviewer, None, said, onward=not first)
 
-    def over_again(self, visit: Visit, reviewer: str) -> bool:
+    def over_again(self, page_state: PageState, reviewer: str) -> bool:
         """At the end of what is to do, put on the table what was passed over or came back meanwhile.
 
         False where there is nothing, or only what the reviewer asked a second look for.
         """
-        if visit.wanted.state != "to do":
+        if page_state.wanted.state != "to do":
             return False
-        put_off = self.session.engine.put_off(reviewer)
-        left = self.session.filtered(visit.wanted, reviewer)
-        if put_off.issuperset(left):
+        postponed = self.session.run.assignment.postponed(reviewer)
+        left = self.session.filtered(page_state.wanted, reviewer)
+        if postponed.issuperset(left):
             return False
-        visit.order, visit.at = sorted(left, key=put_off.__contains__), 0
+        page_state.order, page_state.at = sorted(left, key=postponed.__contains__), 0
         return True
 
-    def draw(
+    def render(
         self,
-        visit: Visit,
+        page_state: PageState,
         reviewer: str,
         version: str | None = None,
         said: str = "",
         onward: bool = False,
     ) -> list[Any]:
-        """The pair at ``visit.at``; ``version`` defaults to the decided one, or the run's.
+        """The pair at ``page_state.at``; ``version`` defaults to the decided one, or the run's.
 
         Where several people review, ``onward`` steps over pairs to do that somebody else holds.
         """
-        visit.sample = visit.version = ""
-        if not visit.order:
-            text = UNKNOWN if visit.unknown else visit.trouble or _nothing(visit.wanted)
+        page_state.sample = page_state.version = ""
+        if not page_state.order:
+            text = (
+                UNKNOWN if page_state.unknown else page_state.trouble or _nothing(page_state.wanted)
+            )
             return self.blank(text, said=said)
-        visit.at = min(max(visit.at, 0), len(visit.order) - 1)
+        page_state.at = min(max(page_state.at, 0), len(page_state.order) - 1)
         try:
-            if self.session.shared and onward and visit.wanted.state == "to do":
-                ahead = [*visit.order[visit.at :], *visit.order[: visit.at]]
-                free = self.session.engine.next_for(reviewer, ahead)
-                if free is None and self.over_again(visit, reviewer):
-                    free = self.session.engine.next_for(reviewer, visit.order)
+            if self.session.shared and onward and page_state.wanted.state == "to do":
+                ahead = [*page_state.order[page_state.at :], *page_state.order[: page_state.at]]
+                free = self.session.run.assignment.next_for(reviewer, ahead)
+                if free is None and self.over_again(page_state, reviewer):
+                    free = self.session.run.assignment.next_for(reviewer, page_state.order)
                 if free is None:
-                    return self._all_out(visit, reviewer, said)
-                visit.at = visit.order.index(free[0])
+                    return self._all_out(page_state, reviewer, said)
+                page_state.at = page_state.order.index(free[0])
             elif self.session.shared:
-                said += self._hold(visit.order[visit.at], reviewer)
-            return self._pair(visit, reviewer, version, said)
+                said += self._hold(page_state.order[page_state.at], reviewer)
+            return self._pair(page_state, reviewer, version, said)
         except DiffInfError as error:
             return self.blank(str(error), said=said)
 
-    def _all_out(self, visit: Visit, reviewer: str, said: str) -> list[Any]:
-        if self.session.engine.open_for(reviewer, visit.order):
+    def _all_out(self, page_state: PageState, reviewer: str, said: str) -> list[Any]:
+        if self.session.run.assignment.open_for(reviewer, page_state.order):
             text = "Nothing left to hand out: others look at what is left."
         else:
-            text = _nothing(visit.wanted)
+            text = _nothing(page_state.wanted)
         return self.blank(text, said=said)
 
     def _hold(self, sample: str, reviewer: str) -> str:
         """Hold a pair that was asked for, where it is to be judged; a notice where somebody else has it."""
-        engine = self.session.engine
-        asked = sample in engine.disagreements() or engine.open_for(reviewer, [sample])
-        if not asked or engine.claim(reviewer, [sample]) is not None:
+        run = self.session.run
+        asked = sample in run.review.disagreements() or run.assignment.open_for(reviewer, [sample])
+        if not asked or run.assignment.claim(reviewer, [sample]) is not None:
             return ""
-        holder = engine.held().get(sample)
+        holder = run.assignment.held().get(sample)
         return markup.notice(f"{holder} looks at this pair now.") if holder else ""
 
-    def _pair(self, visit: Visit, reviewer: str, version: str | None, said: str) -> list[Any]:
-        sample, engine = visit.order[visit.at], self.session.engine
-        row = self.session.row(sample)
+    def _pair(
+        self, page_state: PageState, reviewer: str, version: str | None, said: str
+    ) -> list[Any]:
+        sample, run = page_state.order[page_state.at], self.session.run
+        row = self.session.run.review.row(sample)
         # stamp and role before the decision that is shown
-        stamp, role = engine.stamps([sample], reviewer)[sample], self.session.role(sample, reviewer)
+        stamp, role = (
+            run.review.stamps([sample], reviewer)[sample],
+            self.session.role(sample, reviewer),
+        )
         decision = self.session.visible_decision(sample, reviewer)
-        edits = [engine.edit(sample, v) for v in engine.versions(sample)]
+        edits = [run.pictures.record(sample, v) for v in run.pictures.versions(sample)]
         by_version = {e.version: e for e in edits}
         wishes = (version, decision and decision.version, str(row["version"]))
         shown = next((v for v in wishes if v and v in by_version), "")
-        classes, label = list(engine.training.classes), str(row["label"])
+        classes, label = list(run.training.classes), str(row["label"])
         usual, decided = self.session.usual(), decision.version if decision else None
         proposed = str(row["version"]) if usual["tries"] != "one" else ""
-        visit.sample, visit.version = sample, shown
-        visit.shown = Shown(sample, shown, stamp, role)
+        page_state.sample, page_state.version = sample, shown
+        page_state.displayed = DisplayedPair(sample, shown, stamp, role)
         return [
-            self._head(visit, row, decision),
-            view.pair(sample, shown, label, self._following(visit), engine.data_key),
+            self._head(page_state, row, decision),
+            view.pair(sample, shown, label, self._following(page_state), run.pictures.data_key),
             view.strip(edits, shown, decided, usual, proposed),
             self._figures(by_version.get(shown), classes, row),
             said,
-            str(visit.shown),
+            str(page_state.displayed),
             _relabel_choices(classes, label, str(row["judge_class_before"])),
         ]
 
-    def _head(self, visit: Visit, row: pd.Series, decision: Decision | None) -> str:
+    def _head(self, page_state: PageState, row: pd.Series, decision: Decision | None) -> str:
         text = markup.headline(
-            visit.at + 1,
-            len(visit.order),
+            page_state.at + 1,
+            len(page_state.order),
             str(row["label"]),
             int(row["rank"]),
             decision,
@@ -267,12 +276,12 @@ class Desk:
             + scores.probabilities(edit, classes)
         )
 
-    def _following(self, visit: Visit) -> list[tuple[str, str]]:
-        after = visit.order[visit.at + 1 : visit.at + 1 + _AHEAD]
+    def _following(self, page_state: PageState) -> list[tuple[str, str]]:
+        after = page_state.order[page_state.at + 1 : page_state.at + 1 + _AHEAD]
         out = []
         for sample in after:
             try:
-                out.append((sample, str(self.session.row(sample)["version"])))
+                out.append((sample, str(self.session.run.review.row(sample)["version"])))
             except DiffInfError:
                 continue
         return out

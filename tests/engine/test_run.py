@@ -17,7 +17,7 @@ import torch
 
 from diffinf_core.config import RunConfig, change, from_yaml, make_config, to_yaml
 from diffinf_core.diffusion.published import PublishedArchitecture
-from diffinf_core.engine import STAGES, Engine
+from diffinf_core.engine import STAGES, OpenRun, open_run
 from diffinf_core.experiments import retrain
 from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import DiffInfError
@@ -37,7 +37,7 @@ def files_of(root: Path) -> dict[str, int]:
 
 def test_the_same_run_again_does_nothing(run_copy: Path, tiny_config: RunConfig) -> None:
     before = files_of(run_copy)
-    events = list(Engine(run_copy, tiny_config).compute())
+    events = list(open_run(run_copy, tiny_config).compute())
     assert [e.note for e in events] == ["done already"] * len(STAGES)
     assert files_of(run_copy) == before
 
@@ -47,7 +47,7 @@ def test_another_tau_redoes_only_what_depends_on_it(run_copy: Path, tiny_config:
     changed = tiny_config.model_copy(
         update={"influence": tiny_config.influence.model_copy(update={"tau": 12.0})}
     )
-    events = list(Engine(run_copy, changed).compute("predictor"))
+    events = list(open_run(run_copy, changed).compute("predictor"))
     redone = {e.stage for e in events if e.note != "done already"}
     assert redone == {"predictor"}
     after = files_of(run_copy)
@@ -56,12 +56,12 @@ def test_another_tau_redoes_only_what_depends_on_it(run_copy: Path, tiny_config:
     }
     assert touched == {"predictor", "index.json"}
     # And back: what the first tau made is still there.
-    assert all(Engine(run_copy, tiny_config).status().values())
+    assert all(open_run(run_copy, tiny_config).status().values())
 
 
 def _compute(root: Path, config: str, events: Connection) -> None:
     torch.set_num_threads(1)
-    for _ in Engine(root, from_yaml(config)).compute():
+    for _ in open_run(root, from_yaml(config)).compute():
         events.send(None)
 
 
@@ -82,36 +82,36 @@ def test_ten_kills_lose_nothing(finished_run: Path, tiny_config: RunConfig, tmp_
         time.sleep(draw.random() * 0.05)
         child.kill()
         child.join()
-    engine = Engine(root, tiny_config)
+    engine = open_run(root, tiny_config)
     for _ in engine.compute():
         pass
-    whole = Engine(finished_run)
-    read = [(INFLUENCE.folder(e.run) / "scores.csv").read_bytes() for e in (engine, whole)]
+    whole = open_run(finished_run)
+    read = [(INFLUENCE.folder(e.folder) / "scores.csv").read_bytes() for e in (engine, whole)]
     assert read[0] == read[1]
-    pd.testing.assert_frame_equal(engine.queue(), whole.queue(), rtol=1e-4)
+    pd.testing.assert_frame_equal(engine.queue, whole.queue, rtol=1e-4)
     assert not [p for p in root.rglob("*") if p.name.endswith(".part")]
 
 
 def test_a_second_process_in_the_same_folder_is_refused(run_copy: Path) -> None:
-    engine = Engine(run_copy)
+    engine = open_run(run_copy)
     events = engine.compute()
     next(events)
     with pytest.raises(DiffInfError, match="Another process"):
-        next(Engine(run_copy).compute())
+        next(open_run(run_copy).compute())
     events.close()
-    next(Engine(run_copy).compute())
+    next(open_run(run_copy).compute())
 
 
 def test_decisions_make_the_reviewed_arm_and_the_export(run_copy: Path, tmp_path: Path) -> None:
-    engine = Engine(run_copy)
-    queue = engine.queue()
+    engine = open_run(run_copy)
+    queue = engine.queue
     ids, versions = list(queue["id"]), list(queue["version"])
     train = engine.training
-    new = next(c for c in train.classes if c != queue["label"][1])
-    engine.decide(ids[0], "accept", "me", versions[0])
-    engine.decide(ids[1], "relabel", "me", new_label=new)
-    engine.decide(ids[2], "drop", "me", comment="=HYPERLINK(1)")
-    engine.decide(ids[3], "keep", "me")
+    new = next(c for c in train.classes if c != queue["label"].iloc[1])
+    engine.review.decide(ids[0], "accept", "me", versions[0])
+    engine.review.decide(ids[1], "relabel", "me", new_label=new)
+    engine.review.decide(ids[2], "drop", "me", comment="=HYPERLINK(1)")
+    engine.review.decide(ids[3], "keep", "me")
     target = tmp_path / "export"
     for _ in engine.export(target):
         pass
@@ -140,12 +140,12 @@ def test_decisions_make_the_reviewed_arm_and_the_export(run_copy: Path, tmp_path
 
 
 def test_export_of_everything_repaired_keeps_the_size(run_copy: Path, tmp_path: Path) -> None:
-    engine = Engine(run_copy)
+    engine = open_run(run_copy)
     for _ in engine.export(tmp_path / "out", "repaired"):
         pass
     table = pd.read_csv(tmp_path / "out" / "labels.csv")
     assert len(table) == len(engine.training)
-    assert (table["source"] == "repaired").sum() == len(engine.queue())
+    assert (table["source"] == "repaired").sum() == len(engine.queue)
     # A fresh run can read what was exported.
     data = {
         "source": "folder",
@@ -159,23 +159,23 @@ def test_export_of_everything_repaired_keeps_the_size(run_copy: Path, tmp_path: 
 
 
 def test_re_edit_makes_a_version_and_the_second_time_is_instant(run_copy: Path) -> None:
-    engine = Engine(run_copy)
-    sample = str(engine.queue()["id"][0])
-    first = list(engine.repair_one(sample, {"w_id": 2.5}))
+    engine = open_run(run_copy)
+    sample = str(engine.queue["id"].iloc[0])
+    first = list(engine.repair.edit(sample, {"w_id": 2.5}))
     assert len(first) == engine.config.repair.steps + 1
-    assert len(engine.versions(sample)) == 2
+    assert len(engine.pictures.versions(sample)) == 2
     began = time.perf_counter()
-    again = list(engine.repair_one(sample, {"w_id": 2.5}))
+    again = list(engine.repair.edit(sample, {"w_id": 2.5}))
     assert len(again) == 1 and again[0] == first[-1]
     assert time.perf_counter() - began < 1
     with pytest.raises(DiffInfError, match="w_id"):
-        next(engine.repair_one(sample, {"w_id": -1}))
+        next(engine.repair.edit(sample, {"w_id": -1}))
     with pytest.raises(DiffInfError, match="no training sample"):
-        next(engine.repair_one("0" * 12))
+        next(engine.repair.edit("0" * 12))
 
 
 def test_report_has_the_promised_shape(finished_run: Path) -> None:
-    report = json.loads(json.dumps(Engine(finished_run).report(), allow_nan=False))
+    report = json.loads(json.dumps(open_run(finished_run).report(), allow_nan=False))
     assert set(report["dataset"]) >= {"n_train", "n_test", "classes", "noise_rate"}
     assert set(report["influence"]) >= {
         "estimator", "average_precision", "precision_at_tau", "seconds", "by_signal",
@@ -191,7 +191,7 @@ def test_report_has_the_promised_shape(finished_run: Path) -> None:
 
 
 def test_report_of_an_empty_run_is_null_not_an_error(tmp_path: Path) -> None:
-    report = Engine(tmp_path / "run", make_config("demo")).report()
+    report = open_run(tmp_path / "run", make_config("demo")).report()
     assert report["dataset"] is None and report["repair"] is None and report["arms"] == {}
 
 
@@ -203,11 +203,11 @@ def test_scores_are_the_same_in_another_process(
     for stage in ("classifier", "influence"):
         for folder in (root / "stages").glob(f"{stage}-*"):
             shutil.rmtree(folder)
-    engine = Engine(root, from_yaml(to_yaml(tiny_config)))
+    engine = open_run(root, from_yaml(to_yaml(tiny_config)))
     for _ in engine.compute("influence"):
         pass
     np.testing.assert_array_equal(
-        engine.ranking()["score"].to_numpy(), Engine(finished_run).ranking()["score"].to_numpy()
+        engine.ranking()["score"].to_numpy(), open_run(finished_run).ranking()["score"].to_numpy()
     )
 
 
@@ -226,39 +226,41 @@ def test_a_published_generator_repairs_without_being_told_a_label(run_copy: Path
     file = run_copy.parent / "last.ckpt"
     torch.save(checkpoint_of(shaken(architecture)), file)
     told = {"repair": {"generator": str(file), "steps": 2}}
-    engine = Engine(run_copy, change(Engine(run_copy).config, told))
+    engine = open_run(run_copy, change(open_run(run_copy).config, told))
     for _ in engine.compute():
         pass
     figures = engine.report()["repair"]
-    assert figures["n"] == len(engine.queue()) and figures["told_label"] is False
-    assert engine.edit(*next(iter(latest(engine).items()))).generator.startswith("last.ckpt ")
+    assert figures["n"] == len(engine.queue) and figures["told_label"] is False
+    assert engine.pictures.record(*next(iter(latest(engine).items()))).generator.startswith(
+        "last.ckpt "
+    )
     gone = {"repair": {"generator": str(file.with_name("gone.ckpt"))}}
     with pytest.raises(DiffInfError, match=r"gone\.ckpt does not exist"):
-        for _ in Engine(run_copy, change(engine.config, gone)).compute():
+        for _ in open_run(run_copy, change(engine.config, gone)).compute():
             pass
 
 
-def latest(engine: Engine) -> dict[str, str]:
+def latest(engine: OpenRun) -> dict[str, str]:
     """The version in the queue of each sample."""
-    return dict(zip(engine.queue()["id"], engine.queue()["version"], strict=True))
+    return dict(zip(engine.queue["id"], engine.queue["version"], strict=True))
 
 
 def test_a_decision_made_during_retraining_is_said(
     run_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The data of the arm "reviewed" follow the journal; they must not pass for those of before."""
-    engine = Engine(run_copy)
-    engine = Engine(run_copy, change(engine.config, {"retrain": {"arms": ["reviewed"]}}))
-    first, second = list(engine.queue()["id"])[:2]
-    engine.decide(first, "keep", "a")
+    engine = open_run(run_copy)
+    engine = open_run(run_copy, change(engine.config, {"retrain": {"arms": ["reviewed"]}}))
+    first, second = list(engine.queue["id"])[:2]
+    engine.review.decide(first, "keep", "a")
     build = retrain.build_arm
 
     def deciding(run: Run, name: str) -> object:
         found = build(run, name)
-        if not engine.decisions().get(second):
+        if not engine.review.decisions().get(second):
             asked.append(name)
             if len(asked) == 2:  # once to see whether it exists, once to train
-                engine.decide(second, "drop", "b")
+                engine.review.decide(second, "drop", "b")
         return found
 
     asked: list[str] = []

@@ -1,0 +1,170 @@
+"""One opened run: computing it, its tables, and a service for each thing that is done with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from diffinf_core.config import RunConfig
+from diffinf_core.data.ingest import preflight
+from diffinf_core.data.part import Part
+from diffinf_core.engine import pipeline
+from diffinf_core.engine.ablation import Ablation
+from diffinf_core.engine.assignment import Assignment
+from diffinf_core.engine.cache import Cache
+from diffinf_core.engine.compare import Compare
+from diffinf_core.engine.describe import describe
+from diffinf_core.engine.explore import Explore
+from diffinf_core.engine.pictures import Pictures
+from diffinf_core.engine.repair import Repair
+from diffinf_core.engine.review import Review
+from diffinf_core.engine.rounds import round_figures, run_rounds
+from diffinf_core.engine.scores import ranked_by
+from diffinf_core.engine.tables import Tables
+from diffinf_core.experiments.retrain import run_retrain
+from diffinf_core.export.folder import export_folder
+from diffinf_core.influence.stage import ranking, request, requested
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.review.refine import refined_set
+from diffinf_core.runs.files import write_json
+from diffinf_core.runs.run import CONFIG_FILE, Run
+
+
+class OpenRun:
+    """A run folder, and by attribute what can be done with it.
+
+    ``review`` writes decisions, ``assignment`` hands pairs to reviewers, ``pictures`` reads pictures and
+    edits, ``repair`` edits one picture again, ``explore`` looks at the whole training split, ``compare``
+    at the retrained arms, ``ablation`` takes the repair apart. Make one with :func:`open_run`.
+    """
+
+    def __init__(self, folder: Run) -> None:
+        self.folder = folder
+        self._tables = tables = Tables(folder, Cache())
+        self.pictures = Pictures(tables)
+        self.review = Review(tables)
+        self.assignment = Assignment(tables)
+        self.repair = Repair(tables)
+        self.explore = Explore(tables, self.review)
+        self.compare = Compare(tables)
+        self.ablation = Ablation(folder)
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration."""
+        return self.folder.config
+
+    # ------------------------------------------------------------ computing
+
+    def status(self) -> dict[str, bool]:
+        """Which stages are complete for the present configuration, by name and in order."""
+        return pipeline.status(self.folder)
+
+    def compute(self, until: str = "repair") -> Iterator[Progress]:
+        """Run every stage up to ``until`` that is not complete; close the generator to cancel."""
+        yield from pipeline.compute(self.folder, until)
+
+    def score(self, by: str | None = None) -> Iterator[Progress]:
+        """Compute what a ranking by ``by`` needs beyond the scores that every run has."""
+        folder = Run(self.folder.root, ranked_by(self.config, by))
+        # To look at what is there must work while another process computes.
+        if not self.status()["influence"]:
+            yield from self.compute("influence")
+        wanted = requested(folder.config.influence)
+        missing = [name for name in wanted if not request(name).folder(folder).done]
+        if missing:
+            with self.folder.lock():
+                for name in missing:
+                    yield from request(name).compute(folder)
+
+    def retrain(self, workers: int | None = None) -> Iterator[Progress]:
+        """Retrain and evaluate the arms that are missing; their figures are then in :meth:`report`."""
+        if not self.status()["influence"]:
+            raise DiffInfError(f"{self.folder.root} is not ranked yet; run it first.")
+        with self.folder.lock():
+            yield from run_retrain(self.folder, workers)
+            write_json(self.folder.root / "report.json", self.report())
+
+    def rounds(self, most: int) -> Iterator[Progress]:
+        """Repair, rank again on the refined set, and so on: at most ``most`` rounds in all.
+
+        Each is a run of its own under ``rounds/``; it ends early where nothing is left to take over, or
+        where half of the high-influence set was in the one before. Decisions of reviewers are followed;
+        undecided edits are taken over where they have no flag.
+        """
+        yield from run_rounds(self.folder, most)
+
+    # ------------------------------------------------------------ reading
+
+    @property
+    def training(self) -> Part:
+        """The training split; :class:`DiffInfError` before the data stage."""
+        return self._tables.training
+
+    @property
+    def queue(self) -> pd.DataFrame:
+        """The pairs to review by sample id, most suspicious first; shared, so do not change it.
+
+        Columns: see :func:`diffinf_core.review.queue.build_queue`.
+        """
+        return self._tables.queue()
+
+    def queue_key(self) -> str:
+        """Changes with the repaired set; :class:`DiffInfError` where nothing is repaired yet."""
+        return self._tables.queue_key()
+
+    def ranking(self, by: str | None = None) -> pd.DataFrame:
+        """Columns id, score, rank, percentile, high of every training sample, in training order.
+
+        ``by`` is another estimator than the run's, or several joined by "+" for their mean rank.
+        """
+        influence = ranked_by(self.config, by).influence
+        return ranking(self.folder, influence, self._tables.scores())
+
+    def report(self) -> dict[str, Any]:
+        """The run in figures, None where a thing was not run; JSON-able."""
+        return self._tables.report()
+
+    def round_figures(self) -> list[dict[str, Any]]:
+        """One dict per round so far: its folder, figures of its repair, overlap with the round before."""
+        return round_figures(self.folder)
+
+    def dataset(self, each: int = 6) -> dict[str, Any] | None:
+        """The data set in figures; None before the data stage.
+
+        ``name``, ``size`` (side in pixels), ``classes`` (name, and pictures of train, val and test),
+        ``noise`` (fraction of training labels made wrong, None where that is not known), ``unlabelled``,
+        ``round``, and ``sheet``: for each class up to ``each`` training samples, spread over the split.
+        """
+        return describe(self.folder, self.training, each) if self.status()["data"] else None
+
+    # ------------------------------------------------------------ the refined data set
+
+    def export(self, target: str | Path, undecided: str = "original") -> Iterator[Progress]:
+        """Write the refined data set to a new folder.
+
+        ``undecided`` is what becomes of samples that nobody decided on: "original" or "repaired".
+        """
+        yield from export_folder(self.folder, Path(target), undecided)
+
+    def export_preview(self, undecided: str = "original") -> dict[str, Any]:
+        """What :meth:`export` would write: ``counts`` by kind, ``total``, and ``earlier`` rounds' changes."""
+        refined = refined_set(self.folder, undecided)
+        earlier = Counter(change.action for change in refined.earlier)
+        return {"counts": refined.counts(), "total": len(refined.kept), "earlier": dict(earlier)}
+
+
+def open_run(root: str | Path, config: RunConfig | None = None) -> OpenRun:
+    """Open the run in a folder, with a configuration also a new run or the run under other settings.
+
+    Nothing is written: settings are stored when the run computes, or by ``run.folder.store()``. Raises
+    :class:`DiffInfError` where there is no run, or one of another data set.
+    """
+    root = Path(root)
+    if config is not None and not (root / CONFIG_FILE).exists():
+        preflight(config.data)
+    return OpenRun(Run.open(root) if config is None else Run.prepare(root, config))

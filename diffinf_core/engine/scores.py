@@ -1,0 +1,69 @@
+"""The scores of the training samples compared: agreement, disagreement, quality where truth is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from diffinf_core.config import RunConfig, change
+from diffinf_core.engine.tables import Tables
+from diffinf_core.influence.checkpoints import checkpoint_epochs, training_curve
+from diffinf_core.influence.estimators import agreement
+from diffinf_core.report import plots
+from diffinf_core.report.explore import disagreement
+from diffinf_core.report.summary import influence_figures
+from diffinf_core.runs.run import Run
+
+
+def ranked_by(config: RunConfig, by: str | None) -> RunConfig:
+    """The configuration with another estimator, or a rank mean ``"a+b"``."""
+    return config if by is None else change(config, {"influence": {"estimator": by}}, "--by")
+
+
+class Scores:
+    """What the scores say of each other and of the known wrong labels."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def agreement(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Between the scores there are: rank correlation, and the shared fraction of the top tau %."""
+        table = self._tables.scores()
+        names = [c for c in table.columns if c != "id"]
+        return agreement(table, names, self._tables.folder.config.influence.tau)
+
+    def disagreement(self, first: str, second: str) -> pd.DataFrame:
+        """Samples in the top tau % by one score and not by the other, the widest apart first."""
+        tau = self._tables.folder.config.influence.tau
+        return disagreement(self._tables.samples(), first, second, tau)
+
+    def quality(self, by: str | None = None) -> dict[str, dict[str, float]]:
+        """Average precision and precision at tau of each score; empty where no truth is known."""
+        folder = Run(self._tables.folder.root, ranked_by(self._tables.folder.config, by))
+        figures = influence_figures(folder, self._tables.cache.get)
+        return figures["by_signal"] if figures else {}
+
+    def figures(self) -> dict[str, Any]:
+        """What the ranking was made from, and the quality of each score where truth is known.
+
+        Raises :class:`DiffInfError` before the ranking.
+        """
+        self._tables.samples_key()
+        figures = influence_figures(self._tables.folder, self._tables.cache.get)
+        assert figures is not None  # samples_key has raised otherwise
+        return figures
+
+    def plots(self) -> dict[str, Any]:
+        """Plotly figures of the ranking: curve, estimators and, where truth is known, signals."""
+
+        def draw() -> dict[str, Any]:
+            folder = self._tables.folder
+            out = {
+                "curve": plots.training_curve(training_curve(folder), checkpoint_epochs(folder)),
+                "estimators": plots.estimators_agree(self.agreement()[1]),
+            }
+            by_signal = self.figures()["by_signal"]
+            return out | ({"signals": plots.signals(by_signal)} if by_signal else {})
+
+        return self._tables.cache.get("ranking plots", self._tables.samples_key(), draw)

@@ -1,0 +1,175 @@
+"""The benchmark: every method and seed once, resumed where stopped, and a table that says what it means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from diffinf_core.baselines import Recipe, Task, make_method
+from diffinf_core.classifier.metrics import evaluate
+from diffinf_core.experiments.benchmark import (
+    Result,
+    Row,
+    benchmark_results,
+    job_folder,
+    run_benchmark,
+    to_latex,
+    to_markdown,
+    to_table,
+)
+from diffinf_core.records import DiffInfError
+from tests.baselines.blobs import Points, blob_task, blobs
+
+SEEDS = (0, 1)
+
+
+@dataclass(frozen=True)
+class Blobs:
+    """A problem that can be sent to another process."""
+
+    key: str = "blobs"
+    epochs: int = 3
+    classes: Sequence[str] = ("a", "b", "c")
+    noise_rate: float | None = 0.3
+
+    def task(self, seed: int) -> Task:
+        """One noise file, another seed of the training."""
+        recipe = Recipe(epochs=self.epochs, learning_rate=5e-3)
+        task, _, _ = blob_task(150, recipe=recipe, validation=blobs(60, 3, 7))
+        return replace(task, seed=seed, noise_rate=self.noise_rate)
+
+    def test(self) -> Points:
+        """Clean points."""
+        return blobs(120, 3, 9)
+
+
+ROWS = [Row(make_method("noisy")), Row(make_method("elr")), Row(make_method("loss_removal"))]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished benchmark."""
+    root = tmp_path_factory.mktemp("benchmark")
+    events = list(run_benchmark(root, Blobs(), ROWS, SEEDS))
+    assert (events[0].done, events[-1].done, events[-1].total) == (0, 6, 6)
+    return root
+
+
+def results(root: Path, epoch: str = "last") -> dict[str, Result]:
+    """Rows by name."""
+    rows = benchmark_results(root, Blobs(), ROWS, SEEDS, epoch)  # type: ignore[arg-type]
+    return {row.name: row for row in rows}
+
+
+def test_figures_are_those_of_the_predictions(finished: Path) -> None:
+    problem, test = Blobs(), Blobs().test()
+    for epoch in ("last", "best"):
+        for row in ROWS:
+            found = []
+            for seed in SEEDS:
+                task = problem.task(seed)
+                folder = job_folder(finished, problem, row, task)
+                z = row.method.predictions(task, folder, test, best=epoch == "best")
+                found.append(evaluate(test.labels, softmax(z, 1)))
+            shown = results(finished, epoch)[row.name]
+            for metric in ("accuracy", "auroc", "kappa_linear", "ece", "nll"):
+                values = [f[metric] for f in found]
+                assert shown.mean[metric] == pytest.approx(np.mean(values), abs=1e-5)
+                assert shown.deviation is not None
+                assert shown.deviation[metric] == pytest.approx(np.std(values, ddof=1), abs=1e-5)
+
+
+def test_differences_are_paired_and_refer_to_plain_training(finished: Path) -> None:
+    rows = results(finished)
+    assert rows["noisy"].differences == {} and rows["noisy"].cost == 1
+    elr = rows["elr"]
+    gap = elr.mean["accuracy"] - rows["noisy"].mean["accuracy"]
+    found = elr.differences["accuracy"]
+    assert found.value == pytest.approx(gap) and found.low is not None and found.high is not None
+    assert found.low <= found.value <= found.high
+    assert rows["loss_removal"].cost is not None and rows["loss_removal"].cost > 1
+
+
+def test_a_finished_benchmark_has_nothing_to_do_and_a_new_seed_only_its_own(finished: Path) -> None:
+    events = list(run_benchmark(finished, Blobs(), ROWS, SEEDS))
+    assert [(e.done, e.total) for e in events] == [(6, 6)]
+    problem = Blobs(key="other data")
+    assert job_folder(finished, problem, ROWS[0], problem.task(0)) != job_folder(
+        finished, Blobs(), ROWS[0], Blobs().task(0)
+    )
+    folders = {
+        job_folder(finished, Blobs(), Row(make_method("elr", beta=b)), Blobs(epochs=e).task(s))
+        for b in (0.7, 0.9)
+        for e in (3, 4)
+        for s in (0, 1)
+    }
+    assert len(folders) == 8
+
+
+def test_a_benchmark_stopped_anywhere_ends_like_an_undisturbed_one(
+    finished: Path, tmp_path: Path
+) -> None:
+    for count in (5, 30):
+        events = run_benchmark(tmp_path, Blobs(), ROWS, SEEDS)
+        for _ in range(count):
+            next(events)
+        events.close()  # type: ignore[attr-defined]
+    list(run_benchmark(tmp_path, Blobs(), ROWS, SEEDS))
+    for file in finished.rglob("test_*.npy"):
+        assert file.read_bytes() == (tmp_path / file.relative_to(finished)).read_bytes()
+
+
+def test_two_processes_give_the_same_bits(finished: Path, tmp_path: Path) -> None:
+    events = list(run_benchmark(tmp_path, Blobs(), ROWS[:2], SEEDS, workers=2))
+    assert (events[-1].done, events[-1].total) == (4, 4)
+    files = list(tmp_path.rglob("test_last.npy"))
+    assert len(files) == 4
+    for file in files:
+        assert file.read_bytes() == (finished / file.relative_to(tmp_path)).read_bytes()
+
+
+def test_a_row_without_all_its_seeds_is_not_shown(finished: Path) -> None:
+    assert benchmark_results(finished, Blobs(), ROWS, (0, 1, 2)) == []
+    one = benchmark_results(finished, Blobs(), ROWS[:1], (0,))
+    assert one[0].deviation is None and "±" not in to_markdown(one)
+
+
+def test_what_a_method_lacks_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    rows = [*ROWS, Row(make_method("promix"))]
+    with pytest.raises(DiffInfError, match="ProMix needs the fraction of wrong labels"):
+        list(run_benchmark(tmp_path, Blobs(noise_rate=None), rows, SEEDS))
+    with pytest.raises(DiffInfError, match="'elr' is listed twice"):
+        list(run_benchmark(tmp_path, Blobs(), [*ROWS, Row(make_method("elr", beta=0.9))], SEEDS))
+    assert not list(tmp_path.iterdir())
+
+
+def test_tables(finished: Path) -> None:
+    rows = list(results(finished).values())
+    text = to_markdown(rows).splitlines()
+    assert len(text) == 2 + len(ROWS) and len({line.count("|") for line in text}) == 1
+    accuracy = f"{100 * rows[0].mean['accuracy']:.2f} ±"
+    assert text[2].startswith(f"| Noisy | {accuracy}") and text[2].endswith("| - | 1.0 |")
+    latex = to_latex(rows)
+    assert latex.startswith(r"\begin{tabular}{lrrrrr}") and latex.endswith(r"\end{tabular}")
+    assert r"Accuracy (\%)" in latex and latex.count(r"\\") == 1 + len(ROWS)
+    assert "toprule" in latex and "%" not in latex.replace(r"\%", "")
+    records = to_table(rows)
+    assert json.loads(json.dumps(records, allow_nan=False)) == records
+    assert records[1]["method"] == "elr" and records[0]["accuracy_difference"] is None
+    assert records[1]["accuracy_low"] <= records[1]["accuracy_high"]
+
+
+def test_presets_are_rows_of_their_own() -> None:
+    row = Row(make_method("elr", "source"), "source")
+    assert (row.name, row.title) == ("elr (source)", "ELR (source)")
+    task = Blobs().task(0)
+    root = Path("x")
+    assert job_folder(root, Blobs(), row, task) != job_folder(
+        root, Blobs(), Row(make_method("elr")), task
+    )
