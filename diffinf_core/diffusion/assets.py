@@ -1,4 +1,4 @@
-"""Train a generator and keep it with its model card."""
+"""Train a generator and store it with its model card."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def test_a_published_generator_repairs_without_being_told_a_label(run_copy: Path
     for _ in engine.compute():
         pass
     figures = engine.report()["repair"]
-    assert figures["n"] == len(engine.queue) and figures["told_label"] is False
+    assert figures["n"] == len(engine.queue) and figures["label_conditioned"] is False
     assert engine.pictures.record(*next(iter(latest(engine).items()))).generator.startswith(
         "last.ckpt "
     )
