@@ -61,6 +61,7 @@ def run_classifier(run: Run) -> Work:
 CLASSIFIER = Stage(
     "classifier",
     run_classifier,
+    "train on the labels as they are",
     inputs=(DATA,),
     settings=lambda run: [run.config.classifier.model_dump(mode="json"), *started_from(run)],
     files=lambda run: [added_weights() / IMAGENET_FILE],

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffinf_core.correction.edits import METHOD
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part
 from diffinf_core.diffusion.autoencoder import Autoencoder
@@ -136,6 +137,7 @@ class FittedProbe:
         self._classes = len(train.classes)
         self._stage = run.stage(
             "probe",
+            METHOD,
             DATA.key(run),
             generator_key,
             digest(self._positions.tolist(), self._labels.tolist()),

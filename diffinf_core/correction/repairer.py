@@ -29,7 +29,7 @@ from diffinf_core.correction.editing import (
     edited,
     label_condition,
 )
-from diffinf_core.correction.edits import publish_edit
+from diffinf_core.correction.edits import METHOD, publish_edit
 from diffinf_core.correction.guidance import Inversion, Task, invert
 from diffinf_core.correction.judge import JUDGE, judge_name
 from diffinf_core.correction.objective import Objective
@@ -54,8 +54,6 @@ from diffinf_core.runs.run import Run
 from diffinf_core.weights.files import shipped
 from diffinf_core.weights.pretrained import pretrained
 
-#: bump when the same settings start to give another picture or record
-_METHOD = 5
 #: the generator's vote on what a picture shows, against the checkpoints' log p
 SEEN_WEIGHT = 60.0
 
@@ -97,7 +95,7 @@ def outside_files(run: Run) -> list[Path]:
 def scores_key(run: Run) -> str:
     """What every edit of a run depends on beside its own settings and perceptors."""
     return digest(
-        _METHOD,
+        METHOD,
         PREDICTOR.key(run),
         JUDGE.key(run),
         file_digest(generator_file(run)),
@@ -187,7 +185,7 @@ class Repairer:
 
     def _keys(self, x: Tensor, *parts: object) -> list[str]:
         """Cache keys of pictures x under this generator."""
-        how = [_METHOD, SPACING, str(self.generator.precision)]
+        how = [METHOD, SPACING, str(self.generator.precision)]
         return [digest(image.tobytes(), self._generator_key, how, *parts) for image in to_image(x)]
 
     def inversion(self, x: Tensor, condition: Tensor | None, config: RepairConfig) -> Inversion:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.editing import Preview
-from diffinf_core.correction.edits import edit_folder, load_edit, read_edit
+from diffinf_core.correction.edits import METHOD, edit_folder, load_edit, read_edit
 from diffinf_core.correction.judge import JUDGE
 from diffinf_core.correction.repairer import (
     Repairer,
@@ -74,10 +74,11 @@ def run_repair(run: Run) -> Work:
 REPAIR = Stage(
     "repair",
     run_repair,
+    "edit the high-influence pictures",
     inputs=(PREDICTOR, JUDGE),
     settings=_settings,
     files=outside_files,
-    rooms=("diffusion",),
+    version=METHOD,
 )
 
 

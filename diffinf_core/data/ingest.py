@@ -83,6 +83,11 @@ def ingest(run: Run) -> Work:
     """Run the data stage; a killed one goes on with the picture it had reached."""
     stage = DATA.folder(run)
     config = run.config
+    if origin(run) != run.root:  # what reviewers decided is not in the source folder
+        raise DiffInfError(
+            f"{run.root} is a later round that another version of DiffInf made; compute the first round, "
+            f"{origin(run)}, again with --rounds."
+        )
     if config.data.source == "demo" and not (source_folder(run) / "labels.csv").exists():
         yield from write_demo_faces(
             source_folder(run), config.data.demo_faces, config.data.seed, config.data.image_size
@@ -148,6 +153,7 @@ def ingest(run: Run) -> Work:
 DATA = Stage(
     "data",
     ingest,
+    "read, split and decode the pictures",
     settings=lambda run: [
         section.model_dump(mode="json")
         for section in (run.config.data, run.config.split, run.config.noise)

@@ -89,42 +89,49 @@ def next_round(run: Run) -> Run | None:
             found = {"round": plan.round, "parent": parent, "earlier": plan.earlier}
             write_json(folder / FILE, found)
             made = Run(folder, run.config)
-            _write_data(run, made, pictures, plan.labels, set(plan.dropped))
+            _write_data(run, made, plan, pictures)
 
         publish_folder(plan.target.root, build)
     return plan.target
 
 
-def _write_data(
-    run: Run, made: Run, pictures: dict[str, Path], labels: dict[str, str], dropped: set[str]
-) -> None:
+def _write_data(run: Run, made: Run, plan: RoundPlan, pictures: dict[str, Path]) -> None:
     """The data stage of the next round: the tables, and the pictures that rounds replaced so far."""
     old, new = DATA.folder(run), DATA.folder(made)
     table = pd.read_csv(old / "samples.csv", dtype=str, keep_default_na=False)
-    for sample, label in labels.items():
-        table.loc[table["id"] == sample, "label"] = label
-    table.loc[table["id"].isin(dropped), "split"] = "dropped"
+    table["label"] = table["id"].map(plan.labels).fillna(table["label"])
+    table.loc[table["id"].isin(plan.dropped), "split"] = "dropped"
     write_table(new / "samples.csv", table)
     write_json(new / "classes.json", read_json(old / "classes.json"))
-    truth = None
-    if (old / "truth" / "truth.csv").exists():
-        truth = pd.read_csv(old / "truth" / "truth.csv", dtype=str, keep_default_na=False)
-        # What was repaired counts as right from here on, and what was relabelled by its new label.
-        assigned = table.set_index("id")["label"].reindex(truth["id"]).to_numpy()
-        truth["clean"] = np.where(truth["id"].isin(pictures), assigned, truth["clean"])
-        touched = truth["id"].isin({*pictures, *labels})
-        wrong = (truth["clean"] != assigned).astype(int).astype(str)
-        truth["flipped"] = np.where(touched, wrong, truth["flipped"])
-        write_table(new / "truth" / "truth.csv", truth)
+    truth = _next_truth(run, made, table, plan)
     rows = {sample: row for row, sample in enumerate(table["id"])}
-    write_overlay(new.path, run_pictures(run), {rows[s]: file for s, file in pictures.items()})
+    edits = {rows[sample]: file for sample, file in pictures.items()}
+    write_overlay(new.path, run_pictures(run), edits, [rows[sample] for sample in plan.earlier])
     figures = dict(old.figures)
     inside = set(table.loc[table["split"] == "train", "id"])
     figures["n_train"] = len(inside)
     if truth is not None:
         left = truth.loc[truth["id"].isin(inside), "flipped"] == "1"
         figures["noise_rate"] = float(left.mean())
-    new.finish(figures)
+    new.finish(figures, DATA.code)
+
+
+def _next_truth(run: Run, made: Run, table: pd.DataFrame, plan: RoundPlan) -> pd.DataFrame | None:
+    """Write what is known of the next round's labels, and return it; None where nothing is known.
+
+    What was repaired counts as right from here on, and what was relabelled by its new label.
+    """
+    file = DATA.folder(run) / "truth" / "truth.csv"
+    if not file.exists():
+        return None
+    truth = pd.read_csv(file, dtype=str, keep_default_na=False)
+    assigned = table.set_index("id")["label"].reindex(truth["id"]).to_numpy()
+    truth["clean"] = np.where(truth["id"].isin(plan.edits), assigned, truth["clean"])
+    touched = truth["id"].isin({*plan.edits, *plan.labels})
+    wrong = (truth["clean"] != assigned).astype(int).astype(str)
+    truth["flipped"] = np.where(touched, wrong, truth["flipped"])
+    write_table(DATA.folder(made) / "truth" / "truth.csv", truth)
+    return truth
 
 
 def overlap(before: Run, after: Run) -> float:

@@ -51,3 +51,8 @@ def checkpoint_epochs(run: Run) -> list[int]:
         return epochs
     until = last_useful_epoch(training_curve(run), rule)
     return [e for i, e in enumerate(epochs) if e <= until or i < FEWEST]
+
+
+def feature_epoch(run: Run) -> int:
+    """The snapshot whose features are read: the last one before memorisation."""
+    return checkpoint_epochs(run)[-1]

@@ -91,6 +91,7 @@ def run_confidence(run: Run) -> Work:
 CONFIDENCE = Stage(
     "self_confidence",
     run_confidence,
+    "train on each fold and score the pictures outside it",
     inputs=(CLASSIFIER,),
     settings=lambda run: [
         {
