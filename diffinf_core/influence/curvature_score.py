@@ -37,13 +37,13 @@ def _fit_curvature(run: Run, curvature: Curvature, stage: StageFolder) -> Iterat
         curvature.load(state)
     saved = time.monotonic()
     while at < 2 * half:
-        work = curvature.collect if at < half else curvature.weigh
+        work = curvature.fit_covariances if at < half else curvature.fit_eigenvalues
         rows = some[at % half :][:_CURVATURE_BATCH]
         work(train.tensors(rows).to(device()))
         at += len(rows)
         yield Progress("influence", at, 2 * half, "curvature")
         if at == half:
-            for layer in curvature.turn():
+            for layer in curvature.eigendecompose():
                 yield Progress("influence", at, 2 * half, f"curvature, basis {layer}")
         if at in (half, 2 * half) or time.monotonic() - saved > _SAVE_SECONDS:
             write_tensors(file, {**curvature.state(), "at": at})

@@ -84,9 +84,10 @@ def test_every_module_that_computes_results_counts_for_a_stage() -> None:
     package = ROOT / "diffinf_core"
     apart = {
         "classifier/__init__.py", "correction/__init__.py", "data/__init__.py", "influence/__init__.py",
-        "correction/assets.py", "correction/training.py", "data/rendered/scenes.py", "data/show.py",
+        "correction/assets.py", "correction/train_perceptors.py", "data/rendered/scenes.py", "data/show.py",
         "diffusion/assets.py", "diffusion/attributes.py", "diffusion/monitor.py", "diffusion/sources.py",
-        "diffusion/training.py", "correction/repair.py", "influence/labels.py", "influence/predict.py",
+        "diffusion/loss.py", "diffusion/processes.py", "diffusion/settings.py", "diffusion/trainer.py",
+        "correction/repair.py", "influence/labels.py", "influence/predict.py",
         "influence/self_influence.py",
     }  # fmt: skip
     rooms = ("data", "classifier", "influence", "diffusion", "correction")
