@@ -56,7 +56,7 @@ class RoundPlan:
 def plan_round(run: Run) -> RoundPlan | None:
     """What the next round would be by the present edits and decisions; None where nothing would change.
 
-    Raises :class:`DiffInfError` where the run is not repaired yet.
+    Raises :class:`DiffInfError` where the run is not repaired yet, and where no sample would be left.
     """
     if not REPAIR.folder(run).done:
         raise DiffInfError(f"{run.root} has no repairs yet; run it first.")
@@ -66,6 +66,11 @@ def plan_round(run: Run) -> RoundPlan | None:
     dropped = tuple(sorted(refined.dropped))
     if not (edits or labels or dropped):
         return None
+    if not refined.kept:
+        raise DiffInfError(
+            f"Every training sample of {run.root} is dropped; the next round would have none. Take back some "
+            "decisions."
+        )
     first = origin(run)
     home = "" if first == run.root else run.root.name
     known = read_json(run.root / FILE)["earlier"] if home else {}
