@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
@@ -225,7 +225,8 @@ class Earlier:
 
 #: what becomes of an edited sample on which nobody has decided: it stays as it is, it takes the
 #: proposed edit, or it takes the proposed edit where that has no flag
-UNDECIDED = ("original", "repaired", "unflagged")
+Undecided = Literal["original", "repaired", "unflagged"]
+UNDECIDED: tuple[Undecided, ...] = get_args(Undecided)
 
 
 @dataclass(frozen=True)
@@ -276,7 +277,7 @@ class RefinedSet:
 
     samples: tuple[RefinedSample, ...]
     classes: tuple[str, ...]
-    undecided: str
+    undecided: Undecided
     open: tuple[str, ...] = ()
     earlier: tuple[Earlier, ...] = ()
 

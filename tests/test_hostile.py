@@ -148,7 +148,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "data" / "labels.csv").unlink()
     (tmp_path / "data" / "labels.csv").symlink_to(tmp_path / "secret.csv")
     said = refusal(config)
-    assert "leads out of the data folder" in said and "hush" not in said
+    assert "lies outside the data folder" in said and "hush" not in said
 
 
 # ---------------------------------------------------------------- 3 HTML in labels and names

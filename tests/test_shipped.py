@@ -123,15 +123,17 @@ def edits(strangers: Faces, config: RepairConfig) -> tuple[torch.Tensor, torch.T
     x, kind = strangers.x[::2][:48], strangers.kind[::2][:48]
     target = (kind + 1 + torch.arange(len(kind)) % 3) % 4
 
-    def told(k: torch.Tensor) -> torch.Tensor | None:
+    def condition(k: torch.Tensor) -> torch.Tensor | None:
         return torch.stack([k, torch.full_like(k, -1)], 1) if config.use_label else None
 
     def nothing(pictures: torch.Tensor) -> torch.Tensor:
         return pictures.flatten(1).sum(1) * 0
 
     objective = Objective(config, perceptors, nothing, nothing, x, target)
-    inversion = invert(model, x, told(kind), config)
-    steps = list(guided_decode(Task(model, inversion, told(target), told(kind), objective, config)))
+    inversion = invert(model, x, condition(kind), config)
+    steps = list(
+        guided_decode(Task(model, inversion, condition(target), condition(kind), objective, config))
+    )
     made = transfer(x, steps[-1].x0, inversion.reconstruction, config.transfer).clamp(-1, 1)
     assert perceptors.identity is not None
     same = (perceptors.identity(made) * perceptors.identity(x)).sum(1)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from diffinf_core.records import DiffInfError
 
-#: File name of torchvision's published ImageNet weights, looked for in the weights folder.
+#: file name of torchvision's published ImageNet weights, in the weights folder
 IMAGENET_FILE = "resnet18-f37072fd.pth"
 
 

@@ -68,6 +68,7 @@ def measure_classifier(run: Run) -> Mapping[str, Any]:
 CLASSIFIER = Stage(
     "classifier",
     run_classifier,
+    "train on the labels as they are",
     inputs=(DATA,),
     measure=measure_classifier,
     settings=lambda run: [run.config.classifier.model_dump(mode="json"), *started_from(run)],

@@ -75,14 +75,19 @@ def _config(preset: str, file: Path | None, settings: list[str] | None, **data: 
 def _open(run: Path, config: RunConfig | None = None) -> Any:
     from diffinf_core.engine import open_run
 
-    return open_run(run, config)
+    opened = open_run(run, config)
+    if sentence := opened.outdated():
+        console.print(sentence, markup=False, highlight=False)
+    return opened
 
 
 def _with_settings(run: Path, settings: list[str] | None) -> Any:
     """Open an existing run and take over changed settings."""
-    opened = _open(run)
+    from diffinf_core.engine import open_run
+
     if not settings:
-        return opened
+        return _open(run)
+    opened = open_run(run)  # what is to be said of it is said once, with its settings
     over = parse_overrides(settings)
     named = over.get("repair", {}).get("generator")
     if isinstance(named, str):  # it is kept, and read from another folder

@@ -16,7 +16,7 @@ from rich.table import Table
 from diffinf_core.records import DiffInfError, Progress
 
 if TYPE_CHECKING:  # it would load torch before the number of threads is set
-    from diffinf_core.weights.pretrained import Official
+    from diffinf_core.weights.pretrained import Pretrained
 
 #: for progress and remarks; figures go to standard output
 console = Console(stderr=True)
@@ -160,7 +160,7 @@ def one_sentence() -> Iterator[None]:
         sys.exit(130)
 
 
-def print_weights(rows: list[tuple[Official, str]]) -> None:
+def print_weights(rows: list[tuple[Pretrained, str]]) -> None:
     """Published weights and their state, the licence below each name."""
     table = Table("name", "here", "size", "used as", show_lines=True)
     for item, state in rows:

@@ -22,10 +22,10 @@ def train_generator(
     ] = None,
     run: Annotated[
         Path | None,
-        typer.Option(help="Train on this run's training split, told its labels."),
+        typer.Option(help="Train on this run's training split, conditioned on its labels."),
     ] = None,
     pictures: Annotated[
-        Path | None, typer.Option(help="Train on every picture under this folder, told no label.")
+        Path | None, typer.Option(help="Train on every picture under this folder, unconditional.")
     ] = None,
     size: Annotated[
         int, typer.Option(min=32, max=256, help="Side in pixels, with --pictures.")
@@ -49,15 +49,23 @@ def train_generator(
         int, typer.Option(min=64, help="Rendered scenes, four pictures each.")
     ] = 10000,
     scene_seed: SceneSeed = 20261,
-    told_age: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of scenes whose age changes and is told.")
+    age_fraction: Annotated[
+        float,
+        # the second name is the one in commands of earlier versions
+        typer.Option(
+            "--age-fraction",
+            "--told-age",
+            min=0,
+            max=1,
+            help="Fraction of scenes that change age, conditioned on the age label.",
+        ),
     ] = 0.3,
     cache: Scenes = Path("cache/scenes"),
 ) -> None:
-    """Train a diffusion autoencoder; a killed training resumes where it was.
+    """Train a diffusion autoencoder; a killed training resumes.
 
     Without --run or --pictures it learns rendered faces. Several GPUs: 'accelerate launch -m
-    diffinf_core.cli train-generator ...'. While it runs, curve.html and grids/ show how it does.
+    diffinf_core.cli train-generator ...'. While it runs, curve.html and grids/ show its progress.
     """
     from diffinf_core.engine import train_generator as work
 
@@ -80,7 +88,7 @@ def train_generator(
             width=width,
             scenes=scenes,
             scene_seed=scene_seed,
-            told_age=told_age,
+            age_fraction=age_fraction,
             cache=cache,
         )
     )

@@ -10,16 +10,17 @@ import typer
 from diffinf_core.cli.console import console, watch
 from diffinf_core.records import DiffInfError
 
-weights = typer.Typer(help="Weights that others published.", no_args_is_help=True)
+weights = typer.Typer(help="Pretrained weights that others published.", no_args_is_help=True)
 
 
 @weights.command("list")
 def list_weights() -> None:
     """What can be used, what is here, and under which licence."""
     from diffinf_core.cli.console import print_weights
-    from diffinf_core.weights.pretrained import OFFICIAL, state_of
+    from diffinf_core.weights.fetch import state_of
+    from diffinf_core.weights.pretrained import PRETRAINED
 
-    print_weights([(item, state_of(item)) for item in OFFICIAL.values()])
+    print_weights([(item, state_of(item)) for item in PRETRAINED.values()])
 
 
 @weights.command()
@@ -29,12 +30,13 @@ def fetch(
         bool, typer.Option("--agree", help="Agree to the licences shown, once and for all.")
     ] = False,
 ) -> None:
-    """Download published weights; a broken download goes on where it was."""
-    from diffinf_core.weights import pretrained as official
+    """Download published weights; a broken download resumes."""
+    from diffinf_core.weights import fetch as fetching
+    from diffinf_core.weights.pretrained import pretrained
 
-    items = [official.official(name) for name in names]
+    items = [pretrained(name) for name in names]
     for item in items:
-        if official.agreed(item) or official.state_of(item) == "ok":
+        if fetching.agreed(item) or fetching.state_of(item) == "ok":
             continue
         console.print(f"{item.name} is under: {item.licence} ({item.page})", markup=False)
         if not agree and not (
@@ -43,9 +45,9 @@ def fetch(
             raise DiffInfError(
                 f"{item.name} was not fetched: its licence was not agreed to (--agree)."
             )
-        official.agree(item)
+        fetching.agree(item)
     for item in items:
-        watch(official.fetch(item))
+        watch(fetching.fetch(item))
 
 
 @weights.command()
@@ -54,10 +56,11 @@ def verify(
         list[str] | None, typer.Argument(help="Names from 'weights list'; default: all here.")
     ] = None,
 ) -> None:
-    """Read weight files and compare them with what is known of them."""
-    from diffinf_core.weights import pretrained as official
+    """Read weight files and compare them with their known sums."""
+    from diffinf_core.weights import fetch as fetching
+    from diffinf_core.weights.pretrained import PRETRAINED, pretrained
 
-    here = [i.name for i in official.OFFICIAL.values() if i.path.is_file()]
+    here = [i.name for i in PRETRAINED.values() if i.path.is_file()]
     if not names and not here:
         raise DiffInfError(
             "No published weights are here; 'diffinf weights list' says which exist."
@@ -65,7 +68,7 @@ def verify(
     failed = []
     for name in names or here:
         try:
-            watch(official.verify(official.official(name)))
+            watch(fetching.verify(pretrained(name)))
         except DiffInfError as error:
             failed.append(name)
             typer.echo(f"bad: {error}")
@@ -81,23 +84,23 @@ def import_weights(
         Path, typer.Argument(help="Folder with the files, named and nested as published.")
     ],
 ) -> None:
-    """Take in weights that were fetched elsewhere, for machines without a network."""
-    from diffinf_core.weights import pretrained as official
+    """Import weights that were downloaded elsewhere, for machines without a network."""
+    from diffinf_core.weights import fetch as fetching
 
-    found = official.candidates(folder)
-    if not found:
+    matches = fetching.candidates(folder)
+    if not matches:
         raise DiffInfError(f"{folder} holds no weights that 'diffinf weights list' knows.")
     failed = []
-    for item, path in found:
+    for item, path in matches:
         try:
-            watch(official.take_in(item, path))
+            watch(fetching.import_file(item, path))
         except DiffInfError as error:
             failed.append(item.name)
             typer.echo(f"bad: {error}")
         else:
             typer.echo(f"{item.name}: {item.path} (licence: {item.licence})")
     if failed:
-        raise DiffInfError(f"{len(failed)} file(s) were not taken in: {', '.join(failed)}.")
+        raise DiffInfError(f"{len(failed)} file(s) were not imported: {', '.join(failed)}.")
 
 
 @weights.command()

@@ -50,15 +50,15 @@ class DataConfig(Section):
 class SplitConfig(Section):
     """Stable split by hash of the file name, or of the group."""
 
-    val_share: float = Field(0.10, gt=0, lt=0.5, description="share of validation groups")
-    test_share: float = Field(0.20, gt=0, lt=0.5, description="share of test groups")
+    val_share: float = Field(0.10, gt=0, lt=0.5, description="fraction of validation groups")
+    test_share: float = Field(0.20, gt=0, lt=0.5, description="fraction of test groups")
     seed: int = Field(0, ge=0, lt=2**32, description="salt of the hash")
 
 
 class NoiseConfig(Section):
     """Symmetric label noise on the training split only; exactly floor(rate N + 1/2) labels change."""
 
-    rate: float = Field(0.20, ge=0, lt=1, description="share of training labels made wrong")
+    rate: float = Field(0.20, ge=0, lt=1, description="fraction of training labels made wrong")
     seed: int = Field(0, ge=0, lt=2**32, description="which labels, and to what")
 
 
@@ -70,7 +70,9 @@ class ClassifierConfig(Section):
     epochs: int = Field(24, ge=1, description="passes over the training split")
     batch_size: int = Field(64, ge=2, description="pictures per step")
     learning_rate: float = Field(1e-3, gt=0, description="Adam peak rate eta")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="course of the rate")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="learning-rate schedule"
+    )
     checkpoints: int = Field(12, ge=1, description="snapshots T, at regular intervals")
     augment: bool = Field(False, description="random flips and 4 % shifts")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of weights and batches")
@@ -128,7 +130,7 @@ class InfluenceConfig(Section):
     curvature_samples: int = Field(
         2000, ge=16, description="pictures that inverse_curvature estimates curvature from"
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="seed of folds and of drawn labels")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of folds and of sampled labels")
 
     @field_validator("estimator")
     @classmethod
@@ -161,24 +163,24 @@ class RepairConfig(Section):
     lambda_perc: float = Field(1.0, ge=0, le=20, description="perceptual and pixel distance")
     w_si: float = Field(1.0, ge=0, le=20, description="weight of h_omega, equation 12")
     w_sem: float = Field(0.0, ge=0, le=20, description="classifier guidance; the control, off")
-    use_label: bool = Field(True, description="tell the generator the assigned label")
+    use_label: bool = Field(True, description="condition the generator on the assigned label")
     guidance: float = Field(
         1.6,
         ge=0,
         le=12,
-        description="strength of the way to the label; too much leads past a middle class",
+        description="scale of classifier-free guidance; too much overshoots a middle class",
     )
     guide_from: Literal["seen", "unknown"] = Field(
         "unknown",
-        description="invert under, and guide away from, no label, or the class that the picture shows",
+        description="negative condition of guidance and of the inversion: none, or the class shown",
     )
     probe: Literal["auto", "always", "never"] = Field(
         "auto",
-        description="start from the z_sem that a linear probe gives the label; auto: where the "
-        "generator is not told labels",
+        description="start from the nearest z_sem to which a linear probe assigns the label; auto: where "
+        "the generator is not conditioned on labels",
     )
     probe_margin: float = Field(
-        4.0, ge=0, le=50, description="logits by which the label leads in the probe"
+        4.0, ge=0, le=50, description="margin in logits of the label in the probe"
     )
     t0: int = Field(600, ge=1, le=999, description="noise level to invert to")
     steps: int = Field(8, ge=1, le=100, description="DDIM steps in each direction")
@@ -192,8 +194,8 @@ class RepairConfig(Section):
     learning_rate: float = Field(0.05, gt=0, le=1, description="Adam rate of z_sem")
     transfer: Literal["gated", "delta", "none"] = Field(
         "gated",
-        description="what of the original the generator cannot draw is added back to the edit: "
-        "where it changed little, everywhere, nowhere",
+        description="add the detail that the generator cannot reproduce back to the edit: where it changed "
+        "little, everywhere, nowhere",
     )
     identity: Literal["auto", "demo", "facenet", "z_sem", "none"] = Field(
         "auto",
@@ -207,7 +209,7 @@ class RepairConfig(Section):
         "auto", description="perceptual distance; auto: the demo's, else lpips-alex where it is"
     )
     face_crop: float = Field(
-        1.0, gt=0.2, le=1, description="share of the side, at the centre, that facenet looks at"
+        1.0, gt=0.2, le=1, description="central fraction of each side that facenet sees"
     )
     tries: Literal["one", "smallest", "flagged", "all"] = Field(
         "one",
@@ -218,14 +220,16 @@ class RepairConfig(Section):
         1.9,
         ge=1,
         le=100,
-        description="tries=smallest ends where the label is so many times as probable to the checkpoints "
-        "as any other class",
+        description="tries=smallest ends where the checkpoints give the label so many times the probability "
+        "of any other class",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="what the generator computes in; auto: half precision on a GPU"
+        "auto", description="type that the generator computes in; auto: half precision on a GPU"
     )
     batch_size: int = Field(16, ge=1, description="pictures edited at once")
-    seed: int = Field(0, ge=0, lt=2**32, description="seed of the noise that shows the class seen")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="seed of the noise that determines the class seen"
+    )
 
     @model_validator(mode="after")
     def _room_for_steps(self) -> RepairConfig:
@@ -263,7 +267,7 @@ class ReviewConfig(Section):
         0.0,
         ge=0,
         le=1,
-        description="share of the decided pairs that a second person judges blindly",
+        description="fraction of the decided pairs that a second reviewer judges blindly",
     )
     hold_minutes: float = Field(
         10.0, gt=0, le=600, description="how long a pair stays with the reviewer who looks at it"

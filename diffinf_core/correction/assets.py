@@ -1,4 +1,4 @@
-"""Train one of the small shipped networks and keep it with its model card."""
+"""Train one of the small shipped networks and store it with its model card."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from diffinf_core.correction.training import HELD_OUT_SCENES, RECIPES, train_network
+from diffinf_core.correction.train_perceptors import HELD_OUT_SCENES, RECIPES, train_network
 from diffinf_core.data.rendered.scenes import open_scenes, render_scenes
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.weights.files import save_weights

@@ -1,8 +1,8 @@
-"""Inversions on disk: what an original is turned into does not depend on the weights of an edit.
+"""A disk cache of inversions, which do not depend on the weights of the objective.
 
-So a re-edit starts where the last one did. Keyed by picture, label, noise level, steps and generator;
-the oldest go when the limit is reached. A cache that is broken or full is as good as an empty one: it
-never stops a repair.
+So a re-edit starts from the same codes. Keyed by picture, label, noise level, steps and generator; the
+oldest entries go when the limit is reached. A broken or full cache counts as an empty one: it never stops
+a repair.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class _BytesDisk(diskcache.Disk):
-    """Everything lies in the database: what it says of pickles or of files is not followed."""
+    """Bytes in the database alone: entries that refer to pickles or files are ignored."""
 
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
         if mode == diskcache.core.MODE_PICKLE or filename is not None:
@@ -49,17 +49,21 @@ class InversionCache:
                 str(folder), disk=_BytesDisk, size_limit=size_limit, disk_min_file_size=1 << 40
             )
         except _BROKEN as error:
-            _log.warning("%s is not used (%s); it can be removed.", folder, error)
+            _log.warning(
+                "The inversion cache %s cannot be opened and is not used (%s); it can be removed.",
+                folder,
+                error,
+            )
 
     def _get(self, key: str) -> bytes | None:
         if self._cache is None:
             return None
         try:
-            found = self._cache.get(key)
+            data = self._cache.get(key)
         except _BROKEN as error:
             _log.warning("The inversion cache cannot be read (%s).", error)
             return None
-        return found if isinstance(found, bytes) else None
+        return data if isinstance(data, bytes) else None
 
     def _set(self, key: str, data: bytes) -> None:
         if self._cache is None:
@@ -85,10 +89,10 @@ class InversionCache:
             rows.append(row)
         return Inversion(*(torch.stack([row[name] for row in rows]).to(device) for name in _NAMES))
 
-    def keep(self, keys: list[str], found: Inversion) -> None:
+    def keep(self, keys: list[str], inversion: Inversion) -> None:
         """Store a batch, a picture per entry."""
         for i, key in enumerate(keys):
-            row = {name: getattr(found, name)[i].cpu().contiguous() for name in _NAMES}
+            row = {name: getattr(inversion, name)[i].cpu().contiguous() for name in _NAMES}
             self._set(key, safetensors.torch.save(row))
 
     def seen(self, keys: list[str]) -> list[int] | None:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from diffinf_core.classifier.network import Classifier
 from diffinf_core.classifier.stage import load_snapshot
 from diffinf_core.config import RepairConfig
+from diffinf_core.correction.edits import METHOD
 from diffinf_core.correction.judge import Judge
 from diffinf_core.correction.objective import Reference
 from diffinf_core.correction.people import People
@@ -29,7 +30,7 @@ from diffinf_core.data.part import open_training
 from diffinf_core.data.profile import profile_of
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.predictor import CrossFittedPredictor
-from diffinf_core.influence.stage import Scorer, autocast_type
+from diffinf_core.influence.scoring import Scorer, autocast_type
 from diffinf_core.runs.run import Run
 
 
@@ -64,7 +65,7 @@ class Checks:
         name = str(key)
         if name not in self._people:
             self._people[name] = People(
-                self._run.stage("people", DATA.key(self._run), key),
+                self._run.stage("people", METHOD, DATA.key(self._run), key),
                 open_training(self._run),
                 perceptors.identity,
                 self._device,

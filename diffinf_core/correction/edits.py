@@ -6,8 +6,12 @@ guidance) and ``edit.json``.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,7 @@ from numpy.typing import NDArray
 from diffinf_core.data.overlay import map_array, read_picture
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.runs.files import (
+    create_array,
     digest,
     new_array,
     publish_folder,
@@ -27,6 +32,8 @@ from diffinf_core.runs.run import Run
 
 _ID = re.compile(r"[0-9a-f]{12}")
 _VERSION = re.compile(r"[0-9a-f]{16}")
+#: version of the code that makes edits: raise it when the same settings give another picture or record
+METHOD = 5
 #: files of decoded edits that are kept: one per arm, and those of the set before
 _KEPT = 4
 
@@ -83,15 +90,46 @@ def edited_pictures(run: Run, folders: Sequence[Path], side: int) -> NDArray[np.
     """The pictures (E, side, side, 3) of some versions, decoded once and then mapped from the disk.
 
     Trainings read every edit in every epoch. A version never changes, so the file is named by a hash of the
-    versions in it; the most recent :data:`_KEPT` files stay.
+    versions in it; the :data:`_KEPT` files that were used last stay. In a run that cannot be written, the
+    map lies in a temporary file that goes with it.
     """
+    shape = (len(folders), side, side, 3)
+    if not folders:
+        return np.zeros(shape, np.uint8)
     home = run.root / "edited"
     file = home / f"{digest([str(f.relative_to(f.parents[1])) for f in folders], side)}.npy"
-    if not file.exists():
-        with new_array(file, (len(folders), side, side, 3), np.uint8) as out:
-            for i, folder in enumerate(folders):
-                out[i] = read_picture(folder / "edit.png")
-        others = sorted(home.glob("*.npy"), key=lambda p: p.stat().st_mtime_ns)
-        for old in others[:-_KEPT]:
-            old.unlink(missing_ok=True)  # whoever has mapped it keeps it
-    return map_array(file)
+    with suppress(DiffInfError, OSError):  # not there, removed by another process, or damaged
+        os.utime(file)
+        return map_array(file)
+    try:
+        with new_array(file, shape, np.uint8) as out:
+            _decode(folders, out)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        with tempfile.TemporaryDirectory() as temporary:
+            out = create_array(Path(temporary) / file.name, shape, np.uint8)
+            _decode(folders, out)
+        return out
+    array = map_array(file)
+    for old in sorted(home.glob("*.npy"), key=_last_used)[:-_KEPT]:
+        old.unlink(missing_ok=True)  # whoever has mapped it keeps it
+    return array
+
+
+def _last_used(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:  # another process removed it
+        return 0
+
+
+def _decode(folders: Sequence[Path], out: NDArray[np.uint8]) -> None:
+    for i, folder in enumerate(folders):
+        picture = read_picture(folder / "edit.png")
+        if picture.shape != out.shape[1:]:
+            raise DiffInfError(
+                f"{folder / 'edit.png'} is {picture.shape[1]} x {picture.shape[0]} pixels and the run's "
+                f"pictures {out.shape[1]} x {out.shape[1]}; remove the folder {folder} and repair again."
+            )
+        out[i] = picture

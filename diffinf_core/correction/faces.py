@@ -1,6 +1,6 @@
 """Networks for photographs of faces, from published weights: identity, face parsing, LPIPS.
 
-Each takes pictures (B, 3, S, S) in [-1, 1] of any size and brings them to the size and range that it
+Each takes pictures (B, 3, S, S) in [-1, 1] of any size and converts them to the size and range that it
 was trained with. The weights are those of :mod:`diffinf_core.weights.pretrained`; nothing is fetched here.
 """
 
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.extras import optional_imports
-from diffinf_core.weights.pretrained import official
+from diffinf_core.weights.pretrained import pretrained
 
 #: what ImageNet networks subtract and divide by, for pictures in [0, 1]
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -48,18 +48,18 @@ def _foreign(file: Path, what: str) -> DiffInfError:
 
 def _tensors(file: Path, what: str) -> Mapping[str, Tensor]:
     try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
+        tensors = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise _foreign(file, what) from error
-    if not isinstance(found, Mapping):
+    if not isinstance(tensors, Mapping):
         raise _foreign(file, what)
-    return found
+    return tensors
 
 
 class FaceNet(nn.Module):
     """F_id of equation 10: InceptionResnetV1 trained on VGGFace2; unit vectors (B, 512).
 
-    ``crop`` is the share of the side, around the centre, that is the face: recognition networks were
+    ``crop`` is the central fraction of each side that shows the face: recognition networks were
     trained on tight crops, FFHQ and CelebA-HQ pictures show hair and shoulders, too.
     """
 
@@ -120,8 +120,8 @@ class FaceParsing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mean, deviation = (x.new_tensor(v)[:, None, None] for v in (_MEAN, _DEVIATION))
-        seen = ((resized(x, _PARSING_SIDE) + 1) / 2 - mean) / deviation
-        logits = self.net(pixel_values=seen).logits
+        normalised = ((resized(x, _PARSING_SIDE) + 1) / 2 - mean) / deviation
+        logits = self.net(pixel_values=normalised).logits
         return F.interpolate(logits, x.shape[-2:], mode="bilinear", align_corners=False)
 
 
@@ -172,10 +172,10 @@ NAMES = {
 
 def weights_file(kind: str) -> Path:
     """The file behind a kind of :data:`NAMES`; :class:`DiffInfError` where it is not in its place."""
-    item = official(NAMES[kind][1])
+    item = pretrained(NAMES[kind][1])
     if not item.path.is_file():
         raise DiffInfError(
-            f"{NAMES[kind][0]} is not here: 'diffinf weights fetch {item.name}', or "
+            f"The weights of {NAMES[kind][0]} are missing: run 'diffinf weights fetch {item.name}', or "
             "'diffinf weights import FOLDER' without a network."
         )
     return item.path
@@ -183,7 +183,7 @@ def weights_file(kind: str) -> Path:
 
 def present(kind: str) -> bool:
     """Whether the weights of a kind are in their place."""
-    return official(NAMES[kind][1]).path.is_file()
+    return pretrained(NAMES[kind][1]).path.is_file()
 
 
 def build(kind: str, crop: float = 1.0) -> nn.Module:

@@ -20,7 +20,7 @@ from diffinf_core.diffusion.autoencoder import Autoencoder
 from diffinf_core.diffusion.sampling import eps_for, step_to
 from diffinf_core.diffusion.schedule import abar, times
 
-#: mean change of a pixel's surroundings, of 2, from which the gate closes, and where it is shut
+#: local mean change, on the scale of [-1, 1], at which the gate begins to close and at which it is closed
 GATE_LOW, GATE_HIGH = 0.06, 0.16
 
 
@@ -36,7 +36,7 @@ class GuidedStep:
 
 @dataclass(frozen=True)
 class Inversion:
-    """What an original is turned into once: its codes and its plain reconstruction."""
+    """An inverted original: its codes z_sem (B, d) and x_T, and its plain reconstruction (B, 3, S, S)."""
 
     z_sem: Tensor
     x_T: Tensor
@@ -57,26 +57,27 @@ def invert(
 class Task:
     """A batch to edit, by whatever method.
 
-    ``label`` and ``away`` (B, attributes) are what the generator is led to and from, None where it is
-    told nothing.
+    ``label`` and ``negative`` (B, attributes) are the condition and the negative condition of
+    classifier-free guidance, None where the generator is unconditional.
     """
 
     generator: Autoencoder
     inversion: Inversion
     label: Tensor | None
-    away: Tensor | None
+    negative: Tensor | None
     objective: Objective
     config: RepairConfig
 
     def predict(self, x_t: Tensor, t: int, z: Tensor) -> tuple[Tensor, Tensor]:
-        """(x_0 estimate, eps), led from ``away`` to ``label`` where the generator is told of them."""
+        """(x_0 estimate, eps) of x_t (B, 3, S, S), with classifier-free guidance where there is a label."""
         guidance = self.config.guidance
-        if self.label is None or self.away is None or not self.generator.needs_guiding(guidance):
-            return self.generator.predict(x_t, t, z, self.label)
-        return self.generator.guide(x_t, t, z, self.label, self.away, guidance)
+        label, negative = self.label, self.negative
+        if label is None or negative is None or not self.generator.needs_guiding(guidance):
+            return self.generator.predict(x_t, t, z, label)
+        return self.generator.guide(x_t, t, z, label, negative, guidance)
 
     def terms(self, x0: Tensor) -> dict[str, Tensor]:
-        """The objective's terms of what would be stored of x_0 (B, 3, S, S): with detail transferred."""
+        """The objective's terms for x_0 (B, 3, S, S) as it would be stored, with detail transferred."""
         x, plain = self.objective.reference.x, self.inversion.reconstruction
         return self.objective.terms(transfer(x, x0, plain, self.config.transfer))
 
@@ -111,12 +112,12 @@ def guided_decode(task: Task) -> Iterator[GuidedStep]:
 
 
 def transfer(x: Tensor, edit: Tensor, reconstruction: Tensor, how: str) -> Tensor:
-    """Bring an edit back to the original's sharpness.
+    """Restore the original's sharpness in an edit.
 
-    The residual x - reconstruction is what the generator cannot draw. "delta" adds all of it to the
-    edit, so that everything stays as photographed but for edit - reconstruction; "gated" adds it
-    only where the edit left the picture alone, because where a mouth opened, the residual still
-    holds the lines of the closed one; "none" takes the edit as it is.
+    The residual x - reconstruction is the detail that the generator cannot reproduce. "delta" adds all of
+    it to the edit, so that the result is x + (edit - reconstruction); "gated" adds it only where the edit
+    left the picture unchanged, because where a mouth opened, the residual still holds the lines of the
+    closed one; "none" adds nothing.
     """
     if how == "none":
         return edit
@@ -127,7 +128,7 @@ def transfer(x: Tensor, edit: Tensor, reconstruction: Tensor, how: str) -> Tenso
 
 
 def changed(edit: Tensor, reconstruction: Tensor) -> Tensor:
-    """Soft mask (B, 1, S, S) of where an edit redrew the picture, with a margin of a few pixels."""
+    """Soft mask (B, 1, S, S) in [0, 1] of where an edit changed the picture, a few pixels wider."""
     with torch.no_grad():
         d = (edit - reconstruction).abs().mean(1, keepdim=True)
         for _ in range(2):

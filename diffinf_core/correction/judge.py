@@ -89,6 +89,7 @@ def run_judge(run: Run) -> Work:
 JUDGE = Stage(
     "judge",
     run_judge,
+    "train the independent judge",
     inputs=(DATA,),
     settings=lambda run: [{"epochs": _EPOCHS, "folds": FOLDS}],
 )

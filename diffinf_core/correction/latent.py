@@ -1,7 +1,7 @@
-"""Latent optimisation (section 3.5, read plainly): Adam on the codes, through the whole decoding.
+"""Latent optimisation (section 3.5, taken literally): Adam on the codes, through the whole decoding.
 
-An iteration decodes the picture with gradients, weighs the objective, and moves z_sem; with x_T free as
-well there is room for patterns that please the guide and that no person sees.
+An iteration decodes the picture with gradients, evaluates the objective, and updates z_sem. With x_T free
+as well, adversarial patterns become possible that satisfy h_omega and that no person sees.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from diffinf_core.correction.guidance import GuidedStep, Task
 from diffinf_core.diffusion import sampling
 
-#: x_T moves at this share of z_sem's rate: it has a hundred times more numbers
+#: learning rate of x_T as a fraction of z_sem's: it has a hundred times as many dimensions
 X_T_RATE = 0.3
 
 
@@ -27,7 +27,7 @@ def optimise(task: Task, both: bool) -> Iterator[GuidedStep]:
     if both:
         rates.append({"params": [x_T], "lr": config.learning_rate * X_T_RATE})
     optimiser = torch.optim.Adam(rates)
-    predict = sampling.frugal(lambda x_t, t: task.predict(x_t, t, z))
+    predict = sampling.with_gradient_checkpointing(lambda x_t, t: task.predict(x_t, t, z))
 
     def decoded() -> tuple[Tensor, dict[str, Tensor]]:
         x0 = sampling.decode(predict, x_T, config.steps, config.t0)
@@ -35,12 +35,12 @@ def optimise(task: Task, both: bool) -> Iterator[GuidedStep]:
 
     total = config.iterations + 1
     for i in range(config.iterations):
-        # no gradient mode stays switched while the caller has the picture
+        # the gradient mode is restored before the caller gets the picture
         with torch.enable_grad():
             x0, terms = decoded()
             if terms:
                 optimiser.zero_grad(set_to_none=True)
-                # a picture's codes feel its own terms alone, so a batch is as good as one by one
+                # each picture's codes depend on its own terms alone, so the batch size does not matter
                 objective.loss(terms).sum().backward()
                 optimiser.step()
         yield GuidedStep(i + 1, total, x0.detach(), {k: v.detach() for k, v in terms.items()})

@@ -8,7 +8,7 @@ from functools import partial
 from diffinf_core.correction.guidance import GuidedStep, Task, guided_decode
 from diffinf_core.correction.latent import optimise
 
-#: Edits a batch, a step per event; the last step's x_0 is the edit, before anything is transferred. Each
+#: Edits a batch, a step per event; the last step's x_0 is the edit, before detail is transferred. Each
 #: picture's result depends on its own row alone, and the caller may stop at any step.
 Method = Callable[[Task], Iterator[GuidedStep]]
 

@@ -1,4 +1,4 @@
-"""The small networks that look at a repair: identity, parsing, perceptual trunk and judge.
+"""The small perceptors and the judge: identity, face parsing, perceptual features, label.
 
 Each is a few hundred thousand parameters, trained on rendered faces. They take pictures
 (B, 3, S, S) in [-1, 1], S a multiple of 8.
@@ -14,7 +14,7 @@ from diffinf_core.classifier.network import SmallTrunk
 
 
 class IdentityNet(nn.Module):
-    """F_id: a unit vector (B, 128) that stays with the person."""
+    """F_id of equation 10: a unit vector (B, 128) per picture, close for pictures of one person."""
 
     def __init__(self, width: int = 32, hidden: int = 192, out: int = 128) -> None:
         super().__init__()
@@ -103,9 +103,9 @@ class _Depthwise(nn.Module):
 class JudgeNet(nn.Module):
     """The independent judge: logits per attribute from a ConvNeXt-like network.
 
-    Deliberately unlike the classifiers (depthwise kernels, GroupNorm, GELU, no BatchNorm), so that
-    what fools one has no reason to fool the other. ``forward`` gives one (B, classes) tensor per
-    attribute.
+    Deliberately unlike the classifiers (depthwise kernels, GroupNorm, GELU, no BatchNorm), so that an
+    adversarial pattern for one has no reason to transfer to the other. ``forward`` gives one (B, classes)
+    tensor per attribute.
     """
 
     def __init__(self, classes: tuple[int, ...], width: int = 40) -> None:

@@ -1,6 +1,6 @@
 """The composite objective: one small function per term, its equation beside it.
 
-Every term takes pictures x (B, 3, S, S) near [-1, 1] and gives (B,), zero where nothing is wrong.
+Every term takes pictures x (B, 3, S, S) near [-1, 1] and gives (B,), zero for a perfect edit.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ def reconstruction_loss(x: Tensor, reference: Tensor) -> Tensor:
 
 
 def influence_loss(logit: Tensor) -> Tensor:
-    """L_si of equation 12 as -log(1 - h): the same minimum as h, with a gradient where h is 1."""
+    """L_si of equation 12 as -log(1 - h): the same minimum as h, without vanishing gradients near h = 1."""
     return F.softplus(logit)
 
 
 def semantic_loss(logits: Tensor, label: Tensor) -> Tensor:
-    """CE(f(x), y~): classifier-guided editing, which equation 9 lacks. The control, off."""
+    """CE(f(x), y~): classifier guidance, which equation 9 does not have. A control, off by default."""
     return F.cross_entropy(logits, label, reduction="none")
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the terms compare with: everything about the originals that is computed once."""
+    """The terms' reference: everything about the originals that is computed once."""
 
     x: Tensor
     label: Tensor

@@ -1,9 +1,9 @@
-"""A linear probe of z_sem: what stands in for the label where a generator is not told any.
+"""A linear probe of z_sem, used in place of the label where the generator is unconditional.
 
 Softmax regression from codes to the assigned labels of samples that are not high-influence, so no
-edited picture and few wrong labels take part. An edit starts from the nearest code that the probe
-gives the label with a margin: the way there is the attribute direction of published diffusion
-autoencoders, as long as it must be and no longer.
+edited picture and few wrong labels take part. An edit starts from the nearest code to which the probe
+assigns the label with a margin: a step along the attribute direction of published diffusion autoencoders,
+of the shortest length that suffices.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffinf_core.correction.edits import METHOD
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part
 from diffinf_core.diffusion.autoencoder import Autoencoder
@@ -24,12 +25,12 @@ from diffinf_core.influence.stage import ranking
 from diffinf_core.runs.files import digest, read_tensors, write_tensors
 from diffinf_core.runs.run import Run
 
-#: codes that the probe is fitted on at most; more make it no better and cost an encoding each
-MOST = 4000
-#: of a class; below it wrong labels decide what its direction is
-FEWEST = 20
+#: maximal number of codes to fit on; more make the probe no better and cost an encoding each
+MAX_CODES = 4000
+#: minimal number per class; below it wrong labels dominate its direction
+MIN_PER_CLASS = 20
 _BATCH = 64
-#: ridge on the mean loss; with less, wrong labels bend the weights
+#: ridge penalty on the mean loss; with less, wrong labels bias the weights
 _RIDGE = 0.1
 _ITERATIONS = 200
 
@@ -48,10 +49,10 @@ class LinearProbe:
         return (z - self.mean) / self.deviation @ self.weight.T + self.bias
 
     def towards(self, z: Tensor, label: Tensor, margin: float) -> Tensor:
-        """The nearest codes, in deviations, whose logit of label (B,) leads every other by ``margin``.
+        """The nearest codes, in standard deviations, at which the logit of label (B,) leads by ``margin``.
 
-        Repeated projection onto the half-space of the class that is most in the way; with two classes
-        the first is exact. Codes that lead already stay as they are.
+        Repeated projection onto the half-space of the strongest rival class; with two classes the first is
+        exact. Codes with that margin stay unchanged.
         """
         u = (z - self.mean) / self.deviation
         own = F.one_hot(label, len(self.weight)).bool()
@@ -69,7 +70,7 @@ class LinearProbe:
         rival = logits.masked_fill(own, -torch.inf).amax(1)
         lead = logits.gather(1, label[:, None])[:, 0] - rival
         reached = lead >= margin - 0.1 * max(1.0, margin)
-        # a class that the probe knows nothing of has no direction; better no move than a wild one
+        # without information on a class its direction is arbitrary: leave the code unchanged
         return torch.where(reached[:, None], u * self.deviation + self.mean, z)
 
     def to(self, device: torch.device) -> LinearProbe:
@@ -82,7 +83,7 @@ class LinearProbe:
 
 
 def fit_probe(z: Tensor, labels: Tensor, classes: int) -> LinearProbe:
-    """Softmax regression on codes (N, d) and labels (N,), classes weighted alike; the same each time."""
+    """Softmax regression on codes (N, d) and labels (N,), classes weighted equally; deterministic."""
     z = z.double()
     mean, deviation = z.mean(0), z.std(0).clamp_min(1e-6)
     u = (z - mean) / deviation
@@ -108,19 +109,19 @@ def fit_probe(z: Tensor, labels: Tensor, classes: int) -> LinearProbe:
 def sampled(
     labels: NDArray[np.int64], rank: NDArray[np.int64], high: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """The training positions to fit on: of each class at most its share of :data:`MOST`, evenly spread.
+    """The training positions to fit on: at most :data:`MAX_CODES`, equally many per class.
 
-    Samples (N,) outside the high-influence set; a class with fewer than :data:`FEWEST` of them there
-    lends its least suspicious ones from inside.
+    Samples outside the high-influence set, evenly spread. A class with fewer than
+    :data:`MIN_PER_CLASS` of them is filled up with its least suspicious samples. All arguments are (N,).
     """
-    taken, share = [], MOST // (int(labels.max()) + 1)
+    taken, per_class = [], MAX_CODES // (int(labels.max()) + 1)
     for k in range(int(labels.max()) + 1):
         rows = np.flatnonzero((labels == k) & ~high)
-        if len(rows) < FEWEST:
+        if len(rows) < MIN_PER_CLASS:
             own = np.flatnonzero(labels == k)
-            rows = own[np.argsort(-rank[own], kind="stable")][:FEWEST]
-        if len(rows) > share:
-            rows = rows[np.linspace(0, len(rows) - 1, share).round().astype(np.int64)]
+            rows = own[np.argsort(-rank[own], kind="stable")][:MIN_PER_CLASS]
+        if len(rows) > per_class:
+            rows = rows[np.linspace(0, len(rows) - 1, per_class).round().astype(np.int64)]
         taken.append(rows)
     return np.sort(np.concatenate(taken))
 
@@ -136,6 +137,7 @@ class FittedProbe:
         self._classes = len(train.classes)
         self._stage = run.stage(
             "probe",
+            METHOD,
             DATA.key(run),
             generator_key,
             digest(self._positions.tolist(), self._labels.tolist()),
@@ -144,7 +146,7 @@ class FittedProbe:
     def prepare(
         self, generator: Autoencoder, train: Part, device: torch.device
     ) -> Iterator[tuple[int, int]]:
-        """Encode and fit if nobody has; (done, total) codes as it goes."""
+        """Encode and fit, unless done before; yields (done, total) codes."""
         if self._stage.done:
             return
         codes: list[Tensor] = []

@@ -14,7 +14,7 @@ from diffinf_core.correction.perceptors import Perceptors
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.records import DiffInfError
 
-#: an edit below or above these is flagged; the flag says the figure
+#: an edit below or above these is flagged; the flag states the figure
 NO_CHANGE_L1 = 0.6
 H_FOOLED = 0.1
 JUDGE_AGREES = 0.5
@@ -38,42 +38,45 @@ def changed_pixels(x: Tensor, edit: Tensor) -> Tensor:
     return (x - edit).abs().mean(1) * 127.5 > CHANGED_LEVELS
 
 
-def share(chosen: Tensor, of: Tensor | None = None) -> Tensor:
-    """The share (B,) of pixels (B, S, S) that are chosen, of all or of some; 0 of none."""
+def fraction(chosen: Tensor, of: Tensor | None = None) -> Tensor:
+    """The fraction (B,) of pixels that are chosen, of all or of those in ``of``; 0 of none.
+
+    Both are bool (B, S, S).
+    """
     if of is None:
         return chosen.float().mean((1, 2))
     return (chosen & of).float().sum((1, 2)) / of.float().sum((1, 2)).clamp_min(1)
 
 
 def drift_threshold(own: float, strangers: float) -> float:
-    """The identity cosine below which an edit is nearer to how strangers look than to how the person
-    varies: ``own`` is the cosine of the person's own spread, ``strangers`` the 99th percentile of
+    """The identity cosine below which an edit is nearer to strangers than to the variation of the person:
+    ``own`` is the cosine of the person's own spread, ``strangers`` the 99th percentile of
     other people's."""
     return strangers + DRIFT_AT * max(0.0, own - strangers)
 
 
-def flags_of(found: Mapping[str, Any], at: int, strangers: float | None = None) -> dict[str, str]:
+def flags_of(edit: Mapping[str, Any], at: int, strangers: float | None = None) -> dict[str, str]:
     """Warnings by name, each with the figures behind it.
 
-    ``found`` holds the fields of an :class:`Edit`, ``at`` is the index of the assigned label,
+    ``edit`` holds the fields of an :class:`Edit`, ``at`` is the index of the assigned label,
     ``strangers`` the 99th percentile of strangers' cosines. "adversarial": h_omega is satisfied, by its
-    value or because it halved, and the independent judge is not: the failure that looks like
-    success to the method itself.
+    value or because it halved, and the independent judge does not see the label: the failure that the
+    method itself mistakes for success.
     """
     flags: dict[str, str] = {}
-    before, after = found["judge_before"], found["judge_after"]
-    h, p = found["h_after"], after[at]
+    before, after = edit["judge_before"], edit["judge_after"]
+    h, p = edit["h_after"], after[at]
     if p < JUDGE_AGREES:
-        said = f"the judge gives the label {p:.2f}"
-        if h < max(H_FOOLED, found["h_before"] / 2):
-            flags["adversarial"] = f"h is {h:.2f} ({found['h_before']:.2f} before) but {said}"
+        judged = f"the judge gives the label {p:.2f}"
+        if h < max(H_FOOLED, edit["h_before"] / 2):
+            flags["adversarial"] = f"h is {h:.2f} ({edit['h_before']:.2f} before) but {judged}"
         else:
-            flags["judge disagrees"] = said
+            flags["judge disagrees"] = judged
     if _top(before) == at != _top(after):
         flags["label lost"] = "the judge saw the label in the original and does not in the edit"
-    same, own = found["identity"], found.get("identity_own")
+    same, own = edit["identity"], edit.get("identity_own")
     if same is not None and own is not None and strangers is not None:
-        nearest, least = found["identity_stranger"], drift_threshold(own, strangers)
+        nearest, least = edit["identity_stranger"], drift_threshold(own, strangers)
         if same < least:
             flags["identity drift"] = (
                 f"identity cosine {same:.2f}; the person's own spread is {own:.2f}, "
@@ -83,20 +86,20 @@ def flags_of(found: Mapping[str, Any], at: int, strangers: float | None = None) 
             flags["identity drift"] = (
                 f"a stranger is nearer ({nearest:.2f}) than it is ({same:.2f})"
             )
-    return flags | picture_flags(found)
+    return flags | picture_flags(edit)
 
 
-def picture_flags(found: Mapping[str, Any]) -> dict[str, str]:
+def picture_flags(edit: Mapping[str, Any]) -> dict[str, str]:
     """The warnings that need no judge and no other people, as :func:`flags_of`."""
     flags: dict[str, str] = {}
-    sharp = found.get("sharpness")
+    sharp = edit.get("sharpness")
     if sharp is not None and sharp < BLURRED:
         flags["blurred"] = f"{sharp:.0%} of the original's fine detail"
-    outside = found.get("changed_outside")
+    outside = edit.get("changed_outside")
     if outside is not None and outside > OUTSIDE_CHANGED:
         flags["background changed"] = f"{outside:.0%} of what is not the person changed"
-    if found["l1"] < NO_CHANGE_L1:
-        flags["no visible change"] = f"mean difference {found['l1']:.2f} of 255"
+    if edit["l1"] < NO_CHANGE_L1:
+        flags["no visible change"] = f"mean difference {edit['l1']:.2f} of 255"
     return flags
 
 
@@ -105,7 +108,7 @@ def _top(values: list[float]) -> int:
 
 
 def sharpness(x: Tensor, edit: Tensor) -> Tensor:
-    """Fine detail of edits as a share of the originals', (B,)."""
+    """Fine detail of edits as a fraction of the originals', (B,)."""
     with torch.no_grad():
         return detail(edit) / detail(x).clamp_min(1e-6)
 
@@ -149,7 +152,7 @@ def picture_figures(
         "ssim": ssim(x, final).tolist(),
         "l1": ((x - final).abs().mean((1, 2, 3)) * 127.5).tolist(),
         "sharpness": sharpness(x, final).tolist(),
-        "changed_area": share(changed).tolist(),
+        "changed_area": fraction(changed).tolist(),
         "changed_outside": _outside(changed, final, reference, perceptors),
     }
 
@@ -157,10 +160,10 @@ def picture_figures(
 def _outside(
     changed: Tensor, final: Tensor, reference: Reference, perceptors: Perceptors
 ) -> list[float] | list[None]:
-    """The share that changed of what is not the person, neither before nor after."""
+    """The fraction that changed of the pixels that are not the person, neither before nor after."""
     if perceptors.parsing is None or reference.parsing is None:
         return [None] * len(final)
     parts = torch.tensor(perceptors.outside, device=final.device)
     before = torch.isin(reference.parsing.argmax(1), parts)
     after = torch.isin(perceptors.parsing(final).argmax(1), parts)
-    return share(changed, before & after).tolist()
+    return fraction(changed, before & after).tolist()

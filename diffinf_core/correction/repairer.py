@@ -1,7 +1,7 @@
 """The repairer: everything an edit needs, loaded once; the same code for one picture and for thousands.
 
 The version of an edit is a hash of the picture, its label, the settings, the generator, the predictor and
-the networks that look at it, so asking again is instant.
+the perceptors, so that asking for the same edit again is instant.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from diffinf_core.correction.editing import (
     edited,
     label_condition,
 )
-from diffinf_core.correction.edits import publish_edit
+from diffinf_core.correction.edits import METHOD, publish_edit
 from diffinf_core.correction.guidance import Inversion, Task, invert
 from diffinf_core.correction.judge import JUDGE, judge_name
 from diffinf_core.correction.objective import Objective
@@ -54,10 +54,8 @@ from diffinf_core.runs.files import digest, file_digest
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.seal import under_seal
 from diffinf_core.weights.files import shipped
-from diffinf_core.weights.pretrained import official
+from diffinf_core.weights.pretrained import pretrained
 
-#: bump when the same settings start to give another picture or record
-_METHOD = 5
 #: the generator's vote on what a picture shows, against the checkpoints' log p
 SEEN_WEIGHT = 60.0
 
@@ -81,7 +79,7 @@ def generator_file(run: Run) -> Path:
     if own_generator is not None:
         return shipped(own_generator)
     raise DiffInfError(
-        "No generator knows these pictures: run 'diffinf train-generator "
+        "There is no generator for these pictures: run 'diffinf train-generator "
         f"--run {origin(run)}', or give repair.generator=FILE."
     )
 
@@ -93,14 +91,14 @@ def outside_files(run: Run) -> list[Path]:
         *([] if given is None else [given]),
         *_own_generators(run),
         *map(shipped, ("generator", "judge", "identity", "parsing", "perceptual")),
-        *(official(file).path for _, file in NAMES.values()),
+        *(pretrained(file).path for _, file in NAMES.values()),
     ]
 
 
 def scores_key(run: Run) -> str:
     """What every edit of a run depends on beside its own settings and perceptors."""
     return digest(
-        _METHOD,
+        METHOD,
         PREDICTOR.key(run),
         JUDGE.key(run),
         file_digest(generator_file(run)),
@@ -109,7 +107,7 @@ def scores_key(run: Run) -> str:
 
 
 def perceptors_key(run: Run, config: RepairConfig) -> list[str]:
-    """Which networks look at an edit: what "auto" means depends on the weights in their place."""
+    """The perceptors of an edit: what "auto" means depends on which weights are present."""
     kinds = chosen(config, profile_of(run).perceptors)
     return [*kinds.values(), *(file_digest(file) for file in files_of(kinds))]
 
@@ -139,8 +137,8 @@ class Repairer:
         self._perceptors: dict[str, Perceptors] = {}
 
     @cached_property
-    def told(self) -> LabelCondition | None:
-        """How the data set's classes are the generator's labels; None where it does not know them."""
+    def condition(self) -> LabelCondition | None:
+        """How the data set's classes map to the generator's labels; None where it does not know them."""
         return label_condition(self.generator, self.train.classes)
 
     def perceptors(self, config: RepairConfig) -> Perceptors:
@@ -159,60 +157,60 @@ class Repairer:
             mode="json", exclude={"batch_size", "generator", "tries", "reached"}
         )
         picture = self.train.images([position]).tobytes()
-        looking = perceptors_key(self.run, config)
-        return digest(picture, int(self.train.labels[position]), settings, looking, self._key)
+        perceptors = perceptors_key(self.run, config)
+        return digest(picture, int(self.train.labels[position]), settings, perceptors, self._key)
 
     def label_for(self, labels: Tensor, config: RepairConfig) -> Tensor | None:
-        """What the generator is told: (B, attributes) with -1 for what the data does not label."""
-        if not config.use_label or self.told is None:
+        """The label condition (B, attributes), -1 for attributes that the data does not label."""
+        if not config.use_label or self.condition is None:
             return None
-        return self.told.of(labels)
+        return self.condition.of(labels)
 
-    def label_before(self, x: Tensor, config: RepairConfig) -> Tensor | None:
-        """What the original is inverted under and guidance leads away from, as :meth:`label_for`.
+    def negative_condition(self, x: Tensor, config: RepairConfig) -> Tensor | None:
+        """The condition of the inversion and negative condition of guidance, as :meth:`label_for`.
 
-        "unknown" is classifier-free guidance. "seen" is the class that the original shows: told what
-        it looks at, the inversion leaves less of the old expression in x_T; the way from a surprised
-        face to a neutral one is another than from the average face; and a picture that shows its
-        label already is hardly touched.
+        "unknown" is plain classifier-free guidance. "seen" is the class that the original shows:
+        conditioned on it, the inversion leaves less of the old expression in x_T; the direction starts
+        at that class and not at the average face; and a picture that shows its label already hardly
+        changes.
         """
-        if not config.use_label or self.told is None:
+        if not config.use_label or self.condition is None:
             return None
         if config.guide_from == "unknown":
-            return self.told.unknown(len(x), x.device)
+            return self.condition.unknown(len(x), x.device)
         snapshots = INFLUENCE.folder(self.run).key
         keys = self._keys(x, "seen", config.seed, snapshots)
         cached = self._inversions.seen(keys)
         if cached is None:
-            cached = self._seen(x, self.told, config).tolist()
+            cached = self._seen(x, self.condition, config).tolist()
             self._inversions.keep_seen(keys, cached)
-        return self.told.of(torch.tensor(cached, device=self.device))
+        return self.condition.of(torch.tensor(cached, device=self.device))
 
     def _keys(self, x: Tensor, *parts: object) -> list[str]:
-        """What is kept of each picture is kept for this generator alone."""
-        how = [_METHOD, SPACING, str(self.generator.precision)]
+        """Cache keys of pictures x under this generator."""
+        how = [METHOD, SPACING, str(self.generator.precision)]
         return [digest(image.tobytes(), self._generator_key, how, *parts) for image in to_image(x)]
 
-    def inversion(self, x: Tensor, before: Tensor | None, config: RepairConfig) -> Inversion:
+    def inversion(self, x: Tensor, condition: Tensor | None, config: RepairConfig) -> Inversion:
         """Codes and plain reconstruction of originals, computed once for each t0 and steps."""
-        labels = [None] * len(x) if before is None else before.tolist()
+        labels = [None] * len(x) if condition is None else condition.tolist()
         how = [config.steps, config.t0]
         keys = [digest(key, label) for key, label in zip(self._keys(x, how), labels, strict=True)]
-        found = self._inversions.inversions(keys, self.device)
-        if found is None:
-            found = invert(self.generator, x, before, config)
-            self._inversions.keep(keys, found)
-        return found
+        inversion = self._inversions.inversions(keys, self.device)
+        if inversion is None:
+            inversion = invert(self.generator, x, condition, config)
+            self._inversions.keep(keys, inversion)
+        return inversion
 
     def uses_probe(self, config: RepairConfig) -> bool:
-        """Whether an edit starts from a code that the linear probe gives the label."""
+        """Whether an edit starts from a code to which the linear probe assigns the label."""
         if not config.use_label or config.probe == "never":
             return False
-        return config.probe == "always" or self.told is None
+        return config.probe == "always" or self.condition is None
 
     def variants(self, config: RepairConfig) -> list[RepairConfig]:
         """The settings that "best of several" tries with this generator."""
-        return variants(config, self.told is not None, self.uses_probe(config))
+        return variants(config, self.condition is not None, self.uses_probe(config))
 
     def start(self, inversion: Inversion, y: Tensor, config: RepairConfig) -> Inversion:
         """The codes that decoding starts from: the inversion's, or moved towards labels y (B,)."""
@@ -225,7 +223,7 @@ class Repairer:
     def prepare(self, config: RepairConfig) -> Iterator[tuple[str, int, int]]:
         """What an edit needs beyond loading, if it is not there yet: (what, done, total)."""
         for done, total in self.checks.prepare(self.perceptors(config), config):
-            yield "looking at the people", done, total
+            yield "embedding the people", done, total
         if self.uses_probe(config):
             for done, total in self._fitted.prepare(self.generator, self.train, self.device):
                 yield "fitting the probe", done, total
@@ -238,21 +236,25 @@ class Repairer:
         their mean probability over the epochs before they memorise.
         """
         relative = denoising_errors(self.generator, x, classes, config.seed)
-        return (self._share(x).clamp_min(1e-4).log() - SEEN_WEIGHT * relative).argmax(1)
+        return (self._class_probabilities(x).clamp_min(1e-4).log() - SEEN_WEIGHT * relative).argmax(
+            1
+        )
 
-    def _share(self, x: Tensor) -> Tensor:
+    def _class_probabilities(self, x: Tensor) -> Tensor:
         """Mean probability (B, K) of each class over the classifier's checkpoints."""
         return torch.stack([net(x).float().softmax(1) for net, _ in self.checks.snapshots]).mean(0)
 
     @torch.no_grad()
-    def lead(self, positions: NDArray[np.int64], images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """How many times as probable (B,) as any other class the label is to the checkpoints.
+    def label_ratio(
+        self, positions: NDArray[np.int64], images: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        """Probability of the label over that of the strongest other class (B,), by the checkpoints.
 
         ``images`` (B, S, S, 3) stand for the training pictures at ``positions``.
         """
         y = torch.from_numpy(self.train.labels[positions]).to(self.device)[:, None]
-        share = self._share(to_tensor(images).to(self.device)).clamp_min(1e-6)
-        return (share.gather(1, y)[:, 0] / share.scatter(1, y, 0).amax(1)).cpu().numpy()
+        p = self._class_probabilities(to_tensor(images).to(self.device)).clamp_min(1e-6)
+        return (p.gather(1, y)[:, 0] / p.scatter(1, y, 0).amax(1)).cpu().numpy()
 
     @under_seal
     def repair(
@@ -272,10 +274,10 @@ class Repairer:
 
         objective = Objective(config, perceptors, influence, classifier, x, y)
         self.generator.precision = computed_in(config.precision, self.device)
-        label, before = self.label_for(y, config), self.label_before(x, config)
-        inversion = self.inversion(x, before, config)
+        label, negative = self.label_for(y, config), self.negative_condition(x, config)
+        inversion = self.inversion(x, negative, config)
         start = self.start(inversion, y, config)
-        done = yield from edited(Task(self.generator, start, label, before, objective, config))
+        done = yield from edited(Task(self.generator, start, label, negative, objective, config))
         records = self.checks.measure(
             positions, done.final, inversion.reconstruction, objective.reference, perceptors, config
         )

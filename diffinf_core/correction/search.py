@@ -1,8 +1,8 @@
 """Several attempts at one picture, and which result to propose; all stay as versions.
 
-Best of several tries a small grid. The judge has a say in that choice, so what it says of a chosen edit
-is no longer independent: it is a bound from above. The smallest change tries lower noise levels first
-and stops where the classifier's own checkpoints see the label; the judge has no say there.
+"Best of several" tries a small grid and chooses by the judge among others, so the judge's figure for a
+chosen edit is no longer independent: it is an upper bound. "Smallest change" tries lower noise levels
+first and stops where the classifier's own checkpoints see the label; the judge takes no part in it.
 """
 
 from __future__ import annotations
@@ -13,28 +13,31 @@ from diffinf_core.config import RepairConfig
 from diffinf_core.correction.quality import JUDGE_AGREES
 from diffinf_core.records import Edit
 
-#: factors on guidance, t0 and the probe's margin; the settings as they are come first
+#: factors on guidance, t0 and the probe's margin; the unchanged settings come first
 _GUIDANCE, _T0, _MARGIN = (0.8, 1.4), (0.75, 1.25), (0.5, 2.0)
 _MOST_T0 = 950
-#: noise levels from the least room for change to all that is configured, as shares of t0
-_ROOM = (0.83, 0.92, 1.0)
+#: noise levels of "smallest", from the least change allowed to the configured t0, as fractions of it
+_T0_FRACTIONS = (0.83, 0.92, 1.0)
 
 
-def rooms(config: RepairConfig) -> list[RepairConfig]:
-    """The settings that "smallest" tries, in this order; the last are these."""
-    levels = sorted({max(config.steps, round(config.t0 * share)) for share in _ROOM})
+def t0_schedule(config: RepairConfig) -> list[RepairConfig]:
+    """The settings that "smallest" tries, with ascending t0; the last are the given ones."""
+    levels = sorted({max(config.steps, round(config.t0 * fraction)) for fraction in _T0_FRACTIONS})
     return [config.model_copy(update={"t0": t0}) for t0 in levels]
 
 
-def variants(config: RepairConfig, told: bool = True, probed: bool = False) -> list[RepairConfig]:
-    """The settings to try: more and less guidance, more and less room for change, the other origin.
+def variants(
+    config: RepairConfig, conditioned: bool = True, probed: bool = False
+) -> list[RepairConfig]:
+    """The settings to try: other guidance, other t0, the other negative condition, a larger w_si.
 
-    ``told``: whether the generator is told labels; ``probed``: whether the linear probe stands in.
+    ``conditioned``: whether the generator is conditioned on labels; ``probed``: whether the linear probe
+    is used.
     """
     changes: list[dict[str, object]] = [{}]
     if config.use_label and probed:
         changes += [{"probe_margin": min(50.0, config.probe_margin * f)} for f in _MARGIN]
-    if config.use_label and told:
+    if config.use_label and conditioned:
         changes += [{"guidance": round(config.guidance * f, 3)} for f in _GUIDANCE]
         other = "seen" if config.guide_from == "unknown" else "unknown"
         changes.append({"guide_from": other})
@@ -50,30 +53,30 @@ def variants(config: RepairConfig, told: bool = True, probed: bool = False) -> l
     return out
 
 
-def aims(edit: Edit, classes: Sequence[str]) -> tuple[float, float, float]:
-    """What an edit is good for, more is better: judge, identity (else SSIM), nearness to the original."""
+def objectives(edit: Edit, classes: Sequence[str]) -> tuple[float, float, float]:
+    """What the choice maximises: judge, identity (else SSIM), minus the perceptual distance."""
     same = edit.ssim if edit.identity is None else edit.identity
     return edit.judge_after[list(classes).index(edit.label)], same, -edit.perceptual
 
 
 def pareto(edits: Sequence[Edit], classes: Sequence[str]) -> list[Edit]:
-    """The edits that no other one beats or equals in every aim and beats in one."""
-    scored = [(aims(e, classes), e) for e in edits]
+    """The Pareto-optimal edits: no other is at least as good in every objective and better in one."""
+    scored = [(objectives(e, classes), e) for e in edits]
 
-    def beaten(mine: tuple[float, ...]) -> bool:
+    def dominated(mine: tuple[float, ...]) -> bool:
         return any(
             theirs != mine and all(t >= m for t, m in zip(theirs, mine, strict=True))
             for theirs, _ in scored
         )
 
-    return [e for score, e in scored if not beaten(score)]
+    return [e for score, e in scored if not dominated(score)]
 
 
 def propose(edits: Sequence[Edit], classes: Sequence[str]) -> Edit:
-    """The one of the Pareto set to show first: the judge agrees, fewest flags, most the same person."""
+    """The edit of the Pareto set to propose: the judge agrees, then fewest flags, then highest identity."""
 
     def order(edit: Edit) -> tuple[bool, int, float]:
-        judge, same, _ = aims(edit, classes)
+        judge, same, _ = objectives(edit, classes)
         return judge < JUDGE_AGREES, len(edit.flags), -same
 
     return min(pareto(edits, classes), key=order)

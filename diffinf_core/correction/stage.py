@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.editing import Preview
-from diffinf_core.correction.edits import edit_folder, load_edit, read_edit
+from diffinf_core.correction.edits import METHOD, edit_folder, load_edit, read_edit
 from diffinf_core.correction.judge import JUDGE
 from diffinf_core.correction.repairer import (
     Repairer,
@@ -18,7 +18,7 @@ from diffinf_core.correction.repairer import (
     perceptors_key,
     scores_key,
 )
-from diffinf_core.correction.search import propose, rooms
+from diffinf_core.correction.search import propose, t0_schedule
 from diffinf_core.data.lineage import earlier_edits
 from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import ranking
@@ -47,7 +47,7 @@ def run_repair(run: Run) -> Work:
     again = table["id"].isin(list(earlier_edits(run))).to_numpy()
     high = np.flatnonzero(table["high"].to_numpy() & ~again)
     order = high[np.argsort(table["rank"].to_numpy()[high])]
-    note = "a linear probe of z_sem stands in for the label" if repairer.uses_probe(config) else ""
+    note = "edits start along a linear probe of z_sem" if repairer.uses_probe(config) else ""
     yield Progress("repair", 0, len(order), note)
     edits: dict[int, Edit] = {}
     spent: dict[int, float] = defaultdict(float)  # seconds of all attempts
@@ -64,7 +64,7 @@ def run_repair(run: Run) -> Work:
     return {
         "n": len(order),
         "seconds_of_edits": float(sum(spent.values())),
-        "told_label": repairer.told is not None and config.use_label,
+        "label_conditioned": repairer.condition is not None and config.use_label,
         "probe": repairer.uses_probe(config),
         "edited_in_earlier_rounds": int((table["high"].to_numpy() & again).sum()),
     }
@@ -74,10 +74,11 @@ def run_repair(run: Run) -> Work:
 REPAIR = Stage(
     "repair",
     run_repair,
+    "edit the high-influence pictures",
     inputs=(PREDICTOR, JUDGE),
     settings=_settings,
     files=outside_files,
-    rooms=("diffusion",),
+    version=METHOD,
 )
 
 
@@ -119,25 +120,26 @@ def _smallest(
     edits: dict[int, Edit],
     spent: dict[int, float],
 ) -> Iterator[Progress]:
-    """Edit with little room for change, and where that does not reach the label with more.
+    """Edit with a low t0, and with a higher one where that does not reach the label.
 
-    ``edits`` gets of each position the first that the checkpoints take for its label, else the one that
-    came nearest.
+    ``edits`` receives for each position the first edit that reaches its label by the checkpoints, else
+    the nearest.
     """
     config, best = repairer.run.config.repair, dict[int, float]()
-    left, grid = order, rooms(config)
+    left, grid = order, t0_schedule(config)
     for i, settings in enumerate(grid, 1):
         name = "repair" if i == 1 else "several"
-        said = ", ".join(part for part in (f"t0 {settings.t0}", note) if part)
-        yield from _edited(repairer, left, settings, name, said)
+        message = ", ".join(part for part in (f"t0 {settings.t0}", note) if part)
+        yield from _edited(repairer, left, settings, name, message)
         for start in range(0, len(left), config.batch_size):
             batch = left[start : start + config.batch_size]
             made = [_stored(repairer, int(p), settings) for p in batch]
             images = np.stack([read_edit(repairer.run, e.sample, e.version) for e in made])
-            for p, edit, lead in zip(batch, made, repairer.lead(batch, images), strict=True):
+            ratios = repairer.label_ratio(batch, images)
+            for p, edit, ratio in zip(batch, made, ratios, strict=True):
                 spent[int(p)] += edit.seconds
-                if lead > best.get(int(p), -1.0):
-                    best[int(p)], edits[int(p)] = float(lead), edit
+                if ratio > best.get(int(p), -1.0):
+                    best[int(p)], edits[int(p)] = float(ratio), edit
         left = np.array([p for p in left if best[int(p)] < config.reached], np.int64)
         if not len(left):
             return

@@ -10,7 +10,6 @@ thumbnails correlate, too: hashes of faces in the same pose can meet by chance.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -171,8 +170,7 @@ def run_duplicates(run: Run) -> Work:
     def thumbnails(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         return grey_thumbnails(train.images(rows))  # type: ignore[return-value]
 
-    for event in map_slices(stage, n, SLICE, thumbnails, lambda: "thumbnails"):
-        yield replace(event, stage="duplicates")
+    yield from map_slices(stage, n, SLICE, thumbnails, "duplicates", lambda: "thumbnails")
     grey: NDArray[np.uint8] = read_slices(stage, n, SLICE)  # type: ignore[assignment]
     pairs = pd.DataFrame()
     for done, total, pairs in near_duplicates(grey):
@@ -192,6 +190,7 @@ def run_duplicates(run: Run) -> Work:
 DUPLICATES = Stage(
     "duplicates",
     run_duplicates,
+    "find training pictures that are nearly the same",
     inputs=(DATA,),
     settings=lambda run: [[GREY, MOST_BITS, LEAST_CORRELATION, CROWD, MOST_PAIRS]],
 )

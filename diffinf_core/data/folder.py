@@ -25,7 +25,7 @@ from diffinf_core.records import DiffInfError
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 500_000_000
-#: by content, whatever the file is called; Pillow would run a program for some of the others
+#: by content, whatever the file name; for some other formats Pillow runs external programs
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 FILE_COLUMN = "file"
 
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a data set; ``row`` is the line of the table, or None."""
+    """One problem of a data set; ``row`` is the line of the table, or None."""
 
     row: int | None
     file: str
@@ -70,7 +70,7 @@ class Listing:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that no disk can hold
+    except OSError:  # a name that the file system cannot hold
         return False
 
 
@@ -84,7 +84,7 @@ def inside(root: Path, name: str) -> Path | None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Eight bits, three channels, what is transparent on white."""
+    """Eight bits, three channels, transparency over white."""
     if image.mode == "F":
         raise DiffInfError("floating-point pixels have no known range")
     if image.mode.startswith("I"):
@@ -102,8 +102,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def decode(path: Path, size: int) -> np.ndarray:
     """A picture as uint8 (size, size, 3): upright, RGB, centre-cropped to a square, resized.
 
-    Raises :class:`DiffInfError` with the reason for a file that is no picture, is broken, or is
-    larger than 64 million pixels; a small file that would unpack to more is not unpacked.
+    Raises :class:`DiffInfError` with the reason for a file that is no picture, is broken, or has
+    more than 64 million pixels; decompression bombs are not decompressed.
     """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -126,7 +126,7 @@ def decode(path: Path, size: int) -> np.ndarray:
 
 
 def _reason(name: str, label: str, record: dict[Any, Any], config: DataConfig) -> str:
-    """What is wrong with the cells of a row, whatever lies on the disk."""
+    """What is wrong with the cells of a row, apart from its file; empty if nothing is."""
     if not name:
         return "the file name is empty"
     wrong = bad_text(name, MAX_FILE_NAME)
@@ -161,20 +161,20 @@ def _from_table(
             continue
         name, label = record[FILE_COLUMN].strip(), record[config.label_column].strip()
         reason = _reason(name, label, record, config)
-        found = None if reason else inside(root, name)
+        picture = None if reason else inside(root, name)
         if not reason:
-            if found is None:
+            if picture is None:
                 reason = "lies outside the data folder"
-            elif not _is_file(found):
+            elif not _is_file(picture):
                 reason = "no such file"
-            elif found in files:
+            elif picture in files:
                 reason = "named twice"
-        if reason or found is None:
+        if reason or picture is None:
             problems.append(Problem(number, name or "(empty)", reason))
             continue
-        files.add(found)
+        files.add(picture)
         rows.append(Row(name, label, {str(c): record[c] for c in others}))
-    # Pictures elsewhere, such as masks, were never meant to be labelled.
+    # Pictures in other folders, such as masks, are not meant to be labelled.
     seen = {row.file for row in rows}
     homes = {str(Path(name).parent) for name in seen}
     return rows, problems, sum(str(Path(name).parent) in homes for name in present - seen)
@@ -224,7 +224,7 @@ def list_folder(config: DataConfig) -> Listing:
     table = root / config.labels
     if table.exists():
         if inside(root, config.labels) is None:
-            raise DiffInfError(f"{table} leads out of the data folder; put the table itself there.")
+            raise DiffInfError(f"{table} lies outside the data folder; put the table itself there.")
         rows, problems, unlabelled = _from_table(root, table, config, present)
     else:
         if config.group_column:
@@ -238,13 +238,13 @@ def list_folder(config: DataConfig) -> Listing:
                 f"{root} has neither {config.labels} (columns file, {config.label_column}) "
                 "nor one sub-folder per class."
             )
-    found = {r.label for r in rows}
-    classes = [c for c in config.classes if c in found] if config.classes else sorted(found)
+    labels = {r.label for r in rows}
+    classes = [c for c in config.classes if c in labels] if config.classes else sorted(labels)
     return Listing(root, rows, problems, classes, unlabelled)
 
 
 def check_folder(config: DataConfig) -> tuple[Listing, list[Problem]]:
-    """List a folder and decode every picture; the second value holds every problem found."""
+    """List a folder and decode every picture; the second value holds every problem."""
     listing = list_folder(config)
     problems = list(listing.problems)
     for row in listing.rows:
@@ -258,5 +258,5 @@ def check_folder(config: DataConfig) -> tuple[Listing, list[Problem]]:
 
 
 def too_few_classes(listing: Listing) -> str:
-    """The sentence for a data set that cannot train a classifier."""
+    """The message for a data set that cannot train a classifier."""
     return f"only one class ({', '.join(listing.classes) or 'none'}); at least two are needed"

@@ -85,6 +85,11 @@ def ingest(run: Run) -> Work:
     """Run the data stage; a killed one goes on with the picture it had reached."""
     stage = DATA.folder(run)
     config, source, folder = run.config, profile_of(run), source_folder(run)
+    if origin(run) != run.root:  # what reviewers decided is not in the source folder
+        raise DiffInfError(
+            f"{run.root} is a later round that another version of DiffInf made; compute the first round, "
+            f"{origin(run)}, again with --rounds."
+        )
     if source.render is not None and not (folder / source.labels).exists():
         yield from source.render(folder)
     listing = _usable(_reading(config.data, source, folder))
@@ -145,6 +150,7 @@ def ingest(run: Run) -> Work:
 DATA = Stage(
     "data",
     ingest,
+    "read, split and decode the pictures",
     settings=lambda run: [
         section.model_dump(mode="json")
         for section in (run.config.data, run.config.split, run.config.noise)

@@ -1,4 +1,4 @@
-"""Symmetric label noise as the paper states it: a fixed share of labels, never the true class."""
+"""Symmetric label noise as the paper states it: a fixed fraction of labels, never the true class."""
 
 from __future__ import annotations
 

@@ -6,9 +6,11 @@ are read from the first round's file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from mmap import mmap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +25,23 @@ PICTURES, REPLACED, ROWS = "images.npy", "replaced.npy", "replaced_rows.npy"
 
 @dataclass(frozen=True)
 class Pictures:
-    """``base`` (N, S, S, 3) uint8; ``replaced`` (M, S, S, 3) stands at the ascending ``rows`` (M,)."""
+    """``base`` (N, S, S, 3) uint8; ``replaced`` (M, S, S, 3) stands at the ascending ``rows`` (M,).
+
+    Sent to another process, it maps the same files there.
+    """
 
     base: NDArray[np.uint8]
     rows: NDArray[np.int64]
     replaced: NDArray[np.uint8]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "base": by_file(self.base), "rows": self.rows, "replaced": by_file(self.replaced)
+        }  # fmt: skip
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, from_file(value))
 
     def __len__(self) -> int:
         return len(self.base)
@@ -48,6 +62,20 @@ class Pictures:
         return out
 
 
+def by_file(array: np.ndarray) -> np.ndarray | Path:
+    """The file of a whole memory map, and any other array as it is: a map is pickled with all it maps."""
+    if isinstance(array, np.memmap) and isinstance(array.base, mmap) and array.filename:
+        file = Path(array.filename)
+        if file.exists():  # a file that was removed lives on in its maps alone
+            return file
+    return array
+
+
+def from_file(value: np.ndarray | Path) -> np.ndarray:
+    """What :func:`by_file` made something of."""
+    return map_array(value) if isinstance(value, Path) else value
+
+
 def map_array(path: Path) -> NDArray[np.uint8]:
     """Map an array from the disk; :class:`DiffInfError` for a missing or damaged file."""
     try:
@@ -66,10 +94,19 @@ def open_pictures(folder: Path, first: Path) -> Pictures:
     """The pictures of a data stage in ``folder``; a round's lie above those of the ``first`` round's."""
     if (folder / PICTURES).exists() or not (folder / ROWS).exists():
         base = map_array(folder / PICTURES)
-        return Pictures(base, np.zeros(0, np.int64), base[:0])
-    return Pictures(
-        map_array(first / PICTURES), np.load(folder / ROWS), map_array(folder / REPLACED)
-    )
+        return Pictures(base, np.zeros(0, np.int64), np.zeros((0, *base.shape[1:]), np.uint8))
+    base = map_array(first / PICTURES)
+    try:
+        rows, replaced = np.load(folder / ROWS), map_array(folder / REPLACED)
+        if replaced.shape != (len(rows), *base.shape[1:]) or (rows >= len(base)).any():
+            raise ValueError(f"{REPLACED} and {ROWS} do not fit each other")
+    except (DiffInfError, OSError, ValueError) as error:
+        # the source folder does not hold what a round replaced: the data stage alone cannot come back
+        raise DiffInfError(
+            f"The pictures that the round {folder.parent.parent} replaced are missing or damaged ({error}); "
+            "remove that round's folder and make the round again."
+        ) from error
+    return Pictures(base, rows, replaced)
 
 
 def read_picture(file: Path) -> NDArray[np.uint8]:
@@ -83,10 +120,15 @@ def read_picture(file: Path) -> NDArray[np.uint8]:
         ) from error
 
 
-def write_overlay(folder: Path, below: Pictures, edits: dict[int, Path]) -> None:
-    """Write the overlay of the next round: what ``below`` replaces, and the ``edits`` (PNG) by row."""
-    kept = [int(row) for row in below.rows if int(row) not in edits]
-    rows = np.array(sorted({*kept, *edits}), np.int64)
+def write_overlay(
+    folder: Path, below: Pictures, edits: Mapping[int, Path], earlier: Iterable[int]
+) -> None:
+    """Write the overlay of the next round: the ``edits`` (PNG) by row, and the rows of ``earlier`` edits.
+
+    The latter are read from ``below``, the round's own pictures; where those are a full copy, as rounds of
+    earlier versions kept one, nothing but ``earlier`` says which of them differ from the first round's.
+    """
+    rows = np.array(sorted({*earlier, *below.rows.tolist(), *edits}), np.int64)
     with new_array(folder / REPLACED, (len(rows), *below.base.shape[1:]), np.uint8) as out:
         for i, row in enumerate(rows.tolist()):
             out[i] = read_picture(edits[row]) if row in edits else below.read([row])[0]

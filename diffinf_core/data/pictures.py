@@ -1,4 +1,4 @@
-"""Decode pictures once into a memory-mapped file at working size; a killed reading goes on."""
+"""Decode pictures once into a memory-mapped file at working size; a killed decoding resumes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SAVE_EVERY = 256
 def fingerprint(root: Path, files: Sequence[str], size: int) -> str:
     """Changes with the list of pictures, with any of them, and with the working size."""
     stats = [(name, (root / name).stat()) for name in files]
-    return digest(size, [[name, found.st_size, found.st_mtime_ns] for name, found in stats])
+    return digest(size, [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
 
 
 def decode_all(
@@ -34,13 +34,13 @@ def decode_all(
 ) -> Iterator[Progress]:
     """Write ``folder/images.npy``, uint8 (N, size, size, 3), in the order of ``files``.
 
-    ``folder/<mark>`` says how far it is. Raises :class:`DiffInfError` that names a picture which
+    ``folder/<mark>`` records the progress. Raises :class:`DiffInfError` that names a picture which
     cannot be read.
     """
     total, shape = len(files), (len(files), size, size, 3)
     file, stamp = folder / "images.npy", folder / mark
     folder.mkdir(parents=True, exist_ok=True)
-    # Other files, another size or an overwritten picture start again.
+    # Other files, another size or an overwritten picture start over.
     names = fingerprint(root, files, size)
     begin = 0
     if file.exists() and stamp.exists():
@@ -67,7 +67,7 @@ def decode_all(
 
 
 def _in_order(read: Callable[[str], np.ndarray], names: Sequence[str]) -> Iterator[np.ndarray]:
-    """What ``read`` gives for each name, in their order; the next few are read meanwhile.
+    """``read(name)`` for each name, in order; the next few are read in the background.
 
     Threads are enough: Pillow and zlib let others run while they decode.
     """

@@ -1,4 +1,4 @@
-"""Train, validation and test by a stable hash: a sample keeps its part when others come or go."""
+"""Train, validation and test by a stable hash: a sample keeps its split when others come or go."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def split_samples(keys: Sequence[str], config: SplitConfig) -> list[str]:
 def fold_of(
     n: int, folds: int, seed: int, groups: Sequence[str] | None = None
 ) -> NDArray[np.int64]:
-    """The fold of each of n positions for cross-fitting: a seeded permutation dealt out in turn.
+    """The fold of each of n positions for cross-fitting: a seeded permutation, dealt round-robin.
 
     With ``groups`` (one name per position) whole groups are dealt out, so that a network is never
-    used on somebody it was trained on. Raises :class:`DiffInfError` for more folds than there are to
-    deal.
+    used on somebody it was trained on. Raises :class:`DiffInfError` for more folds than there are
+    positions or groups.
     """
     names, member = np.unique(range(n) if groups is None else groups, return_inverse=True)
     if len(names) < folds:

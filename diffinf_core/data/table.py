@@ -1,4 +1,4 @@
-"""Read a table of labels that nobody vouches for: bounded in size, text only, one sentence per refusal."""
+"""Read an untrusted table of labels: bounded in size, text only, one sentence per refusal."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import pandas as pd
 
 from diffinf_core.records import DiffInfError
 
-#: limits far beyond any real data set, so that a hostile one cannot take the memory
+#: limits far beyond any real data set, so that a hostile one cannot exhaust the memory
 MAX_TABLE_BYTES = 256_000_000
 MAX_COLUMNS, MAX_CELLS = 500, 50_000_000
 MAX_LABEL, MAX_FILE_NAME, MAX_CELL = 200, 1000, 10_000
 _CHUNK = 1 << 20
-#: controls, halves of characters, line and paragraph breaks
-_UNSEEN = {"Cc", "Cs", "Zl", "Zp"}
-#: marks that turn the order of what is shown
-_TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: control characters, surrogates, line and paragraph separators
+_INVISIBLE = {"Cc", "Cs", "Zl", "Zp"}
+#: bidirectional marks, which reorder the text shown
+_BIDIRECTIONAL = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def bad_text(text: str, longest: int) -> str:
-    """Why a name, label or cell cannot be taken; empty if it can. HTML is fine: pages escape it."""
+    """Why a name, label or cell is refused; empty if it is fine. HTML is fine: pages escape it."""
     if len(text) > longest:
         return f"is longer than {longest} characters"
     for character in text:
-        if character in _TURNING or unicodedata.category(character) in _UNSEEN:
+        if character in _BIDIRECTIONAL or unicodedata.category(character) in _INVISIBLE:
             return f"has the control character U+{ord(character):04X}"
     return ""
 
 
 def shown(name: str) -> str:
-    """A name for a message: cut, and nothing invisible in it."""
+    """A name for a message: shortened, without invisible characters."""
     kept = name if len(name) <= 80 else name[:80] + "..."
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in kept)
 
@@ -41,7 +41,7 @@ def _check_bytes(path: Path) -> None:
     size = path.stat().st_size
     if size > MAX_TABLE_BYTES:
         raise DiffInfError(
-            f"{path} has {size:,} bytes, and a table of labels at most {MAX_TABLE_BYTES:,}."
+            f"{path} has {size:,} bytes; a table of labels may have {MAX_TABLE_BYTES:,} at most."
         )
     lines, columns = 1, 0
     with open(path, "rb") as file:
@@ -54,20 +54,22 @@ def _check_bytes(path: Path) -> None:
                 columns = chunk.partition(b"\n")[0].count(b",") + 1
             lines += chunk.count(b"\n")
     if columns > MAX_COLUMNS:
-        raise DiffInfError(f"{path} has {columns} columns, and may have {MAX_COLUMNS} at most.")
+        raise DiffInfError(f"{path} has {columns} columns; {MAX_COLUMNS} are allowed.")
     # A blank line is a byte in the file and a cell for every column in memory.
     if columns * lines > MAX_CELLS:
-        raise DiffInfError(f"{path} has {lines:,} rows, which is too large for a table of labels.")
+        raise DiffInfError(
+            f"{path} has {lines:,} rows; with {columns} columns {MAX_CELLS // columns:,} are allowed."
+        )
 
 
 def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
-    """The table as text, a row per line of the file; :class:`DiffInfError` for one that cannot be used.
+    """The table as text, a row per line of the file.
 
-    ``needed`` are columns that it must have.
+    ``needed`` are required columns. :class:`DiffInfError` for a table that cannot be used.
     """
     try:
         _check_bytes(path)
-        # Blank lines are kept so that rows keep their numbers, and dropped further on.
+        # Blank lines are kept here, so that rows keep their numbers, and dropped by the caller.
         table = pd.read_csv(
             path, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False
         )

@@ -1,4 +1,4 @@
-"""Train a generator and keep it with its model card."""
+"""Train a generator and store it with its model card."""
 
 from __future__ import annotations
 
@@ -20,14 +20,10 @@ from diffinf_core.data.rendered.scenes import open_scenes, render_scenes
 from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
 from diffinf_core.diffusion.figures import reconstruction_figures
 from diffinf_core.diffusion.loading import load_autoencoder
+from diffinf_core.diffusion.processes import main_process, main_process_first
+from diffinf_core.diffusion.settings import GeneratorTraining
 from diffinf_core.diffusion.sources import PictureSource, SceneSource, Source
-from diffinf_core.diffusion.training import (
-    GeneratorTraining,
-    averaged_weights,
-    led_by_one,
-    main_process,
-    train_generator,
-)
+from diffinf_core.diffusion.trainer import averaged_weights, train_generator
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import (
     digest,
@@ -47,7 +43,7 @@ _FIGURE_SEED = 77001
 
 
 def _settings(given: dict[str, Any], start: Path | None) -> GeneratorTraining:
-    # Weights to go on from need no encoder-only phase, and have no plain decoder to go on with.
+    # Given weights need no encoder-only phase, and have no plain decoder to train.
     begin = {} if start is None else {"warmup_steps": 0, "warmup_weight": 0.0}
     try:
         return GeneratorTraining(**{**begin, **given})
@@ -75,7 +71,7 @@ def _train(
     if start is not None:
         given = load_autoencoder(start)
         if not isinstance(given, DiffusionAutoencoder):
-            raise DiffInfError(f"{start} is a published network; training cannot go on from it.")
+            raise DiffInfError(f"{start} is a published network; training cannot start from it.")
         weights = given.state_dict()
         about["start"] = {
             "sha256": file_digest(start),
@@ -113,9 +109,9 @@ def _train(
 
 
 def card_text(card: dict[str, Any]) -> str:
-    """A model card for people, every line from the card of the weights."""
+    """The model card as Markdown, every line from the card of the weights."""
     attributes = card["architecture"]["attributes"]
-    told = "; ".join(f"{a['name']}: {', '.join(a['classes'])}" for a in attributes)
+    conditions = "; ".join(f"{a['name']}: {', '.join(a['classes'])}" for a in attributes)
     lines = [
         "# Generator",
         "",
@@ -123,13 +119,13 @@ def card_text(card: dict[str, Any]) -> str:
         "",
         f"* Pictures: {card['architecture']['image_size']} pixels; parameters: "
         f"{card['parameters']:,}; SHA-256 {card['sha256']}.",
-        f"* Told labels: {told or 'none'}.",
+        f"* Conditioned on: {conditions or 'no labels'}.",
         *(f"* Data, {key}: {value}." for key, value in card["data"].items()),
         f"* Trained on {card['device']}, {card['steps_made']:,} steps in {card['seconds']:,} s, by "
         f"`{card['command']}`.",
         *(f"* {key.replace('_', ' ')}: {_short(value)}." for key, value in card["figures"].items()),
         "",
-        "Meant for repairing pictures like those it was trained on, looked at by a person. What it draws "
+        "Meant for repairing pictures like those it was trained on, under human review. What it generates "
         "is synthetic and must be marked as such; it inherits the bias of its data and the licence and "
         "the consent under which that data may be used.",
         "",
@@ -144,15 +140,15 @@ def _short(value: float) -> str:
 def architecture_for(
     size: int, attributes: tuple[Attribute, ...], start: Path | None = None, width: float = 1.0
 ) -> Architecture:
-    """A network for pictures of a size, from 32 to 256: a smaller one sees smaller patches.
+    """A network for pictures of 32 to 256 pixels a side; small pictures get small patches.
 
-    ``width`` multiplies the channels: 1 is made for a CPU, 2 to 4 for a GPU. With ``start`` the shape is
-    that of those weights.
+    ``width`` multiplies the channels: 1 suits a CPU, 2 to 4 a GPU. With ``start`` the shape is that of
+    those weights.
     """
     if start is not None:
         given = load_autoencoder(start).architecture
         if not isinstance(given, Architecture):
-            raise DiffInfError(f"{start} is a published network; training cannot go on from it.")
+            raise DiffInfError(f"{start} is a published network; training cannot start from it.")
         if given.image_size != size:
             raise DiffInfError(
                 f"{start} draws {given.image_size} pixels and the pictures have {size}."
@@ -193,7 +189,7 @@ def _command(begin: str, given: dict[str, Any], start: Path | None, width: float
 def _refuse_finished(out: Path) -> None:
     if (out / "generator.safetensors").exists() and not (out / "generator.ckpt").exists():
         raise DiffInfError(
-            f"{out} holds a finished generator, and edits may hang on it; move it away or give "
+            f"{out} holds a finished generator, which edits may depend on; move it away or give "
             "--out to train another."
         )
 
@@ -205,29 +201,29 @@ def train_on_scenes(
     seed: int,
     cache: Path,
     start: Path | None = None,
-    told_age: float = 0.3,
+    age_fraction: float = 0.3,
     width: float = 1.0,
 ) -> Iterator[Progress]:
-    """The shipped generator: rendered faces, told expression and age."""
+    """The shipped generator: rendered faces, conditioned on expression and age."""
     settings = _settings(given, start)
     _refuse_finished(out)
     attributes = tuple(Attribute.model_validate(a) for a in SceneSource.attributes())
     architecture = architecture_for(64, attributes, start, width)
     folder = cache / f"{scenes}-{seed}"
-    yield from led_by_one(render_scenes(folder, scenes, seed))
+    yield from main_process_first(render_scenes(folder, scenes, seed))
     probe_folder = cache / f"120-{_FIGURE_SEED}"
-    yield from led_by_one(render_scenes(probe_folder, 120, _FIGURE_SEED))
+    yield from main_process_first(render_scenes(probe_folder, 120, _FIGURE_SEED))
     probe = to_tensor(open_scenes(probe_folder).images[:, 0, 0])
-    source = SceneSource(open_scenes(folder), told_age=told_age, held=probe)
+    source = SceneSource(open_scenes(folder), age_fraction=age_fraction, held=probe)
     data = {
         "kind": "rendered scenes, no real person",
         "scenes": scenes,
         "pictures": 4 * scenes,
         "seed": seed,
-        "told_age": told_age,
+        "age_fraction": age_fraction,
     }
     begin = f"diffinf train-generator --out {out} --scenes {scenes} --scene-seed {seed}"
-    begin += f" --told-age {told_age:g}"
+    begin += f" --age-fraction {age_fraction:g}"
     yield from _train(
         source, architecture, settings, out, data, _command(begin, given, start, width), start
     )
@@ -238,13 +234,13 @@ def train_on_run(
     run: Run, given: dict[str, Any], out: Path | None, start: Path | None, width: float
 ) -> Iterator[Progress]:
     """A generator for a run's own pictures: its training split only, never validation or test."""
-    settings = _settings({"low_time_share": 0.75, **given}, start)
+    settings = _settings({"low_time_fraction": 0.75, **given}, start)
     train = open_training(run)
     source = PictureSource(train, train.labels)
     attribute = Attribute(name="label", classes=train.classes)
     architecture = architecture_for(run.config.data.image_size, (attribute,), start, width)
-    # A picture has one label: only without its code is there something to learn from it.
-    architecture = architecture.model_copy(update={"label_alone": settings.z_blank > 0})
+    # Without pairs the label adds nothing to z_sem: it is learnt where z_sem is dropped.
+    architecture = architecture.model_copy(update={"label_alone": settings.z_dropout > 0})
     data = {
         "kind": "training split of a run, assigned labels; validation and test left out",
         "pictures": len(source),
@@ -267,11 +263,11 @@ def train_on_pictures(
     start: Path | None,
     width: float,
 ) -> Iterator[Progress]:
-    """A generator that is told no label, from every picture under a folder."""
-    settings = _settings({"low_time_share": 0.75, **given}, start)
+    """An unconditional generator, from every picture under a folder."""
+    settings = _settings({"low_time_fraction": 0.75, **given}, start)
     _refuse_finished(out)
     architecture = architecture_for(size, (), start, width)
-    yield from led_by_one(pack_pictures(folder, out / "pictures", size))
+    yield from main_process_first(pack_pictures(folder, out / "pictures", size))
     source = PictureSource(np.load(out / "pictures" / "images.npy", mmap_mode="r"))
     data = {
         "kind": "every picture under a folder, no labels; keep validation and test pictures elsewhere",

@@ -17,7 +17,7 @@ DEFAULT_T0 = 999
 
 
 class Attribute(BaseModel):
-    """A labelled property the generator can be asked for, e.g. expression: happy, neutral, ..."""
+    """A labelled property that the generator can be conditioned on, e.g. expression: happy, neutral, ..."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,9 +36,12 @@ class Architecture(BaseModel):
     widths: tuple[int, ...] = Field((32, 96, 128, 144), description="UNet channels per level")
     embed: int = Field(192, ge=8, description="length of the time and code embeddings")
     encoder_width: int = Field(32, ge=8, description="channels of the encoder's first level")
-    attributes: tuple[Attribute, ...] = Field((), description="labels the generator is told")
+    attributes: tuple[Attribute, ...] = Field(
+        (), description="attributes that the generator is conditioned on"
+    )
     label_alone: bool = Field(
-        False, description="trained with blanked codes, too: a label means something without one"
+        False,
+        description="trained with conditioning dropout of z_sem: the label has an effect without the code",
     )
 
     @model_validator(mode="after")
@@ -54,7 +57,7 @@ class Architecture(BaseModel):
 
 
 class Shape(Protocol):
-    """What any architecture says of its generator."""
+    """What every architecture declares."""
 
     @property
     def image_size(self) -> int: ...
@@ -70,14 +73,15 @@ def half_precision(where: torch.device, kind: torch.dtype | None) -> torch.autoc
 
 
 class Autoencoder(nn.Module, ABC):
-    """What every generator does. Pictures are (B, 3, S, S) in [-1, 1]; labels long (B, attributes),
+    """A generator. Pictures are (B, 3, S, S) in [-1, 1]; labels long (B, attributes),
     -1 for unknown, or None; z_sem is (B, d).
 
-    A subclass says how to encode and how to predict, and where it must, what "all the way" means.
+    A subclass defines encoding and prediction and, where the default does not fit, full inversion and
+    decoding (t0 None).
     """
 
     architecture: Shape
-    #: what the UNet computes in, None for its own choice; z_sem and DDIM stay float32
+    #: type that the UNet computes in, None for its default; z_sem and DDIM stay float32
     precision: torch.dtype | None = None
 
     @abstractmethod
@@ -88,7 +92,7 @@ class Autoencoder(nn.Module, ABC):
     def predict(
         self, x_t: Tensor, t: int | Tensor, z_sem: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(x_0 estimate, eps that goes with it) at time t."""
+        """(x_0 estimate, the eps consistent with it) at time t."""
 
     def eps(
         self, x_t: Tensor, t: int | Tensor, z_sem: Tensor, label: Tensor | None = None
@@ -104,7 +108,7 @@ class Autoencoder(nn.Module, ABC):
         t0: int | None = None,
         label: Tensor | None = None,
     ) -> Tensor:
-        """The stochastic code x_T (B, 3, S, S) at time t0, or all the way to noise."""
+        """The stochastic code x_T (B, 3, S, S) at time t0; with None, full inversion to noise."""
         predictor = self._predictor(z_sem, label, 1.0)
         if t0 is None:
             return self._invert_fully(predictor, x, steps)
@@ -119,17 +123,17 @@ class Autoencoder(nn.Module, ABC):
         label: Tensor | None = None,
         guidance: float = 1.0,
         callback: StepCallback | None = None,
-        frugal: bool = False,
+        gradient_checkpointing: bool = False,
     ) -> Tensor:
         """A picture from its codes.
 
-        With ``guidance`` other than 1 the x_0 estimate is pushed away from the estimate without a
-        label (classifier-free guidance); both come from one doubled batch. ``frugal`` computes
-        activations again in the backward pass instead of keeping those of every step.
+        With ``guidance`` other than 1, classifier-free guidance between the conditional and the
+        unconditional x_0 estimate, both from one doubled batch. ``gradient_checkpointing`` recomputes
+        activations in the backward pass instead of keeping those of every step.
         """
         predictor = self._predictor(z_sem, label, guidance)
-        if frugal:
-            predictor = sampling.frugal(predictor)
+        if gradient_checkpointing:
+            predictor = sampling.with_gradient_checkpointing(predictor)
         if t0 is None:
             return self._decode_fully(predictor, x_T, steps, callback)
         return sampling.decode(predictor, x_T, steps, t0, callback)
@@ -145,17 +149,21 @@ class Autoencoder(nn.Module, ABC):
         return plain if label is None or not self.needs_guiding(guidance) else guided
 
     def needs_guiding(self, guidance: float) -> bool:
-        """Whether a label is more than an input, so that :meth:`guide` is called."""
+        """Whether a conditional prediction goes through :meth:`guide`."""
         return guidance != 1.0
 
     def guide(
-        self, x_t: Tensor, t: int, z_sem: Tensor, label: Tensor, away: Tensor, guidance: float
+        self, x_t: Tensor, t: int, z_sem: Tensor, label: Tensor, negative: Tensor, guidance: float
     ) -> tuple[Tensor, Tensor]:
-        """(x_0 estimate, eps) led from the label ``away`` to ``label``, from one doubled batch."""
-        both = torch.cat([label, away])
+        """(x_0 estimate, eps) by classifier-free guidance, from one doubled batch.
+
+        x_0 = x_0(negative) + guidance (x_0(label) - x_0(negative)). ``negative`` (B, attributes) is the
+        negative condition; -1 throughout is the unconditional prediction.
+        """
+        both = torch.cat([label, negative])
         x0, _ = self.predict(x_t.repeat(2, 1, 1, 1), t, z_sem.repeat(2, 1), both)
-        towards, origin = x0.chunk(2)
-        x0 = origin + guidance * (towards - origin)
+        positive, base = x0.chunk(2)
+        x0 = base + guidance * (positive - base)
         return x0, eps_for(x_t, x0, t)
 
     def _invert_fully(self, predictor: Predictor, x: Tensor, steps: int) -> Tensor:
@@ -168,7 +176,7 @@ class Autoencoder(nn.Module, ABC):
 
 
 class DiffusionAutoencoder(Autoencoder):
-    """The small diffusion autoencoder; it predicts v and is told labels."""
+    """The small diffusion autoencoder; it predicts v and can be conditioned on labels."""
 
     architecture: Architecture
 
@@ -185,29 +193,29 @@ class DiffusionAutoencoder(Autoencoder):
         return self.encoder(x)
 
     def needs_guiding(self, guidance: float) -> bool:
-        """Always, where the label was learnt without a code."""
+        """Always, where the network was trained with conditioning dropout of z_sem."""
         return self.architecture.label_alone or super().needs_guiding(guidance)
 
     def guide(
-        self, x_t: Tensor, t: int, z_sem: Tensor, label: Tensor, away: Tensor, guidance: float
+        self, x_t: Tensor, t: int, z_sem: Tensor, label: Tensor, negative: Tensor, guidance: float
     ) -> tuple[Tensor, Tensor]:
-        """As for every generator; where a label was learnt without a code, its direction is taken there.
+        """Classifier-free guidance; after conditioning dropout of z_sem, its direction is taken without z.
 
-        Trained on single pictures, the code says all that the label could: beside it the label
-        changes next to nothing. Without the code it is all there is, so
-        x_0 = x_0(z, away) + guidance (x_0(0, label) - x_0(0, away)).
+        In a network trained on single pictures z_sem holds everything that the label could add, so
+        given z the label has next to no effect. Without z it has all of it, hence
+        x_0 = x_0(z, negative) + guidance (x_0(0, label) - x_0(0, negative)).
         """
         if not self.architecture.label_alone:
-            return super().guide(x_t, t, z_sem, label, away, guidance)
-        blank = torch.zeros_like(z_sem)
+            return super().guide(x_t, t, z_sem, label, negative, guidance)
+        dropped = torch.zeros_like(z_sem)
         x0, _ = self.predict(
             x_t.repeat(3, 1, 1, 1),
             t,
-            torch.cat([z_sem, blank, blank]),
-            torch.cat([away, label, away]),
+            torch.cat([z_sem, dropped, dropped]),
+            torch.cat([negative, label, negative]),
         )
-        plain, towards, origin = x0.chunk(3)
-        x0 = plain + guidance * (towards - origin)
+        plain, positive, base = x0.chunk(3)
+        x0 = plain + guidance * (positive - base)
         return x0, eps_for(x_t, x0, t)
 
     def predict(

@@ -55,34 +55,34 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     strange = [n for n in names if not n.startswith(_FRAMEWORK)]
     if strange:
         raise DiffInfError(
-            f"{path} asks for {strange[0]!r}, which is not needed for weights and could run code; "
-            "the file was not opened."
+            f"{path} refers to {strange[0]!r}, which weights do not need and which could run code; "
+            "the file is not opened."
         )
     try:
         with torch.serialization.safe_globals([(_StandIn, name) for name in names]):
-            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:
         raise DiffInfError(
             f"{path} is not a readable checkpoint, or is cut short; fetch it again."
         ) from error
-    if not isinstance(found, dict) or not isinstance(found.get("state_dict"), Mapping):
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), Mapping):
         raise DiffInfError(f"{path} holds no 'state_dict'; it is not a training checkpoint.")
-    return found
+    return checkpoint
 
 
 def ema_weights(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     """The averaged weights of the autoencoder, without the latent prior that some files add."""
     state = checkpoint["state_dict"]
-    found = {
+    weights = {
         key.removeprefix(_EMA): value
         for key, value in state.items()
         if key.startswith(_EMA) and not key.startswith(_EMA + "latent_net.")
     }
-    if not found:
+    if not weights:
         raise DiffInfError(
             f"{path} has no '{_EMA}*' weights; a diffusion autoencoder's last.ckpt has them."
         )
-    return found
+    return weights
 
 
 def _from_options(options: object) -> PublishedArchitecture | None:

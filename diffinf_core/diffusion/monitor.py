@@ -1,7 +1,8 @@
-"""What a person watches while a generator trains: a curve, a grid of pictures, and held-out figures."""
+"""What to watch while a generator trains: loss curves, a grid of pictures, and held-out figures."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,9 @@ else:
     go, subplots = OptionalModule("plotly.graph_objects"), OptionalModule("plotly.subplots")
 
 #: pictures of a grid, and of the held-out figures
-SHOWN, JUDGED = 8, 24
+SHOWN, MEASURED = 8, 24
+#: steps between rows of the curve
+_ROW_EVERY = 50
 _STEPS, _T0, _GUIDANCE = 8, 600, 2.0
 _CURVES = (
     ("denoise", "training, v-prediction"),
@@ -45,7 +48,7 @@ class Curve:
         self.rows: list[dict[Any, float]] = []
         if file.exists() and until:
             table = pd.read_csv(file)
-            # A killed training had gone on past its last checkpoint.
+            # A killed training may have written rows past its last checkpoint.
             self.rows = table[table["step"] <= until].to_dict("records")
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
@@ -53,7 +56,7 @@ class Curve:
         self.rows.append({"step": step, **values})
         write_table(self.folder / "curve.csv", pd.DataFrame(self.rows))
 
-    def draw(self) -> None:
+    def render(self) -> None:
         """Write the page; Plotly's script lies beside it once."""
         table = pd.DataFrame(self.rows)
         shown = [
@@ -75,14 +78,49 @@ class Curve:
         )
 
 
+class StepLog:
+    """Loss terms and throughput of a training, averaged over the steps between rows of a curve."""
+
+    def __init__(self, curve: Curve, begin: int, images_per_step: int) -> None:
+        self._curve, self._images_per_step = curve, images_per_step
+        self._restart(begin)
+
+    def _restart(self, step: int) -> None:
+        self._losses: dict[str, list[float]] = {}
+        self._since, self._began = step, time.perf_counter()
+
+    def add(self, losses: Mapping[str, list[float]]) -> None:
+        """The loss terms of one step, a value per pass."""
+        for name, values in losses.items():
+            self._losses.setdefault(name, []).extend(values)
+
+    def write(
+        self,
+        done: int,
+        values: Mapping[str, float],
+        figures: Mapping[str, float] | None,
+        last: bool,
+    ) -> None:
+        """A row where one is due: every so many steps, with held-out ``figures``, and at the end."""
+        if done % _ROW_EVERY and figures is None and not last:
+            return
+        row = {name: float(np.mean(v)) for name, v in self._losses.items()} | dict(values)
+        images = (done - self._since) * self._images_per_step
+        row["images_per_second"] = images / (time.perf_counter() - self._began)
+        self._curve.add(done, row | dict(figures or {}))
+        if figures is not None or last:
+            self._curve.render()
+        self._restart(done)
+
+
 @torch.no_grad()
 def validation_loss(model: DiffusionAutoencoder, x: Tensor, seed: int) -> float:
-    """v-prediction error on held-out pictures, at the same times and under the same noise each time."""
-    draw = torch.Generator().manual_seed(seed)
+    """v-prediction error on held-out pictures, with the same times and noise at each call."""
+    rng = torch.Generator().manual_seed(seed)
     errors = []
     for part in x.split(32):
         t = torch.linspace(20, 980, len(part)).long().to(x.device)
-        eps = torch.randn(part.shape, generator=draw).to(x.device)
+        eps = torch.randn(part.shape, generator=rng).to(x.device)
         a = abar(t, part)
         x_t = a.sqrt() * part + (1 - a).sqrt() * eps
         v = a.sqrt() * eps - (1 - a).sqrt() * part
@@ -94,23 +132,23 @@ def validation_loss(model: DiffusionAutoencoder, x: Tensor, seed: int) -> float:
 @torch.no_grad()
 def held_out_figures(model: DiffusionAutoencoder, x: Tensor, seed: int) -> dict[str, float]:
     """Validation loss on all held-out pictures, and reconstruction on the first of them."""
-    found = reconstruction_figures(model, x[:JUDGED], _STEPS, min(_T0, 999))
+    figures = reconstruction_figures(model, x[:MEASURED], _STEPS, min(_T0, 999))
     return {
         "validation": validation_loss(model, x, seed),
-        "reconstruction_l1": found["reconstruction_l1"],
-        "reconstruction_ssim": found["reconstruction_ssim"],
+        "reconstruction_l1": figures["reconstruction_l1"],
+        "reconstruction_ssim": figures["reconstruction_ssim"],
     }
 
 
 @torch.no_grad()
 def grid(model: DiffusionAutoencoder, x: Tensor, seed: int) -> np.ndarray:
-    """A picture (rows x S, columns x S, 3): original, reconstruction, its code under fresh noise, and
+    """A picture (rows x S, columns x S, 3): original, reconstruction, its z_sem with fresh noise, and
     one row for each class of each attribute that the original is edited to."""
     x = x[:SHOWN]
     z = model.encode(x)
     x_T = model.invert(x, z, _STEPS, _T0)
-    draw = torch.Generator().manual_seed(seed)
-    noise = torch.randn(x.shape, generator=draw).to(x.device)
+    rng = torch.Generator().manual_seed(seed)
+    noise = torch.randn(x.shape, generator=rng).to(x.device)
     rows = [x, model.decode(x_T, z, _STEPS, _T0), model.decode(noise, z, 2 * _STEPS)]
     attributes = model.architecture.attributes
     for i, attribute in enumerate(attributes):
@@ -123,7 +161,7 @@ def grid(model: DiffusionAutoencoder, x: Tensor, seed: int) -> np.ndarray:
 
 
 def write_grid(folder: Path, model: DiffusionAutoencoder, x: Tensor, step: int, seed: int) -> Path:
-    """Keep a grid as ``grids/step-000500.png``."""
+    """Write a grid as ``grids/step-000500.png``."""
     file = folder / "grids" / f"step-{step:06d}.png"
     classes = [f"{a.name}: {c}" for a in model.architecture.attributes for c in a.classes]
     notes = {

@@ -1,6 +1,6 @@
 """The small diffusion autoencoder: a semantic encoder and a conditional UNet (section 3.4).
 
-Both work on a pixel-unshuffled picture, which keeps a 64-pixel face affordable on a CPU. The UNet
+Both work on a pixel-unshuffled picture, which keeps 64-pixel faces affordable on a CPU. The UNet
 is modulated by the time, by the semantic code z_sem and, where the data has labels, by one embedding
 per attribute; each attribute has an extra "unknown" row, used for label dropout and for guidance.
 """
@@ -80,7 +80,7 @@ class SemanticEncoder(nn.Module):
 
 
 class WarmupDecoder(nn.Module):
-    """z_sem (B, d) straight to a picture; gives the encoder a meaning before diffusion starts.
+    """z_sem (B, d) straight to a picture; trains the encoder before diffusion starts.
 
     Used in training only and not part of the shipped weights.
     """
@@ -190,7 +190,7 @@ class ConditionalUNet(nn.Module):
         self.code = nn.Sequential(
             nn.Linear(code_in, embed), nn.SiLU(), nn.Linear(embed, embed), nn.SiLU()
         )
-        # z_sem as a small picture: layout (pose, hair outline) is hard to say by modulation alone.
+        # z_sem as a small picture: layout (pose, hair outline) is hard to convey by modulation alone.
         self.layout = nn.Linear(code_in, last * self.side * self.side)
         self.down = nn.ModuleList(_Block(w, w, embed) for w in widths)
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in pairwise(widths))

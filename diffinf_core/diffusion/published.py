@@ -1,7 +1,7 @@
 """The published diffusion autoencoder (Preechakul et al. 2022), name for name and digit for digit.
 
 Layout, names and conventions of the released FFHQ, CelebA, bedroom and horse networks, so that their
-state dicts load strictly. It predicts epsilon; it is told no label.
+state dicts load strictly. It predicts epsilon and is not conditioned on labels.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class PublishedArchitecture(BaseModel):
 
     @property
     def attributes(self) -> tuple[()]:
-        """No label reaches this generator."""
+        """None: this generator is unconditional."""
         return ()
 
 
@@ -229,7 +229,7 @@ class _TimeEmbed(nn.Module):
 class PublishedAutoencoder(Autoencoder):
     """The UNet D_psi with its encoder inside, as in the released state dicts.
 
-    A label is not accepted; "all the way" follows the published respacing.
+    Labels are not accepted; full inversion and decoding follow the published respacing.
     """
 
     architecture: PublishedArchitecture
@@ -304,15 +304,15 @@ class PublishedAutoencoder(Autoencoder):
     def predict(
         self, x_t: Tensor, t: int | Tensor, z_sem: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(x_0 estimate clamped to [-1, 1], the eps that goes with it) at time t."""
-        assert label is None, "the published networks are told no label"
+        """(x_0 estimate clamped to [-1, 1], the eps consistent with it) at time t."""
+        assert label is None, "the published networks are not conditioned on labels"
         return clamped(x_t, self._noise(x_t, t, z_sem), t)
 
     def eps(
         self, x_t: Tensor, t: int | Tensor, z_sem: Tensor, label: Tensor | None = None
     ) -> Tensor:
         """eps_psi of equation 7, as the network gives it."""
-        assert label is None, "the published networks are told no label"
+        assert label is None, "the published networks are not conditioned on labels"
         return self._noise(x_t, t, z_sem)
 
     def _invert_fully(self, predictor: Predictor, x: Tensor, steps: int) -> Tensor:

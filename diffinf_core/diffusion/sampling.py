@@ -1,7 +1,7 @@
 """DDIM as pure functions: inversion of a picture into noise and decoding of noise into a picture.
 
-A ``Predictor`` maps (x_t, t) to (x_0 estimate, eps), shapes (B, 3, S, S); it hides the network, the
-code, the labels and the guidance. Nothing here knows a network.
+A ``Predictor`` maps (x_t, t) to (x_0 estimate, eps), shapes (B, 3, S, S); it encapsulates the
+network, the code, the labels and the guidance.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def from_v(x_t: Tensor, v: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
 
 
 def eps_for(x_t: Tensor, x0: Tensor, t: int | Tensor) -> Tensor:
-    """The eps that makes x_t out of x0: equation 6 solved for eps."""
+    """The eps that takes x_0 to x_t: equation 6 solved for eps."""
     a = abar(t, x_t)
     return (x_t - a.sqrt() * x0) / (1 - a).sqrt()
 
@@ -50,19 +50,19 @@ def invert(predict: Predictor, x: Tensor, steps: int, t0: int) -> Tensor:
     return h
 
 
-def frugal(predict: Predictor) -> Predictor:
-    """The same predictor, run again in the backward pass instead of keeping its activations.
+def with_gradient_checkpointing(predict: Predictor) -> Predictor:
+    """The same predictor, recomputed in the backward pass instead of keeping its activations.
 
     A gradient through n decoding steps then needs the memory of one step and n pictures, for a third
     more time (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
     """
 
-    def again(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
+    def checkpointed(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
         if not torch.is_grad_enabled():
             return predict(x_t, t)
         return checkpoint(predict, x_t, t, use_reentrant=False)
 
-    return again
+    return checkpointed
 
 
 def decode(
@@ -72,7 +72,7 @@ def decode(
     t0: int,
     callback: StepCallback | None = None,
 ) -> Tensor:
-    """Run DDIM from time ``t0`` down to a picture; the callback may move each x_0 estimate."""
+    """Run DDIM from time ``t0`` down to a picture; the callback may replace each x_0 estimate."""
     schedule = times(steps, t0)
     return _descend(
         predict, x_T, schedule[1:], [abar_at(t) if t else 1.0 for t in schedule[:-1]], callback
@@ -86,29 +86,29 @@ def _descend(
     levels: list[float],
     callback: StepCallback | None,
 ) -> Tensor:
-    """From each time of an ascending schedule, last first, to the share of signal beside it."""
+    """DDIM from the last time of an ascending schedule down; step i ends at abar = ``levels[i]``."""
     steps = len(schedule)
     for i in reversed(range(steps)):
         t = schedule[i]
         x0, eps = predict(h, t)
         if callback is not None:
-            moved = callback(steps - 1 - i, t, h, x0)
-            if moved is not x0:
-                x0, eps = moved, eps_for(h, moved, t)
+            replaced = callback(steps - 1 - i, t, h, x0)
+            if replaced is not x0:
+                x0, eps = replaced, eps_for(h, replaced, t)
         h = _to_level(x0, eps, levels[i])
     return h
 
 
 def _column(value: float | Tensor, like: Tensor) -> Tensor:
     """A float64 coefficient, cast last, that broadcasts over (B, 3, S, S)."""
-    found = torch.as_tensor(value, dtype=torch.float64, device=like.device).to(like.dtype)
-    return found[:, None, None, None] if found.dim() else found
+    column = torch.as_tensor(value, dtype=torch.float64, device=like.device).to(like.dtype)
+    return column[:, None, None, None] if column.dim() else column
 
 
 def clamped(x_t: Tensor, eps: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
     """x_0 estimate clamped to [-1, 1] and the eps re-derived from it, as the published networks do.
 
-    At high noise most values are clamped, so the network's own eps would lead elsewhere.
+    At high noise most values are clamped, so the network's own eps would be inconsistent with x_0.
     """
     wide = torch.zeros((), dtype=torch.float64, device=x_t.device)
     a = abar(t, wide).flatten() if isinstance(t, Tensor) else abar_at(t)
@@ -138,7 +138,7 @@ def invert_respaced(
 def decode_respaced(
     predict: Predictor, x_T: Tensor, steps: int, callback: StepCallback | None = None
 ) -> Tensor:
-    """A picture from x_T by the published convention; the callback may move each x_0 estimate."""
+    """A picture from x_T by the published convention; the callback may replace each x_0 estimate."""
     schedule = respaced(steps)
     levels = [1.0, *(abar_at(t) for t in schedule[:-1])]
     return _descend(predict, x_T, schedule, levels, callback)

@@ -1,4 +1,4 @@
-"""The noise schedule: how much of the picture is left at each of the 1000 diffusion times."""
+"""The noise schedule: the signal that is left at each of the 1000 diffusion times."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _abar64() -> Tensor:
 
 
 def abar(t: Tensor | int, like: Tensor) -> Tensor:
-    """abar_t of equation 6: the share of signal variance at time t.
+    """abar_t of equation 6: the fraction of signal variance at time t.
 
     ``t`` is an int or a long tensor (B,) in [0, 999]. Returns a scalar or (B, 1, 1, 1) tensor with
     the device and type of ``like``; the products are formed in float64.
@@ -32,7 +32,7 @@ def abar(t: Tensor | int, like: Tensor) -> Tensor:
 def times(steps: int, t0: int, spacing: float = SPACING) -> list[int]:
     """``steps + 1`` ascending times from 0 to ``t0``, ends included: t0 (i / steps)^spacing, rounded.
 
-    Detail is drawn at low noise, so an even spacing spends most steps where little is decided: with
+    Detail is generated at low noise, so an even spacing spends most steps where little is decided: with
     8 steps to t0 = 600 the demo generator inverts and decodes to L1 6.3 of 255 with spacing 1 and to
     3.5 with 1.75. Raises ValueError where there are fewer times than steps.
     """
@@ -57,10 +57,10 @@ def respaced(steps: int) -> list[int]:
     Only 62 values of ``steps`` exist (10, 20, 50, 100, 250, ...); ValueError for another one.
     """
     for stride in range(1, TIMES):
-        found = -(-TIMES // stride)
-        if found == steps:
+        count = -(-TIMES // stride)
+        if count == steps:
             return list(range(0, TIMES, stride))
-        if found < steps:
+        if count < steps:
             break
     near = min({-(-TIMES // s) for s in range(1, TIMES)}, key=lambda n: abs(n - steps))
     raise ValueError(f"There is no even spacing of {TIMES} times in {steps} steps; take {near}.")

@@ -1,8 +1,8 @@
 """Where a generator's training batches come from, and how they are read ahead.
 
-A batch is a function of (seed, step, place in the step) and of nothing else: that is what makes a resumed
-training bit-identical, lets several processes share a data set without talking, and lets batches be
-read ahead by threads.
+A batch is a function of (seed, step, part of the step) and of nothing else: that is what makes a resumed
+training bit-identical, lets several processes share a data set without communication, and lets threads read
+batches ahead.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from diffinf_core.data.rendered import faces
 from diffinf_core.data.rendered.scenes import Scenes
 from diffinf_core.runs.workers import thread_pool
 
-#: share of a run's or folder's training pictures kept for the curves, and the most that are
-HELD_SHARE, HELD_MOST = 0.05, 128
+#: fraction of a run's or folder's training pictures held out for the curves, and at most so many
+HELD_FRACTION, HELD_MOST = 0.05, 128
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Source(Protocol):
     paired: bool
 
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
-        """A training batch; draws from ``rng`` alone."""
+        """A training batch, random by ``rng`` alone."""
         ...
 
     def held_out(self) -> Tensor:
@@ -57,15 +57,16 @@ class Source(Protocol):
         ...
 
 
-#: Small parts decide the label and the likeness, so errors there count more.
+#: loss weight of each facial part: small parts decide the label and the identity, so they count more
 _PART_WEIGHT = torch.tensor([0.7, 1.2, 1.2, 4.0, 4.0, 2.5, 4.0, 2.0])
 
 
 class SceneSource:
     """Pairs from rendered scenes; the attributes are expression and age.
 
-    ``told_expression`` and ``told_age`` are the shares of pairs in which that attribute changes and is
-    told; elsewhere it stays and is unknown.
+    ``expression_fraction`` and ``age_fraction`` are the fractions of pairs in which source and target
+    differ in that attribute and the target is conditioned on it; elsewhere it stays the same and its label
+    is unknown. ``held`` (N, 3, S, S) are pictures of other scenes.
     """
 
     paired = True
@@ -73,12 +74,12 @@ class SceneSource:
     def __init__(
         self,
         scenes: Scenes,
-        told_expression: float = 0.45,
-        told_age: float = 0.3,
+        expression_fraction: float = 0.45,
+        age_fraction: float = 0.3,
         held: Tensor | None = None,
     ) -> None:
         self.scenes, self._held = scenes, held
-        self.told_expression, self.told_age = told_expression, told_age
+        self.expression_fraction, self.age_fraction = expression_fraction, age_fraction
 
     @staticmethod
     def attributes() -> list[dict[str, object]]:
@@ -91,13 +92,16 @@ class SceneSource:
         s = self.scenes
         rows = np.sort(rng.integers(0, len(s), size))
         e, a = rng.integers(0, 2, size), rng.integers(0, 2, size)
-        told_e, told_a = rng.random(size) < self.told_expression, rng.random(size) < self.told_age
-        # Only what the label tells may differ between source and target.
-        se, sa = np.where(told_e, 1 - e, e), np.where(told_a, 1 - a, a)
+        label_e, label_a = (
+            rng.random(size) < self.expression_fraction,
+            rng.random(size) < self.age_fraction,
+        )
+        # Source and target differ only in what the label conditions on.
+        se, sa = np.where(label_e, 1 - e, e), np.where(label_a, 1 - a, a)
         label = np.stack(
             [
-                np.where(told_e, s.expression[rows, e], -1),
-                np.where(told_a, s.age[rows, a], -1),
+                np.where(label_e, s.expression[rows, e], -1),
+                np.where(label_a, s.age[rows, a], -1),
             ],
             1,
         )
@@ -119,20 +123,19 @@ class SceneSource:
 
 def held_rows(n: int) -> NDArray[np.int64]:
     """Evenly spread positions that are kept out of training: 5 %, at least one, at most 128."""
-    count = int(np.clip(round(HELD_SHARE * n), 1, HELD_MOST))
+    count = int(np.clip(round(HELD_FRACTION * n), 1, HELD_MOST))
     return np.linspace(0, n - 1, count).astype(np.int64)
 
 
 class PictureSource:
     """Single pictures (N, S, S, 3), with labels (N,) or without; half of them mirrored.
 
-    Each label is hidden in one batch entry of five, so that the generator also knows pictures of no
-    stated class.
+    With label dropout: one batch entry in five is unconditional, for classifier-free guidance.
     """
 
     paired = False
-    #: share of the labels that are told
-    told = 0.8
+    #: fraction of a batch that is conditioned on its label; the rest is label dropout
+    label_fraction = 0.8
 
     def __init__(
         self, images: NDArray[np.uint8] | Part, labels: NDArray[np.int64] | None = None
@@ -156,11 +159,11 @@ class PictureSource:
         x = self._read(rows)
         flip = rng.random(size) < 0.5
         x = np.where(flip[:, None, None, None], x[:, :, ::-1], x)
-        told = rng.random(size) < self.told
+        conditioned = rng.random(size) < self.label_fraction
         if self._labels is None:
             label = np.zeros((size, 0), np.int64)
         else:
-            label = np.where(told, self._labels[rows], -1)[:, None]
+            label = np.where(conditioned, self._labels[rows], -1)[:, None]
         return Batch(x, x, label)
 
     def held_out(self) -> Tensor:
@@ -168,20 +171,20 @@ class PictureSource:
 
 
 @dataclass(frozen=True)
-class Draw:
+class SeededBatch:
     """One part of an optimiser step: a batch and the seed of its noise."""
 
     batch: Batch
     seed: int
 
 
-def _draw(source: Source, seed: int, step: int, which: int, size: int) -> Draw:
-    rng = np.random.default_rng((seed, step, which, 0))
+def _seeded_batch(source: Source, seed: int, step: int, part: int, size: int) -> SeededBatch:
+    rng = np.random.default_rng((seed, step, part, 0))
     batch = source.batch(rng, size)
-    return Draw(batch, int(rng.integers(2**62)))
+    return SeededBatch(batch, int(rng.integers(2**62)))
 
 
-def ahead(
+def read_ahead(
     source: Source,
     seed: int,
     steps: Iterable[int],
@@ -189,18 +192,18 @@ def ahead(
     parts: int,
     size: int,
     readers: int,
-) -> Generator[list[Draw], None, None]:
-    """The draws of each step, in order, read ahead by ``readers`` threads (0: when asked for).
+) -> Generator[list[SeededBatch], None, None]:
+    """The batches of each step, in order, read ahead by ``readers`` threads (0: read when needed).
 
-    Two processes with one part each draw what one process with two parts draws.
+    Two processes with one part each get the batches of one process with two parts.
     """
     mine = range(process * parts, (process + 1) * parts)
     if not readers:
         for step in steps:
-            yield [_draw(source, seed, step, which, size) for which in mine]
+            yield [_seeded_batch(source, seed, step, part, size) for part in mine]
         return
     coming = iter(steps)
-    window: deque[list[Future[Draw]]] = deque()
+    window: deque[list[Future[SeededBatch]]] = deque()
     pool = thread_pool(readers, "batches")
     try:
         while True:
@@ -209,7 +212,10 @@ def ahead(
                 if following is None:
                     break
                 window.append(
-                    [pool.submit(_draw, source, seed, following, which, size) for which in mine]
+                    [
+                        pool.submit(_seeded_batch, source, seed, following, part, size)
+                        for part in mine
+                    ]
                 )
             if not window:
                 return

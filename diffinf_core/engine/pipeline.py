@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from diffinf_core.classifier.stage import CLASSIFIER
+from diffinf_core.config import ON_REQUEST
 from diffinf_core.correction.judge import JUDGE
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.duplicates import DUPLICATES
 from diffinf_core.data.ingest import DATA
-from diffinf_core.experiments.retrain import arm
+from diffinf_core.experiments.ablation import cell
+from diffinf_core.experiments.retrain import RETRAIN, arm
 from diffinf_core.influence.embedding import FEATURES, METHODS, embedding
 from diffinf_core.influence.predictor import PREDICTOR
-from diffinf_core.influence.stage import CURVATURE, GRADIENTS, INFLUENCE, request
+from diffinf_core.influence.scoring import GRADIENTS
+from diffinf_core.influence.stage import INFLUENCE, request
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs import stages
 from diffinf_core.runs.run import Run
@@ -20,20 +23,26 @@ from diffinf_core.runs.stages import Stage
 
 #: from pictures to edits, each after those it reads
 PIPELINE: tuple[Stage, ...] = (DATA, CLASSIFIER, INFLUENCE, PREDICTOR, JUDGE, REPAIR)
-#: their names, as --until and the Run page take them
-STAGES: tuple[str, ...] = tuple(stage.name for stage in PIPELINE)
+#: their titles by name, as --until and the Run page take them
+STAGES: dict[str, str] = {stage.name: stage.title for stage in PIPELINE}
 
 
 def every_stage() -> tuple[Stage, ...]:
     """Every declaration, of families one member each: for documentation and tests."""
     maps = [embedding(method) for method in METHODS]
-    scores = [request("self_confidence"), CURVATURE, GRADIENTS]
-    return (*PIPELINE, *scores, FEATURES, *maps, DUPLICATES, arm("noisy", 0))
+    scores = [GRADIENTS, *map(request, ON_REQUEST)]
+    experiments = (arm("noisy", 0), RETRAIN, cell(1, False))
+    return (*PIPELINE, *scores, FEATURES, *maps, DUPLICATES, *experiments)
 
 
 def status(run: Run) -> dict[str, bool]:
     """Which stages are complete for the present configuration, by name and in order."""
     return stages.status(run, PIPELINE)
+
+
+def outdated(run: Run) -> str | None:
+    """One sentence where another version of DiffInf computed a run, so that it must be computed again."""
+    return stages.outdated(run, PIPELINE)
 
 
 def compute(run: Run, until: str = "repair") -> Iterator[Progress]:

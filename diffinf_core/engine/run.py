@@ -25,7 +25,7 @@ from diffinf_core.engine.review import Review
 from diffinf_core.engine.rounds import round_figures, run_rounds
 from diffinf_core.engine.scores import ranked_by
 from diffinf_core.engine.tables import Tables
-from diffinf_core.experiments.retrain import run_retrain
+from diffinf_core.experiments.retrain import RETRAIN
 from diffinf_core.export.folder import export_folder
 from diffinf_core.influence.stage import ranking, request, requested
 from diffinf_core.records import DiffInfError, Progress
@@ -64,6 +64,10 @@ class OpenRun:
         """Which stages are complete for the present configuration, by name and in order."""
         return pipeline.status(self.folder)
 
+    def outdated(self) -> str | None:
+        """One sentence where another version of DiffInf computed the run; None where none did."""
+        return pipeline.outdated(self.folder)
+
     def compute(self, until: str = "repair") -> Iterator[Progress]:
         """Run every stage up to ``until`` that is not complete; close the generator to cancel."""
         yield from pipeline.compute(self.folder, until)
@@ -86,7 +90,7 @@ class OpenRun:
         if not self.status()["influence"]:
             raise DiffInfError(f"{self.folder.root} is not ranked yet; run it first.")
         with self.folder.lock():
-            yield from run_retrain(self.folder, workers)
+            yield from RETRAIN.compute(self.folder, workers=workers)
             write_json(self.folder.root / "report.json", self.report())
 
     def rounds(self, most: int) -> Iterator[Progress]:

@@ -27,7 +27,7 @@ def train_generator(
     width: float = 1.0,
     scenes: int = 10000,
     scene_seed: int = 20261,
-    told_age: float = 0.3,
+    age_fraction: float = 0.3,
     cache: str | Path = "cache/scenes",
 ) -> Iterator[Progress]:
     """Train a generator on a run's training split, on a folder of pictures, or on rendered scenes."""
@@ -45,7 +45,7 @@ def train_generator(
     else:
         target = target or Path("runs/generator")
         yield from train_on_scenes(
-            target, settings, scenes, scene_seed, Path(cache), weights, told_age, width
+            target, settings, scenes, scene_seed, Path(cache), weights, age_fraction, width
         )
 
 

@@ -8,6 +8,7 @@ run's own. Every cell (variant, seed) is a file of its own, so a killed ablation
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any
 
@@ -17,16 +18,24 @@ import pandas as pd
 from diffinf_core.config import RunConfig, change
 from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.edits import load_edit, versions_of
-from diffinf_core.correction.repairer import Repairer, perceptors_key, scores_key
+from diffinf_core.correction.judge import JUDGE
+from diffinf_core.correction.repairer import (
+    Repairer,
+    outside_files,
+    perceptors_key,
+    scores_key,
+)
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.part import open_training
 from diffinf_core.data.truth import open_truth
-from diffinf_core.experiments.retrain import read_arms, run_retrain
+from diffinf_core.experiments.retrain import RETRAIN, arm, read_arms
+from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
-from diffinf_core.runs.files import digest, read_json, write_json, write_table
+from diffinf_core.runs.files import write_json, write_table
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.stages import Stage, Work
 
 Variants = dict[str, dict[str, Any]]
 #: the guide alone, with the freedom of every pixel: no label for the generator, no identity, no
@@ -112,16 +121,6 @@ def seeded(config: RunConfig, by: int) -> RunConfig:
     return change(config, over, "seeds")
 
 
-def _cell_key(run: Run, images: int, retrain: bool) -> str:
-    return digest(
-        run.config.model_dump(mode="json"),
-        scores_key(run),
-        perceptors_key(run, run.config.repair),
-        images,
-        retrain,
-    )
-
-
 def chosen(run: Run, images: int) -> np.ndarray:
     """The first ``images`` of the high-influence set: mislabelled ones where the truth is known."""
     table = ranking(run)
@@ -175,10 +174,45 @@ def figures_of(edits: list[Edit], classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _retrained(run: Run) -> Iterator[Progress | dict[str, float]]:
-    yield from REPAIR.compute(run, quiet=True)
-    yield from run_retrain(run)
-    yield {f"accuracy_{arm}": row["accuracy"] for arm, row in read_arms(run).items()}
+def _measure(run: Run, images: int, retrain: bool) -> Work:
+    positions = chosen(run, images)
+    if not len(positions):
+        raise DiffInfError(
+            "The ablation has no high-influence sample to edit; give a higher influence.tau."
+        )
+    figures: dict[str, Any] = {}
+    for edited in _edited(run, positions):
+        if isinstance(edited, int):
+            yield Progress("ablation", edited, len(positions), f"{edited} of {len(positions)}")
+        else:
+            figures = figures_of(edited, open_training(run).classes)
+    if retrain:
+        for stage in (REPAIR, RETRAIN):
+            yield from stage.compute(run, quiet=True)
+        figures |= {f"accuracy_{arm}": row["accuracy"] for arm, row in read_arms(run).items()}
+    return figures
+
+
+@lru_cache(maxsize=256)
+def cell(images: int, retrain: bool) -> Stage:
+    """The stage of one variant under one seed, for a run that is configured so."""
+    return Stage(
+        "ablation",
+        partial(_measure, images=images, retrain=retrain),
+        "edit the same pictures under other settings",
+        inputs=(PREDICTOR, JUDGE),
+        settings=lambda run: [
+            run.config.model_dump(mode="json"),
+            scores_key(run),
+            perceptors_key(run, run.config.repair),
+            images,
+            retrain,
+        ],
+        files=outside_files,
+        # what it edits and trains counts by the versions of those stages
+        steps=(REPAIR, arm("noisy", 0)) if retrain else (REPAIR,),
+        sealed=False,
+    )
 
 
 def run_ablation(
@@ -214,33 +248,17 @@ def run_ablation(
         # towards other labels, and by settings that nobody would review: not among the versions
         cells.append((name, seed, Run(run.root, config, run.root / "ablation" / "edits")))
     folder = run.root / "ablation"
+    measured = cell(images, retrain)
     rows: list[dict[str, Any]] = []
-    for i, (name, seed, cell) in enumerate(cells):
+    for i, (name, seed, varied_run) in enumerate(cells):
         note = name if seeds == 1 else f"{name}, seed {seed}"
         yield Progress("ablation", i, len(cells), note)
-        for event in compute(cell):
+        for event in compute(varied_run):
             yield Progress("ablation", i, len(cells), f"{note}: {event.stage}")
-        file = folder / f"cell-{_cell_key(cell, images, retrain)}.json"
-        if not file.exists():
-            positions = chosen(cell, images)
-            if not len(positions):
-                raise DiffInfError(f"Variant {name!r} has no high-influence sample to edit.")
-            figures: dict[str, Any] = {}
-            for edited in _edited(cell, positions):
-                if isinstance(edited, int):
-                    yield Progress(
-                        "ablation", i, len(cells), f"{note}: {edited} of {len(positions)}"
-                    )
-                else:
-                    figures = figures_of(edited, open_training(cell).classes)
-            if retrain:
-                for found in _retrained(cell):
-                    if isinstance(found, Progress):
-                        yield Progress("ablation", i, len(cells), f"{note}: {found.stage}")
-                    else:
-                        figures |= found
-            write_json(file, figures)
-        rows.append({"variant": name, "seed": seed, **read_json(file)})
+        for event in measured.compute(varied_run, quiet=True):
+            what = event.note if event.stage == "ablation" else event.stage
+            yield Progress("ablation", i, len(cells), f"{note}: {what}")
+        rows.append({"variant": name, "seed": seed, **measured.folder(varied_run).figures})
         _publish(run, rows)
     yield Progress("ablation", len(cells), len(cells), str(folder / "ablation.csv"))
 

@@ -30,6 +30,15 @@ def arm_key(run: Run, name: str) -> str:
     return digest(name, part)
 
 
+def can_build(run: Run, name: str) -> bool:
+    """Whether there is what an arm needs: the truth, repairs, or decisions."""
+    if name in ("clean", "relabelled"):
+        return open_truth(run, "arms").training() is not None
+    if name == "repaired":
+        return REPAIR.done(run)
+    return name != "reviewed" or bool(read_decisions(run))
+
+
 def build_arm(run: Run, name: str) -> TrainingSet | None:
     """The data of an arm, or None where it cannot exist (no truth, repair or decision yet)."""
     train = open_training(run)

@@ -24,10 +24,14 @@ from diffinf_core.classifier.training import (
     train_classifier,
 )
 from diffinf_core.config import ClassifierConfig
+from diffinf_core.correction.judge import JUDGE
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_validation
 from diffinf_core.data.truth import open_truth
-from diffinf_core.experiments.arms import arm_key, build_arm
+from diffinf_core.experiments.arms import arm_key, build_arm, can_build
+from diffinf_core.influence.predictor import PREDICTOR
+from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
 from diffinf_core.runs.run import Run, StageFolder
@@ -61,6 +65,7 @@ def arm(name: str, seed: int) -> Stage:
     return Stage(
         f"arm-{name}",
         partial(_train, name=name, seed=seed),
+        "train an arm from scratch",
         inputs=(DATA,),
         settings=lambda run: [
             arm_key(run, name),
@@ -68,7 +73,7 @@ def arm(name: str, seed: int) -> Stage:
             *started_from(run),
         ],
         files=CLASSIFIER.files,
-        rooms=("classifier",),
+        optional=(INFLUENCE, PREDICTOR, JUDGE, REPAIR),
         sealed=False,
     )
 
@@ -113,14 +118,19 @@ def _job(task: tuple[Run, str, int, str]) -> tuple[str, int]:
     return name, seed
 
 
-def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
-    """Retrain what is missing, ``workers`` jobs at a time (default: one per core, one on a GPU)."""
-    wanted = [
+def _wanted(run: Run) -> list[tuple[str, int]]:
+    return [
         (name, seed)
         for name in run.config.retrain.arms
-        if build_arm(run, name) is not None
+        if can_build(run, name)
         for seed in range(run.config.retrain.seeds)
     ]
+
+
+def run_retrain(run: Run, workers: int | None = None) -> Work:
+    """Retrain what is missing, ``workers`` jobs at a time (default: one per core, one on a GPU)."""
+    wanted = _wanted(run)
+    figures = {"trainings": len(wanted)}
     stages = [(name, seed, arm(name, seed).folder(run)) for name, seed in wanted]
     jobs = [(run, name, seed, s.key) for name, seed, s in stages if not s.done]
     done, total = len(wanted) - len(jobs), len(wanted)
@@ -133,7 +143,7 @@ def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
                 yield Progress("retrain", done, total, event.note, event.values)
             done += 1
             yield Progress("retrain", done, total, f"{name}, seed {seed}")
-        return
+        return figures
     pool = worker_pool(workers)
     try:
         waiting = {pool.submit(_job, job) for job in jobs}
@@ -151,6 +161,24 @@ def run_retrain(run: Run, workers: int | None = None) -> Iterator[Progress]:
         ) from error
     finally:
         stop(pool)  # also on cancel: the epochs reached are on disk
+    return figures
+
+
+def _arms(run: Run) -> list[Stage]:
+    return [arm(name, seed) for name, seed in _wanted(run)]
+
+
+#: every arm that can be built, under every seed; each has a folder of its own
+RETRAIN = Stage(
+    "retrain",
+    run_retrain,
+    "train every arm from scratch over seeds",
+    inputs=(INFLUENCE,),
+    settings=lambda run: [[stage.key(run) for stage in _arms(run)]],
+    parts=_arms,
+    optional=(arm("noisy", 0),),
+    sealed=False,
+)
 
 
 def finished_arms(run: Run) -> dict[str, list[StageFolder]]:

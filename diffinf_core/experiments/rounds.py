@@ -57,7 +57,7 @@ class RoundPlan:
 def plan_round(run: Run) -> RoundPlan | None:
     """What the next round would be by the present edits and decisions; None where nothing would change.
 
-    Raises :class:`DiffInfError` where the run is not repaired yet.
+    Raises :class:`DiffInfError` where the run is not repaired yet, and where no sample would be left.
     """
     if not REPAIR.folder(run).done:
         raise DiffInfError(f"{run.root} has no repairs yet; run it first.")
@@ -67,6 +67,11 @@ def plan_round(run: Run) -> RoundPlan | None:
     dropped = tuple(sorted(refined.dropped))
     if not (edits or labels or dropped):
         return None
+    if not refined.kept:
+        raise DiffInfError(
+            f"Every training sample of {run.root} is dropped; the next round would have none. Take back some "
+            "decisions."
+        )
     first = origin(run)
     home = "" if first == run.root else run.root.name
     known = read_json(run.root / FILE)["earlier"] if home else {}
@@ -90,41 +95,48 @@ def next_round(run: Run) -> Run | None:
             found = {"round": plan.round, "parent": parent, "earlier": plan.earlier}
             write_json(folder / FILE, found)
             made = Run(folder, run.config)
-            _write_data(run, made, pictures, plan.labels, set(plan.dropped))
+            _write_data(run, made, plan, pictures)
 
         publish_folder(plan.target.root, build)
     return plan.target
 
 
-def _write_data(
-    run: Run, made: Run, pictures: dict[str, Path], labels: dict[str, str], dropped: set[str]
-) -> None:
+def _write_data(run: Run, made: Run, plan: RoundPlan, pictures: dict[str, Path]) -> None:
     """The data stage of the next round: the tables, and the pictures that rounds replaced so far."""
     old, new = DATA.folder(run), DATA.folder(made)
     table = pd.read_csv(old / "samples.csv", dtype=str, keep_default_na=False)
-    for sample, label in labels.items():
-        table.loc[table["id"] == sample, "label"] = label
-    table.loc[table["id"].isin(dropped), "split"] = "dropped"
+    table["label"] = table["id"].map(plan.labels).fillna(table["label"])
+    table.loc[table["id"].isin(plan.dropped), "split"] = "dropped"
     write_table(new / "samples.csv", table)
     write_json(new / "classes.json", read_json(old / "classes.json"))
-    truth = open_truth(run, "rounds").table()
-    if truth is not None:
-        # What was repaired counts as right from here on, and what was relabelled by its new label.
-        assigned = table.set_index("id")["label"].reindex(truth["id"]).to_numpy()
-        truth["clean"] = np.where(truth["id"].isin(pictures), assigned, truth["clean"])
-        touched = truth["id"].isin({*pictures, *labels})
-        wrong = (truth["clean"] != assigned).astype(int).astype(str)
-        truth["flipped"] = np.where(touched, wrong, truth["flipped"])
-        write_table(truth_file(made), truth)
+    truth = _next_truth(run, made, table, plan)
     rows = {sample: row for row, sample in enumerate(table["id"])}
-    write_overlay(new.path, run_pictures(run), {rows[s]: file for s, file in pictures.items()})
+    edits = {rows[sample]: file for sample, file in pictures.items()}
+    write_overlay(new.path, run_pictures(run), edits, [rows[sample] for sample in plan.earlier])
     figures = dict(old.figures)
     inside = set(table.loc[table["split"] == "train", "id"])
     figures["n_train"] = len(inside)
     if truth is not None:
         left = truth.loc[truth["id"].isin(inside), "flipped"] == "1"
         figures["noise_rate"] = float(left.mean())
-    new.finish(figures)
+    new.finish(figures, DATA.code)
+
+
+def _next_truth(run: Run, made: Run, table: pd.DataFrame, plan: RoundPlan) -> pd.DataFrame | None:
+    """Write what is known of the next round's labels, and return it; None where nothing is known.
+
+    What was repaired counts as right from here on, and what was relabelled by its new label.
+    """
+    truth = open_truth(run, "rounds").table()
+    if truth is None:
+        return None
+    assigned = table.set_index("id")["label"].reindex(truth["id"]).to_numpy()
+    truth["clean"] = np.where(truth["id"].isin(plan.edits), assigned, truth["clean"])
+    touched = truth["id"].isin({*plan.edits, *plan.labels})
+    wrong = (truth["clean"] != assigned).astype(int).astype(str)
+    truth["flipped"] = np.where(touched, wrong, truth["flipped"])
+    write_table(truth_file(made), truth)
+    return truth
 
 
 def overlap(before: Run, after: Run) -> float:

@@ -15,13 +15,12 @@ from torch.utils.data import Dataset
 
 from diffinf_core.data.folder import decode
 from diffinf_core.data.part import open_training, to_tensor
+from diffinf_core.export.folder import COLUMNS
 from diffinf_core.records import DiffInfError
 from diffinf_core.review.refine import refined_set
 from diffinf_core.review.training_set import refined_training
 from diffinf_core.runs.files import file_digest, read_json
 from diffinf_core.runs.run import CONFIG_FILE, Run
-
-_COLUMNS = ("file", "label", "assigned_label", "source", "id")
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Export:
                     f"{self.root}: {row.file} is {row.label!r} in labels.csv and {entry['label']!r} in "
                     "manifest.json."
                 )
-        beside = {p.relative_to(self.root).as_posix() for p in (self.root / "images").iterdir()}
+        beside = {p.relative_to(self.root).as_posix() for p in (self.root / "images").glob("*")}
         if extra := sorted(beside - set(entries)):
             raise DiffInfError(f"{self.root / extra[0]} is not part of the export.")
         # equation 13: as many pictures as before, less those that reviewers dropped
@@ -88,9 +87,17 @@ def read_export(path: str | Path) -> Export:
     try:
         table = pd.read_csv(root / "labels.csv", dtype=str, keep_default_na=False)
         classes, samples = manifest["classes"], manifest["samples"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for sample in samples:
+            _ = sample["file"], sample["label"], sample["sha256"]
+        _ = manifest["n"], manifest["configuration"]["data"]["image_size"]
+        _ = int(manifest["n_original"]) - len(manifest["dropped"])
+    except KeyError as error:
+        raise DiffInfError(
+            f"{root} is a damaged export: manifest.json lacks {error}; export again."
+        ) from error
+    except (OSError, ValueError, TypeError) as error:
         raise DiffInfError(f"{root} is a damaged export ({error}); export again.") from error
-    missing = [name for name in _COLUMNS if name not in table]
+    missing = [name for name in COLUMNS if name not in table]
     if missing or len(table) != len(samples):
         reason = f"labels.csv has no column {missing[0]!r}" if missing else "rows are missing"
         raise DiffInfError(f"{root} is a damaged export: {reason}; export again.")
@@ -151,6 +158,11 @@ class RefinedDataset(Dataset[tuple[Any, int]]):
         """The id of each sample."""
         return self.table["id"].tolist()
 
+    @property
+    def sources(self) -> list[str]:
+        """The source of each sample: original, repaired (the picture is synthetic) or relabelled."""
+        return self.table["source"].tolist()
+
 
 class _OfRun:
     """The refined set of a run, read from its memory maps."""
@@ -177,7 +189,7 @@ class _OfExport:
     def __init__(self, export: Export) -> None:
         self._files, self.classes = export.files, export.classes
         self._size = int(export.manifest["configuration"]["data"]["image_size"])
-        self.table = export.table[["id", "label", "assigned_label", "source"]]
+        self.table = export.table[["id", "label", "assigned_label", "source"]].copy()
 
     def small(self, i: int) -> NDArray[np.uint8]:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +18,23 @@ from typing import Any
 import pandas as pd
 
 from diffinf_core.data.ingest import source_folder
+from diffinf_core.data.lineage import FOLDER as ROUNDS
+from diffinf_core.data.lineage import origin
 from diffinf_core.records import DiffInfError, Edit, Progress, RefinedSample
 from diffinf_core.review.refine import refined_set
-from diffinf_core.runs.files import file_digest, read_json, staged_folder, write_json, write_table
+from diffinf_core.runs.files import (
+    file_digest,
+    read_json,
+    staged_folder,
+    sync_folder,
+    write_json,
+    write_table,
+)
 from diffinf_core.runs.locks import exclusive
 from diffinf_core.runs.run import FOLDERS, Run
+
+#: of labels.csv
+COLUMNS = ("file", "label", "assigned_label", "source", "id")
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ def _item(sample: RefinedSample, root: Path) -> _Item:
     return _Item(sample, file, f"images/{sample.id}{file.suffix.lower()}")
 
 
-def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterator[Progress]:
+def export_folder(run: Run, target: str | Path, undecided: str = "original") -> Iterator[Progress]:
     """Export the training split after review.
 
     ``undecided`` says what happens to edited samples on which nobody has decided, see
@@ -49,8 +62,11 @@ def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterat
     Raises :class:`DiffInfError` where ``target`` is in use: a folder that is not empty, one that another
     export is writing, or one inside the run or the data set.
     """
-    root = source_folder(run)
-    _check_target(target, run.root, root)
+    target, root = (
+        Path(target).resolve(),
+        source_folder(run),
+    )  # the lock and the rename want no link
+    _check_target(target, run)
     refined = refined_set(run, undecided)
     items = [_item(sample, root) for sample in refined.kept]
     for item in items:
@@ -59,9 +75,10 @@ def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterat
     entries = [_entry(item) for item in items]
     total = len(entries)
     target.parent.mkdir(parents=True, exist_ok=True)
-    lock = target.parent / f".{target.name}.lock"
-    with exclusive(lock, f"Another export is writing {target}{{holder}}; wait for it.", keep=False):
-        _check_target(target, run.root, root)
+    lock = target.parent / f".{target.name}.diffinf-export.lock"
+    busy = f"Another export is writing {_braced(target)}{{holder}}; wait for it."
+    with exclusive(lock, busy, keep=False), _refused(target):
+        _check_target(target, run)
         with staged_folder(target) as beside:
             (beside / "images").mkdir()
             for i, (item, entry) in enumerate(zip(items, entries, strict=True)):
@@ -99,22 +116,42 @@ def export_folder(run: Run, target: Path, undecided: str = "original") -> Iterat
                 }
                 for item in items
             ]
-            write_table(beside / "labels.csv", pd.DataFrame(rows))
+            sync_folder(beside / "images")
+            write_table(beside / "labels.csv", pd.DataFrame(rows, columns=list(COLUMNS)))
             write_json(beside / "manifest.json", manifest)
-            if target.exists():
-                target.rmdir()
 
 
-def _check_target(target: Path, run: Path, source: Path) -> None:
+def _braced(target: Path) -> str:
+    """A path as part of a format string."""
+    return str(target).replace("{", "{{").replace("}", "}}")
+
+
+@contextmanager
+def _refused(target: Path) -> Iterator[None]:
+    """A target that something else has taken meanwhile is a sentence."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise DiffInfError(
+            f"Something else was written to {target} meanwhile; choose a new folder for the export."
+        ) from error
+
+
+def _check_target(target: Path, run: Run) -> None:
     """Refuse a target that holds something, or that lies where a run or a data set keeps its files."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DiffInfError(f"{target} exists and is not empty; choose a new folder for the export.")
-    place, run, source = target.resolve(), run.resolve(), source.resolve()
-    own = {source, *(run / name for name in FOLDERS)}
-    inside = next((root for root in own if place.is_relative_to(root)), None)
-    if inside is not None or place == run:
+    home, first = run.root.resolve(), origin(run).resolve()
+    own = [source_folder(run).resolve(), *(home / name for name in FOLDERS)]
+    own += [first / name for name in FOLDERS if first == home or name != ROUNDS]
+    if first != home:  # other rounds of the same run, and the folder that holds them
+        own += [p.resolve() for p in (first / ROUNDS).iterdir() if p.resolve() != home]
+    taken = next((folder for folder in own if target.is_relative_to(folder)), None)
+    if taken is None and target in (home, first, first / ROUNDS):
+        taken = target
+    if taken is not None:
         raise DiffInfError(
-            f"{target} lies inside {inside or run}, which is not for exports; choose another folder."
+            f"{target} lies inside {taken}, which is not for exports; choose another folder."
         )
 
 

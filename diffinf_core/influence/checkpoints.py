@@ -1,8 +1,8 @@
 """Which checkpoints a score sums over, chosen from the training curve.
 
-A network that has memorised wrong labels no longer pulls on them, so late checkpoints hide what early
-ones show. The paper takes regular intervals over the whole training; two other rules stop before
-memorisation.
+Once a network has memorised a wrong label, its gradient on that sample vanishes, so late checkpoints hide
+what early ones show. The paper takes checkpoints at regular intervals over the whole training; two other
+rules stop before memorisation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from diffinf_core.classifier.training import snapshot_epochs
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
 
-#: points by which the fit to the training labels may exceed validation accuracy before it counts as
+#: amount by which the accuracy on the training labels may exceed validation accuracy before it counts as
 #: memorisation; a network that generalises perfectly has a gap of about zero
 GAP = 0.05
 #: a single checkpoint makes a noisy score
@@ -30,9 +30,9 @@ def last_useful_epoch(curve: list[dict[str, Any]], rule: str) -> int:
     """The epoch after which ``rule`` keeps no checkpoint.
 
     ``all``: the last. ``early``: the lowest validation loss. ``agreement``: the last before the
-    share of training labels that the network reproduces first exceeds validation accuracy by more
-    than :data:`GAP`. Training labels are the noisy ones, so a network that only learnt what is
-    general stays below.
+    fraction of training labels that the network reproduces first exceeds validation accuracy by more
+    than :data:`GAP`. Training labels are the noisy ones, so a network that has only learnt
+    what generalises stays below.
     """
     if rule == "early":
         return int(min(curve, key=lambda row: row["val_loss"])["epoch"])
@@ -51,3 +51,8 @@ def checkpoint_epochs(run: Run) -> list[int]:
         return epochs
     until = last_useful_epoch(training_curve(run), rule)
     return [e for i, e in enumerate(epochs) if e <= until or i < FEWEST]
+
+
+def feature_epoch(run: Run) -> int:
+    """The snapshot whose features are read: the last one before memorisation."""
+    return checkpoint_epochs(run)[-1]

@@ -1,6 +1,7 @@
-"""Out-of-fold self-confidence: would a network trained without the sample give it its label?
+"""Out-of-fold self-confidence: the probability of the assigned label under a network that was not trained
+on the sample.
 
-The folds are trained here, the score is cleanlab's.
+The folds are trained here; the score is computed by cleanlab.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from diffinf_core.runs.stages import Stage, Work
 
 
 class Rows:
-    """Some positions of a training set, as a training set."""
+    """A subset of a training set, as a training set."""
 
     def __init__(self, data: TrainingSet, positions: NDArray[np.int64]) -> None:
         self._data, self._positions = data, positions
@@ -43,7 +44,7 @@ class Rows:
 
 
 def run_confidence(run: Run) -> Work:
-    """Train each fold as the classifier was trained, up to the last checkpoint that is used."""
+    """Train a classifier without each fold, with the run's settings, up to the last checkpoint in use."""
     from cleanlab.rank import get_label_quality_scores
 
     stage, train, c = CONFIDENCE.folder(run), open_training(run), run.config
@@ -90,6 +91,7 @@ def run_confidence(run: Run) -> Work:
 CONFIDENCE = Stage(
     "self_confidence",
     run_confidence,
+    "train on each fold and score the pictures outside it",
     inputs=(CLASSIFIER,),
     settings=lambda run: [
         {

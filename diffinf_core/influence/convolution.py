@@ -1,7 +1,7 @@
-"""Per-sample squared norms of convolution weights, in three exact forms.
+"""Per-sample squared gradient norms of convolution weights, in three exact forms.
 
 For one sample the weight gradient is dW = sum over output pixels t of b_t patch_t^T. The forms differ
-in what they multiply, and the cheapest depends on the layer: pixel-Gram never forms dW and wins on
+in the order of multiplication, and the cheapest depends on the layer: pixel-Gram never forms dW and wins on
 small maps, grouped convolution forms it and wins on large maps with few channels, unfold + matrix
 product forms it too and is the one to try on a GPU, where grouped weight gradients are slow.
 """
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 #: floats of per-sample weight gradient alive at once in the direct forms (16 MiB)
 _DIRECT_BUDGET = 1 << 22
-#: measured price of a memory-bound multiply-add against one inside a matrix product
+#: measured cost of a memory-bound multiply-add relative to one inside a matrix product
 _MEMORY_BOUND = 16
 
 
@@ -45,8 +45,8 @@ class Geometry:
 
 def _pair(values: Any) -> tuple[int, int]:
     """The two numbers of an axis pair; a one-dimensional layer has a first axis of length one."""
-    found = tuple(int(v) for v in values)
-    return (found[0], found[1]) if len(found) == 2 else (1, found[0])
+    pair = tuple(int(v) for v in values)
+    return (pair[0], pair[1]) if len(pair) == 2 else (1, pair[0])
 
 
 def flat_convolution(
@@ -187,7 +187,7 @@ _measured: dict[tuple[Any, ...], Form] = {}
 def measured_form(c: Geometry, x: Tensor, g: Tensor) -> Form:
     """The fastest form by trying each on this very layer, once per shape and process.
 
-    A form that runs out of memory is out of the race. The three agree to rounding, so the choice
+    A form that runs out of memory is not considered. The three agree to rounding, so the choice
     moves a score by a few units in its last place and no more.
     """
     key = (c, tuple(x.shape[1:]), len(x), x.dtype, str(x.device))

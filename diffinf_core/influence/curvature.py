@@ -1,10 +1,9 @@
 """Inverse-curvature self-influence, equation 4: I_i = g_i^T (F + lambda)^-1 g_i at one checkpoint.
 
-F is the Fisher information, the curvature of the loss where the network is right about its own
-uncertainty. It is kept in the eigenbasis of Kronecker factors with the eigenvalues fitted in that
-basis (EK-FAC, George et al. 2018), layer by layer; BatchNorm, with few parameters, has its
-diagonal. Labels are drawn from the network itself, as the Fisher asks. lambda is ``damping`` times
-a layer's mean eigenvalue.
+F is the Fisher information matrix, approximated layer by layer: in the eigenbasis of its Kronecker
+factors with eigenvalues fitted in that basis (EK-FAC, George et al. 2018), and by its diagonal for
+BatchNorm, which has few parameters. Labels are sampled from the network's own predictions (the true
+Fisher, not the empirical one). lambda is ``damping`` times a layer's mean eigenvalue.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ State = dict[str, Tensor]
 
 
 def _ones_row(x: Tensor) -> Tensor:
-    """(N, G, I, T) with a row of ones below, for the bias."""
+    """(N, G, I, T) with a row of ones appended, for the bias."""
     return torch.cat([x, x.new_ones(*x.shape[:2], 1, x.shape[3])], 2)
 
 
@@ -63,7 +62,8 @@ def _gradients(layer: nn.Module, x: Tensor, g: Tensor) -> Tensor:
 
 
 class Curvature:
-    """EK-FAC of a network: ``collect`` every batch, ``turn``, ``weigh`` every batch, then ``score``.
+    """EK-FAC of a network: ``fit_covariances`` on every batch, ``eigendecompose``, ``fit_eigenvalues`` on
+    every batch, then ``score``.
 
     Pictures x are (N, ...). Raises :class:`DiffInfError` for a network with layers other than Linear,
     convolutions and BatchNorm.
@@ -71,7 +71,7 @@ class Curvature:
 
     def __init__(self, net: nn.Module, damping: float, seed: int) -> None:
         self.net, self.damping = net, damping
-        self._draw = torch.Generator().manual_seed(seed)
+        self._rng = torch.Generator().manual_seed(seed)
         self._names = {module: name for name, module in net.named_modules()}
         self.states: dict[str, State] = {}
 
@@ -87,18 +87,18 @@ class Curvature:
             )
         return out
 
-    def _drawn(self, x: Tensor) -> Tensor:
-        """Labels from the network's own prediction."""
+    def _sampled_labels(self, x: Tensor) -> Tensor:
+        """Labels (N,) sampled from the network's predictions."""
         with torch.no_grad():
             p = torch.softmax(self.net(x).float(), 1).cpu()
-        return torch.multinomial(p, 1, generator=self._draw)[:, 0].to(x.device)
+        return torch.multinomial(p, 1, generator=self._rng)[:, 0].to(x.device)
 
     def _add(self, layer: nn.Module, key: str, value: Tensor) -> None:
         state = self.states.setdefault(self._names[layer], {})
         state[key] = state[key] + value if key in state else value
 
-    def collect(self, x: Tensor) -> None:
-        """First pass: the Kronecker factors of inputs and of output gradients."""
+    def fit_covariances(self, x: Tensor) -> None:
+        """First pass: covariances of layer inputs and of output gradients, the Kronecker factors."""
 
         def visit(layer: nn.Module, x: Tensor, g: Tensor) -> Tensor:
             if isinstance(layer, nn.Linear | _Convolution):
@@ -107,15 +107,15 @@ class Curvature:
                 self._add(layer, "outputs", torch.einsum("ngit,ngjt->gij", b, b))
             elif not isinstance(layer, _BatchNorm):
                 raise DiffInfError(
-                    f"inverse_curvature has no form for {type(layer).__name__}; "
+                    f"inverse_curvature does not support {type(layer).__name__} layers; "
                     "use another estimator."
                 )
             return g.new_zeros(len(g))
 
-        self._visit(x, self._drawn(x), visit)
+        self._visit(x, self._sampled_labels(x), visit)
 
-    def turn(self) -> Iterator[int]:
-        """Between the passes: eigenbases of the factors; yields after each layer."""
+    def eigendecompose(self) -> Iterator[int]:
+        """Between the passes: eigenvectors of both factors; yields the number of layers done."""
         for done, state in enumerate(self.states.values(), 1):
             for key in ("inputs", "outputs"):
                 state[key] = torch.linalg.eigh(state[key].double())[1].to(state[key].dtype)
@@ -123,20 +123,20 @@ class Curvature:
 
     def _rotated(self, layer: nn.Module, x: Tensor, g: Tensor) -> Tensor:
         """The samples' gradients in the eigenbasis."""
-        found = _gradients(layer, x, g)
+        gradients = _gradients(layer, x, g)
         if isinstance(layer, _BatchNorm):
-            return found
+            return gradients
         state = self.states[self._names[layer]]
-        return state["outputs"].mT @ found @ state["inputs"]
+        return state["outputs"].mT @ gradients @ state["inputs"]
 
-    def weigh(self, x: Tensor) -> None:
-        """Second pass: eigenvalues, as mean squares in the basis."""
+    def fit_eigenvalues(self, x: Tensor) -> None:
+        """Second pass: eigenvalues, as mean squared gradients in the eigenbasis."""
 
         def visit(layer: nn.Module, x: Tensor, g: Tensor) -> Tensor:
             self._add(layer, "values", self._rotated(layer, x, g).square().sum(0))
             return g.new_zeros(len(g))
 
-        self._visit(x, self._drawn(x), visit)
+        self._visit(x, self._sampled_labels(x), visit)
         whole = self.states.setdefault("", {})
         whole["count"] = whole.get("count", torch.zeros(())) + len(x)
 
@@ -153,15 +153,16 @@ class Curvature:
         return self._visit(x, y, visit)
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`load` reads back."""
-        found = {f"{name}|{key}": v for name, s in self.states.items() for key, v in s.items()}
-        return {**found, "draw": self._draw.get_state()}
+        """Everything fitted so far, for :meth:`load`."""
+        tensors = {f"{name}|{key}": v for name, s in self.states.items() for key, v in s.items()}
+        return {**tensors, "rng": self._rng.get_state()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state` gave."""
+        """Restore a :meth:`state`."""
         device = next(self.net.parameters()).device
         self.states = {}
-        self._draw.set_state(state["draw"])
+        # states saved by earlier versions name it "draw"
+        self._rng.set_state(state["rng"] if "rng" in state else state["draw"])
         for name, value in state.items():
             if "|" not in name:
                 continue

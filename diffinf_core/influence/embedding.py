@@ -7,7 +7,7 @@ samples take the memory of one slice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from diffinf_core.classifier.stage import CLASSIFIER, load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.data.part import open_training
-from diffinf_core.influence.predictor import feature_epoch
+from diffinf_core.influence.checkpoints import feature_epoch
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
 from diffinf_core.runs.run import Run
@@ -52,8 +52,7 @@ def run_features(run: Run) -> Work:
         ]
         return np.concatenate(parts)
 
-    for event in map_slices(stage, len(train), SLICE, features, lambda: "features"):
-        yield replace(event, stage="map")
+    yield from map_slices(stage, len(train), SLICE, features, "map", lambda: "features")
     return {"epoch": feature_epoch(run), "n": len(train)}
 
 
@@ -61,6 +60,7 @@ def run_features(run: Run) -> Work:
 FEATURES = Stage(
     "features",
     run_features,
+    "extract the features of every training picture",
     inputs=(CLASSIFIER,),
     settings=lambda run: [{"epoch": feature_epoch(run)}],
 )
@@ -133,6 +133,7 @@ _MAPS = {
     method: Stage(
         "map",
         partial(_run_map, method=method),
+        "place every training picture on a map",
         inputs=(FEATURES,),
         settings=partial(lambda run, method: [method], method=method),
     )

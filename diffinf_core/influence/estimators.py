@@ -1,4 +1,4 @@
-"""What each score means, how scores are combined, and how far they agree.
+"""What each score means, how scores are combined, and how well they agree.
 
 Every estimator gives one number per training sample, high for suspicious, in training order; rank,
 percentile and the high-influence set follow from it in the same way for all.
@@ -46,7 +46,7 @@ ESTIMATORS: dict[str, Estimator] = {
             "last-layer self-influence",
             "the same over the output layer alone",
             "TracIn last layer, Pruthi et al. 2020",
-            "none beside self-influence",
+            "none in addition to self-influence",
         ),
         Estimator(
             "mean_loss",
@@ -59,7 +59,7 @@ ESTIMATORS: dict[str, Estimator] = {
             "aum",
             "area under the margin",
             "largest other logit minus the assigned one, mean over epochs",
-            "Pleiss et al. 2020, sign turned round",
+            "Pleiss et al. 2020, with the sign reversed",
             "none: logged while training",
         ),
         Estimator(
@@ -133,7 +133,7 @@ def top_tau(scores: NDArray[np.float64], tau: float) -> NDArray[np.int64]:
 
 
 def rank_mean(scores: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Mean over scores of the rank of each sample among all, as a share in (0, 1], high is suspicious."""
+    """Mean over scores of the rank of each sample among all, as a fraction in (0, 1], high is suspicious."""
     return np.mean([rankdata(s) / len(s) for s in scores], 0)
 
 
@@ -178,10 +178,10 @@ def quality(
 def agreement(
     table: pd.DataFrame, names: Sequence[str], tau: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """How far estimators agree: Spearman correlation, and the shared part of their top tau %.
+    """Agreement of estimators: Spearman correlation, and the overlap of their top tau %.
 
     Both are square tables over ``names``. A score that is the same for every sample has no rank
-    correlation; it stands as NaN.
+    correlation: NaN.
     """
     scores = np.stack([score_of(table, n) for n in names], 1)
     tops = [set(top_tau(scores[:, i], tau).tolist()) for i in range(len(names))]
@@ -189,8 +189,8 @@ def agreement(
     for i in range(len(names)):
         for j in range(i):
             flat = min(np.ptp(scores[:, i]), np.ptp(scores[:, j])) == 0
-            found = np.nan if flat else spearmanr(scores[:, i], scores[:, j]).statistic
-            rho[i, j] = rho[j, i] = found
+            correlation = np.nan if flat else spearmanr(scores[:, i], scores[:, j]).statistic
+            rho[i, j] = rho[j, i] = correlation
             shared[i, j] = shared[j, i] = len(tops[i] & tops[j]) / len(tops[i])
     labels = pd.Index(names)
     return pd.DataFrame(rho, labels, labels), pd.DataFrame(shared, labels, labels)

@@ -1,9 +1,10 @@
 """Exact per-sample squared gradient norms ||g_i||^2 over all trainable parameters of a network.
 
-After every layer with parameters a :class:`_Tap` passes the output on and, on the way back, returns
-the layer's squared norms as the "gradient" of one vector of N zeros. Autograd adds the layers up by
-itself, and neither the weight gradients nor the gradient of the picture are ever formed, which is
-why a score costs less than a training step.
+These are ghost norms (Li et al. 2022, after Goodfellow 2015). After every layer with parameters a
+:class:`_GhostNorm` passes the output through and, in the backward pass, returns the layer's squared norms
+as the "gradient" of one shared vector of N zeros. Autograd sums them over the layers, and neither the
+weight gradients nor the gradient of the picture are ever formed, which is why a score costs less than a
+training step.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ CHECK_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2, torch.bfloat16: 0.3
 
 
 class NotFiniteError(DiffInfError):
-    """A gradient is NaN or infinite; ``row`` is the sample's place in the batch.
+    """A gradient is NaN or infinite; ``row`` is the sample's index in the batch.
 
-    ``checkpoint`` is for whoever scores several.
+    ``checkpoint`` is set by callers that score several checkpoints.
     """
 
     def __init__(self, row: int) -> None:
@@ -45,10 +46,10 @@ SampleLoss = Callable[[nn.Module, Any], Tensor]
 
 
 class _NotCovered(Exception):
-    """The network uses its weights in a way that the taps would miscount."""
+    """The network uses its weights in a way that the ghost norms would miscount."""
 
 
-class _Tap(torch.autograd.Function):
+class _GhostNorm(torch.autograd.Function):
     """Identity on y; its backward is also this layer's row of the score."""
 
     @staticmethod
@@ -113,12 +114,12 @@ class GradientNorms:
     inside (a class token, a layer scale) is given a copy per sample. The first batch is compared
     with autograd on one sample; on a mismatch, and where weights are shared or used without their
     layer, the whole model falls back to :func:`gradient_norms_by_vmap`, with ``loss`` to
-    :func:`gradient_norms_by_loop`, and ``fallback`` says why. A layer that no sample reaches counts
+    :func:`gradient_norms_by_loop`, and ``fallback`` gives the reason. A layer that no sample reaches counts
     as zero.
 
     ``low`` is an optional type for autocast (``torch.bfloat16``): scores are then 1 to 6 % off.
-    ``form(layer, x, g)`` gives a layer's share of the score; another one than squared norms is for
-    scores that weigh the gradient (:mod:`.curvature`), with ``check=False``.
+    ``form(layer, x, g)`` gives a layer's contribution to the score; one other than the squared norm is
+    for scores that weight the gradient (:mod:`.curvature`), with ``check=False``.
 
     Raises :class:`DiffInfError` for labels out of range and BatchNorm without running statistics,
     :class:`NotFiniteError` for a gradient that is NaN or infinite.
@@ -222,7 +223,7 @@ class GradientNorms:
                 with sdpa_kernel(SDPBackend.MATH):  # as in gradient_norms_by_vmap
                     return any_norm(layer, saved, g, keywords, whole=True, batch_axis=axis)
 
-            return (_Tap.apply(out[0], self._norms, attention, *inputs), *out[1:])
+            return (_GhostNorm.apply(out[0], self._norms, attention, *inputs), *out[1:])
         if len(args) != 1 or len(inputs) != 1 or keywords or not isinstance(out, Tensor):
             raise _NotCovered(f"{type(layer).__name__} has several inputs or outputs")
         out, inputs = self._per_sample(layer, out, inputs[0])
@@ -230,7 +231,7 @@ class GradientNorms:
         def single(saved: tuple[Tensor, ...], g: Tensor) -> Tensor:
             return self._form(layer, saved[0], g)
 
-        return _Tap.apply(out, self._norms, single, *inputs)
+        return _GhostNorm.apply(out, self._norms, single, *inputs)
 
     def _per_sample(
         self, layer: nn.Module, out: Tensor, x: Tensor
@@ -293,7 +294,7 @@ class GradientNorms:
         logits = logits if logits.dtype == torch.float64 else logits.float()
         return F.cross_entropy(logits, y, reduction="sum")
 
-    def _tapped(self, batch: Any, n: int) -> Tensor:
+    def _ghost_norms(self, batch: Any, n: int) -> Tensor:
         self._seen.clear()
         first = next(self.model.parameters())
         kind = torch.float64 if first.dtype == torch.float64 else torch.float32
@@ -303,24 +304,27 @@ class GradientNorms:
                 parameter.requires_grad_(False)
             with torch.enable_grad(), self._copies(n) as copies:
                 loss = self._loss(batch, n)
-                norms, self._norms = self._norms, None  # layers called on the way back are not new
+                norms, self._norms = (
+                    self._norms,
+                    None,
+                )  # layers called in the backward pass are not new
                 unused = self._layers - self._seen
-                if self._check:  # which of the two it is, the check finds out
+                if self._check:  # the self-check tells an unused layer from an uncalled one
                     self._unused = unused
                 if not unused <= self._unused:
                     raise _NotCovered("a weight is used without calling its layer")
                 grads = torch.autograd.grad(loss, [norms, *copies], allow_unused=True)
-            found = grads[0] if grads[0] is not None else torch.zeros_like(norms)
+            squares = grads[0] if grads[0] is not None else torch.zeros_like(norms)
             for g in grads[1:]:
                 if g is not None:
-                    found = found + g.flatten(1).square().sum(1)
-            return found.detach()
+                    squares = squares + g.flatten(1).square().sum(1)
+            return squares.detach()
         finally:
             self._norms = None
             for parameter, flag in self._flags:
                 parameter.requires_grad_(flag)
 
-    def _agrees(self, batch: Any, found: Tensor) -> bool:
+    def _agrees(self, batch: Any, squares: Tensor) -> bool:
         """Whether the first score is that of autograd on a batch of that one sample."""
         trained = [p for p, flag in self._flags if flag]
         with torch.enable_grad():
@@ -329,8 +333,8 @@ class GradientNorms:
         if any(p in reached for layer in self._unused for p in layer.parameters()):
             return False
         truth = float(sum(g.double().square().sum() for g in grads if g is not None))
-        tolerance = CHECK_TOLERANCE[self._low or found.dtype]
-        return abs(float(found[0]) - truth) <= tolerance * max(truth, 1e-12) + 1e-12
+        tolerance = CHECK_TOLERANCE[self._low or squares.dtype]
+        return abs(float(squares[0]) - truth) <= tolerance * max(truth, 1e-12) + 1e-12
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         if self._classes is None:
@@ -347,7 +351,7 @@ class GradientNorms:
         """Squared norms (n,) for a batch of n samples; ``one(i)`` is the batch of sample i alone."""
         if self.fallback is None:
             try:
-                found = self._tapped(batch, n)
+                squares = self._ghost_norms(batch, n)
             except _NotCovered as reason:
                 self.fallback = str(reason)
             except (DiffInfError, torch.OutOfMemoryError):
@@ -357,18 +361,18 @@ class GradientNorms:
                 # wrong with the model or the batch itself is raised by the fallback again
                 self.fallback = (str(reason).splitlines() or [type(reason).__name__])[0]
             else:
-                if self._check and not self._agrees(one(0), found):
+                if self._check and not self._agrees(one(0), squares):
                     self.fallback = "the self-check against autograd failed"
         if self.fallback is not None:
             if self._sample_loss is None:
                 x, y = batch
-                found = gradient_norms_by_vmap(self.model, x, y, self._low)
+                squares = gradient_norms_by_vmap(self.model, x, y, self._low)
             else:
                 batches = (one(i) for i in range(n))
-                found = gradient_norms_by_loop(self.model, self._sample_loss, batches)
+                squares = gradient_norms_by_loop(self.model, self._sample_loss, batches)
         # A batch of one cannot show that samples of a batch are mixed up: check a larger one too.
         self._check = self._check and n == 1
-        bad = ~torch.isfinite(found)
+        bad = ~torch.isfinite(squares)
         if bad.any():
             raise NotFiniteError(int(bad.nonzero()[0]))
-        return found
+        return squares

@@ -20,7 +20,7 @@ from diffinf_core.classifier.stage import load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.config import PredictorConfig
 from diffinf_core.data.part import open_training
-from diffinf_core.influence.checkpoints import checkpoint_epochs
+from diffinf_core.influence.checkpoints import feature_epoch
 from diffinf_core.influence.stage import INFLUENCE, ranking, ranking_key
 from diffinf_core.records import Progress
 from diffinf_core.runs.files import read_tensors, write_array, write_tensors
@@ -80,11 +80,6 @@ def train_predictor(
     return net.eval().requires_grad_(False)
 
 
-def feature_epoch(run: Run) -> int:
-    """The snapshot whose features h reads: the last one before memorisation."""
-    return checkpoint_epochs(run)[-1]
-
-
 def run_predictor(run: Run) -> Work:
     """Cross-fit h over the training split."""
     stage = PREDICTOR.folder(run)
@@ -131,6 +126,7 @@ def run_predictor(run: Run) -> Work:
 PREDICTOR = Stage(
     "predictor",
     run_predictor,
+    "learn what high influence looks like",
     inputs=(INFLUENCE,),
     settings=lambda run: [*ranking_key(run)[1:], run.config.predictor.model_dump(mode="json")],
 )

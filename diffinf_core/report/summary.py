@@ -128,7 +128,10 @@ def _repair(run: Run) -> dict[str, Any] | None:
         "judge": judge_name(run),
         "identity_network": edits[0].identity_name,
         "lpips_network": edits[0].perceptual_name,
-        "told_label": stage.figures["told_label"],
+        # runs of earlier versions name it "told_label"
+        "label_conditioned": stage.figures.get(
+            "label_conditioned", stage.figures.get("told_label")
+        ),
         # of all attempts, where there were several
         "seconds_per_image": stage.figures.get("seconds_of_edits", sum(e.seconds for e in edits))
         / len(edits),

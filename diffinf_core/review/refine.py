@@ -15,6 +15,7 @@ from diffinf_core.data.earlier import earlier_changes
 from diffinf_core.data.lineage import earlier_edits
 from diffinf_core.data.part import open_training
 from diffinf_core.records import (
+    ACTIONS,
     UNDECIDED,
     Decision,
     DiffInfError,
@@ -23,11 +24,20 @@ from diffinf_core.records import (
     RefinedSet,
     Sample,
     StandingEdit,
+    Undecided,
 )
 from diffinf_core.review.opening import read_decisions
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.seal import under_seal
+
+
+def policy(undecided: str) -> Undecided:
+    """A policy for the undecided by its name; :class:`DiffInfError` for an unknown one."""
+    for known in UNDECIDED:
+        if undecided == known:
+            return known
+    raise DiffInfError(f"undecided must be one of {', '.join(UNDECIDED)}, not {undecided!r}.")
 
 
 def refine(
@@ -36,7 +46,7 @@ def refine(
     proposed: Mapping[str, str],
     decisions: Mapping[str, Decision],
     folder_of: Callable[[str, str], Path],
-    undecided: str = "original",
+    undecided: Undecided = "original",
     flagged: Collection[str] = (),
     before: Mapping[str, Path] | None = None,
     earlier: Sequence[Earlier] = (),
@@ -48,18 +58,19 @@ def refine(
     maps a sample that an earlier round edited to the folder of that edit, ``earlier`` is what earlier
     rounds did.
 
-    * accept: the accepted version stands for the picture, also where the sample is no longer among the
-      proposed ones; the label stays.
+    * accept: the accepted version stands for the picture, whichever version is proposed now and also where
+      none is (the sample fell out of the top tau); it replaces an earlier round's edit. The label stays.
     * reject, keep: the picture as this round began with it, which may be an earlier round's edit.
-    * relabel: the same picture under the new label.
-    * drop: left out.
-    * second_look and no decision: by ``undecided`` where there is a proposed edit, else unchanged.
+    * relabel: the same picture as for keep, under the new label.
+    * drop: left out, whatever earlier rounds did to it.
+    * second_look and no decision: by ``undecided`` where an edit is proposed ("original": as for keep;
+      "repaired": the proposed version; "unflagged": the proposed version unless it is flagged), else as
+      for keep.
 
-    Raises :class:`DiffInfError` for an unknown policy.
+    Decisions on samples that are not in ``training`` have no effect.
+    Raises :class:`DiffInfError` for an unknown policy or action.
     """
-    if undecided not in UNDECIDED:
-        raise DiffInfError(f"undecided must be one of {', '.join(UNDECIDED)}, not {undecided!r}.")
-    before = before or {}
+    undecided, before = policy(undecided), before or {}
     lineage: dict[str, list[Earlier]] = defaultdict(list)
     for change in earlier:
         lineage[change.id].append(change)
@@ -77,6 +88,8 @@ def refine(
             version = decision.version
         elif action == "relabel" and decision is not None:
             label = decision.new_label or label
+        elif action not in ACTIONS:
+            raise DiffInfError(f"Sample {sample.id!r} has a decision {action!r} that is unknown.")
         edit = None
         if version:
             edit = StandingEdit(version, folder_of(sample.id, version))
@@ -106,14 +119,14 @@ def refined_set(
     decisions: Mapping[str, Decision] | None = None,
 ) -> RefinedSet:
     """The refined set of a run by its edits and its journal, or by other ``decisions``."""
-    train = open_training(run)
+    chosen, train = policy(undecided), open_training(run)
     proposed: dict[str, str] = (
         read_json(REPAIR.folder(run) / "versions.json") if REPAIR.done(run) else {}
     )
     if decisions is None:
         decisions = read_decisions(run)
     flagged: set[str] = set()
-    if undecided == "unflagged":
+    if chosen == "unflagged":
         flagged = {s for s, version in proposed.items() if load_edit(run, s, version).flags}
     return refine(
         train.samples(),
@@ -121,7 +134,7 @@ def refined_set(
         proposed,
         decisions,
         lambda sample, version: edit_folder(run, sample, version),
-        undecided,
+        chosen,
         flagged,
         earlier_edits(run),
         earlier_changes(run),

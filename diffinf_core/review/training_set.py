@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from diffinf_core.correction.edits import edited_pictures
+from diffinf_core.data.overlay import by_file, from_file
 from diffinf_core.data.part import Part, to_tensor
 from diffinf_core.records import RefinedSet
 from diffinf_core.runs.run import Run
@@ -18,7 +20,7 @@ from diffinf_core.runs.run import Run
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What a classifier is trained on.
+    """What a classifier is trained on; sent to another process, it maps the same files there.
 
     ``positions`` (M,) in the training split and ``labels`` (M,) class indices; ``edited`` (M,) is the row of
     a sample's picture in ``edits`` (E, S, S, 3) uint8, -1 where the original stands.
@@ -32,6 +34,12 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "edits": by_file(self.edits)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({**state, "edits": from_file(state["edits"])})
 
     def images(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pictures (B, S, S, 3) uint8."""

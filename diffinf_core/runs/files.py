@@ -36,6 +36,8 @@ def _read_umask() -> int:
 
 _UMASK = _read_umask()
 _PART = ".part"
+#: in a folder that is not finished: others' folders may have any name, but not this file
+_MARK = ".diffinf-unfinished"
 
 
 def remove_orphans(root: Path) -> None:
@@ -79,7 +81,7 @@ def write_file(path: Path, write: Callable[[BinaryIO], object], mode: int = 0o66
             Path(name).chmod(mode & ~_UMASK)
             os.fsync(file.fileno())
         Path(name).replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         if sentence := _full(path, error):
@@ -90,7 +92,8 @@ def write_file(path: Path, write: Callable[[BinaryIO], object], mode: int = 0o66
         raise
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names of a folder's files to the disk."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:  # not possible on every system; the rename itself is still atomic
@@ -191,16 +194,20 @@ def _file_digest(path: Path, *_: int) -> str:
 def staged_folder(target: Path) -> Iterator[Path]:
     """A fresh folder beside ``target`` that takes its place whole when the block ends, or goes away.
 
-    What killed processes left beside ``target`` goes first. FileExistsError where something other than an
-    empty folder has appeared at ``target`` meanwhile.
+    What killed processes left beside ``target`` goes first: folders that hold our mark, and whose name is
+    that of a process that is gone. FileExistsError where something other than an empty folder has appeared
+    at ``target`` meanwhile.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     for path in target.parent.glob(f".{glob.escape(target.name)}.*{_PART}"):
-        if left_behind(path, of=target.name):
+        if left_behind(path, of=target.name) and (path / _MARK).is_file():
             _remove(path)
     beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=unfinished(target), suffix=_PART))
     try:
+        (beside / _MARK).touch()
         yield beside
+        (beside / _MARK).unlink()
+        sync_folder(beside)
         beside.chmod(0o777 & ~_UMASK)
         try:
             beside.replace(target)
@@ -208,7 +215,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise FileExistsError(f"{target} is there already.") from error
             raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
         if isinstance(error, OSError) and (sentence := _full(target, error)):
@@ -262,7 +269,7 @@ def new_array(path: Path, shape: tuple[int, ...], dtype: np.dtype | type) -> Ite
             os.fsync(file.fileno())
         beside.chmod(0o666 & ~_UMASK)
         beside.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         beside.unlink(missing_ok=True)
 

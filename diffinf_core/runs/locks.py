@@ -1,4 +1,9 @@
-"""Locks between processes: one holder at a time, and a refusal that says who holds it."""
+"""Locks between processes: one holder at a time, and a refusal that says who holds it.
+
+The operating system keeps the lock on one host and frees it when its holder dies. Shared storage may not pass
+it on to other hosts, so the holder also writes its name into the file and touches it every minute: a lock
+that a process of another host has not given back counts for :data:`SILENT` seconds after the last touch.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,18 @@ import json
 import os
 import platform
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs import writer
+
+#: seconds between two touches of a lock that is held, and after which that of another host counts as left
+_BEAT, SILENT = 60.0, 600.0
 
 
 def _holder() -> str:
@@ -19,6 +30,7 @@ def _holder() -> str:
     return json.dumps(
         {
             "host": platform.node(),
+            "boot": writer.boot_id(),
             "pid": os.getpid(),
             "command": " ".join([name, *sys.argv[1:3]]),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -35,6 +47,34 @@ def holder_of(file: Path) -> str:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def _held_elsewhere(file: Path) -> bool:
+    """Whether a process of another host holds a lock that is free on this one."""
+    try:
+        held = json.loads(file.read_text())
+        return held["boot"] != writer.boot_id() and time.time() - file.stat().st_mtime < SILENT
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # given back, or of a version that named no boot
+
+
+@contextmanager
+def _touched(handle: int) -> Iterator[None]:
+    """Touch an open file every :data:`_BEAT` seconds."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(_BEAT):
+            with suppress(OSError):
+                os.utime(handle)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 @contextmanager
@@ -59,10 +99,14 @@ def exclusive(file: Path, refusal: str, keep: bool = True) -> Iterator[None]:
         if current:
             break
         os.close(handle)  # its holder removed it meanwhile
+    if _held_elsewhere(file):
+        os.close(handle)
+        raise DiffInfError(refusal.format(holder=holder_of(file)))
     try:
         os.ftruncate(handle, 0)
         os.write(handle, _holder().encode())
-        yield
+        with _touched(handle):
+            yield
     finally:
         with suppress(OSError):
             os.ftruncate(handle, 0)

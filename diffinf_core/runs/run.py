@@ -19,6 +19,7 @@ from diffinf_core.runs.files import digest, read_json, remove_orphans, write_jso
 from diffinf_core.runs.locks import exclusive
 
 CONFIG_FILE = "config.yaml"
+_CODE = "code"
 #: what a run keeps in folders of its own
 FOLDERS = (
     "ablation", "edited", "edits", "faces", "generator", "inversions", "review", "rounds", "stages",
@@ -38,13 +39,23 @@ class StageFolder:
     def done(self) -> bool:
         return all((path / "done.json").exists() for path in (self.path, *self.parts))
 
-    def finish(self, figures: Mapping[str, Any] | None = None) -> None:
-        """Mark the stage complete, with figures worth reporting."""
-        write_json(self.path / "done.json", dict(figures or {}))
+    def finish(
+        self, figures: Mapping[str, Any] | None = None, code: Sequence[int] | None = None
+    ) -> None:
+        """Mark the stage complete, with figures worth reporting and the versions of the code behind them."""
+        recorded = {} if code is None else {_CODE: list(code)}
+        write_json(self.path / "done.json", {**(figures or {}), **recorded})
 
     @property
     def figures(self) -> dict[str, Any]:
-        return read_json(self.path / "done.json") if self.done else {}
+        """What the stage reports; empty where it is not complete."""
+        mark = read_json(self.path / "done.json") if self.done else {}
+        return {name: value for name, value in mark.items() if name != _CODE}
+
+    @property
+    def code(self) -> list[int] | None:
+        """The versions of the code that completed the stage; None where they were not recorded."""
+        return read_json(self.path / "done.json").get(_CODE) if self.done else None
 
 
 class Run:
@@ -122,11 +133,14 @@ class Run:
     def lock(self) -> Iterator[None]:
         """Only one process may compute in a run folder; a second is told who does.
 
-        With the lock, the settings of :meth:`prepare` are stored: work begins.
+        The settings of :meth:`prepare` are stored at the first event of a stage's work or at the end, so that
+        a command which fails before leaves the stored ones; those of a new run at once.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         refusal = f"Another process is computing in {self.root}{{holder}}; wait for it or stop it."
         with exclusive(self.root / ".lock", refusal):
             remove_orphans(self.root)
-            self.store()
+            if not (self.root / CONFIG_FILE).exists():
+                self.store()
             yield
+            self.store()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import digest, read_json, write_json
@@ -35,38 +36,47 @@ def _no_figures(run: Run) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One stage of a run.
+    """One stage of a run, whose ``title`` says what it does.
 
     ``work`` computes it into ``folder(run)`` and may be closed at any event. ``inputs`` are the stages it
     reads, ``settings`` what else its result depends on (JSON-able; :class:`DiffInfError` where that cannot
-    be known yet), ``files`` the files outside of the run that ``settings`` reads. ``parts`` are stages that
-    it computes on its way, and without which it is not complete.
+    be known yet), ``files`` the files outside of the run that ``settings`` reads, there or not. ``parts`` are
+    stages that the configuration asks for beside: it is complete only with them. ``steps`` are stages that
+    it computes on its way; the versions of their code count as its own. ``optional`` are stages that the
+    configuration may ask for: as parts, or by their keys among the settings.
 
     While the work of a ``sealed`` stage runs, neither the truth and the test split nor the ``withheld`` files
     of any stage above it can be opened, see :mod:`diffinf_core.runs.seal`; ``measure`` then adds the figures
     that need them.
 
     ``version`` counts changes of its code that change results; a test compares the source of the module
-    of ``work``, of what that imports within its room, and of ``rooms`` with what is recorded for the version.
+    of ``work`` and of what that imports, but for what its inputs import, with what is recorded.
     """
 
     name: str
-    work: Callable[[Run], Work]
+    work: Callable[..., Work]
+    title: str = ""
     inputs: tuple[Stage, ...] = ()
     settings: Callable[[Run], Sequence[Any]] = _nothing
     files: Callable[[Run], Sequence[Path]] = _nothing
     parts: Callable[[Run], Sequence[Stage]] = _nothing
+    steps: tuple[Stage, ...] = ()
+    optional: tuple[Stage, ...] = ()
     version: int = 1
-    rooms: tuple[str, ...] = ()
     sealed: bool = True
     withheld: Callable[[Run], Sequence[Path]] = _nothing
     measure: Callable[[Run], Mapping[str, Any]] = _no_figures
+
+    @property
+    def code(self) -> list[int]:
+        """The versions of the code behind the result."""
+        return [self.version, *(step.version for step in self.steps)]
 
     def key(self, run: Run) -> str:
         """The hash that names this stage's folder."""
         above = [stage.key(run) for stage in self.inputs]
         # version 1 is what runs were computed with before versions were kept
-        code = [] if self.version == 1 else [{"code": self.version}]
+        code = [] if set(self.code) == {1} else [{"code": self.code}]
         return digest(self.name, *above, *self.settings(run), *code)
 
     def folder(self, run: Run) -> StageFolder:
@@ -86,18 +96,23 @@ class Stage:
         except DiffInfError:
             return False
 
-    def compute(self, run: Run, quiet: bool = False) -> Iterator[Progress]:
-        """Compute the stage unless it is complete; ``quiet`` leaves the event at its end out."""
+    def compute(self, run: Run, quiet: bool = False, **options: Any) -> Iterator[Progress]:
+        """Compute the stage unless it is complete; ``quiet`` leaves the event at its end out.
+
+        ``options`` of its work say how, such as with how many processes, and never change the result.
+        """
         if self.done(run):
             if not quiet:
                 yield Progress(self.name, 1, 1, "done already")
             return
         began = time.perf_counter()
-        work = self.work(run)
-        figures = yield from sealed(work, *self.closed(run)) if self.sealed else work
+        work = self.work(run, **options)
+        if self.sealed:
+            work = sealed(work, *self.closed(run))
+        figures = yield from _kept(run, work)
         figures = {**figures, **self.measure(run)}
         seconds = round(time.perf_counter() - began, 2)
-        self.folder(run).finish({**figures, "seconds": seconds})
+        self.folder(run).finish({**figures, "seconds": seconds}, self.code)
         if not quiet:
             yield Progress(self.name, 1, 1, f"done in {seconds:.0f} s")
 
@@ -105,12 +120,24 @@ class Stage:
 def compute(run: Run, stages: Sequence[Stage], until: str | None = None) -> Iterator[Progress]:
     """Compute stages in order, as far as ``until``; what is complete is left alone."""
     for stage in stages:
-        fresh = not stage.done(run)
         yield from stage.compute(run)
-        if fresh:
-            write_index(run, stages)
+        write_index(run, stages)
         if stage.name == until:
             return
+
+
+def _kept(run: Run, work: Work) -> Work:
+    """The work of a stage, with the settings stored at its first event: it has begun with them."""
+    try:
+        event = next(work)
+    except StopIteration as end:
+        return end.value
+    run.store()
+    try:
+        yield event
+        return (yield from work)
+    finally:
+        work.close()
 
 
 # ---------------------------------------------------------------- status
@@ -139,10 +166,39 @@ def _folders(run: Run, stages: Iterable[Stage]) -> dict[str, list[str]]:
     return out
 
 
+def _read_index(run: Run) -> Mapping[str, Any]:
+    with contextlib.suppress(DiffInfError):
+        index = read_json(run.root / INDEX)
+        if isinstance(index, dict) and isinstance(index.get("folders"), dict):
+            return index
+    return {}
+
+
 def write_index(run: Run, stages: Sequence[Stage]) -> None:
-    """Keep where the stages lie, so that :func:`status` need not compute their keys."""
+    """Keep where the stages lie, so that :func:`status` need not compute their keys.
+
+    Not for an experiment's run, whose settings are not the stored ones.
+    """
+    if run.edits != run.root / "edits":
+        return
     index = {"fingerprint": _fingerprint(run, stages), "folders": _folders(run, stages)}
-    write_json(run.root / INDEX, index)
+    if index != _read_index(run):
+        write_json(run.root / INDEX, index)
+
+
+#: what :func:`status` worked out for an opened run where the stored index is of other settings
+_worked_out: WeakKeyDictionary[Run, Mapping[str, Any]] = WeakKeyDictionary()
+
+
+def _index(run: Run, stages: Sequence[Stage]) -> Mapping[str, Any]:
+    fingerprint = _fingerprint(run, stages)
+    for index in (_worked_out.get(run, {}), _read_index(run)):
+        # keys that were not known depend on what an earlier stage has written since
+        if index.get("fingerprint") == fingerprint and len(index["folders"]) == len(stages):
+            return index
+    index = {"fingerprint": fingerprint, "folders": _folders(run, stages)}
+    _worked_out[run] = index
+    return index
 
 
 def status(run: Run, stages: Sequence[Stage]) -> dict[str, bool]:
@@ -150,15 +206,7 @@ def status(run: Run, stages: Sequence[Stage]) -> dict[str, bool]:
 
     A stage counts only where all before it are complete.
     """
-    folders: dict[str, list[str]] | None = None
-    file = run.root / INDEX
-    if file.exists():
-        with contextlib.suppress(DiffInfError, KeyError, TypeError):
-            index = read_json(file)
-            if index["fingerprint"] == _fingerprint(run, stages):
-                folders = dict(index["folders"])
-    if folders is None:
-        folders = _folders(run, stages)
+    folders = _index(run, stages)["folders"]
     out: dict[str, bool] = {}
     for stage in stages:
         names = folders.get(stage.name)
@@ -167,3 +215,18 @@ def status(run: Run, stages: Sequence[Stage]) -> dict[str, bool]:
         )
         out[stage.name] = complete and all(out.values())
     return out
+
+
+def outdated(run: Run, stages: Sequence[Stage]) -> str | None:
+    """One sentence where another version of the code computed a run, so that it must be computed again."""
+    missing = next((stage for stage in stages if not stage.done(run)), None)
+    if missing is None:
+        return None
+    made = [mark.parent for mark in (run.root / "stages").glob(f"{missing.name}-*/done.json")]
+    codes = [StageFolder(folder, "").code or [1] * len(missing.code) for folder in made]
+    if not codes or missing.code in codes:
+        return None
+    return (
+        f"{run.root} was computed by another version of DiffInf and must be computed again from the stage "
+        f"{missing.name!r} on; its decisions and edits are kept."
+    )

@@ -21,15 +21,20 @@ _NAME = re.compile(r"\.(?P<name>.+)\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d+)\.[^
 
 
 @lru_cache(maxsize=1)
-def host_token() -> str:
-    """Eight hex digits for this host, this boot and this process-id namespace."""
-    parts = [platform.node()]
+def boot_id() -> str:
+    """Names this boot of this host, the same in all of its containers; its name where it has no such id."""
     for file in ("/proc/sys/kernel/random/boot_id", "/etc/machine-id"):
         try:
-            parts.append(Path(file).read_text().strip())
-            break
+            return Path(file).read_text().strip()
         except OSError:
             continue
+    return platform.node()
+
+
+@lru_cache(maxsize=1)
+def host_token() -> str:
+    """Eight hex digits for this host, this boot and this process-id namespace."""
+    parts = [platform.node(), boot_id()]
     try:
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
     except OSError:  # no namespaces here

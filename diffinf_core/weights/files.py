@@ -25,8 +25,8 @@ def assets_folder() -> Path:
 
 
 def added_weights() -> Path:
-    """Where weights that a user adds are looked for: ``DIFFINF_WEIGHTS``, else ``cache/weights`` of a
-    checkout, else the user's cache."""
+    """The folder of weights that a user adds: ``DIFFINF_WEIGHTS``, else ``cache/weights`` of a checkout,
+    else the user's cache."""
     if given := os.environ.get("DIFFINF_WEIGHTS"):
         return Path(given)
     if (_PACKAGE.parent / "pyproject.toml").exists():
@@ -48,7 +48,7 @@ def card_of(file: Path) -> dict[str, Any]:
 
 
 def save_weights(file: Path, net: nn.Module, card: Mapping[str, Any], half: bool = True) -> None:
-    """Write a network with its card, which learns the file's SHA-256; ``half`` the precision or not."""
+    """Write a network and its card, to which the file's SHA-256 is added; ``half`` stores float16."""
     state = {
         k: (v.detach().cpu().half() if half and v.is_floating_point() else v.cpu()).contiguous()
         for k, v in net.state_dict().items()

@@ -105,7 +105,7 @@ def table(found: dict[str, Any]) -> str:
         f"originals at {found['position_before']:.2f} on the scale from 0 ({names[0]}) to "
         f"{len(names) - 1} ({names[-1]}).",
         "",
-        "| t0 | guidance | " + " | ".join(f"told {n}: position (SSIM)" for n in names) + " |",
+        "| t0 | guidance | " + " | ".join(f"to {n}: position (SSIM)" for n in names) + " |",
         "|---|---|" + "---|" * len(names),
     ]
     for row in found["moved"]:

@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from diffinf_core.classifier.network import build_classifier
 from diffinf_core.influence.gradients import GradientNorms, gradient_norms_by_vmap
-from diffinf_core.influence.stage import Scorer
+from diffinf_core.influence.scoring import Scorer
 from diffinf_core.runs.run import StageFolder
 from diffinf_core.runs.slices import map_slices
 from tests.benchmarks.pages import put
@@ -201,7 +201,12 @@ def score_stream(folder: Path) -> None:
         scorer(train, np.arange(64), 64)
         before = _own_peak()
         for _ in map_slices(
-            stage, STREAM_N, 64, lambda rows: scorer(train, rows, 64), lambda: "scoring"
+            stage,
+            STREAM_N,
+            64,
+            lambda rows: scorer(train, rows, 64),
+            "influence",
+            lambda: "scoring",
         ):
             pass
     print(round(_own_peak() - before, 1))

@@ -132,8 +132,8 @@ def clock(work: Callable[[], object]) -> float:
 def random_generator(folder: Path, size: int) -> Path:
     """Untrained weights in the shape for a size."""
     attributes = card_of(shipped("generator"))["architecture"]["attributes"]
-    told = tuple(Attribute.model_validate(a) for a in attributes)
-    architecture = architecture_for(size, told)
+    conditions = tuple(Attribute.model_validate(a) for a in attributes)
+    architecture = architecture_for(size, conditions)
     torch.manual_seed(0)
     file = folder / f"random{size}.safetensors"
     card = {"architecture": architecture.model_dump(mode="json")}

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -80,6 +81,32 @@ def test_unknown_key_and_stage(tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "r")]
     refused(diffinf("demo", "--no-app", *out, "--set", "influence.tauu=3"), "influence.tauu")
     refused(diffinf("demo", "--no-app", *out, "--set", "tau=3"), "stage.key=value")
+
+
+def test_the_help_of_until_names_the_stages_there_are() -> None:
+    """It stands in the text, because the declarations load torch."""
+    from diffinf_core.cli.app import run
+    from diffinf_core.engine import STAGES
+
+    *first, last = STAGES
+    option = get_type_hints(run, include_extras=True)["until"].__metadata__[0]
+    assert option.help == f"Last stage: {', '.join(first)} or {last}."
+
+
+def test_a_run_of_another_version_says_what_to_do(
+    finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from diffinf_core.cli.app import _open
+    from diffinf_core.correction.stage import REPAIR
+
+    assert _open(finished_run).outdated() is None
+    object.__setattr__(REPAIR, "version", REPAIR.version + 1)
+    try:
+        _open(finished_run)
+    finally:
+        object.__setattr__(REPAIR, "version", REPAIR.version - 1)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "must be computed again from the stage 'repair' on" in said
 
 
 def test_own_labels_are_taken_as_they_come_unless_asked(tmp_path: Path) -> None:

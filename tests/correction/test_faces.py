@@ -18,7 +18,7 @@ from diffinf_core.correction.perceptors import chosen, files_of
 from diffinf_core.data.profile import profile
 from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError, Edit
-from diffinf_core.weights.pretrained import official
+from diffinf_core.weights.pretrained import pretrained
 
 TRUNKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 #: the smallest SegFormer: B5 costs eight seconds a picture here
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def place(kind: str) -> Path:
     """Write random weights where the published ones belong."""
     torch.manual_seed(0)
-    path = official(NAMES[kind][1]).path
+    path = pretrained(NAMES[kind][1]).path
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "facenet":
         from facenet_pytorch import InceptionResnetV1
@@ -117,7 +117,7 @@ def test_missing_and_foreign_files_are_one_sentence(
 ) -> None:
     with pytest.raises(DiffInfError, match="diffinf weights fetch"):
         build(kind)
-    path = official(NAMES[kind][1]).path
+    path = pretrained(NAMES[kind][1]).path
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"not weights")
     with pytest.raises(DiffInfError, match="not a readable file"), warnings.catch_warnings():

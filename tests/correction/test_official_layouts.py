@@ -66,8 +66,8 @@ def test_ffhq128_facenet_segformer_and_lpips_repair_a_run(
     picture = engine.pictures.edit(edit.sample, edit.version)
     plain = engine.pictures.reconstruction(edit.sample, edit.version)
     assert picture.shape == plain.shape == (128, 128, 3) and picture.dtype == np.uint8
-    # no label is told to such a generator: the probe of z_sem stands in, and moves the edit
-    assert (engine.report()["repair"] or {})["told_label"] is False
+    # such a generator is unconditional: the edit follows the probe's direction in z_sem
+    assert (engine.report()["repair"] or {})["label_conditioned"] is False
     assert list((tmp_path / "run" / "stages").glob("probe-*/probe.pt"))
     alone = [
         e

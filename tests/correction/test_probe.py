@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from diffinf_core.config import RepairConfig
-from diffinf_core.correction.probe import MOST, LinearProbe, fit_probe, sampled
+from diffinf_core.correction.probe import MAX_CODES, LinearProbe, fit_probe, sampled
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.influence.stage import ranking
 from diffinf_core.runs.run import Run
@@ -98,27 +98,27 @@ def test_a_class_that_the_probe_never_saw_is_not_moved_to() -> None:
 
 
 def test_low_influence_samples_of_every_class_are_taken() -> None:
-    labels = np.array([0] * 3 * MOST + [1] * 30 + [2] * 5)
+    labels = np.array([0] * 3 * MAX_CODES + [1] * 30 + [2] * 5)
     rank = np.arange(len(labels)) + 1
     high = np.zeros(len(labels), bool)
-    high[3 * MOST + 5 : 3 * MOST + 30] = True  # 25 of the 30 of class 1
+    high[3 * MAX_CODES + 5 : 3 * MAX_CODES + 30] = True  # 25 of the 30 of class 1
     high[-5:] = True  # all of class 2
     taken = sampled(labels, rank, high)
     counts = np.bincount(labels[taken], minlength=3)
-    assert counts.tolist() == [MOST // 3, 20, 5]
+    assert counts.tolist() == [MAX_CODES // 3, 20, 5]
     assert len(set(taken.tolist())) == len(taken)
     # of class 1 the least suspicious are lent, whatever part they are in
-    assert set(taken[labels[taken] == 1]) == set(range(3 * MOST + 10, 3 * MOST + 30))
+    assert set(taken[labels[taken] == 1]) == set(range(3 * MAX_CODES + 10, 3 * MAX_CODES + 30))
     everything = sampled(labels[-35:], rank[-35:], np.ones(35, bool))  # tau 100
     assert len(everything) == 25
 
 
 def test_when_the_probe_stands_in_for_the_label(finished_run: Path) -> None:
     repairer = Repairer(Run.open(finished_run))
-    assert not repairer.uses_probe(RepairConfig())  # the demo's generator is told
+    assert not repairer.uses_probe(RepairConfig())  # the demo's generator is conditioned on labels
     assert repairer.uses_probe(RepairConfig(probe="always"))
     assert not repairer.uses_probe(RepairConfig(probe="always", use_label=False))
-    repairer.told = None  # type: ignore[misc]
+    repairer.condition = None  # type: ignore[misc]
     assert repairer.uses_probe(RepairConfig())
     assert not repairer.uses_probe(RepairConfig(probe="never"))
 

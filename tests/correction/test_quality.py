@@ -16,7 +16,7 @@ from diffinf_core.correction.quality import (
     changed_pixels,
     drift_threshold,
     flags_of,
-    share,
+    fraction,
     sharpness,
 )
 from diffinf_core.records import FLAGS
@@ -98,11 +98,11 @@ def test_changed_pixels_are_counted_where_they_are_asked_for() -> None:
     edit[0, :, :4] = 0.2  # 25 levels
     edit[1, :, :4] = 0.05  # 6 levels
     changed = changed_pixels(x, edit)
-    assert share(changed).tolist() == [0.5, 0.0]
+    assert fraction(changed).tolist() == [0.5, 0.0]
     top = torch.zeros(2, 8, 8, dtype=torch.bool)
     top[:, :2] = True
-    assert share(changed, top).tolist() == [1.0, 0.0]
-    assert share(changed, torch.zeros_like(top)).tolist() == [0.0, 0.0]
+    assert fraction(changed, top).tolist() == [1.0, 0.0]
+    assert fraction(changed, torch.zeros_like(top)).tolist() == [0.0, 0.0]
 
 
 def test_every_flag_is_in_the_list_that_others_read() -> None:

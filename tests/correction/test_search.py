@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from diffinf_core.config import RepairConfig, change
 from diffinf_core.correction.edits import load_edit, read_edit, versions_of
 from diffinf_core.correction.repairer import Repairer
-from diffinf_core.correction.search import aims, pareto, propose, rooms, variants
+from diffinf_core.correction.search import objectives, pareto, propose, t0_schedule, variants
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.part import open_training, to_tensor
 from diffinf_core.engine import open_run
@@ -27,7 +27,7 @@ CLASSES = ("a", "b")
 
 
 def edit(judge: float, same: float, far: float, **over: Any) -> Edit:
-    """An edit with the label a and these aims."""
+    """An edit with the label a and these objectives."""
     base = Edit(
         sample="0" * 12, version="0" * 16, label="a", settings={}, generator="", identity_name="",
         perceptual_name="", judge_name="", identity=same, perceptual=far, perceptual_floor=0.0,
@@ -46,9 +46,9 @@ def test_variants_are_different_valid_and_begin_with_the_settings() -> None:
         for m in made:  # a copy is not validated by itself
             assert RepairConfig(**m.model_dump()) == m
     # what a generator without labels ignores is not tried; its probe is
-    untold = variants(RepairConfig(), told=False, probed=True)
-    assert {m.guidance for m in untold} == {RepairConfig().guidance}
-    assert len({m.probe_margin for m in untold}) == 3
+    unconditional = variants(RepairConfig(), conditioned=False, probed=True)
+    assert {m.guidance for m in unconditional} == {RepairConfig().guidance}
+    assert len({m.probe_margin for m in unconditional}) == 3
 
 
 scores = st.tuples(*[st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])] * 3)
@@ -62,8 +62,10 @@ def test_the_front_is_what_nothing_beats(found: list[tuple[float, float, float]]
     assert front
     for e in edits:
         beaten = any(
-            aims(o, CLASSES) != aims(e, CLASSES)
-            and all(x >= y for x, y in zip(aims(o, CLASSES), aims(e, CLASSES), strict=True))
+            objectives(o, CLASSES) != objectives(e, CLASSES)
+            and all(
+                x >= y for x, y in zip(objectives(o, CLASSES), objectives(e, CLASSES), strict=True)
+            )
             for o in edits
         )
         assert (e in front) is not beaten
@@ -83,20 +85,20 @@ def test_a_flagged_first_gives_way_to_the_judge_then_to_few_flags_then_to_the_pe
 
 
 def test_without_a_face_likeness_counts() -> None:
-    assert aims(edit(0.5, 0.0, 0.2, identity=None), CLASSES)[1] == 0.5
+    assert objectives(edit(0.5, 0.0, 0.2, identity=None), CLASSES)[1] == 0.5
 
 
 def test_flagged_edits_are_tried_again_and_the_proposed_stand_in_the_queue(run_copy: Path) -> None:
-    # led too little, some wrong labels stay as they are, and the judge says so
-    untold = change(Run.open(run_copy).config, {"repair": {"guidance": 0.6}})
-    before = Run(run_copy, untold)
+    # with too little guidance some wrong labels stay, and the judge disagrees
+    unguided = change(Run.open(run_copy).config, {"repair": {"guidance": 0.6}})
+    before = Run(run_copy, unguided)
     there = {s: len(versions_of(before, s)) for s in open_training(before).ids.tolist()}
     for _ in REPAIR.compute(before):
         pass
     one = read_json(REPAIR.folder(before) / "versions.json")
     flagged = {s for s, v in one.items() if load_edit(before, s, v).flags}
     assert flagged and len(flagged) < len(one)
-    run = Run(run_copy, change(untold, {"repair": {"tries": "flagged"}}))
+    run = Run(run_copy, change(unguided, {"repair": {"tries": "flagged"}}))
     assert REPAIR.key(run) != REPAIR.key(before)
     events = list(REPAIR.compute(run))
     several = [e for e in events if e.stage == "several"]
@@ -118,7 +120,7 @@ def test_flagged_edits_are_tried_again_and_the_proposed_stand_in_the_queue(run_c
 def test_the_smallest_change_that_the_checkpoints_see_stands_in_the_queue(run_copy: Path) -> None:
     base = change(Run.open(run_copy).config, {"repair": {"t0": 500, "tries": "smallest"}})
     run = Run(run_copy, base)
-    grid = rooms(run.config.repair)
+    grid = t0_schedule(run.config.repair)
     assert [c.t0 for c in grid] == [415, 460, 500]
     # killed between two levels, it goes on
     events = REPAIR.compute(run)
@@ -134,28 +136,30 @@ def test_the_smallest_change_that_the_checkpoints_see_stands_in_the_queue(run_co
         position = repairer.train.position(sample)
         levels = [repairer.version(position, c) for c in grid]
         made = [v for v in levels if v in versions_of(run, sample)]
-        assert made == levels[: len(made)], "from little room upwards, and no further than needed"
-        leads = [
-            float(repairer.lead(np.array([position]), read_edit(run, sample, v)[None])[0])
+        assert made == levels[: len(made)], "from a low t0 upwards, and no higher than needed"
+        ratios = [
+            float(repairer.label_ratio(np.array([position]), read_edit(run, sample, v)[None])[0])
             for v in made
         ]
         seconds += sum(load_edit(run, sample, v).seconds for v in made)
-        assert all(lead < run.config.repair.reached for lead in leads[:-1])
-        assert len(made) == len(grid) or leads[-1] >= run.config.repair.reached
-        assert version == made[int(np.argmax(leads))]
+        assert all(ratio < run.config.repair.reached for ratio in ratios[:-1])
+        assert len(made) == len(grid) or ratios[-1] >= run.config.repair.reached
+        assert version == made[int(np.argmax(ratios))]
         before[load_edit(run, sample, version).settings["t0"]] += 1
-    assert sum(n > 0 for n in before.values()) > 1, "pictures differ in the room that they need"
+    assert sum(n > 0 for n in before.values()) > 1, "pictures differ in the t0 that they need"
     figures = summarise(run)["repair"]
     assert figures["seconds_per_image"] == pytest.approx(seconds / len(chosen))
     # and again: nothing is edited a second time
     assert not any(e.values for e in REPAIR.compute(run))
 
 
-def test_the_room_grows_to_what_is_configured_and_holds_the_steps() -> None:
+def test_t0_rises_to_the_configured_one_and_holds_the_steps() -> None:
     config = RepairConfig(t0=600, steps=8)
-    assert [c.t0 for c in rooms(config)] == [498, 552, 600] and rooms(config)[-1] == config
-    assert [c.t0 for c in rooms(RepairConfig(t0=600, steps=100))] == [498, 552, 600]
-    assert [c.t0 for c in rooms(RepairConfig(t0=60, steps=58))] == [58, 60]
+    assert [c.t0 for c in t0_schedule(config)] == [498, 552, 600] and t0_schedule(config)[
+        -1
+    ] == config
+    assert [c.t0 for c in t0_schedule(RepairConfig(t0=600, steps=100))] == [498, 552, 600]
+    assert [c.t0 for c in t0_schedule(RepairConfig(t0=60, steps=58))] == [58, 60]
 
 
 def test_what_ends_the_search_is_in_the_key_only_where_it_counts(run_copy: Path) -> None:
@@ -168,15 +172,15 @@ def test_what_ends_the_search_is_in_the_key_only_where_it_counts(run_copy: Path)
     assert key(reached=3.0, tries="smallest") != key(tries="smallest") != key()
 
 
-def test_the_lead_of_a_label_is_a_ratio_of_mean_probabilities(run_copy: Path) -> None:
+def test_the_label_ratio_is_one_of_mean_probabilities(run_copy: Path) -> None:
     repairer = Repairer(Run.open(run_copy))
     positions = np.arange(3)
     images = repairer.train.images(positions)
-    share = repairer._share(to_tensor(images)).detach().numpy()
-    for k, (row, p) in enumerate(zip(share, positions, strict=True)):
+    probabilities = repairer._class_probabilities(to_tensor(images)).detach().numpy()
+    for k, (row, p) in enumerate(zip(probabilities, positions, strict=True)):
         y = int(repairer.train.labels[p])
         want = row[y] / max(row[i] for i in range(len(row)) if i != y)
-        assert repairer.lead(positions, images)[k] == pytest.approx(want, rel=1e-4)
+        assert repairer.label_ratio(positions, images)[k] == pytest.approx(want, rel=1e-4)
 
 
 def list_index(run: Run, sample: str, version: str) -> int:

@@ -420,7 +420,7 @@ def test_a_table_that_is_a_link_out_of_the_folder_is_not_read(pictures: Path) ->
     (pictures / "labels.csv").symlink_to(secret)
     text = refusal(data(pictures))
     assert (
-        "leads out of the data folder" in text and "hunter2" not in text and "password" not in text
+        "lies outside the data folder" in text and "hunter2" not in text and "password" not in text
     )
 
 

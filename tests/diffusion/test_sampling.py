@@ -104,24 +104,24 @@ def test_guidance_one_is_the_label_alone_and_zero_is_none() -> None:
     z = model.encode(x).double()
     label = torch.tensor([[0], [2]])
     with torch.no_grad():
-        told = model.decode(x, z, 3, 600, label)
-        untold = model.decode(x, z, 3, 600)
-        torch.testing.assert_close(model.decode(x, z, 3, 600, label, guidance=1.0), told)
-        torch.testing.assert_close(model.decode(x, z, 3, 600, label, guidance=0.0), untold)
-        assert (told - untold).abs().max() > 1e-6
+        conditional = model.decode(x, z, 3, 600, label)
+        unconditional = model.decode(x, z, 3, 600)
+        torch.testing.assert_close(model.decode(x, z, 3, 600, label, guidance=1.0), conditional)
+        torch.testing.assert_close(model.decode(x, z, 3, 600, label, guidance=0.0), unconditional)
+        assert (conditional - unconditional).abs().max() > 1e-6
         strong = model.decode(x, z, 3, 600, label, guidance=3.0)
-    assert (strong - untold).norm() > (told - untold).norm()
+    assert (strong - unconditional).norm() > (conditional - unconditional).norm()
 
 
-def test_a_label_learnt_alone_leads_from_where_there_is_no_code() -> None:
+def test_after_conditioning_dropout_guidance_takes_its_direction_without_the_code() -> None:
     model, x = small(), torch.randn(2, 3, 32, 32, dtype=torch.float64)
     z = model.encode(x).double()
     model.architecture = model.architecture.model_copy(update={"label_alone": True})
-    label, away = torch.tensor([[0], [2]]), torch.tensor([[1], [-1]])
-    x0, eps = model.guide(x, 300, z, label, away, 2.0)
-    blank = torch.zeros_like(z)
-    towards, origin = (model.predict(x, 300, blank, k)[0] for k in (label, away))
-    want = model.predict(x, 300, z, away)[0] + 2.0 * (towards - origin)
+    label, negative = torch.tensor([[0], [2]]), torch.tensor([[1], [-1]])
+    x0, eps = model.guide(x, 300, z, label, negative, 2.0)
+    dropped = torch.zeros_like(z)
+    towards, origin = (model.predict(x, 300, dropped, k)[0] for k in (label, negative))
+    want = model.predict(x, 300, z, negative)[0] + 2.0 * (towards - origin)
     torch.testing.assert_close(x0, want)
     torch.testing.assert_close(eps, eps_for(x, want, 300))
 
@@ -156,13 +156,13 @@ def test_gradient_through_decoding_matches_finite_differences() -> None:
     assert float((g * way).sum()) == pytest.approx(float(numeric), rel=1e-5)
 
 
-def test_frugal_decoding_has_the_same_gradient_and_keeps_less() -> None:
+def test_gradient_checkpointing_has_the_same_gradient_and_keeps_less() -> None:
     model = small().requires_grad_(True)
     x = torch.randn(1, 3, 32, 32, dtype=torch.float64)
     z = model.encode(x).double().detach().requires_grad_(True)
     label = torch.tensor([[1]])
 
-    def through(frugal: bool) -> tuple[Tensor, Tensor, int]:
+    def through(checkpointing: bool) -> tuple[Tensor, Tensor, int]:
         kept = 0
 
         def count(t: Tensor) -> Tensor:
@@ -171,10 +171,10 @@ def test_frugal_decoding_has_the_same_gradient_and_keeps_less() -> None:
             return t
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
-            out = model.decode(x, z, 6, 600, label, 2.0, frugal=frugal)
-        found = kept
+            out = model.decode(x, z, 6, 600, label, 2.0, gradient_checkpointing=checkpointing)
+        saved = kept
         (g,) = torch.autograd.grad(out.square().sum(), z)
-        return out, g, found
+        return out, g, saved
 
     plain, g, much = through(False)
     again, h, little = through(True)
@@ -183,7 +183,7 @@ def test_frugal_decoding_has_the_same_gradient_and_keeps_less() -> None:
     assert little < 0.25 * much
     with torch.no_grad():
         torch.testing.assert_close(
-            model.decode(x, z, 2, 600, frugal=True), model.decode(x, z, 2, 600)
+            model.decode(x, z, 2, 600, gradient_checkpointing=True), model.decode(x, z, 2, 600)
         )
 
 

@@ -16,11 +16,13 @@ import pytest
 import torch
 
 from diffinf_core.config import RunConfig, change, from_yaml, make_config, to_yaml
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.diffusion.published import PublishedArchitecture
 from diffinf_core.engine import STAGES, OpenRun, open_run
 from diffinf_core.experiments import retrain
 from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import Run
 from tests.forks import FORKS
 from tests.published import checkpoint_of, shaken
@@ -225,15 +227,21 @@ def test_a_published_generator_repairs_without_being_told_a_label(run_copy: Path
     )
     file = run_copy.parent / "last.ckpt"
     torch.save(checkpoint_of(shaken(architecture)), file)
-    told = {"repair": {"generator": str(file), "steps": 2}}
-    engine = open_run(run_copy, change(open_run(run_copy).config, told))
+    settings = {"repair": {"generator": str(file), "steps": 2}}
+    engine = open_run(run_copy, change(open_run(run_copy).config, settings))
     for _ in engine.compute():
         pass
     figures = engine.report()["repair"]
-    assert figures["n"] == len(engine.queue) and figures["told_label"] is False
+    assert figures["n"] == len(engine.queue) and figures["label_conditioned"] is False
     assert engine.pictures.record(*next(iter(latest(engine).items()))).generator.startswith(
         "last.ckpt "
     )
+    # earlier versions stored this figure under another name
+    done = REPAIR.folder(Run(run_copy, engine.config)) / "done.json"
+    stored = read_json(done)
+    write_json(done, {"told_label": stored.pop("label_conditioned"), **stored})
+    earlier = open_run(run_copy, engine.config).report()["repair"]
+    assert earlier["label_conditioned"] is False
     gone = {"repair": {"generator": str(file.with_name("gone.ckpt"))}}
     with pytest.raises(DiffInfError, match=r"gone\.ckpt does not exist"):
         for _ in open_run(run_copy, change(engine.config, gone)).compute():
@@ -259,7 +267,7 @@ def test_a_decision_made_during_retraining_is_said(
         found = build(run, name)
         if not engine.review.decisions().get(second):
             asked.append(name)
-            if len(asked) == 2:  # once to see whether it exists, once to train
+            if len(asked) == 1:
                 engine.review.decide(second, "drop", "b")
         return found
 

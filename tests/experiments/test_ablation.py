@@ -47,7 +47,7 @@ def test_cells_are_filled_once_and_averaged(run_copy: Path) -> None:
     assert (table["seeds"] == 2).all() and (table["n"] == 2).all()
     assert table["judge_agrees"].between(0, 1).all()
     assert table["identity_mean"].between(-1, 1).all() and (table["h_after_sd"] >= 0).all()
-    cells = {f: f.stat().st_mtime_ns for f in (run_copy / "ablation").glob("cell-*.json")}
+    cells = {f: f.stat().st_mtime_ns for f in (run_copy / "stages").glob("ablation-*/done.json")}
     assert len(cells) == 4
     for _ in engine.ablation.run(vary, seeds=2, images=1):
         pass
@@ -64,7 +64,7 @@ def test_a_stopped_ablation_goes_on_and_no_cell_is_half_written(run_copy: Path) 
         if event.done == 1:
             break
     events.close()
-    assert len(list((run_copy / "ablation").glob("cell-*.json"))) == 1
+    assert len(list((run_copy / "stages").glob("ablation-*/done.json"))) == 1
     for _ in engine.ablation.run(vary, images=2):
         pass
     assert len(engine.ablation.table()) == 2

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from diffinf_core.experiments.rounds import next_round
+from diffinf_core.export import folder
 from diffinf_core.export.dataset import read_export
 from diffinf_core.export.folder import export_folder
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.locks import exclusive
 from diffinf_core.runs.run import Run
+from tests.refined import made_up_run, plain, propose, sample_id, version_id, write_edit
 
 ROOT = Path(__file__).parents[2]
 _EXPORT = """
@@ -66,8 +69,19 @@ def test_what_a_killed_export_left_goes_with_the_next_and_nothing_else(
     other.mkdir()  # of another target
     living = tmp_path / left.name.replace(f"-{killed.pid}.", f"-{os.getpid()}.")
     living.mkdir()
+    # named as ours, of a process that is gone, but without our mark
+    alike = tmp_path / left.name.replace(".part", "x.part")
+    alike.mkdir()
+    (alike / "notes.txt").write_text("years of work")
+    assert (left / ".diffinf-unfinished").is_file()
+    for path in (other, living):
+        (path / ".diffinf-unfinished").touch()
     export(run_copy, tmp_path / "out")
     assert not left.exists() and other.is_dir() and living.is_dir()
+    assert (alike / "notes.txt").read_text() == "years of work"
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "images", "labels.csv", "manifest.json"
+    ]  # fmt: skip
     read_export(tmp_path / "out").verify()
 
 
@@ -83,7 +97,7 @@ def test_two_exports_to_one_target_never_mix(run_copy: Path, tmp_path: Path) -> 
 
 def test_a_second_export_is_told_who_writes_the_first(run_copy: Path, tmp_path: Path) -> None:
     with (
-        exclusive(tmp_path / ".out.lock", "{holder}", keep=False),
+        exclusive(tmp_path / ".out.diffinf-export.lock", "{holder}", keep=False),
         pytest.raises(DiffInfError, match=rf"Another export is writing .*out \(.*{os.getpid()}"),
     ):
         export(run_copy, tmp_path / "out")
@@ -117,3 +131,66 @@ def test_a_cancelled_export_leaves_nothing_behind(run_copy: Path, tmp_path: Path
     next(events)
     events.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
+
+
+def test_an_empty_target_and_a_link_to_one_are_filled(run_copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty {x}").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty {x}")
+    (tmp_path / ".empty {x}.lock").write_text("another program's")
+    export(run_copy, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    read_export(tmp_path / "empty {x}").verify()
+    assert (tmp_path / ".empty {x}.lock").read_text() == "another program's"
+    with pytest.raises(DiffInfError, match="is not empty"):
+        export(run_copy, tmp_path / "link")
+
+
+def test_an_empty_target_stays_where_the_export_fails(run_copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    events = export_folder(Run.open(run_copy), tmp_path / "out")
+    next(events)
+    events.close()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_target_that_is_taken_meanwhile_is_left_alone(run_copy: Path, tmp_path: Path) -> None:
+    events = export_folder(Run.open(run_copy), tmp_path / "out")
+    next(events)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("years of work")
+    with pytest.raises(DiffInfError, match=r"Something else was written to .*out meanwhile"):
+        list(events)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["notes.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "run"]
+
+
+def test_pictures_that_went_missing_are_counted(
+    run_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = folder._copy
+
+    def lose(source: Path, target: Path) -> None:
+        copy(source, target)
+        for other in target.parent.iterdir():
+            if other != target:
+                other.unlink()
+
+    monkeypatch.setattr(folder, "_copy", lose)
+    with pytest.raises(DiffInfError, match=r"1 of \d+ pictures were written"):
+        export(run_copy, tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
+
+
+def test_a_round_exports_into_its_own_folder_and_no_other(tmp_path: Path) -> None:
+    run = made_up_run(tmp_path / "run", ["happy", "sad"])
+    write_edit(run, sample_id(2), version_id(1), plain(1, 1))
+    propose(run, {sample_id(2): version_id(1)})
+    made = next_round(run)
+    assert made is not None
+    other = made.root.with_name("2-00000000")
+    other.mkdir()
+    for target in (run.root / "stages" / "x", run.root / "rounds" / "..", other, other / "x"):
+        with pytest.raises(DiffInfError, match=r"not for exports|is not empty"):
+            list(export_folder(made, target))
+    list(export_folder(made, made.root / "export"))
+    read_export(made.root / "export").verify()

@@ -5,10 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from diffinf_core.influence.stage import (
-    GRADIENTS,
-    INFLUENCE,
-)
+from diffinf_core.influence.scoring import GRADIENTS
+from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.runs.files import write_json
 from diffinf_core.runs.run import Run
 

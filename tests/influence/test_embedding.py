@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from diffinf_core.classifier.stage import load_snapshot
 from diffinf_core.data.part import open_training
 from diffinf_core.influence import embedding as module
+from diffinf_core.influence.checkpoints import feature_epoch
 from diffinf_core.influence.embedding import (
     FEATURES,
     embedding,
@@ -23,7 +24,6 @@ from diffinf_core.influence.embedding import (
     principal_axes,
     read_map,
 )
-from diffinf_core.influence.predictor import feature_epoch
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run
 

@@ -12,18 +12,11 @@ import pytest
 from diffinf_core.config import ON_REQUEST, InfluenceConfig
 from diffinf_core.data.part import open_training
 from diffinf_core.data.truth import open_truth
-from diffinf_core.influence import confidence
-from diffinf_core.influence import stage as module
+from diffinf_core.influence import confidence, curvature_score, stage
 from diffinf_core.influence.confidence import CONFIDENCE
 from diffinf_core.influence.gradients import GradientNorms
-from diffinf_core.influence.stage import (
-    CURVATURE,
-    GRADIENTS,
-    INFLUENCE,
-    ranking,
-    read_scores,
-    request,
-)
+from diffinf_core.influence.scoring import GRADIENTS
+from diffinf_core.influence.stage import CURVATURE, INFLUENCE, ranking, read_scores, request
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run
 from tests.influence.runs import forget, with_influence
@@ -51,7 +44,7 @@ def test_scores_on_request_are_computed_once_and_join_the_table(
         assert above > (0.8 if name == "self_confidence" else 0.55), f"{name}: {above:.2f}"
         np.testing.assert_array_equal(ranking(asked)["score"], score)
     assert INFLUENCE.key(run) == INFLUENCE.key(asked), "one folder for all of them"
-    monkeypatch.setattr(module, "CONFIDENCE", replace(module.CONFIDENCE, work=None))
+    monkeypatch.setattr(stage, "CONFIDENCE", replace(stage.CONFIDENCE, work=None))
     both = with_influence(
         run, estimator="self_confidence+inverse_curvature", folds=3, curvature_samples=64
     )
@@ -95,7 +88,7 @@ def test_bfloat16_is_another_key_and_close(copy: Callable[[], Run]) -> None:
 def test_a_stopped_curvature_goes_on_and_ends_the_same(
     copy: Callable[[str], Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_SAVE_SECONDS", 0)
+    monkeypatch.setattr(curvature_score, "_SAVE_SECONDS", 0)
     scores = []
     for stop in (0, 2, 5, 8, 12):
         run = with_influence(copy(str(stop)), estimator="inverse_curvature", curvature_samples=64)

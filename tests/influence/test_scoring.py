@@ -15,13 +15,10 @@ import torch
 from diffinf_core.classifier.network import build_classifier
 from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.data.part import open_training
+from diffinf_core.influence import batching
 from diffinf_core.influence.checkpoints import checkpoint_epochs, last_useful_epoch
-from diffinf_core.influence.stage import (
-    GRADIENTS,
-    INFLUENCE,
-    Scorer,
-    read_scores,
-)
+from diffinf_core.influence.scoring import GRADIENTS, Scorer
+from diffinf_core.influence.stage import INFLUENCE, read_scores
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs import slices
 from diffinf_core.runs.files import read_tensors, write_json, write_tensors
@@ -153,7 +150,7 @@ class Wide(torch.nn.Module):
 
 def test_the_memory_of_a_sample_is_counted_without_the_weights() -> None:
     net, x = Wide(), torch.randn(4, 1000).double()
-    kept = slices.bytes_per_sample(net, x)
+    kept = batching.bytes_per_sample(net, x)
     assert 8000 <= kept < 12000, "exp keeps its result; the weight of 24 kB is not a sample's"
 
 
@@ -161,15 +158,15 @@ def test_the_memory_of_a_sample_is_counted_without_the_weights() -> None:
 def test_the_batch_is_a_power_of_two_that_fits(
     monkeypatch: pytest.MonkeyPatch, free: int, batch: int
 ) -> None:
-    monkeypatch.setattr(slices, "free_memory", lambda device: free)
-    assert slices.fitting_batch(Wide(), torch.randn(2, 1000).double()) == batch
+    monkeypatch.setattr(batching, "free_memory", lambda device: free)
+    assert batching.fitting_batch(Wide(), torch.randn(2, 1000).double()) == batch
 
 
 def test_a_resumed_stage_keeps_its_plan(copy: Callable[[], Run]) -> None:
     stage = GRADIENTS.folder(copy())
     (stage / "plan.json").unlink()
-    assert slices.stored_plan(stage, 64, lambda: 8) == slices.Plan(64, 8)
-    assert slices.stored_plan(stage, 16, lambda: 32) == slices.Plan(64, 8)
+    assert slices.stored_slicing(stage, 64, lambda: 8) == slices.Slicing(64, 8)
+    assert slices.stored_slicing(stage, 16, lambda: 32) == slices.Slicing(64, 8)
 
 
 def test_a_batch_given_later_goes_before_the_stored_one(
@@ -271,8 +268,8 @@ def test_pictures_are_read_a_pass_at_a_time_and_the_scores_streamed(tmp_path: Pa
         def score(rows: np.ndarray) -> np.ndarray:
             return scorer(train, rows, 16)  # type: ignore[arg-type]
 
-        for event in slices.map_slices(stage, n, 64, score, lambda: "scoring"):
-            assert event.total == n
+        for event in slices.map_slices(stage, n, 64, score, "stream", lambda: "scoring"):
+            assert event.total == n and event.stage == "stream"
             assert len(list(tmp_path.glob("slice-*.npy"))) == -(-event.done // 64)
     assert train.most == 16 and train.read == n, "every picture once, whatever the checkpoints"
     assert slices.read_slices(stage, n, 64).shape == (n, 2, 2)

@@ -22,12 +22,8 @@ from diffinf_core.data.truth import open_truth
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.estimators import high_influence_count, top_tau
 from diffinf_core.influence.gradients import GradientNorms
-from diffinf_core.influence.stage import (
-    INFLUENCE,
-    Scorer,
-    ranking,
-    read_scores,
-)
+from diffinf_core.influence.scoring import Scorer
+from diffinf_core.influence.stage import INFLUENCE, ranking, read_scores
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import write_table
 from diffinf_core.runs.run import Run

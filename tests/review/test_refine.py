@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from diffinf_core.correction.edits import edit_folder, read_edit
+from diffinf_core.correction.edits import edit_folder
 from diffinf_core.correction.stage import REPAIR
-from diffinf_core.data.earlier import earlier_changes
-from diffinf_core.data.ingest import source_folder
-from diffinf_core.data.part import open_training
+from diffinf_core.data.ingest import DATA
+from diffinf_core.data.overlay import PICTURES, REPLACED, ROWS
+from diffinf_core.data.part import open_training, run_pictures, to_image
 from diffinf_core.experiments.arms import build_arm
-from diffinf_core.experiments.rounds import next_round, plan_round
+from diffinf_core.experiments.rounds import next_round
 from diffinf_core.export.dataset import RefinedDataset, read_export
 from diffinf_core.export.folder import export_folder
 from diffinf_core.records import (
@@ -29,14 +30,16 @@ from diffinf_core.records import (
     DiffInfError,
     Earlier,
     RefinedSample,
-    RefinedSet,
     Sample,
     StandingEdit,
 )
 from diffinf_core.review.opening import open_journal, read_decisions
-from diffinf_core.review.refine import refine, refined_set
+from diffinf_core.review.refine import refine
+from diffinf_core.review.training_set import TrainingSet
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
+from tests.refined import CLASSES as MADE_UP
+from tests.refined import made_up_run, plain, propose, sample_id, version_id, write_edit
 
 CLASSES = ("happy", "sad")
 
@@ -160,128 +163,238 @@ def test_counts_and_an_unknown_policy() -> None:
 # ---------------------------------------------------------------- the renderings
 
 
-def choices_for(run: Run) -> st.SearchStrategy[list[Choice]]:
-    """Random decisions about every sample that can be decided on."""
-    train, versions = open_training(run), read_json(REPAIR.folder(run) / "versions.json")
-    edited = [s for s in train.ids.tolist() if s in versions]
-    others = [s for s in train.ids.tolist() if s not in versions][:6]
+@dataclass(frozen=True)
+class Fate:
+    """What one round proposes for a sample and decides on it; ``other``: a second, unproposed version."""
 
-    def choice(sample: str) -> st.SearchStrategy[Choice | None]:
-        label = train.classes[train.labels[train.position(sample)]]
-        wrong = [name for name in train.classes if name != label]
-        options = [st.none()]
-        for action in ACTIONS:
-            if action == "accept":
-                if sample in versions:
-                    options.append(st.just(Choice(sample, action, versions[sample])))
-            elif action == "relabel":
-                options.append(
-                    st.sampled_from(wrong).map(lambda n: Choice(sample, "relabel", None, n))
-                )
-            else:
-                options.append(st.just(Choice(sample, action)))
-        return st.one_of(options)
+    proposed: bool
+    flagged: bool
+    other: bool
+    action: str | None
+    new_label: str
+    accept_other: bool
 
-    return st.tuples(*map(choice, [*edited, *others])).map(
-        lambda found: [c for c in found if c is not None]
+    def version(self, r: int, s: int) -> str | None:
+        """The version that is accepted, if one can be."""
+        if self.other and (self.accept_other or not self.proposed):
+            return version_id(16 * (16 * r + s) + 1)
+        return version_id(16 * (16 * r + s)) if self.proposed else None
+
+    def choice(self, r: int, s: int) -> Choice | None:
+        """The decision, as it goes into a journal."""
+        sample = sample_id(s + OTHERS)
+        if self.action is None or (self.action == "accept" and self.version(r, s) is None):
+            return None
+        version = self.version(r, s) if self.action == "accept" else None
+        return Choice(
+            sample, self.action, version, self.new_label if self.action == "relabel" else None
+        )
+
+
+#: number of a picture: 0 for the original, else that of the version
+Standing = tuple[int, str, bool]
+OTHERS = 2
+
+fates = st.builds(
+    Fate,
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([None, *ACTIONS]),
+    st.sampled_from(MADE_UP),
+    st.booleans(),
+)
+
+
+def picture(s: int, number: int) -> np.ndarray:
+    """The picture of training sample ``s``: the original, or a version of some round."""
+    return plain(0, s + OTHERS) if number == 0 else plain(1, number)
+
+
+def expected(fate: Fate, r: int, s: int, now: Standing, policy: str) -> Standing:
+    """The rules once more, by hand: the picture, the label, and whether the sample is dropped."""
+    number, label, _ = now
+    mine = 16 * (16 * r + s)
+    choice = fate.choice(r, s)
+    if choice is None or choice.action == "second_look":
+        takes = {"original": False, "repaired": True, "unflagged": not fate.flagged}[policy]
+        return (mine if fate.proposed and takes else number), label, False
+    if choice.action == "accept":
+        return int(str(choice.version), 16), label, False
+    if choice.action == "relabel":
+        return number, str(choice.new_label), False
+    return number, label, choice.action == "drop"
+
+
+def enact(run: Run, round_: list[Fate], r: int, alive: list[int]) -> None:
+    """Write the edits and the decisions of a round."""
+    proposed: dict[str, str] = {}
+    for s in alive:
+        fate, sample, first = round_[s], sample_id(s + OTHERS), 16 * (16 * r + s)
+        for number in [first] * fate.proposed + [first + 1] * fate.other:
+            flagged = fate.flagged and number == first
+            write_edit(run, sample, version_id(number), picture(s, number), flagged)
+        if fate.proposed:
+            proposed[sample] = version_id(first)
+    propose(run, proposed)
+    choices = [c for s in alive if (c := round_[s].choice(r, s)) is not None]
+    if choices:
+        journal = open_journal(run)
+        journal.decide_many(choices, "ann")
+        journal.close()
+
+
+def same(
+    ids: list[str],
+    labels: list[str],
+    pictures: Iterable[np.ndarray],
+    want: dict[int, Standing],
+) -> None:
+    """Compare a rendering with what is expected of each sample, dropped ones included."""
+    kept = {s: standing for s, standing in want.items() if not standing[2]}
+    assert ids == [sample_id(s + OTHERS) for s in kept]
+    assert labels == [label for _, label, _ in kept.values()]
+    for found, (s, (number, _, _)) in zip(pictures, kept.items(), strict=True):
+        assert (found == picture(s, number)).all()
+
+
+def pixels(data: RefinedDataset) -> list[np.ndarray]:
+    """The pictures of a data set as uint8 (S, S, 3)."""
+    return [to_image(data[i][0][None])[0] for i in range(len(data))]
+
+
+def of_arm(arm: TrainingSet, want: dict[int, Standing]) -> None:
+    same(
+        arm.train.ids[arm.positions].tolist(),
+        [arm.train.classes[k] for k in arm.labels],
+        arm.images(np.arange(len(arm))),
+        want,
     )
 
 
-def picture_of(run: Run, sample: RefinedSample) -> np.ndarray:
-    """The picture of a refined sample at working size, read from where it lies."""
-    if sample.edit is None or not sample.edit.new:
-        train = open_training(run)
-        return train.images([train.position(sample.id)])[0]
-    return read_edit(run, sample.id, sample.edit.version)
+def of_data_set(data: RefinedDataset, want: dict[int, Standing], given: list[str]) -> None:
+    labels = [data.classes[label] for _, label in (data[i] for i in range(len(data)))]
+    same(data.ids, labels, pixels(data), want)
+    assert data.table["label"].tolist() == labels
+    kept = {s: standing for s, standing in want.items() if not standing[2]}
+    assert data.table["assigned_label"].tolist() == [given[s] for s in kept]
+    assert data.sources == [
+        "repaired" if number else "original" if label == given[s] else "relabelled"
+        for s, (number, label, _) in kept.items()
+    ]
 
 
-def check_data_set(run: Run, refined: RefinedSet, policy: str) -> None:
-    data = RefinedDataset(run.root, policy)
-    assert data.ids == [s.id for s in refined.kept]
-    assert [data.classes[k] for k in data.targets] == [s.label for s in refined.kept]
-    assert data.table["source"].tolist() == [s.source for s in refined.kept]
-    for i, sample in enumerate(refined.kept):
-        pixels = ((data[i][0].permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(np.uint8)
-        assert (pixels == picture_of(run, sample)).all()
-
-
-def check_export(run: Run, refined: RefinedSet, policy: str, target: Path) -> None:
-    for _ in export_folder(run, target, policy):
-        pass
-    export = read_export(target)
-    export.verify()
-    assert export.table["id"].tolist() == [s.id for s in refined.kept]
-    assert export.table["label"].tolist() == [s.label for s in refined.kept]
-    assert export.table["assigned_label"].tolist() == [s.assigned for s in refined.kept]
-    assert export.table["source"].tolist() == [s.source for s in refined.kept]
-    assert set(export.manifest["dropped"]) == set(refined.dropped)
-    for file, sample in zip(export.files, refined.kept, strict=True):
-        edit = sample.edit
-        origin = source_folder(run) / sample.file if edit is None else edit.folder / "edit.png"
-        assert file.read_bytes() == origin.read_bytes()
-
-
-def check_round(run: Run) -> None:
-    refined = refined_set(run, "unflagged")
-    plan = plan_round(run)
-    changed = [
-        s for s in refined.samples
-        if s.dropped or s.label != s.current or (s.edit is not None and s.edit.new)
-    ]  # fmt: skip
-    if plan is None:
-        assert not changed
-        return
-    made = next_round(run)
-    assert made is not None and changed
-    train = open_training(made)
-    assert train.ids.tolist() == [s.id for s in refined.kept]
-    assert [train.classes[k] for k in train.labels] == [s.label for s in refined.kept]
-    for i, sample in enumerate(refined.kept):
-        assert (train.images([i])[0] == picture_of(run, sample)).all()
-    # the same again from the next round, where nobody has decided anything
-    after = refined_set(made, "original")
-    assert [s.assigned for s in after.samples] == [s.assigned for s in refined.kept]
-    standing = {s.id: s.edit.folder.resolve() for s in refined.kept if s.edit is not None}
-    assert {s.id: s.edit.folder.resolve() for s in after.samples if s.edit is not None} == standing
-    assert {c.id for c in earlier_changes(made)} >= {s.id for s in changed}
-
-
-def check_arms(run: Run, refined: RefinedSet, decisions: dict[str, Decision]) -> None:
-    arm = build_arm(run, "reviewed")
-    if not decisions:
-        assert arm is None
-        return
-    assert arm is not None and len(arm) == len(refined.kept)
-    assert [arm.train.ids[p] for p in arm.positions] == [s.id for s in refined.kept]
-    assert [arm.train.classes[k] for k in arm.labels] == [s.label for s in refined.kept]
-    for i, sample in enumerate(refined.kept):
-        assert (arm.images([i])[0] == picture_of(run, sample)).all()
-
-
-@pytest.mark.slow
-@settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(
+    given=st.lists(st.sampled_from(MADE_UP), min_size=1, max_size=4),
+    data=st.data(),
+    rounds=st.integers(1, 3),
 )
-@given(data=st.data())
 def test_all_renderings_agree_on_every_sample(
-    data: st.DataObject, run_copy: Path, tmp_path_factory: pytest.TempPathFactory
+    given: list[str], data: st.DataObject, rounds: int
 ) -> None:
-    run = Run.open(run_copy)
-    chosen = data.draw(choices_for(run), label="decisions")
-    journal = open_journal(run)
-    while journal.undo("ann"):
-        pass
-    if chosen:
-        journal.decide_many(chosen, "ann")
-    journal.close()
-    decisions = read_decisions(run)
-    assert {s: d.action for s, d in decisions.items()} == {c.sample: c.action for c in chosen}
-    for policy in UNDECIDED:
-        refined = refined_set(run, policy)
-        check_data_set(run, refined, policy)
-        check_export(run, refined, policy, tmp_path_factory.mktemp("export") / policy)
-    check_arms(run, refined_set(run, "original"), decisions)
-    check_round(run)
+    n = len(given)
+    history = [
+        data.draw(st.lists(fates, min_size=n, max_size=n), label=f"round {r}")
+        for r in range(1, rounds + 1)
+    ]
+    with TemporaryDirectory() as folder:
+        _check_renderings(Path(folder), given, history)
+
+
+def _check_renderings(folder: Path, given: list[str], history: list[list[Fate]]) -> None:
+    run = made_up_run(folder / "run", given, OTHERS)
+    now: dict[int, Standing] = {s: (0, label, False) for s, label in enumerate(given)}
+    for r, round_ in enumerate(history, 1):
+        enact(run, round_, r, list(now))
+        want = {
+            policy: {s: expected(round_[s], r, s, now[s], policy) for s in now}
+            for policy in UNDECIDED
+        }
+        for policy in UNDECIDED:
+            of_data_set(RefinedDataset(run.root, policy), want[policy], given)
+            target = folder / f"{r}-{policy}"
+            for _ in export_folder(run, target, policy):
+                pass
+            export = read_export(target)
+            export.verify()
+            gone = [sample_id(s + OTHERS) for s, (_, _, out) in want[policy].items() if out]
+            assert export.manifest["dropped"] == gone
+            of_data_set(RefinedDataset(target), want[policy], given)
+        reviewed, repaired = build_arm(run, "reviewed"), build_arm(run, "repaired")
+        assert (reviewed is None) == (not read_decisions(run)) and repaired is not None
+        if reviewed is not None:
+            of_arm(reviewed, want["original"])
+        alone = [replace(fate, action=None) for fate in round_]
+        of_arm(repaired, {s: expected(alone[s], r, s, now[s], "repaired") for s in now})
+        if all(gone for _, _, gone in want["unflagged"].values()):
+            with pytest.raises(DiffInfError, match="the next round would have none"):
+                next_round(run)
+            return
+        made = next_round(run)
+        assert (made is None) == (want["unflagged"] == now)
+        if made is None:
+            return
+        train = open_training(made)
+        same(
+            train.ids.tolist(),
+            [train.classes[k] for k in train.labels],
+            train.images(np.arange(len(train))),
+            want["unflagged"],
+        )
+        run, now = made, {s: v for s, v in want["unflagged"].items() if not v[2]}
+
+
+def test_a_round_above_one_that_holds_a_full_copy_keeps_its_edits(tmp_path: Path) -> None:
+    """Rounds of earlier versions kept all pictures; only round.json says which of them are edits."""
+    run = made_up_run(tmp_path / "run", ["happy", "sad", "sad"], OTHERS)
+    samples = [sample_id(s + OTHERS) for s in range(3)]
+    write_edit(run, samples[0], version_id(1), plain(1, 1))
+    propose(run, {samples[0]: version_id(1)})
+    second = next_round(run)
+    assert second is not None
+    pictures, folder = run_pictures(second), DATA.folder(second).path
+    np.save(folder / PICTURES, pictures.read(range(len(pictures))))
+    (folder / REPLACED).unlink()
+    (folder / ROWS).unlink()
+    assert (open_training(second).images([0])[0] == plain(1, 1)).all()
+    write_edit(second, samples[1], version_id(2), plain(1, 2))
+    propose(second, {samples[1]: version_id(2)})
+    third = next_round(second)
+    assert third is not None and not (DATA.folder(third) / PICTURES).exists()
+    found = open_training(third).images([0, 1, 2])
+    assert (found == np.stack([plain(1, 1), plain(1, 2), plain(0, 4)])).all()
+
+
+@pytest.mark.parametrize("name", [REPLACED, ROWS])
+@pytest.mark.parametrize(
+    "harm", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:-8])]
+)
+def test_a_damaged_round_is_one_sentence_with_a_remedy_that_works(
+    tmp_path: Path, name: str, harm: Callable[[Path], object]
+) -> None:
+    run = made_up_run(tmp_path / "run", ["happy", "sad"], OTHERS)
+    write_edit(run, sample_id(2), version_id(1), plain(1, 1))
+    propose(run, {sample_id(2): version_id(1)})
+    made = next_round(run)
+    assert made is not None
+    harm(DATA.folder(made) / name)
+    there = (DATA.folder(made) / ROWS).exists()
+    remedy = (
+        "pictures that the round .* replaced .* remove that round"
+        if there
+        else "images.npy is missing"
+    )
+    with pytest.raises(DiffInfError, match=remedy):
+        open_training(made)
+    shutil.rmtree(made.root)
+    again = next_round(run)
+    assert again is not None and (open_training(again).images([0])[0] == plain(1, 1)).all()
+
+
+def test_an_action_that_is_unknown_is_refused() -> None:
+    with pytest.raises(DiffInfError, match="'a' has a decision 'postpone' that is unknown"):
+        one(decided("postpone"))
 
 
 def test_the_repaired_arm_takes_every_proposed_edit_whatever_was_decided(run_copy: Path) -> None:
@@ -294,102 +407,6 @@ def test_the_repaired_arm_takes_every_proposed_edit_whatever_was_decided(run_cop
     arm = build_arm(run, "repaired")
     assert arm is not None and len(arm) == len(arm.train)
     assert {str(arm.train.ids[i]) for i in np.flatnonzero(arm.edited >= 0)} == set(versions)
-
-
-# ---------------------------------------------------------------- what is read of a run or an export
-
-
-@pytest.fixture
-def exported(run_copy: Path, tmp_path: Path) -> Path:
-    """An export that takes every edit."""
-    for _ in export_folder(Run.open(run_copy), tmp_path / "out", "repaired"):
-        pass
-    return tmp_path / "out"
-
-
-def test_an_export_read_back_gives_the_pictures_of_the_run(exported: Path, run_copy: Path) -> None:
-    of_run, of_export = RefinedDataset(run_copy, "repaired"), RefinedDataset(str(exported))
-    assert of_run.ids == of_export.ids and of_run.classes == of_export.classes
-    assert (of_run.targets == of_export.targets).all() and len(of_run) == len(of_export)
-    for i in (0, len(of_run) // 2, -1):
-        (a, label_a), (b, label_b) = of_run[i], of_export[i]
-        assert a.shape == (3, 64, 64) and label_a == label_b
-        assert float((a - b).abs().max()) < 1e-6
-    sized = RefinedDataset(exported, transform=lambda image: image.size)
-    assert isinstance(sized.transform, Callable) and sized[0] == ((64, 64), int(of_run.targets[0]))  # type: ignore[arg-type]
-    with pytest.raises(IndexError):
-        of_run[len(of_run)]
-
-
-def _overwrite(file: Path) -> None:
-    with Image.open(file) as image:
-        Image.fromarray(255 - np.asarray(image.convert("RGB"))).save(file)
-
-
-@pytest.mark.parametrize(
-    "harm,message",
-    [
-        (lambda root, first: _overwrite(root / first), r"images/\w+\.png was changed"),
-        (lambda root, first: (root / first).unlink(), r"images/\w+\.png is missing"),
-        (lambda root, first: (root / "images" / "x.png").write_bytes(b""), "x.png is not part of"),
-        (lambda root, first: _relabel(root), "in labels.csv and"),
-        (lambda root, first: _shrink(root), "should be there"),
-    ],
-    ids=["overwritten", "missing", "extra", "relabelled", "size"],
-)
-def test_what_was_changed_after_an_export_is_named(
-    exported: Path, harm: Callable[[Path, str], None], message: str
-) -> None:
-    read_export(exported).verify()
-    harm(exported, read_export(exported).table["file"][0])
-    with pytest.raises(DiffInfError, match=message):
-        read_export(exported).verify()
-
-
-def _relabel(root: Path) -> None:
-    export = read_export(root)
-    table = export.table.copy()
-    table.loc[0, "label"] = next(c for c in export.classes if c != table["label"][0])
-    table.to_csv(root / "labels.csv", index=False)
-
-
-def _shrink(root: Path) -> None:
-    manifest = read_json(root / "manifest.json")
-    manifest["n_original"] += 1
-    (root / "manifest.json").write_text(json.dumps(manifest))
-
-
-@pytest.mark.parametrize(
-    "name,text,message",
-    [
-        ("manifest.json", "{", "cannot be read"),
-        ("manifest.json", "{}", "damaged export"),
-        ("labels.csv", "file,label\n", "no column 'assigned_label'"),
-        ("labels.csv", "file,label,assigned_label,source,id\n", "rows are missing"),
-    ],
-)
-def test_a_damaged_export_is_one_sentence(
-    exported: Path, name: str, text: str, message: str
-) -> None:
-    (exported / name).write_text(text)
-    with pytest.raises(DiffInfError, match=message):
-        RefinedDataset(exported)
-
-
-def test_a_picture_outside_the_export_is_refused(exported: Path) -> None:
-    export = read_export(exported)
-    table = export.table.copy()
-    table.loc[0, "file"] = "../../etc/passwd"
-    table.to_csv(exported / "labels.csv", index=False)
-    with pytest.raises(DiffInfError, match="names a picture outside"):
-        read_export(exported)
-
-
-def test_a_folder_that_is_neither_a_run_nor_an_export_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DiffInfError, match="neither a run nor an export"):
-        RefinedDataset(tmp_path)
-    with pytest.raises(DiffInfError, match="is not an export"):
-        read_export(tmp_path)
 
 
 def test_edits_are_decoded_once_however_often_they_are_read(

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 
@@ -45,21 +45,51 @@ def file_of(module: str) -> Path | None:
     return next((f for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file()), None)
 
 
-def files_of(stage: Stage) -> list[Path]:
-    """The module of a stage's work, and all that it reaches within its room and the rooms it names."""
-    first = module_of(stage).__name__
-    rooms = {first.split(".")[1], *stage.rooms}
-    todo, seen = [first], set()
+#: rooms that every stage uses and no result depends on
+SHARED = {"records", "config", "runs", "weights"}
+
+
+@lru_cache
+def _reached(module: str, cut: frozenset[str] = frozenset()) -> frozenset[Path]:
+    """A module's file and those of all that it imports, however far, but for the shared rooms.
+
+    What a module in ``cut`` imports does not count, nor does that module.
+    """
+    todo, seen = [module], set()
     while todo:
         name = todo.pop()
-        file = file_of(name)
-        if file is None or file in seen or name.split(".")[1:2] == []:
+        parts, file = name.split("."), file_of(name)
+        if parts[0] != "diffinf_core" or len(parts) < 2 or parts[1] in SHARED:
             continue
-        if name.split(".")[0] != "diffinf_core" or name.split(".")[1] not in rooms:
-            continue
-        seen.add(file)
-        todo += _imports(ast.parse(file.read_text()))
-    return sorted(seen)
+        if file is not None and file not in seen and (name not in cut or name == module):
+            seen.add(file)
+            todo += _imports(ast.parse(file.read_text()))
+    return frozenset(seen)
+
+
+def _in_key(stage: Stage) -> Iterator[Stage]:
+    """The stages whose versions are part of a stage's key, whatever the configuration."""
+    for other in (*stage.steps, *stage.inputs):
+        yield other
+        yield from _in_key(other)
+
+
+def _optional(stage: Stage) -> Iterator[Stage]:
+    for other in stage.optional:
+        yield from (other, *other.steps)
+        yield from _optional(other)
+
+
+def files_of(stage: Stage) -> list[Path]:
+    """The modules that a stage's version stands for: all that its work reaches, less what others stand for.
+
+    These are the stages whose versions are in its key. Optional ones may not be: what is reached by another
+    way than through them counts.
+    """
+    cut = frozenset(module_of(other).__name__ for other in _optional(stage))
+    own = _reached(module_of(stage).__name__, cut)
+    others = [_reached(module_of(other).__name__) for other in _in_key(stage)]
+    return sorted({*own.difference(*others), Path(str(module_of(stage).__file__))})
 
 
 def without_words(tree: ast.Module) -> str:
@@ -72,21 +102,20 @@ def without_words(tree: ast.Module) -> str:
     return ast.dump(tree)
 
 
-def source_hash(stage: Stage) -> str:
-    """Changes with the code behind a stage, not with its docstrings, comments or layout."""
-    h = hashlib.sha256()
-    for file in files_of(stage):
-        h.update(file.relative_to(ROOT).as_posix().encode())
-        h.update(without_words(ast.parse(file.read_text())).encode())
-    return h.hexdigest()[:16]
+@lru_cache
+def hash_of(file: Path) -> str:
+    """Changes with the code of a module, not with its docstrings, comments or layout."""
+    return hashlib.sha256(without_words(ast.parse(file.read_text())).encode()).hexdigest()[:16]
+
+
+def sources(stage: Stage) -> dict[str, str]:
+    """The hash of each module that a stage's version stands for."""
+    return {file.relative_to(ROOT).as_posix(): hash_of(file) for file in files_of(stage)}
 
 
 def present() -> dict[str, dict[str, object]]:
-    """Version and hash of every stage, as the record holds them."""
-    out: dict[str, dict[str, object]] = {}
-    for stage in every_stage():
-        out[stage.name] = {"version": stage.version, "source": source_hash(stage)}
-    return out
+    """Version and sources of every stage, as the record holds them."""
+    return {s.name: {"version": s.version, "sources": sources(s)} for s in every_stage()}
 
 
 if __name__ == "__main__":

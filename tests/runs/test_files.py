@@ -39,7 +39,6 @@ from diffinf_core.runs.files import (
     write_tensors,
     write_text,
 )
-from diffinf_core.runs.locks import exclusive
 from diffinf_core.runs.run import CONFIG_FILE, Run, StageFolder
 from diffinf_core.runs.writer import ABANDONED, host_token
 
@@ -513,19 +512,6 @@ def test_two_hosts_never_delete_each_others_unfinished_files(
     monkeypatch.undo()
     remove_orphans(tmp_path)
     assert theirs.exists() and not ours.exists()
-
-
-def test_the_refusal_of_a_lock_says_who_holds_it(tmp_path: Path) -> None:
-    with exclusive(tmp_path / "lock", "Busy{holder}."):
-        with (
-            pytest.raises(DiffInfError, match=rf"^Busy \(.*process {os.getpid()} on .* since 2"),
-            exclusive(tmp_path / "lock", "Busy{holder}."),
-        ):
-            pytest.fail("two hold one lock")
-        assert (tmp_path / "lock").exists()
-    with exclusive(tmp_path / "lock", "Busy{holder}.", keep=False):
-        pass
-    assert not (tmp_path / "lock").exists()
 
 
 def test_a_new_array_is_whole_or_not_there(tmp_path: Path) -> None:

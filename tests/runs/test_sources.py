@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import json
+from dataclasses import replace
 
 import pytest
 
 from diffinf_core.engine.pipeline import PIPELINE, every_stage
 from diffinf_core.runs.stages import Stage
-from tests.runs.sources import RECORD, files_of, module_of, source_hash, without_words
+from tests.runs.sources import RECORD, ROOT, files_of, module_of, sources, without_words
+
+COMMAND = "python -m tests.runs.sources"
 
 
 def named(stages: tuple[Stage, ...]) -> dict[str, Stage]:
@@ -21,16 +24,19 @@ def named(stages: tuple[Stage, ...]) -> dict[str, Stage]:
 def test_changed_code_has_another_version(name: str) -> None:
     stage = named(every_stage())[name]
     recorded = json.loads(RECORD.read_text()).get(name)
-    assert recorded is not None, f"record the stage {name!r}: python -m tests.runs.sources"
-    same = recorded["source"] == source_hash(stage)
+    assert recorded is not None, f"record the stage {name!r}: {COMMAND}"
+    now, then = sources(stage), recorded["sources"]
     if stage.version == recorded["version"]:
-        assert same, (
-            f"The code behind the stage {name!r} changed and its version did not. Raise version= in "
-            f"{module_of(stage).__name__}, or leave it where results are bit-identical, and record the "
-            "sources: python -m tests.runs.sources"
+        changed = sorted(
+            file for file in now.keys() | then.keys() if now.get(file) != then.get(file)
+        )
+        assert not changed, (
+            f"The code behind the stage {name!r} changed in {', '.join(changed)} and its version did not. "
+            f"Raise its version in {module_of(stage).__name__} and record the sources: {COMMAND}. "
+            "Record them with the version unchanged only if results are bit-identical."
         )
     assert stage.version >= recorded["version"], "a version is never used twice"
-    assert stage.version == recorded["version"], "record the sources: python -m tests.runs.sources"
+    assert stage.version == recorded["version"], f"record the sources: {COMMAND}"
 
 
 def test_nothing_is_recorded_that_is_not_there() -> None:
@@ -46,12 +52,56 @@ def test_the_pipeline_is_in_the_order_of_its_inputs() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_the_sources_of_a_stage_are_its_room_and_those_it_names() -> None:
-    repair = named(every_stage())["repair"]
-    rooms = {file.parts[file.parts.index("diffinf_core") + 1] for file in files_of(repair)}
+def test_the_sources_of_a_stage_are_what_its_inputs_do_not_stand_for() -> None:
+    stages = named(every_stage())
+    repair = files_of(stages["repair"])
+    rooms = {file.parts[file.parts.index("diffinf_core") + 1] for file in repair}
     assert rooms == {"correction", "diffusion"}
-    names = {file.name for file in files_of(repair)}
-    assert {"guidance.py", "sampling.py", "network.py"} <= names
+    assert {"guidance.py", "sampling.py", "network.py"} <= {file.name for file in repair}
+    assert [file.name for file in files_of(stages["predictor"])] == ["predictor.py"]
+
+
+@pytest.mark.parametrize(
+    "file,stages",
+    [
+        ("data/part.py", {"classifier", "judge", "duplicates", "arm-noisy"}),
+        ("classifier/training.py", {"classifier", "judge", "arm-noisy"}),
+        ("influence/gradients.py", {"gradients", "inverse_curvature"}),
+        ("review/refine.py", {"arm-noisy", "retrain", "ablation"}),
+        ("diffusion/sampling.py", {"repair"}),
+    ],
+)
+def test_a_module_counts_for_every_stage_whose_key_would_not_show_its_change(
+    file: str, stages: set[str]
+) -> None:
+    holding = {s.name for s in every_stage() for f in files_of(s) if f.as_posix().endswith(file)}
+    assert holding == stages
+
+
+def test_every_module_that_computes_results_counts_for_a_stage() -> None:
+    """Apart: what trains shipped weights, shows figures, or is called by programs without a run."""
+    counted = {file for stage in every_stage() for file in files_of(stage)}
+    package = ROOT / "diffinf_core"
+    apart = {
+        "classifier/__init__.py", "correction/__init__.py", "data/__init__.py", "influence/__init__.py",
+        "correction/assets.py", "correction/train_perceptors.py", "data/rendered/scenes.py", "data/show.py",
+        "diffusion/assets.py", "diffusion/attributes.py", "diffusion/monitor.py", "diffusion/sources.py",
+        "diffusion/loss.py", "diffusion/processes.py", "diffusion/settings.py", "diffusion/trainer.py",
+        "correction/repair.py", "influence/labels.py", "influence/predict.py",
+        "influence/self_influence.py",
+    }  # fmt: skip
+    rooms = ("data", "classifier", "influence", "diffusion", "correction")
+    missing = {f for room in rooms for f in (package / room).rglob("*.py")} - counted
+    assert {f.relative_to(package).as_posix() for f in missing} - apart == set()
+
+
+def test_a_step_and_its_stage_have_one_version_between_them() -> None:
+    """Scores hang on the code of the gradients that they are computed from."""
+    stages = named(every_stage())
+    for stage in stages.values():
+        newer = replace(stage, steps=tuple(replace(s, version=s.version + 1) for s in stage.steps))
+        assert (newer.code == stage.code) is (not stage.steps)
+    assert stages["gradients"] in stages["influence"].steps
 
 
 def test_words_and_layout_do_not_count_and_code_does() -> None:

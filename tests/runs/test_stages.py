@@ -16,7 +16,7 @@ from diffinf_core.runs import stages as module
 from diffinf_core.runs.files import write_text
 from diffinf_core.runs.run import CONFIG_FILE, Run
 from diffinf_core.runs.seal import present_seal
-from diffinf_core.runs.stages import INDEX, Stage, Work, compute, status
+from diffinf_core.runs.stages import INDEX, Stage, Work, compute, outdated, status
 
 
 class Line:
@@ -141,6 +141,56 @@ def test_a_stage_is_complete_only_with_its_parts(run: Run, line: Line) -> None:
     assert all(status(run, line.stages).values())
 
 
+def test_new_code_of_a_step_leads_to_new_results(run: Run, line: Line) -> None:
+    step = Stage("step", line.named("a").work)
+    line.change("a", steps=(step,))
+    done(run, line)
+    line.change("a", steps=(replace(step, version=2),))
+    assert done(run, line) == ["a", "b", "c"]
+    assert line.named("a").folder(run).code == [1, 2]
+
+
+def test_how_a_stage_is_computed_is_no_part_of_its_key(run: Run, tmp_path: Path) -> None:
+    given: list[int] = []
+
+    def work(run: Run, workers: int = 1) -> Work:
+        given.append(workers)
+        yield Progress("w", 0, 1)
+        return {}
+
+    stage = Stage("w", work)
+    list(stage.compute(run, workers=4))
+    list(stage.compute(run))
+    assert given == [4]
+
+
+# ---------------------------------------------------------------- runs made before
+
+
+def test_a_run_made_by_another_version_says_so_in_one_sentence(run: Run, line: Line) -> None:
+    done(run, line)
+    assert outdated(run, line.stages) is None
+    assert outdated(under(run, influence={"tau": 33.0}), line.stages) is None, "only other settings"
+    line.change("b", version=2)
+    sentence = outdated(run, line.stages)
+    assert sentence is not None and sentence.count(".") == 1 and "'b'" in sentence
+    assert "decisions and edits are kept" in sentence and str(run.root) in sentence
+    done(run, line)
+    assert outdated(run, line.stages) is None
+    assert outdated(under(run, influence={"tau": 33.0}), line.stages) is None
+
+
+def test_a_run_that_recorded_no_versions_has_the_first(run: Run, line: Line) -> None:
+    done(run, line)
+    for mark in (run.root / "stages").glob("*/done.json"):
+        write_text(mark, json.dumps({"n": 1}))
+    assert all(status(run, line.stages).values()) and outdated(run, line.stages) is None
+    line.change("a", version=2)
+    assert "'a'" in str(outdated(run, line.stages))
+    new = make_config("demo", {"data": {"seed": 3}})
+    assert outdated(Run.prepare(run.root.with_name("new"), new), line.stages) is None
+
+
 # ---------------------------------------------------------------- status
 
 
@@ -246,6 +296,53 @@ def test_a_refused_command_leaves_the_settings_alone(run: Run) -> None:
     assert Run.open(run.root).config.influence.tau == 33.0
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_a_command_that_fails_before_its_work_leaves_the_settings_alone(
+    run: Run, line: Line, early: bool
+) -> None:
+    """As with a generator of another size, which is seen only when it is loaded."""
+
+    def failing(run: Run) -> Work:
+        if not early:
+            yield Progress("c", 0, 1)
+        raise DiffInfError("the generator does not fit")
+
+    done(run, line, "b")
+    line.change("c", work=failing)
+    other = Run.prepare(run.root, change(run.config, {"repair": {"w_id": 3.0}}))
+    with pytest.raises(DiffInfError, match="does not fit"), other.lock():
+        list(compute(other, line.stages))
+    assert (Run.open(run.root).config == run.config) is early
+
+
+def test_settings_whose_results_are_there_are_stored_at_the_end(run: Run, line: Line) -> None:
+    done(run, line)
+    other = Run.prepare(run.root, change(run.config, {"repair": {"w_id": 3.0}}))
+    with other.lock():
+        events = list(compute(other, line.stages))
+    assert {event.note for event in events} == {"done already"}
+    assert Run.open(run.root).config == other.config
+
+
+def test_a_closed_generator_of_a_stage_closes_its_work(run: Run) -> None:
+    closed: list[bool] = []
+
+    def work(run: Run) -> Work:
+        try:
+            yield Progress("w", 0, 2)
+            yield Progress("w", 1, 2)
+        finally:
+            closed.append(True)
+        return {}
+
+    for events in (1, 2):
+        generator = Stage("w", work).compute(run)
+        for _ in range(events):
+            next(generator)
+        generator.close()  # type: ignore[attr-defined]
+        assert len(closed) == events
+
+
 def test_an_opened_run_does_not_write_its_settings_over_newer_ones(run: Run) -> None:
     stale = Run.open(run.root)
     Run.prepare(run.root, change(run.config, {"influence": {"tau": 33.0}})).store()
@@ -263,6 +360,31 @@ def test_the_index_is_written_by_work_alone(
     list(compute(run, line.stages))
     status(under(run, influence={"tau": 33.0}), line.stages)
     assert written == []
+    apart = Run(run.root, under(run, influence={"tau": 33.0}).config, run.root / "elsewhere")
+    list(compute(apart, line.stages, "a"))
+    assert written == [], "an experiment's settings are not the run's"
+
+
+def test_going_back_to_earlier_settings_makes_status_cheap_again(
+    run: Run, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(run, line)
+    done(under(run, influence={"tau": 33.0}), line)
+    done(run, line)
+    asked = reads(monkeypatch)
+    assert all(status(Run.open(run.root), line.stages).values()) and asked == []
+
+
+def test_status_under_settings_that_are_not_stored_is_worked_out_once(
+    run: Run, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(run, line)
+    other = under(run, influence={"tau": 33.0})
+    status(other, line.stages)
+    asked = reads(monkeypatch)
+    assert status(other, line.stages) == {"a": True, "b": False, "c": False} and asked == []
+    done(under(run, influence={"tau": 33.0}), line)
+    assert all(status(other, line.stages).values())
 
 
 # ---------------------------------------------------------------- the seal
@@ -306,7 +428,12 @@ def test_work_is_sealed_and_what_measures_it_is_not(run: Run, tmp_path: Path) ->
 
 
 def test_only_the_stages_that_must_are_not_sealed() -> None:
-    assert {stage.name for stage in every_stage() if not stage.sealed} == {"data", "arm-noisy"}
+    assert {stage.name for stage in every_stage() if not stage.sealed} == {
+        "data",
+        "arm-noisy",
+        "retrain",
+        "ablation",
+    }
     for stage in every_stage():
         above = stage
         while above.inputs:

@@ -159,7 +159,7 @@ class SamplesPart:
     def _map_key(self, method: str) -> str:
         """Changes with everything that the map shows: the script asks for the points anew."""
         run = self.session.run
-        return f"{method} {run.explore.samples_key()} {digest(run.explore.states().tolist())}"
+        return f"{method} {run.explore.samples_key()} {digest(run.explore.states().tobytes())}"
 
     def _shown_map(self, method: str) -> list[Any]:
         if self.session.run.explore.map.done(method):

@@ -18,15 +18,6 @@ from diffinf_core.ui.session import Session
 from diffinf_core.ui.updates import QUIET, Updates
 from diffinf_core.ui.web.pictures import thumb_url
 
-_STAGE_WORDS = {
-    "data": "data: read, split and decode the pictures",
-    "classifier": "classifier: train on the labels as they are",
-    "influence": "influence: rank the training pictures",
-    "predictor": "predictor: learn what high influence looks like",
-    "judge": "judge: train the independent judge",
-    "repair": "repair: everything, repairs included",
-}
-
 
 class RunPage:
     """The page; ``outputs`` are the components that :meth:`load` updates."""
@@ -63,7 +54,7 @@ class RunPage:
             self.glance = gr.HTML(elem_id="run-data")
             with gr.Row(elem_classes="di-run"):
                 self.until = gr.Dropdown(
-                    [(_STAGE_WORDS.get(name, name), name) for name in STAGES],
+                    [(f"{name}: {title}", name) for name, title in STAGES.items()],
                     value="repair",
                     label="Run until",
                     elem_id="run-until",
@@ -91,6 +82,9 @@ class RunPage:
             return {self.stages: "", self.log: ""}
         snapshot = self.session.jobs.snapshot()
         stages = markup.stages(snapshot, self.session.run.status())
+        outdated = None if self.session.jobs.running else self.session.run.outdated()
+        if outdated:
+            stages = markup.notice(outdated) + stages
         return {self.stages: stages, self.log: "\n".join(snapshot.log)}
 
     def _dataset(self) -> str:

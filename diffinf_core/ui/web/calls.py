@@ -30,7 +30,7 @@ _MAX_ARGUMENTS = 1000
 _MAX_TEXT = 50_000
 
 
-class Misfit(ValueError):
+class InvalidCall(ValueError):
     """A call that cannot be one of the page's; ``status`` is the HTTP status for it."""
 
     def __init__(self, message: str, status: int = 422) -> None:
@@ -44,7 +44,7 @@ def is_call(path: str) -> bool:
 
 
 def check_call(blocks: Blocks, path: str, body: bytes) -> None:
-    """Raise :class:`Misfit` for a call of no function, or with values of another number or type."""
+    """Raise :class:`InvalidCall` for a call of no function, or with values of another number or type."""
     if not (is_call(path) or path == _SERVER):
         return
     call = _object(body)
@@ -53,13 +53,13 @@ def check_call(blocks: Blocks, path: str, body: bytes) -> None:
         return
     index, data = call.get("fn_index"), call.get("data", [])
     if not isinstance(data, list) or len(data) > _MAX_ARGUMENTS:
-        raise Misfit("'data' must be a list of arguments")
+        raise InvalidCall("'data' must be a list of arguments")
     if index is not None and (not isinstance(index, int) or isinstance(index, bool)):
-        raise Misfit("'fn_index' must be a whole number")
+        raise InvalidCall("'fn_index' must be a whole number")
     name = path.rstrip("/").rpartition("/")[2] if path != _JOIN else None
     found = _function(blocks, index, name)
     if found is None:
-        raise Misfit("there is no such function", 404)
+        raise InvalidCall("there is no such function", 404)
     _check_data(data, found.inputs, simple=path.startswith(_SIMPLE))
 
 
@@ -67,9 +67,9 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         call = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Misfit("the body is not JSON") from error
+        raise InvalidCall("the body is not JSON") from error
     if not isinstance(call, dict):
-        raise Misfit("the body must be a JSON object")
+        raise InvalidCall("the body must be a JSON object")
     return call
 
 
@@ -84,25 +84,25 @@ def _check_server_call(blocks: Blocks, call: dict[str, Any]) -> None:
     block = blocks.blocks.get(at) if isinstance(at, int) else None
     known = block is not None and isinstance(name, str)
     if not known or not getattr(getattr(block, str(name), None), "_is_server_fn", False):
-        raise Misfit("there is no such function", 404)
+        raise InvalidCall("there is no such function", 404)
     if not isinstance(call.get("session_hash"), str) or "data" not in call:
-        raise Misfit("a session and its data are missing")
+        raise InvalidCall("a session and its data are missing")
 
 
 def _check_data(data: Sequence[Any], inputs: Sequence[Any], simple: bool) -> None:
     # The browser sends a place for every input, a script may leave out what is kept for it here.
     given = [block for block in inputs if not (simple and block.skip_api)]
     if len(data) != len(given) and not (simple and len(data) == len(inputs)):
-        raise Misfit(f"{len(given)} arguments are needed, not {len(data)}")
+        raise InvalidCall(f"{len(given)} arguments are needed, not {len(data)}")
     if len(data) == len(inputs):
         given = list(inputs)
     for place, (value, block) in enumerate(zip(data, given, strict=True), start=1):
         most = max(_MAX_TEXT, getattr(block, "max_length", None) or 0)
         if isinstance(value, str) and len(value) > most:
-            raise Misfit(f"argument {place} has more than {most} characters")
+            raise InvalidCall(f"argument {place} has more than {most} characters")
         wanted = _wanted(block)
         if value is not None and wanted and not _fits(value, wanted):
-            raise Misfit(f"argument {place} must be {' or '.join(_WORDS[w] for w in wanted)}")
+            raise InvalidCall(f"argument {place} must be {' or '.join(_WORDS[w] for w in wanted)}")
 
 
 def _wanted(block: Any) -> list[str]:

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diffinf_core.records import DiffInfError
-from diffinf_core.ui.web.calls import Misfit, is_call
+from diffinf_core.ui.web.calls import InvalidCall, is_call
 from diffinf_core.ui.web.login import Login
 from diffinf_core.ui.web.refusals import policy_hash, refusal
 
@@ -112,7 +112,7 @@ class Hosts:
 
 
 class Guard:
-    """The app behind its checks; ``check`` raises :class:`Misfit` for a call that is none."""
+    """The app behind its checks; ``check`` raises :class:`InvalidCall` for a call that is none."""
 
     def __init__(
         self,
@@ -225,8 +225,8 @@ class Guard:
             raise _Refused(408, "the body took too long")
         try:
             self._check(scope["path"], bytes(body))
-        except Misfit as misfit:
-            raise _Refused(misfit.status, str(misfit)) from misfit
+        except InvalidCall as invalid:
+            raise _Refused(invalid.status, str(invalid)) from invalid
         whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def replay() -> Message:

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from diffinf_core.ui.web.calls import Misfit, check_call
+from diffinf_core.ui.web.calls import InvalidCall, check_call
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +57,13 @@ def test_a_call_that_fits_goes_on(blocks: gr.Blocks, path: str, body: str) -> No
      (f'{{"data": {GOOD}, "fn_index": 99}}', "no such function")],
 )  # fmt: skip
 def test_a_call_that_does_not_fit_is_named(blocks: gr.Blocks, body: str, reason: str) -> None:
-    with pytest.raises(Misfit, match=reason):
+    with pytest.raises(InvalidCall, match=reason):
         check_call(blocks, "/gradio_api/run/work", body.encode("latin-1"))
 
 
 @pytest.mark.parametrize("path", ["run/other", "call/other", "queue/join", "run/", "api/lambda"])
 def test_a_call_of_no_function_is_not_found(blocks: gr.Blocks, path: str) -> None:
-    with pytest.raises(Misfit, match="no such function") as caught:
+    with pytest.raises(InvalidCall, match="no such function") as caught:
         check_call(blocks, f"/gradio_api/{path}", b'{"data": []}')
     assert caught.value.status == 404
 
@@ -77,7 +77,7 @@ def test_a_call_of_no_function_is_not_found(blocks: gr.Blocks, path: str) -> Non
 def test_a_components_function_is_called_only_if_it_is_offered(
     blocks: gr.Blocks, body: str
 ) -> None:
-    with pytest.raises(Misfit, match="no such function"):
+    with pytest.raises(InvalidCall, match="no such function"):
         check_call(blocks, "/gradio_api/component_server", body.encode())
 
 
@@ -90,5 +90,5 @@ def test_a_component_may_take_more_text_where_it_says_so() -> None:
         if fits:
             check_call(made, "/gradio_api/run/pick", body)
         else:
-            with pytest.raises(Misfit, match="more than 100000"):
+            with pytest.raises(InvalidCall, match="more than 100000"):
                 check_call(made, "/gradio_api/run/pick", body)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.web import guard as module
-from diffinf_core.ui.web.calls import Misfit
+from diffinf_core.ui.web.calls import InvalidCall
 from diffinf_core.ui.web.guard import MAX_BODY, USER, Guard, Hosts, host_name
 from diffinf_core.ui.web.refusals import plain, policy_hash
 
@@ -459,10 +459,10 @@ def test_the_lifespan_passes() -> None:
     assert app.seen == ["lifespan"]
 
 
-def test_a_misfit_is_refused_by_the_guard(refused) -> None:
+def test_an_invalid_call_is_refused_by_the_guard(refused) -> None:
     def check(path: str, body: bytes) -> None:
         assert (path, body) == ("/gradio_api/run/work", b'{"data": [1]}')
-        raise Misfit("5 arguments are needed, not 1")
+        raise InvalidCall("5 arguments are needed, not 1")
 
     refused(
         ask("/gradio_api/run/work", "POST", body=[b'{"data":', b" [1]}"], check=check), 422, "not 1"

@@ -1,6 +1,6 @@
-"""Training of the shipped small networks on rendered scenes; one function per network.
+"""Training of the shipped perceptors and the judge on rendered scenes; one loss per network.
 
-Every run is a generator of progress events. The validation figures it ends with come from people
+Every training is a generator of progress events. Its final validation figures are measured on people
 that no training batch contained.
 """
 
@@ -54,7 +54,7 @@ class _WithHead(nn.Module):
 
 
 class _Pool:
-    """Random pictures of a share of the scenes."""
+    """Random pictures of the training scenes, or of the held-out ones."""
 
     def __init__(self, scenes: Scenes, held_out: bool, rng: np.random.Generator) -> None:
         self.s, self.rng = scenes, rng
@@ -62,7 +62,7 @@ class _Pool:
         cut = len(scenes) - HELD_OUT_SCENES
         self.rows = np.arange(cut, len(scenes)) if held_out else np.arange(cut)
 
-    def draw(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def sample(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = np.sort(self.rng.choice(self.rows, n))
         return rows, self.rng.integers(0, 2, n), self.rng.integers(0, 2, n)
 
@@ -71,18 +71,18 @@ class _Pool:
 
 
 def _soften(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """Blur or noise a batch now and then: a generator's pictures are a little soft."""
+    """Augment by random blur and noise: a generator's pictures are a little soft."""
     if rng.random() < 0.4:
         blurred = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), "replicate"), 3, 1)
-        share = rng.uniform(0.2, 0.8)
-        x = blurred * share + x * (1 - share)
+        weight = rng.uniform(0.2, 0.8)
+        x = blurred * weight + x * (1 - weight)
     if rng.random() < 0.4:
         x = x + rng.uniform(0.01, 0.06) * torch.randn_like(x)
     return x
 
 
 def _contrast(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:
-    """InfoNCE both ways: row i of ``a`` belongs to row i of ``b``."""
+    """Symmetric InfoNCE: row i of ``a`` matches row i of ``b``."""
     logits = a @ b.T / temperature
     target = torch.arange(len(a))
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
@@ -90,7 +90,7 @@ def _contrast(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:
 
 def _identity_loss(net: nn.Module, pool: _Pool, n: int) -> Tensor:
     # Two different photographs of each of n / 2 persons.
-    rows, e, a = pool.draw(4 * n)
+    rows, e, a = pool.sample(4 * n)
     person = pool.s.person[rows]
     _, first = np.unique(person, return_index=True)
     first = pool.rng.permutation(first)[: n // 2]
@@ -105,20 +105,20 @@ def _identity_loss(net: nn.Module, pool: _Pool, n: int) -> Tensor:
 
 
 def _parsing_loss(net: nn.Module, pool: _Pool, n: int) -> Tensor:
-    where = pool.draw(n)
+    where = pool.sample(n)
     target = torch.from_numpy(pool.s.parts[where].astype(np.int64))
     logits = net(_soften(pool.images(*where), pool.rng))
     # Eyes and brows are one pixel in a hundred: without weights they are learned last.
     weight = torch.tensor([0.5, 0.7, 0.7, 3.0, 3.0, 1.5, 3.0, 2.0])
-    share = F.softmax(logits, 1)
+    p = F.softmax(logits, 1)
     hot = F.one_hot(target, logits.shape[1]).permute(0, 3, 1, 2)
-    overlap = (share * hot).sum((0, 2, 3))
-    dice = 1 - (2 * overlap + 1) / (share.sum((0, 2, 3)) + hot.sum((0, 2, 3)) + 1)
+    overlap = (p * hot).sum((0, 2, 3))
+    dice = 1 - (2 * overlap + 1) / (p.sum((0, 2, 3)) + hot.sum((0, 2, 3)) + 1)
     return F.cross_entropy(logits, target, weight) + dice.mean()
 
 
 def _perceptual_loss(net: nn.Module, pool: _Pool, n: int) -> Tensor:
-    x = pool.images(*pool.draw(n))
+    x = pool.images(*pool.sample(n))
     views: list[Tensor] = []
     for _ in range(2):
         dx, dy = pool.rng.integers(-3, 4, 2)
@@ -130,7 +130,7 @@ def _perceptual_loss(net: nn.Module, pool: _Pool, n: int) -> Tensor:
 
 
 def _judge_loss(net: nn.Module, pool: _Pool, n: int) -> Tensor:
-    rows, e, a = pool.draw(n)
+    rows, e, a = pool.sample(n)
     x = _soften(pool.images(rows, e, a), pool.rng)
     if pool.rng.random() < 0.5:
         x = x.flip(3)
@@ -144,7 +144,7 @@ def _judge_loss(net: nn.Module, pool: _Pool, n: int) -> Tensor:
 def _identity_figures(net: nn.Module, pool: _Pool) -> dict[str, float]:
     from sklearn.metrics import roc_auc_score
 
-    rows, e, a = pool.draw(800)
+    rows, e, a = pool.sample(800)
     vectors = torch.cat([net(x) for x in pool.images(rows, e, a).split(200)])
     cosine = (vectors @ vectors.T).numpy()
     same = pool.s.person[rows][:, None] == pool.s.person[rows][None]
@@ -159,12 +159,12 @@ def _identity_figures(net: nn.Module, pool: _Pool) -> dict[str, float]:
 
 @torch.no_grad()
 def _parsing_figures(net: nn.Module, pool: _Pool) -> dict[str, float]:
-    where = pool.draw(400)
+    where = pool.sample(400)
     truth = pool.s.parts[where]
-    found = torch.cat([net(x).argmax(1) for x in pool.images(*where).split(100)]).numpy()
+    parsed = torch.cat([net(x).argmax(1) for x in pool.images(*where).split(100)]).numpy()
     return {
         f"iou_{name}": float(
-            ((found == i) & (truth == i)).sum() / max(1, ((found == i) | (truth == i)).sum())
+            ((parsed == i) & (truth == i)).sum() / max(1, ((parsed == i) | (truth == i)).sum())
         )
         for i, name in enumerate(faces.PARTS)
     }
@@ -172,14 +172,14 @@ def _parsing_figures(net: nn.Module, pool: _Pool) -> dict[str, float]:
 
 @torch.no_grad()
 def _perceptual_figures(net: nn.Module, pool: _Pool) -> dict[str, float]:
-    x = pool.images(*pool.draw(200))
+    x = pool.images(*pool.sample(200))
     one, two = (net(x + 0.05 * torch.randn_like(x)) for _ in range(2))
     return {"retrieval_top1": float(((one @ two.T).argmax(1) == torch.arange(200)).float().mean())}
 
 
 @torch.no_grad()
 def _judge_figures(net: nn.Module, pool: _Pool) -> dict[str, float]:
-    rows, e, a = pool.draw(1200)
+    rows, e, a = pool.sample(1200)
     outs = [net(x) for x in pool.images(rows, e, a).split(200)]
     expression = torch.cat([o[0] for o in outs]).argmax(1).numpy()
     age = torch.cat([o[1] for o in outs]).argmax(1).numpy()

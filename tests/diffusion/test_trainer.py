@@ -16,14 +16,19 @@ from diffinf_core.data.rendered.scenes import open_scenes, render_scenes
 from diffinf_core.diffusion.assets import architecture_for
 from diffinf_core.diffusion.autoencoder import Architecture, Attribute
 from diffinf_core.diffusion.loading import load_autoencoder
-from diffinf_core.diffusion.sources import Batch, Draw, PictureSource, SceneSource, ahead, held_rows
-from diffinf_core.diffusion.training import (
-    GeneratorTraining,
-    _Trainer,
-    averaged_weights,
-    train_generator,
+from diffinf_core.diffusion.loss import GeneratorLoss
+from diffinf_core.diffusion.settings import GeneratorTraining
+from diffinf_core.diffusion.sources import (
+    Batch,
+    PictureSource,
+    SceneSource,
+    SeededBatch,
+    held_rows,
+    read_ahead,
 )
+from diffinf_core.diffusion.trainer import averaged_weights, train_generator
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs.files import read_tensors, write_tensors
 from diffinf_core.weights.files import save_weights
 
 
@@ -70,11 +75,15 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(a[k], b[k]) for k in a)
 
 
-def test_batches_differ_from_their_source_only_in_what_the_label_tells(source: SceneSource) -> None:
+def test_batches_differ_from_their_source_only_in_what_they_are_conditioned_on(
+    source: SceneSource,
+) -> None:
     batch = source.batch(np.random.default_rng(0), 64)
-    told = (batch.label >= 0).any(1)
-    np.testing.assert_array_equal(batch.target[~told], batch.source[~told])
-    moved = np.abs(batch.target[told].astype(int) - batch.source[told]).mean((1, 2, 3))
+    conditioned = (batch.label >= 0).any(1)
+    np.testing.assert_array_equal(batch.target[~conditioned], batch.source[~conditioned])
+    moved = np.abs(batch.target[conditioned].astype(int) - batch.source[conditioned]).mean(
+        (1, 2, 3)
+    )
     # Two faint traces of the same expression can round to the same picture.
     assert (moved > 0).mean() > 0.8
     assert batch.weight is not None
@@ -85,8 +94,8 @@ def test_batches_differ_from_their_source_only_in_what_the_label_tells(source: S
 def test_batches_read_ahead_are_those_read_when_asked_for(
     source: SceneSource, readers: int
 ) -> None:
-    plain = list(ahead(source, 5, range(3, 12), 0, 2, 4, 0))
-    threaded = list(ahead(source, 5, range(3, 12), 0, 2, 4, readers))
+    plain = list(read_ahead(source, 5, range(3, 12), 0, 2, 4, 0))
+    threaded = list(read_ahead(source, 5, range(3, 12), 0, 2, 4, readers))
     assert len(plain) == len(threaded) == 9
     for one, other in zip(plain, threaded, strict=True):
         assert [d.seed for d in one] == [d.seed for d in other]
@@ -94,7 +103,7 @@ def test_batches_read_ahead_are_those_read_when_asked_for(
             np.testing.assert_array_equal(a.batch.target, b.batch.target)
             np.testing.assert_array_equal(a.batch.label, b.batch.label)
     seeds = [d.seed for draws in plain for d in draws]
-    other = next(ahead(source, 5, range(3, 4), 1, 2, 4, 0))
+    other = next(read_ahead(source, 5, range(3, 4), 1, 2, 4, 0))
     assert len({*seeds, *(d.seed for d in other)}) == len(seeds) + 2
 
 
@@ -106,7 +115,7 @@ def test_an_error_in_a_reader_reaches_the_training(source: SceneSource) -> None:
             raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        list(ahead(Broken(), 0, range(3), 0, 1, 4, 2))  # type: ignore[arg-type]
+        list(read_ahead(Broken(), 0, range(3), 0, 1, 4, 2))  # type: ignore[arg-type]
 
 
 def test_held_out_pictures_are_in_no_batch() -> None:
@@ -184,18 +193,18 @@ def test_accumulated_passes_are_the_mean_of_their_gradients(
         torch.testing.assert_close(value, found[1][name], atol=1e-6, rtol=1e-5)
 
 
-def test_the_rate_falls_early_when_the_held_out_loss_stands_still(
+def test_the_rate_decays_early_when_the_held_out_loss_stalls(
     source: SceneSource, architecture: Architecture, tmp_path: Path
 ) -> None:
     settings = GeneratorTraining(
         warmup_steps=0, steps=60, batch_size=2, evaluate_every=3, patience=2,
-        learning_rate=1e-12, decay_share=0.1, checkpoint_every=7,
+        learning_rate=1e-12, decay_fraction=0.1, checkpoint_every=7,
     )  # fmt: skip
     file = tmp_path / "g.ckpt"
     events = list(train_generator(source, architecture, settings, file, "cpu"))
-    # evaluated at 3 (the best), 6 and 9 (no better), then six steps of falling rate
+    # evaluated at 3 (the best), 6 and 9 (no better), then six steps of decay
     assert [events[-1].done, events[-1].total] == [15, 15]
-    assert "stands still" in events[-1].note
+    assert "has stalled" in events[-1].note
     cut = tmp_path / "cut" / "g.ckpt"
     for event in train_generator(source, architecture, settings, cut, "cpu"):
         if event.done == 14:
@@ -212,17 +221,22 @@ def test_it_goes_on_from_given_weights(
     went_on = train(source, architecture, still, tmp_path / "b" / "g.ckpt", start=first)
     for name, value in weights_of(went_on).items():
         torch.testing.assert_close(value, first[name], atol=1e-6, rtol=0)
-    told_more = architecture.model_copy(
+    other_attributes = architecture.model_copy(
         update={
             "attributes": (*architecture.attributes[:1], Attribute(name="b", classes=("x", "y")))
         }
     )
     events = list(
         train_generator(
-            _two_classes(source), told_more, still, tmp_path / "c" / "g.ckpt", "cpu", start=first
+            _two_classes(source),
+            other_attributes,
+            still,
+            tmp_path / "c" / "g.ckpt",
+            "cpu",
+            start=first,
         )
     )
-    assert events[-1].note == "1 of its tensors are new"
+    assert events[-1].note == "1 tensors are not in the given weights and start at random"
 
 
 def _two_classes(source: SceneSource) -> Any:
@@ -230,8 +244,8 @@ def _two_classes(source: SceneSource) -> Any:
         paired = True
 
         def batch(self, rng: np.random.Generator, size: int) -> Any:
-            found = source.batch(rng, size)
-            return replace(found, label=np.minimum(found.label, 1))
+            batch = source.batch(rng, size)
+            return replace(batch, label=np.minimum(batch.label, 1))
 
         def held_out(self) -> torch.Tensor:
             return source.held_out()
@@ -282,9 +296,9 @@ def test_after_a_divergence_a_lower_rate_goes_on(
 def test_every_size_trains(size: int) -> None:
     a = architecture_for(size, (), width=0.25)
     images = np.zeros((3, size, size, 3), np.uint8)
-    net = _Trainer(a, GeneratorTraining(), paired=False)
+    net = GeneratorLoss(a, GeneratorTraining(), paired=False)
     for warming in (True, False):
-        draw = Draw(Batch(images, images, np.zeros((3, 0), np.int64)), 1)
+        draw = SeededBatch(Batch(images, images, np.zeros((3, 0), np.int64)), 1)
         loss = net(draw, torch.device("cpu"), warming)["loss"]
         loss.backward()
         assert torch.isfinite(loss)
@@ -304,6 +318,25 @@ def test_checkpoint_of_another_configuration_is_refused(
         next(train_generator(source, architecture, SETTINGS, file, "cpu"))
     with pytest.raises(DiffInfError, match="for other data"):
         next(train_generator(source, architecture, short, file, "cpu", about={"pictures": 7}))
+
+
+def test_a_checkpoint_of_an_earlier_version_resumes(
+    source: SceneSource, architecture: Architecture, tmp_path: Path
+) -> None:
+    whole = train(source, architecture, SETTINGS, tmp_path / "a" / "g.ckpt")
+    cut = tmp_path / "b" / "g.ckpt"
+    for event in train_generator(source, architecture, SETTINGS, cut, "cpu"):
+        if event.done == 8:
+            break
+    state = read_tensors(cut)
+    training = state["provenance"]["training"]
+    for former, name in (("z_blank", "z_dropout"), ("low_time_share", "low_time_fraction")):
+        training[former] = training.pop(name)
+    state["falls_at"] = state.pop("decay_from")
+    write_tensors(cut, state)
+    events = list(train_generator(source, architecture, SETTINGS, cut, "cpu"))
+    assert events[0].done == 7
+    assert same(weights_of(whole), weights_of(cut))
 
 
 def test_it_learns(source: SceneSource, architecture: Architecture, tmp_path: Path) -> None:

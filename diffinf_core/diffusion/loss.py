@@ -1,0 +1,84 @@
+"""The losses of a generator's training: plain decoding, then v-prediction (section 3.4)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diffinf_core.diffusion.autoencoder import Architecture, DiffusionAutoencoder
+from diffinf_core.diffusion.network import WarmupDecoder
+from diffinf_core.diffusion.schedule import TIMES, abar
+from diffinf_core.diffusion.settings import GeneratorTraining
+from diffinf_core.diffusion.sources import SeededBatch
+
+
+class GeneratorLoss(nn.Module):
+    """Both phases' losses as one forward pass, so that several processes can wrap it.
+
+    ``paired``: whether the data has pairs, the same person with another label.
+    """
+
+    def __init__(self, architecture: Architecture, config: GeneratorTraining, paired: bool) -> None:
+        super().__init__()
+        self.model = DiffusionAutoencoder(architecture)
+        a = architecture
+        self.plain = WarmupDecoder(a.image_size, a.z_dim, a.encoder_width, a.patch)
+        self.config, self.paired = config, paired
+
+    def forward(
+        self, seeded: SeededBatch, device: torch.device, warming: bool
+    ) -> dict[str, Tensor]:
+        """ "loss", and its unweighted terms "plain" (L1) and "denoise" (squared error of v), scalars."""
+        c = self.config
+        batch = seeded.batch
+        noise = torch.Generator(device).manual_seed(seeded.seed)
+
+        def gauss(like: Tensor) -> Tensor:
+            return torch.randn(like.shape, generator=noise, device=device)
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(*shape, generator=noise, device=device)
+
+        x = _pictures(batch.target, device)
+        label = torch.from_numpy(batch.label).to(device)
+        weight = torch.ones((), device=device)
+        if batch.weight is not None:
+            weight = torch.from_numpy(batch.weight).to(device)[:, None]
+        if warming:
+            z = self.model.encode(x)
+            plain = self.plain(z + c.z_noise * gauss(z))
+            loss = (weight * (plain.float() - x).abs()).mean()
+            return {"loss": loss, "plain": loss.detach()}
+        source = x if batch.source is batch.target else _pictures(batch.source, device)
+        z = self.model.encode(source)
+        z = z + c.z_noise * gauss(z)
+        code = z
+        if not self.paired and c.z_dropout and label.shape[1]:
+            dropped = uniform(len(z), 1) < c.z_dropout
+            code = torch.where(dropped, torch.zeros_like(z), z)
+        low, u = uniform(len(x)) < c.low_time_fraction, uniform(len(x))
+        t = torch.where(low, u * c.low_time, c.low_time + u * (TIMES - c.low_time))
+        t = t.long().clamp_(max=TIMES - 1)
+        eps = gauss(x)
+        a = abar(t, x)
+        x_t = a.sqrt() * x + (1 - a).sqrt() * eps
+        v = a.sqrt() * eps - (1 - a).sqrt() * x
+        loss = (weight * (self.model.unet(x_t, t, code, label).float() - v) ** 2).mean()
+        out = {"denoise": loss.detach()}
+        # The plain decoder reads the source's code, so it is scored where source = target.
+        same = (label < 0).all(1) if self.paired else torch.ones(len(x), dtype=torch.bool)
+        if c.warmup_weight and same.any():
+            plain = self.plain(z[same])
+            part = weight[same] if weight.dim() else weight
+            plain_loss = (part * (plain.float() - x[same]).abs()).mean()
+            loss = loss + c.warmup_weight * plain_loss
+            out["plain"] = plain_loss.detach()
+        return {"loss": loss, **out}
+
+
+def _pictures(images: np.ndarray, device: torch.device) -> Tensor:
+    """(B, S, S, 3) uint8 to (B, 3, S, S) in [-1, 1] on the device."""
+    x = torch.from_numpy(np.ascontiguousarray(images))
+    x = x.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return x.contiguous(memory_format=torch.channels_last)

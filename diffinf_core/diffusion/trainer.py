@@ -1,0 +1,306 @@
+"""Training of a diffusion autoencoder, as a generator of progress events that can be resumed.
+
+Two phases: the encoder first learns, with a plain decoder, to represent what is in a picture; then
+encoder and UNet learn to denoise together (v-prediction). The published model skips the first phase; at
+this size it saves about half of the time.
+
+Where the data has pairs (the same person with another label), half of each batch encodes one picture and
+produces the other, conditioned on its label; the rest reconstructs with the label unknown. That is what
+makes guidance mean "change the label and nothing else". Without pairs, conditioning dropout on z_sem makes
+the network use the label.
+
+One process or several: under ``accelerate launch`` each takes its own batches and gradients are
+averaged.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from diffinf_core.diffusion.autoencoder import Architecture, DiffusionAutoencoder
+from diffinf_core.diffusion.loss import GeneratorLoss
+from diffinf_core.diffusion.monitor import Curve, StepLog, held_out_figures, write_grid
+from diffinf_core.diffusion.processes import make_accelerator
+from diffinf_core.diffusion.settings import FREE, GeneratorTraining, with_current_names
+from diffinf_core.diffusion.sources import SeededBatch, Source, read_ahead
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.files import read_tensors, write_tensors
+
+#: relative decrease of the held-out loss that counts as better
+_BETTER = 0.002
+
+
+def train_generator(
+    source: Source,
+    architecture: Architecture,
+    config: GeneratorTraining,
+    checkpoint: Path,
+    device: str | None = None,
+    start: dict[str, Tensor] | None = None,
+    about: dict[str, Any] | None = None,
+) -> Iterator[Progress]:
+    """Train; the averaged weights are read afterwards with :func:`averaged_weights`.
+
+    Writes ``checkpoint``, and beside it ``curve.csv``, ``curve.html`` and ``grids/``. ``start`` are
+    initial weights, ``about`` describes the data. Resumes from ``checkpoint`` where it exists; on a CPU a
+    resumed training is bit-identical to an undisturbed one. ``device`` is "cpu", or None for a GPU
+    where there is one. Raises :class:`DiffInfError` where the checkpoint belongs to another
+    configuration or other data, and where the loss is not finite any more.
+    """
+    trainer = _Trainer(source, architecture, config, checkpoint, device, start, about or {})
+    accelerator, schedule = trainer.accelerator, trainer.schedule
+    images_per_step = config.batch_size * config.accumulate * accelerator.num_processes
+    log = StepLog(Curve(checkpoint.parent, trainer.done), trainer.done, images_per_step)
+    values: dict[str, float] = {}
+    batches = read_ahead(
+        source,
+        config.seed,
+        range(trainer.done, config.warmup_steps + config.steps),
+        accelerator.process_index,
+        config.accumulate,
+        config.batch_size,
+        config.readers,
+    )
+    try:
+        for step, parts in enumerate(batches, start=trainer.done):
+            if step >= schedule.total:
+                break
+            rate = config.learning_rate * schedule.factor(step)
+            losses = trainer.take_step(step, parts, rate)
+            figures = trainer.evaluate() if trainer.evaluation_due else None
+            if not accelerator.is_main_process:
+                continue
+            values |= (figures or {}) | {name: passes[-1] for name, passes in losses.items()}
+            log.add(losses)
+            log.write(trainer.done, {"rate": rate}, figures, last=trainer.finished)
+            if trainer.done % config.checkpoint_every == 0 or trainer.finished:
+                trainer.save()
+            yield Progress(
+                "train-generator", trainer.done, schedule.total, trainer.note, values=dict(values)
+            )
+    finally:
+        batches.close()
+
+
+def averaged_weights(checkpoint: Path) -> DiffusionAutoencoder:
+    """The averaged model of a training checkpoint, on the CPU, in evaluation mode."""
+    state = read_tensors(checkpoint)
+    model = DiffusionAutoencoder(Architecture(**state["provenance"]["architecture"]))
+    model.load_state_dict(state["ema"])
+    return model.eval().requires_grad_(False)
+
+
+class _RateSchedule:
+    """The learning rate: linear warm-up, a plateau, and a linear decay to one hundredth.
+
+    The decay begins at the configured step, or earlier where the held-out loss has stalled.
+    """
+
+    def __init__(self, config: GeneratorTraining) -> None:
+        self._config = config
+        self.decay_from = round(config.steps * (1 - config.decay_fraction))
+        self._decay_steps = config.steps - self.decay_from
+        self.best, self.waited = float("inf"), 0
+
+    @property
+    def total(self) -> int:
+        """Steps of both phases until the decay ends."""
+        return self._config.warmup_steps + self.decay_from + self._decay_steps
+
+    def factor(self, step: int) -> float:
+        """The rate of a step, as a fraction of the peak."""
+        step_of_phase = step - self._config.warmup_steps
+        if step_of_phase < 0:
+            # Phase one ends at full speed; only the end of phase two anneals.
+            return min(1.0, (step + 1) / 100)
+        left = 1 - (step_of_phase - self.decay_from) / max(1, self._decay_steps)
+        return min(1.0, (step_of_phase + 1) / 100) * max(0.01, min(1.0, left))
+
+    def record(self, validation: float, done: int) -> bool:
+        """Take a held-out loss after ``done`` steps; whether the decay begins early because of it."""
+        if validation < self.best * (1 - _BETTER):
+            self.best, self.waited = validation, 0
+        else:
+            self.waited += 1
+        reached = done - self._config.warmup_steps
+        stalled = 0 < self._config.patience <= self.waited and reached < self.decay_from
+        if stalled:
+            self.decay_from = reached
+        return stalled
+
+    def state(self) -> dict[str, Any]:
+        return {"decay_from": self.decay_from, "best": self.best, "waited": self.waited}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.decay_from = state["decay_from"]
+        self.best, self.waited = state["best"], state["waited"]
+
+
+class _Trainer:
+    """Networks, optimiser and schedule of one training: restored, stepped, evaluated, saved."""
+
+    def __init__(
+        self,
+        source: Source,
+        architecture: Architecture,
+        config: GeneratorTraining,
+        checkpoint: Path,
+        device: str | None,
+        start: dict[str, Tensor] | None,
+        about: dict[str, Any],
+    ) -> None:
+        self.config, self.checkpoint = config, checkpoint
+        self.accelerator = make_accelerator(config, device)
+        self._provenance = {
+            "architecture": architecture.model_dump(mode="json"),
+            "training": config.model_dump(mode="json", exclude=FREE),
+            "about": about,
+            "processes": self.accelerator.num_processes,
+        }
+        self.schedule = _RateSchedule(config)
+        #: optimiser steps made
+        self.done = 0
+        #: what the progress says beside the numbers
+        self.note = ""
+        self._build(source, architecture, start)
+        self._restore_and_prepare()
+
+    def _build(
+        self, source: Source, architecture: Architecture, start: dict[str, Tensor] | None
+    ) -> None:
+        """Fresh or given weights, their average, the optimiser and the held-out pictures."""
+        torch.manual_seed(self.config.seed)
+        net = GeneratorLoss(architecture, self.config, source.paired)
+        if start is not None:
+            fresh = _start_from(net.model, start)
+            if fresh:
+                self.note = f"{fresh} tensors are not in the given weights and start at random"
+        device = self.accelerator.device
+        self._net = net.to(device).to(memory_format=torch.channels_last)
+        self._ema = copy.deepcopy(self._net.model).requires_grad_(False).eval()
+        self._optimiser = torch.optim.AdamW(
+            self._net.parameters(), self.config.learning_rate, weight_decay=1e-4, betas=(0.9, 0.98)
+        )
+        main = self.accelerator.is_main_process
+        self._held_out = source.held_out().to(device) if main else None
+
+    def _restore_and_prepare(self) -> None:
+        """Take up the checkpoint, if there is one, and hand everything to Accelerate."""
+        state: dict[str, Any] = {}
+        if self.checkpoint.exists():
+            state = with_current_names(read_tensors(self.checkpoint))
+            if state["provenance"] != self._provenance:
+                raise DiffInfError(
+                    f"{self.checkpoint} was written with another configuration or for other data; "
+                    "remove it or train with the same one."
+                )
+            self._net.load_state_dict(state["net"])
+            self._ema.load_state_dict(state["ema"])
+            self.done = state["step"]
+            self.schedule.load(state)
+        if self.config.compile:
+            self._net.model.unet.compile()
+        self._wrapped, self._optimiser = self.accelerator.prepare(self._net, self._optimiser)
+        if state:
+            # after prepare, which would move Adam's step counts to the device
+            self._optimiser.load_state_dict(state["optimiser"])
+        if self.accelerator.scaler is not None and state.get("scaler"):
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+
+    @property
+    def finished(self) -> bool:
+        return self.done == self.schedule.total
+
+    @property
+    def evaluation_due(self) -> bool:
+        step_of_phase = self.done - self.config.warmup_steps
+        return step_of_phase > 0 and step_of_phase % self.config.evaluate_every == 0
+
+    def take_step(
+        self, step: int, parts: Sequence[SeededBatch], rate: float
+    ) -> dict[str, list[float]]:
+        """One optimiser step over its parts; each loss term, one value per part that has it."""
+        accelerator, net = self.accelerator, self._net
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self._optimiser.zero_grad(set_to_none=True)
+        losses: dict[str, list[float]] = {}
+        for i, part in enumerate(parts):
+            last = i + 1 == len(parts)
+            # Processes talk once per optimiser step, not once per pass.
+            with (
+                nullcontext() if last else accelerator.no_sync(self._wrapped),
+                accelerator.autocast(),
+            ):
+                out = self._wrapped(part, accelerator.device, step < self.config.warmup_steps)
+                loss = out.pop("loss")
+                accelerator.backward(loss / len(parts))
+            for name, value in out.items():
+                losses.setdefault(name, []).append(float(value))
+        if not all(np.isfinite(values[-1]) for values in losses.values()):
+            raise DiffInfError(
+                f"Training diverged at step {step}: the loss is not finite. The same command with a lower "
+                f"rate (--set learning_rate={self.config.learning_rate / 3:.2g}) resumes from the last "
+                "checkpoint."
+            )
+        accelerator.clip_grad_norm_(net.parameters(), self.config.clip)
+        self._optimiser.step()
+        with torch.no_grad():
+            decay = min(self.config.ema, (1 + step) / (10 + step))
+            torch._foreach_lerp_(
+                list(self._ema.parameters()), list(net.model.parameters()), 1 - decay
+            )
+        self.done = step + 1
+        return losses
+
+    def evaluate(self) -> dict[str, float]:
+        """Held-out figures and a grid of previews, in the main process; the rate may begin to decay."""
+        figures: dict[str, float] = {}
+        if self._held_out is not None:
+            figures = held_out_figures(self._ema, self._held_out, self.config.seed)
+            folder = self.checkpoint.parent
+            write_grid(folder, self._ema, self._held_out, self.done, self.config.seed)
+        validation = _from_main_process(self.accelerator, figures.get("validation", 0.0))
+        if self.schedule.record(validation, self.done):
+            self.note = "the held-out loss has stalled: the learning rate decays early"
+        return figures
+
+    def save(self) -> None:
+        """Write the checkpoint: everything that a bit-identical resume needs."""
+        scaler = self.accelerator.scaler
+        state = {
+            "provenance": self._provenance,
+            "net": self._net.state_dict(),
+            "ema": self._ema.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
+            "step": self.done,
+            **self.schedule.state(),
+        }
+        write_tensors(self.checkpoint, state)
+
+
+def _start_from(model: DiffusionAutoencoder, weights: dict[str, Tensor]) -> int:
+    """Load every tensor that fits; returns how many of the model's did not get one."""
+    own = model.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    model.load_state_dict(fitting, strict=False)
+    return len(own) - len(fitting)
+
+
+def _from_main_process(accelerator: Accelerator, value: float) -> float:
+    """The main process's value, in every process."""
+    if accelerator.num_processes == 1:
+        return value
+    shared = torch.tensor([value], device=accelerator.device)
+    torch.distributed.broadcast(shared, 0)
+    return float(shared)
