@@ -23,6 +23,7 @@ from diffinf_core.runs.files import write_table
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.slices import map_slices, read_slices
 from diffinf_core.runs.stages import Stage, Work
+from diffinf_core.runs.tables import read_table
 
 #: width of the thumbnails; every working size is a multiple of it
 GREY = 32
@@ -201,4 +202,4 @@ def read_duplicates(run: Run) -> pd.DataFrame:
     stage = DUPLICATES.folder(run)
     if not stage.done:
         raise DiffInfError("Near-duplicates have not been computed.")
-    return pd.read_csv(stage / "pairs.csv", dtype={"first": str, "second": str})
+    return read_table(stage / "pairs.csv", text=["first", "second"])

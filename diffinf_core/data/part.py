@@ -22,6 +22,7 @@ from diffinf_core.records import DiffInfError, Sample
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.seal import refuse
+from diffinf_core.runs.tables import read_table
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:
@@ -107,11 +108,6 @@ class Part:
 
 
 @lru_cache(maxsize=4)
-def _table(path: Path, stamp: int) -> pd.DataFrame:
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
-
-
-@lru_cache(maxsize=4)
 def _pictures(folder: Path, first: Path, *stamps: int) -> Pictures:
     return open_pictures(folder, first)
 
@@ -135,15 +131,14 @@ def open_part(run: Run, part: str) -> Part:
     stage = DATA.folder(run)
     if not stage.done:
         raise DiffInfError(f"{run.root} has no data yet; start the run first.")
-    path = stage / "samples.csv"
-    table = _table(path, path.stat().st_mtime_ns)
+    table = read_table(stage / "samples.csv")
     classes = tuple(read_json(stage / "classes.json"))
     rows = np.flatnonzero((table["split"] == part).to_numpy())
     chosen = table.iloc[rows].reset_index(drop=True)
     index = {name: i for i, name in enumerate(classes)}
     return Part(
         ids=chosen["id"].to_numpy(str),
-        labels=np.array([index[c] for c in chosen["label"]], np.int64),
+        labels=np.array([index[c] for c in chosen["label"].tolist()], np.int64),
         classes=classes,
         table=chosen.drop(columns=["split"]),
         pictures=run_pictures(run),

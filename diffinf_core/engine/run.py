@@ -157,7 +157,8 @@ class OpenRun:
 
     def export_preview(self, undecided: str = "original") -> dict[str, Any]:
         """What :meth:`export` would write: ``counts`` by kind, ``total``, and ``earlier`` rounds' changes."""
-        refined = refined_set(self.folder, undecided)
+        # the journal that is open has read its lines already
+        refined = refined_set(self.folder, undecided, self.review.decisions())
         earlier = Counter(change.action for change in refined.earlier)
         return {"counts": refined.counts(), "total": len(refined.kept), "earlier": dict(earlier)}
 

@@ -17,6 +17,7 @@ from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import digest, write_table
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
+from diffinf_core.runs.tables import read_table
 
 
 def requested(config: InfluenceConfig) -> list[str]:
@@ -79,7 +80,7 @@ def read_scores(run: Run) -> pd.DataFrame:
     stage = INFLUENCE.folder(run)
     if not stage.done:
         raise DiffInfError(f"{run.root} is not ranked yet; run it first.")
-    table = pd.read_csv(stage / "scores.csv", dtype={"id": str})
+    table = read_table(stage / "scores.csv", text=["id"])
     for name in ON_REQUEST:
         extra = request(name).folder(run)
         if extra.done:

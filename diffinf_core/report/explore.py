@@ -24,6 +24,7 @@ from diffinf_core.runs.run import Run
 UNDECIDED = "undecided"
 #: what a sample can be: its standing decision, or none
 STATES = (UNDECIDED, *ACTIONS)
+_STATE = {name: i for i, name in enumerate(STATES)}
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Samples:
         if sample not in self._files:
             raise DiffInfError(f"There is no training sample {sample!r} in this run.")
         return self._files[sample]
+
+    @cached_property
+    def places(self) -> pd.Index:
+        """The ids; asked where one stands, it answers from a hash table that is made once."""
+        return pd.Index(self.table["id"])
 
     @property
     def sorts(self) -> tuple[str, ...]:
@@ -93,8 +99,11 @@ def read_samples(run: Run, scores: pd.DataFrame | None = None) -> Samples:
 
 def states(samples: Samples, decisions: Mapping[str, Decision]) -> NDArray[np.uint8]:
     """The state (N,) of each sample as an index into :data:`STATES`."""
-    index = {s: STATES.index(d.action) for s, d in decisions.items()}
-    return np.asarray(samples.table["id"].map(index).fillna(0), np.uint8)
+    out = np.zeros(len(samples), np.uint8)
+    at = samples.places.get_indexer(list(decisions))
+    made = np.fromiter((_STATE[d.action] for d in decisions.values()), np.uint8, len(decisions))
+    out[at[at >= 0]] = made[at >= 0]
+    return out
 
 
 def positions(samples: Samples, decisions: Mapping[str, Decision], view: View) -> NDArray[np.int64]:

@@ -28,8 +28,8 @@ from diffinf_core.influence.stage import (
 )
 from diffinf_core.records import ACTIONS, Decision
 from diffinf_core.review.opening import read_decisions
-from diffinf_core.review.queue import queue_key
-from diffinf_core.runs.files import digest, read_json
+from diffinf_core.review.queue import edit_rows, queue_key
+from diffinf_core.runs.files import digest
 from diffinf_core.runs.run import Run
 
 
@@ -102,38 +102,42 @@ def _repair(run: Run) -> dict[str, Any] | None:
         return None
     stage = REPAIR.folder(run)
     train = open_training(run)
-    classes = list(train.classes)
-    edits = [load_edit(run, s, v) for s, v in read_json(stage / "versions.json").items()]
-    if not edits:
+    edits = edit_rows(run)
+    if edits.empty:
         return None
-    labels = np.array([classes.index(e.label) for e in edits])
-    before = np.array([np.argmax(e.judge_before) for e in edits]) == labels
-    after = np.array([np.argmax(e.judge_after) for e in edits]) == labels
+    labels = edits["label"].to_numpy()
+    before = (edits["judge_class_before"] == edits["label"]).to_numpy()
+    after = (edits["judge_class_after"] == edits["label"]).to_numpy()
     truth = open_truth(run, "report").training()
     wrong = None
     if truth is not None:
         at = {s: i for i, s in enumerate(train.ids)}
-        wrong = np.array([truth[1][at[e.sample]] for e in edits], bool)
-    identity = [e.identity for e in edits if e.identity is not None]
+        wrong = truth[1][[at[sample] for sample in edits["id"]]]
+    identity = edits["identity"].dropna().to_list()
+    first = load_edit(run, edits["id"][0], edits["version"][0])
+    flags = (name for text in edits["flags"] if text for name in text.split(", "))
 
     def by_class(values: np.ndarray, rows: np.ndarray) -> dict[str, float | None]:
-        return {name: _mean(list(values[rows & (labels == i)])) for i, name in enumerate(classes)}
+        return {name: _mean(list(values[rows & (labels == name)])) for name in train.classes}
+
+    def mean(name: str) -> float:
+        return float(edits[name].to_numpy().mean())
 
     everything = np.ones(len(edits), bool)
-    perceptual = np.array([e.perceptual for e in edits])
-    similar = np.array([e.ssim for e in edits])
+    perceptual = edits["perceptual"].to_numpy()
+    similar = edits["ssim"].to_numpy()
     shifted = wrong if wrong is not None else everything
     return {
         "n": len(edits),
         "judge": judge_name(run),
-        "identity_network": edits[0].identity_name,
-        "lpips_network": edits[0].perceptual_name,
+        "identity_network": first.identity_name,
+        "lpips_network": first.perceptual_name,
         # runs of earlier versions name it "told_label"
         "label_conditioned": stage.figures.get(
             "label_conditioned", stage.figures.get("told_label")
         ),
         # of all attempts, where there were several
-        "seconds_per_image": stage.figures.get("seconds_of_edits", sum(e.seconds for e in edits))
+        "seconds_per_image": stage.figures.get("seconds_of_edits", edits["seconds"].sum())
         / len(edits),
         "judge_agreement_before": float(before.mean()),
         "judge_agreement_after": float(after.mean()),
@@ -149,14 +153,14 @@ def _repair(run: Run) -> dict[str, Any] | None:
         "identity_mean": _mean(identity),
         "identity_p10": float(np.percentile(identity, 10)) if identity else None,
         "lpips_mean": float(perceptual.mean()),
-        "lpips_floor": float(np.mean([e.perceptual_floor for e in edits])),
+        "lpips_floor": mean("perceptual_floor"),
         "lpips_by_class": by_class(perceptual, everything),
         "ssim_mean": float(similar.mean()),
-        "h_before": float(np.mean([e.h_before for e in edits])),
-        "h_after": float(np.mean([e.h_after for e in edits])),
-        "influence_before": float(np.mean([e.influence_before for e in edits])),
-        "influence_after": float(np.mean([e.influence_after for e in edits])),
-        "flagged": dict(Counter(name for e in edits for name in e.flags)),
+        "h_before": mean("h_before"),
+        "h_after": mean("h_after"),
+        "influence_before": mean("influence_before"),
+        "influence_after": mean("influence_after"),
+        "flagged": dict(Counter(flags)),
     }
 
 

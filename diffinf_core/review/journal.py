@@ -7,7 +7,6 @@ disk before the call returns, so a kill loses no decision that was acknowledged.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from sqlalchemy import Connection, insert, select
 from diffinf_core.records import ACTIONS, ROLES, Choice, Decision, DiffInfError, OutdatedError
 from diffinf_core.review.database import LINES, Database
 from diffinf_core.review.history import REDO, UNDO, Act, History
+from diffinf_core.review.reading import Reading, reading_of
 from diffinf_core.review.verdict import DECIDE, SECOND, Verdict, may_second
 from diffinf_core.runs.files import digest
 
@@ -47,8 +47,7 @@ class Journal:
     def __init__(self, where: Path | str, classes: Sequence[str], run: str = "") -> None:
         self.classes = tuple(classes)
         self.database = Database(where, run)
-        self._history = History()
-        self._reading = threading.Lock()
+        self._reading: Reading | None = None
 
     def close(self) -> None:
         """Let go of the file or the server."""
@@ -228,12 +227,9 @@ class Journal:
         with ExitStack() as stack:
             # connect before locking: who holds the lock never waits for a connection
             connection = connection or stack.enter_context(self.database.read())
-            stack.enter_context(self._reading)
-            new = select(LINES).where(
-                LINES.c.run == self.database.run, LINES.c.seq > self._history.seen
-            )
-            self._history.take(connection.execute(new.order_by(LINES.c.seq)).all())
-            yield self._history
+            if self._reading is None:
+                self._reading = reading_of(self.database, connection)
+            yield stack.enter_context(self._reading.up_to_date(connection, self.database.run))
 
     def decisions(self) -> dict[str, Decision]:
         """The standing decision of each decided sample, in the order of the decisions.
@@ -273,12 +269,16 @@ class Journal:
 
         Decisions that leave a sample as it is (reject, keep, second look) do not count.
         """
-        standing = {
-            s: [d.action, d.version, d.new_label]
-            for s, d in sorted(self.decisions().items())
-            if d.action in ("accept", "relabel", "drop")
-        }
-        return digest(standing)
+        with self._up_to_date() as history:
+            assert self._reading is not None
+            if self._reading.key is None or self._reading.key[0] != history.seen:
+                standing = {
+                    s: [d.action, d.version, d.new_label]
+                    for s, d in history.standing().items()
+                    if d.action in ("accept", "relabel", "drop")
+                }
+                self._reading.key = history.seen, digest(standing)
+            return self._reading.key[1]
 
 
 def _batch(act: Act) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,10 @@ _TEXTS = ("judge_class_before", "judge_class_after", "flags", "suggestion", "rea
 COLUMNS = (*_PLACED, *_FIGURES, *_TEXTS)
 #: what the name of a subgroup's column begins with
 BY = "by_"
+#: what the report adds up beside them; no columns of a queue
+_COSTS = ("perceptual_floor", "seconds")
 #: belongs to the cached rows; another one where they are made in another way
-_MADE = 1
+_MADE = 2
 
 
 def _row(edit: Edit, classes: list[str]) -> dict[str, Any]:
@@ -55,7 +57,9 @@ def _row(edit: Edit, classes: list[str]) -> dict[str, Any]:
     action, reason = suggestion(
         edit.label, classes, edit.judge_before, edit.judge_after, edit.flags
     )
-    own = {name: getattr(edit, name) for name in _FIGURES if not name.startswith("judge_")}
+    own = {
+        name: getattr(edit, name) for name in (*_FIGURES, *_COSTS) if not name.startswith("judge_")
+    }
     return {
         "id": edit.sample,
         "version": edit.version,
@@ -78,22 +82,26 @@ def _versions(run: Run) -> dict[str, str]:
     return read_json(stage / "versions.json")
 
 
-def _edit_rows(run: Run, versions: Mapping[str, str], classes: list[str]) -> pd.DataFrame:
-    """The part of the queue that follows from the edits: kept in one file, as they are thousands."""
-    file, key = REPAIR.folder(run) / "rows.json", digest(_MADE, dict(versions), classes)
+def edit_rows(run: Run) -> pd.DataFrame:
+    """The part of the queue that follows from the edits, with perceptual_floor and seconds of each.
+
+    In the order of ``versions.json``; kept in one file, as the edits are thousands.
+    """
+    versions, classes = _versions(run), list(open_training(run).classes)
+    file, key = REPAIR.folder(run) / "rows.json", digest(_MADE, versions, classes)
     kept: Any = None
     if file.exists():
         with contextlib.suppress(DiffInfError):  # a broken one is made again
             kept = read_json(file)
     if not (isinstance(kept, dict) and kept.get("key") == key):
         rows = [_row(load_edit(run, s, v), classes) for s, v in versions.items()]
-        names = ["id", "version", "label", *_FIGURES, *_TEXTS]
+        names = ["id", "version", "label", *_FIGURES, *_COSTS, *_TEXTS]
         kept = {"key": key, "columns": {name: [row[name] for row in rows] for name in names}}
         # where it cannot be kept, as on a run that may only be read, it costs time again
         with contextlib.suppress(OSError, DiffInfError, ValueError):
             write_json(file, kept)
     table = pd.DataFrame(kept["columns"])
-    return table.astype(dict.fromkeys(_FIGURES, float))
+    return table.astype(dict.fromkeys((*_FIGURES, *_COSTS), float))
 
 
 def _places(run: Run, samples: Sequence[str]) -> pd.DataFrame:
@@ -137,7 +145,7 @@ def build_queue(run: Run) -> pd.DataFrame:
     judge_class_before, judge_class_after, flags, suggestion, reason; and each column of the data set that
     cuts it into groups, as "by_" and its name.
     """
-    edits = _edit_rows(run, _versions(run), list(open_training(run).classes))
+    edits = edit_rows(run)
     table = _places(run, list(edits["id"])).merge(edits, on="id", how="left", validate="1:1")
     return _ordered(table).sort_values("rank", ignore_index=True)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from diffinf_core.correction.edits import load_edit
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.engine import OpenRun, open_run, tables
 from diffinf_core.records import DiffInfError
 from diffinf_core.report import summary
+from diffinf_core.review import queue
 
 
 @pytest.fixture
@@ -82,3 +88,32 @@ def test_nothing_to_review_is_one_sentence(tmp_path: Path, tiny_config) -> None:
             DiffInfError, match="Nothing to review yet: start the run on the Run page"
         ):
             ask()
+
+
+def test_a_report_of_a_run_opened_anew_reads_no_edit_but_one(
+    run: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its names of networks come from the first record, all figures from the rows of the queue."""
+    first = run.report()
+    rows = counted(monkeypatch, queue, "load_edit")
+    records = counted(monkeypatch, summary, "load_edit")
+    assert open_run(run.folder.root).report() == first
+    assert not rows and len(records) == 1
+
+
+def test_the_figures_of_the_repair_are_those_of_its_edits(run: OpenRun) -> None:
+    versions = json.loads((REPAIR.folder(run.folder) / "versions.json").read_text())
+    edits = [load_edit(run.folder, s, v) for s, v in versions.items()]
+    figures, classes = run.report()["repair"], list(run.training.classes)
+    after = [classes[int(np.argmax(e.judge_after))] == e.label for e in edits]
+    assert figures["judge_agreement_after"] == np.mean(after)
+    for name in classes:
+        own = [a for a, e in zip(after, edits, strict=True) if e.label == name]
+        assert figures["judge_agreement_by_class"][name] == (np.mean(own) if own else None)
+    assert figures["lpips_floor"] == np.mean([e.perceptual_floor for e in edits])
+    assert figures["h_after"] == np.mean([e.h_after for e in edits])
+    assert figures["identity_mean"] == np.mean(
+        [e.identity for e in edits if e.identity is not None]
+    )
+    assert figures["flagged"] == dict(Counter(name for e in edits for name in e.flags))
+    assert figures["identity_network"] == edits[0].identity_name
