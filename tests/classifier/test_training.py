@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from diffinf_core.classifier import stage
 from diffinf_core.classifier.network import IMAGENET_FILE, build_classifier
@@ -23,6 +24,7 @@ from diffinf_core.classifier.training import (
     learning_rate,
     load_classifier,
     predict_probabilities,
+    read_ahead,
     snapshot_epochs,
     train_classifier,
 )
@@ -103,6 +105,73 @@ def test_progress_counts_every_step_to_the_end(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- repeatable
+
+
+def step_by_step(data: Toy, c: ClassifierConfig) -> tuple[dict[str, Tensor], NDArray[np.float32]]:
+    """The training written down plainly: each batch is read when it is its turn."""
+    torch.manual_seed(c.seed)
+    net = build_classifier(c.architecture, CLASSES).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(net.parameters(), c.learning_rate)
+    draw = torch.Generator().manual_seed(c.seed + 1)
+    labels = torch.from_numpy(data.labels)
+    signals = np.zeros((c.epochs, len(data), len(SIGNAL_COLUMNS)), np.float32)
+    for epoch in range(c.epochs):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(c, epoch)
+        net.train()
+        for rows in torch.randperm(len(data), generator=draw).split(c.batch_size):
+            x, y = data.tensors(rows.numpy()), labels[rows]
+            logits = net(_augment(x, draw) if c.augment else x)
+            loss = F.cross_entropy(logits, y, reduction="none")
+            optimiser.zero_grad()
+            loss.mean().backward()
+            optimiser.step()
+            with torch.no_grad():
+                own = logits[torch.arange(len(y)), y]
+                hot = F.one_hot(y, CLASSES)
+                margin = own - logits.masked_fill(hot.bool(), -torch.inf).amax(1)
+                el2n = (F.softmax(logits, 1) - hot.float()).norm(dim=1)
+                signals[epoch, rows.numpy()] = torch.stack([loss, margin, el2n], 1).numpy()
+    return net.state_dict(), signals
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_reading_ahead_changes_no_bit(tmp_path: Path, augment: bool) -> None:
+    data, c = toy(48), config(epochs=2, checkpoints=1, augment=augment)
+    train(tmp_path, data, c)
+    state, signals = step_by_step(data, c)
+    assert equal(weights(tmp_path / "final.pt"), state)
+    np.testing.assert_array_equal(np.load(tmp_path / "signals.npy"), signals)
+
+
+def test_batches_are_read_ahead_but_not_far(tmp_path: Path) -> None:
+    read: list[int] = []
+
+    class Counting(Toy):
+        def tensors(self, positions: Sequence[int] | NDArray[np.int64]) -> Tensor:
+            read.append(int(positions[0]))
+            return super().tensors(positions)
+
+    data = toy(60)
+    batches = list(torch.arange(60).split(4))
+    ahead = read_ahead(Counting(data.pictures, data.labels), batches, torch.device("cpu"))
+    assert torch.equal(next(ahead), data.pictures[:4])
+    assert len(read) <= 3, "what waits in memory is bounded"
+    assert torch.equal(torch.cat(list(ahead)), data.pictures[4:])
+    assert read == list(range(0, 60, 4)), "in their order, each once"
+
+
+def test_a_picture_that_cannot_be_read_ends_the_training(tmp_path: Path) -> None:
+    class Broken(Toy):
+        def tensors(self, positions: Sequence[int] | NDArray[np.int64]) -> Tensor:
+            if 20 in positions:
+                raise DiffInfError("picture 20 is damaged")
+            return super().tensors(positions)
+
+    data = toy(40)
+    with pytest.raises(DiffInfError, match="picture 20 is damaged"):
+        train(tmp_path, Broken(data.pictures, data.labels), config())
+    assert not (tmp_path / "final.pt").exists()
 
 
 @pytest.mark.parametrize(

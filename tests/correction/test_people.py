@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -81,12 +84,10 @@ def test_the_sample_is_looked_at_once(tmp_path: Path) -> None:
     assert list(people(tmp_path, ["ann", "bob"]).prepare()) == []
 
 
-def test_a_persons_other_pictures_are_those_of_the_same_name(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    names = [["ann", "bob", "eve"][k] for k in rng.integers(0, 3, 60)]
-    someone = people(tmp_path, names)
+@given(st.lists(st.sampled_from(["ann", "bob", "eve"]), min_size=1, max_size=40), st.booleans())
+def test_a_persons_other_pictures_are_those_of_the_same_name(names: list[str], known: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        someone = people(Path(folder), names, "who" if known else None)
     for position, name in enumerate(names):
-        expected = [i for i, other in enumerate(names) if other == name and i != position]
-        assert someone.others_of(position).tolist() == expected
-    alone = people(tmp_path, ["ann", "bob"], None)
-    assert alone.others_of(0).tolist() == []
+        same = [i for i, other in enumerate(names) if other == name and i != position]
+        assert someone.others_of(position).tolist() == (same if known else [])

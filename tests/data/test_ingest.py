@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -271,7 +274,8 @@ def test_a_stopped_ingest_leaves_no_half_stage_and_goes_on_where_it_was(
         open_training(run)
     decoded.clear()
     done(run)
-    assert decoded == [name_of(i) for i in range(10 * stop, 120)]
+    # several threads decode: in which order they begin is theirs
+    assert sorted(decoded) == sorted(name_of(i) for i in range(10 * stop, 120))
     whole = done(open_run(folder, "undisturbed"))
     ours, theirs = content(stage), content(DATA.folder(whole))
     for files in (ours, theirs):  # how long it took is no result
@@ -288,7 +292,7 @@ def test_a_kill_between_two_marks_repeats_only_the_last_few(
     counting = module.decode
 
     def dying(path: Path, size: int) -> np.ndarray:
-        if len(decoded) == 37:
+        if path.name == name_of(37):
             raise KeyboardInterrupt
         return counting(path, size)
 
@@ -298,9 +302,64 @@ def test_a_kill_between_two_marks_repeats_only_the_last_few(
     monkeypatch.setattr(module, "decode", counting)
     decoded.clear()
     done(run)
-    assert decoded == [name_of(i) for i in range(30, 120)]
+    assert sorted(decoded) == sorted(name_of(i) for i in range(30, 120))
     images = np.load(DATA.folder(run) / "images.npy")
     assert all((images[i] == colour_of(i)).all() for i in range(120))
+
+
+def test_pictures_stand_in_their_order_whichever_is_decoded_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first is held back until a later one is ready; few are decoded ahead of what is taken."""
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 2)
+    later, begun = threading.Event(), list[str]()
+
+    def read(name: str) -> np.ndarray:
+        begun.append(name)
+        if name == "0":
+            assert later.wait(60)
+        if name == "1":
+            later.set()
+        return np.array(int(name))
+
+    pictures = module._in_order(read, [str(i) for i in range(100)])
+    assert int(next(pictures)) == 0
+    assert len(begun) <= 8, "what waits in memory is bounded"
+    assert [int(p) for p in pictures] == list(range(1, 100))
+    assert sorted(begun, key=int) == [str(i) for i in range(100)]
+
+
+def test_the_first_broken_picture_is_named_whichever_fails_first(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 2)
+    later = threading.Event()
+
+    def failing(path: Path, size: int) -> np.ndarray:
+        if path.name == name_of(6):
+            later.set()
+            raise DiffInfError("not a readable picture")
+        if path.name == name_of(5):
+            assert later.wait(60)
+            raise DiffInfError("not a readable picture")
+        return decode(path, size)
+
+    monkeypatch.setattr(module, "decode", failing)
+    with pytest.raises(DiffInfError, match=name_of(5)):
+        done(open_run(folder))
+
+
+def test_a_disk_without_room_for_the_pictures_is_a_sentence_before_any_is_read(
+    folder: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        text = refused(folder, lambda root: None)
+    assert "disk is full" in text and "images.npy" in text and decoded == []
+    done(open_run(folder))  # with room again
 
 
 def test_a_folder_that_grew_while_the_run_was_stopped_is_read_anew(
