@@ -42,6 +42,7 @@ bench: $(BIN)/.ready-dev  ## ratios, written to tests/benchmarks/results
 	$(BIN)/python -m tests.benchmarks.repair
 	$(BIN)/python -m tests.benchmarks.demo
 	$(BIN)/python -m tests.benchmarks.refined
+	$(BIN)/python -m tests.benchmarks.house
 	$(BIN)/python tests/install_browser.py
 	$(BIN)/python -m tests.benchmarks.review
 	$(BIN)/python -m tests.benchmarks.explore
