@@ -100,7 +100,7 @@ def read_samples(run: Run, scores: pd.DataFrame | None = None) -> Samples:
 def states(samples: Samples, decisions: Mapping[str, Decision]) -> NDArray[np.uint8]:
     """The state (N,) of each sample as an index into :data:`STATES`."""
     out = np.zeros(len(samples), np.uint8)
-    at = samples.places.get_indexer(list(decisions))
+    at = samples.places.get_indexer(pd.Index(list(decisions), dtype=samples.places.dtype))
     made = np.fromiter((_STATE[d.action] for d in decisions.values()), np.uint8, len(decisions))
     out[at[at >= 0]] = made[at >= 0]
     return out
