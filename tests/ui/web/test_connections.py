@@ -17,6 +17,7 @@ import uvicorn
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.web.connections import Connections, allowed_connections
 from diffinf_core.ui.web.server import private_folder, proxy_address
+from tests.ui.web.loops import finished
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n"
 
@@ -101,7 +102,7 @@ def test_a_request_that_never_arrives_is_given_up(sent: tuple[bytes, ...]) -> No
             writer.close()
             assert len(bench.connections) == 0
 
-    asyncio.run(run())
+    finished(run())
 
 
 def test_bytes_that_trickle_in_do_not_buy_time() -> None:
@@ -120,7 +121,7 @@ def test_bytes_that_trickle_in_do_not_buy_time() -> None:
                 await asyncio.sleep(0.01)
             assert await ended == b"" and 0 < sent < 10_000
 
-    asyncio.run(run())
+    finished(run())
 
 
 def test_the_one_that_waited_longest_gives_way_and_whoever_asks_is_answered() -> None:
@@ -138,7 +139,7 @@ def test_the_one_that_waited_longest_gives_way_and_whoever_asks_is_answered() ->
             for _, w in (*idle, held, (reader, writer)):
                 w.close()
 
-    asyncio.run(run())
+    finished(run())
 
 
 def test_a_flood_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -149,7 +150,7 @@ def test_a_flood_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> Non
                 writer.close()
 
     with caplog.at_level(logging.WARNING):
-        asyncio.run(run())
+        finished(run())
     assert len([r for r in caplog.records if "connection" in r.getMessage()]) == 1
 
 
@@ -166,7 +167,7 @@ def test_a_connection_that_is_kept_for_another_request_is_served_again() -> None
                 assert b"0123456789" in await reader.readuntil(b"0\r\n\r\n")
             writer.close()
 
-    asyncio.run(run())
+    finished(run())
 
 
 def test_the_limit_leaves_room_for_the_files_of_the_process() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -11,6 +9,7 @@ from fastapi import FastAPI
 from diffinf_core.ui.web import login as module
 from diffinf_core.ui.web.accounts import Accounts
 from diffinf_core.ui.web.login import LONGEST_PAUSE, Login, login_routes
+from tests.ui.web.loops import finished
 
 PASSWORD = "a good password"
 
@@ -44,7 +43,7 @@ def enter(app: FastAPI, address: str, password: str, name: str = "ann", **header
             data = {"username": name, "password": password}
             return (await client.post("/login", data=data, headers=headers)).status_code
 
-    return asyncio.run(post())
+    return finished(post())
 
 
 def test_an_address_that_guesses_is_refused_and_cannot_lock_anybody_out(
