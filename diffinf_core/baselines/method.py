@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(ABC):
     """A way to train on labels of which some are wrong; its fields are its hyperparameters.
 
     A subclass sets ``name`` and ``title`` and gives :meth:`loss`; the other hooks are there for
@@ -97,9 +98,9 @@ class Method:
         """The rows that a pass trains ``networks`` on, in order; at most as many as there are."""
         return torch.randperm(len(fit.task.data))
 
+    @abstractmethod
     def loss(self, fit: Fit, batch: Batch, networks: Sequence[int]) -> Tensor:
         """The scalar whose gradient trains ``networks``."""
-        raise NotImplementedError
 
     def after_step(self, fit: Fit, batch: Batch, networks: Sequence[int]) -> None:
         """After the optimisers' step; without gradients."""

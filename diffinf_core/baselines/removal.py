@@ -5,6 +5,7 @@ The row "Self inf removal" of Table 1 is :class:`Removal` with the ranking by se
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffinf_core.baselines.cross_entropy import CrossEntropy
-from diffinf_core.baselines.method import Method, Needs, Outcome
+from diffinf_core.baselines.method import Needs, Outcome
 from diffinf_core.baselines.task import Subset, Task
 from diffinf_core.baselines.training import fit
 from diffinf_core.records import DiffInfError, Progress
@@ -46,17 +47,17 @@ def staged(events: Iterator[Progress], name: str, stage: int, stages: int) -> It
 
 
 @dataclass(frozen=True)
-class Filtering(Method):
-    """A method that judges the samples first; a subclass gives :meth:`judge`."""
+class Filtering(CrossEntropy):
+    """Judge the samples, then train plainly on those that are kept; a subclass gives :meth:`judge`."""
 
     @property
     def stages(self) -> int:
         """How many trainings there are, the last one included."""
         return 2
 
+    @abstractmethod
     def judge(self, task: Task, folder: Path) -> Generator[Progress, None, Outcome]:
         """Train what it takes below ``folder`` and return suspicion and ``kept``."""
-        raise NotImplementedError
 
     def train(self, task: Task, folder: Path, note: str = "") -> Iterator[Progress]:
         """Judge, drop, train; each of them goes on where it was stopped."""

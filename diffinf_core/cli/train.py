@@ -51,10 +51,7 @@ def train_generator(
     scene_seed: SceneSeed = 20261,
     age_fraction: Annotated[
         float,
-        # the second name is the one in commands of earlier versions
         typer.Option(
-            "--age-fraction",
-            "--told-age",
             min=0,
             max=1,
             help="Fraction of scenes that change age, conditioned on the age label.",

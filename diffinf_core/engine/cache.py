@@ -1,7 +1,6 @@
 """What is computed once per key: one cache for an opened run, shared by all its services.
 
-A key is what the value was made from, so nothing has to be told that something changed: another key
-replaces the value.
+A key names what the value was computed from, so no invalidation is needed: another key replaces the value.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ LEASES = Table(
     Column("until", Float(53), nullable=False),
 )
 
-# A server may be told to acknowledge before a line is on disk; ours must not be.
+# A server may be configured to acknowledge before a line is on disk; ours must not be.
 _LOCK = text(
     "SELECT pg_advisory_xact_lock(:key), set_config('synchronous_commit', CASE"
     " current_setting('synchronous_commit') WHEN 'off' THEN 'on'"

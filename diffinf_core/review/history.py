@@ -169,12 +169,12 @@ class History:
             lines = self._lines(sample)
             if not lines:
                 return None
-            told = frozenset(
+            withdrawn = frozenset(
                 line.decision.reviewer
                 for line in self._about[sample]
                 if line.act in self._undone and line.decision.role == SECOND
             )
-            self._verdicts[sample] = weigh([line.decision for line in lines], told)
+            self._verdicts[sample] = weigh([line.decision for line in lines], withdrawn)
         return self._verdicts[sample]
 
     def stamp(self, sample: str, but: str = "") -> int:

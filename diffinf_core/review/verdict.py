@@ -38,10 +38,10 @@ def same(a: Decision | Choice, b: Decision | Choice) -> bool:
     return (a.action, a.version, a.new_label) == (b.action, b.version, b.new_label)
 
 
-def weigh(lines: Sequence[Decision], told: frozenset[str] = frozenset()) -> Verdict:
+def weigh(lines: Sequence[Decision], withdrawn: frozenset[str] = frozenset()) -> Verdict:
     """The verdict on one sample; ``lines`` are its decisions in order, at least one, none undone.
 
-    ``told`` names who took a second opinion back: they have seen the first one by then, so what they say
+    ``withdrawn`` names who took a second opinion back: they have seen the first one by then, so what they say
     afterwards is not independent.
     """
     opinions = {d.reviewer: d for d in lines if d.role != ADJUDICATE}
@@ -55,7 +55,7 @@ def weigh(lines: Sequence[Decision], told: frozenset[str] = frozenset()) -> Verd
     standing = _undecided(lines[-1], first, differing) if differing else first
     conflict = (first, *differing) if differing else ()
     blind = frozenset(d.reviewer for d in recent if d.role == SECOND)
-    return Verdict(standing, opinions, _independent(lines, told), conflict, blind)
+    return Verdict(standing, opinions, _independent(lines, withdrawn), conflict, blind)
 
 
 def may_second(verdict: Verdict, reviewer: str) -> bool:
@@ -87,15 +87,17 @@ def _undecided(last: Decision, first: Decision, differing: Sequence[Decision]) -
     return Decision(last.sample, "second_look", last.reviewer, last.time, comment=said)
 
 
-def _independent(lines: Sequence[Decision], told: frozenset[str]) -> dict[str, Decision]:
+def _independent(lines: Sequence[Decision], withdrawn: frozenset[str]) -> dict[str, Decision]:
     """What each said before they could know of the other: later changes of mind do not count."""
     settled = next((i for i, d in enumerate(lines) if d.role == ADJUDICATE), len(lines))
     before = lines[:settled]
     seconds: dict[str, Decision] = {}
     for decision in before:
-        if decision.role == SECOND and decision.reviewer not in told:
+        if decision.role == SECOND and decision.reviewer not in withdrawn:
             seconds.setdefault(decision.reviewer, decision)
     start = next((i for i, d in enumerate(before) if d.role == SECOND), 0)
-    firsts = [d for d in before[:start] if d.reviewer not in seconds and d.reviewer not in told]
+    firsts = [
+        d for d in before[:start] if d.reviewer not in seconds and d.reviewer not in withdrawn
+    ]
     out = {d.reviewer: d for d in firsts[-1:]} | seconds
     return out if len(out) > 1 else {}

@@ -131,7 +131,7 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Only one process may compute in a run folder; a second is told who does.
+        """Only one process may compute in a run folder; the refusal names the one that does.
 
         The settings of :meth:`prepare` are stored at the first event of a stage's work or at the end, so that
         a command which fails before leaves the stored ones; those of a new run at once.

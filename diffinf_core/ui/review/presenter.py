@@ -96,7 +96,7 @@ class PageState:
     known: str = ""
     #: why there is no queue
     trouble: str = ""
-    #: what the browser was told it shows
+    #: what the browser shows, as it was last sent
     displayed: DisplayedPair = DisplayedPair()
     #: how often the table was filled
     fills: int = 0

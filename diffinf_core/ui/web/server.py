@@ -131,7 +131,7 @@ class _Uvicorn(uvicorn.Server):
         self._blocks = blocks
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Pages keep streams open; told so, they end by themselves.
+        # Pages keep streams open; once the queue has stopped, they end by themselves.
         self._blocks._queue.stopped = True
         self._blocks.is_running = False
         served = self._blocks._queue.server_app
