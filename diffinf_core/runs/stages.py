@@ -145,7 +145,10 @@ def _kept(run: Run, work: Work) -> Work:
 
 def _fingerprint(run: Run, stages: Iterable[Stage]) -> str:
     """Changes with the settings, with the code, and with every file outside that a key depends on."""
-    code = [[stage.name, stage.version] for stage in stages]
+    code = [
+        [stage.name, stage.code, [[part.name, part.code] for part in stage.optional]]
+        for stage in stages
+    ]
     files = []
     for path in sorted({str(file) for stage in stages for file in stage.files(run)}):
         with contextlib.suppress(OSError):

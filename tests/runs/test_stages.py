@@ -215,7 +215,9 @@ def test_status_costs_one_read_and_no_key(
     assert all(status(run, line.stages).values()) and asked == []
 
 
-@pytest.mark.parametrize("harm", ["settings", "weights", "version", "folder", "index", "cut"])
+@pytest.mark.parametrize(
+    "harm", ["settings", "weights", "version", "step", "folder", "index", "cut"]
+)
 def test_status_is_right_whatever_changed(run: Run, line: Line, harm: str) -> None:
     done(run, line)
     expected = {"a": True, "b": False, "c": False}
@@ -226,6 +228,8 @@ def test_status_is_right_whatever_changed(run: Run, line: Line, harm: str) -> No
         line.weights.write_text("other weights")
     elif harm == "version":
         line.change("b", version=2)
+    elif harm == "step":
+        line.change("b", steps=(replace(line.named("b"), name="step", version=2),))
     elif harm == "folder":
         (line.named("b").folder(run) / "done.json").unlink()
     else:
@@ -234,6 +238,17 @@ def test_status_is_right_whatever_changed(run: Run, line: Line, harm: str) -> No
     assert status(now, line.stages) == expected
     done(now, line)
     assert all(status(now, line.stages).values())
+
+
+def test_status_sees_that_the_code_of_a_part_changed(run: Run, line: Line) -> None:
+    part = Stage("part", line.named("a").work)
+    for version, complete in ((1, True), (2, False)):
+        now = replace(part, version=version)
+        line.change("a", parts=lambda run, now=now: [now], optional=(now,))
+        if complete:
+            now.folder(run).finish()
+            done(run, line)
+        assert status(run, line.stages)["a"] is complete
 
 
 def test_status_follows_another_process(run: Run, line: Line) -> None:
