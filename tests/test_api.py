@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 import diffinf_core as di
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.extras import EXTRAS, OptionalModule, optional_imports
+from tests.programs import program
 
 ROOT = Path(__file__).parents[1]
 SURFACE = [
@@ -174,22 +174,13 @@ def test_every_requirement_is_a_dependency_or_in_an_extra() -> None:
 # ---------------------------------------------------------------- what is written about it
 
 
-def make_api() -> Any:
-    """The module docs/make_api.py, which is a program and in no package."""
-    spec = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_api.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_page_is_written_from_the_docstrings_as_they_are() -> None:
-    module = make_api()
+    module = program("make_api")
     assert module.PAGE.read_text() == module.page(), "run: make docs"
 
 
 def test_docstrings_become_markdown() -> None:
-    module = make_api()
+    module = program("make_api")
     doc = "Use ``x``, as :func:`f` does::\n\n    a\n\n    b\n\nArgs:\n    n: a number\n        of things."
     assert list(module.body(doc)) == [
         "Use `x`, as `f` does:", "", "```python", "a", "", "b", "```", "",

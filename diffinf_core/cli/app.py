@@ -230,7 +230,11 @@ def export(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="New folder for the data set.")],
     undecided: Annotated[
-        str, typer.Option(help="Samples nobody decided on: 'original' or 'repaired'.")
+        str,
+        typer.Option(
+            help="Edited samples that nobody decided on: keep the 'original', take the edit ('repaired'), "
+            "or take it where it has no flag ('unflagged')."
+        ),
     ] = "original",
 ) -> None:
     """Write the refined data set with a manifest of hashes and lineage."""

@@ -151,7 +151,8 @@ class OpenRun:
     def export(self, target: str | Path, undecided: str = "original") -> Iterator[Progress]:
         """Write the refined data set to a new folder.
 
-        ``undecided`` is what becomes of samples that nobody decided on: "original" or "repaired".
+        ``undecided`` is what becomes of samples that nobody decided on, see
+        :func:`diffinf_core.review.refine.refine`.
         """
         yield from export_folder(self.folder, Path(target), undecided)
 

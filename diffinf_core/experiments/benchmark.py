@@ -7,14 +7,11 @@ recipe. The last epoch and the best one on validation are measured apart and nev
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
@@ -26,7 +23,7 @@ from diffinf_core.experiments.differences import Difference, measure
 from diffinf_core.experiments.retrain import METRICS
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import digest, read_json, write_array, write_json
-from diffinf_core.runs.workers import stop, worker_pool
+from diffinf_core.runs.workers import run_trainings
 
 Epoch = Literal["last", "best"]
 #: the row that the costs, and by default the differences, refer to
@@ -97,13 +94,6 @@ def _train(root: Path, problem: Problem, row: Row, seed: int) -> Iterator[Progre
     write_json(where / "result.json", found)
 
 
-def _job(given: tuple[Path, Problem, Row, int]) -> str:
-    torch.set_num_threads(1)
-    for _ in _train(*given):
-        pass
-    return f"{given[2].name}, seed {given[3]}"
-
-
 def run_benchmark(
     root: Path, problem: Problem, rows: Sequence[Row], seeds: Sequence[int], workers: int = 1
 ) -> Iterator[Progress]:
@@ -117,40 +107,14 @@ def run_benchmark(
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise DiffInfError(f"The method {twice!r} is listed twice; name each method once.")
-    jobs = []
+    jobs = {}
     for seed in seeds:
         task = problem.task(seed)
         for row in rows:
             row.method.check(task)
             if not (job_folder(root, problem, row, task) / "result.json").exists():
-                jobs.append((root, problem, row, seed))
-    total = len(rows) * len(seeds)
-    done = total - len(jobs)
-    yield Progress("benchmark", done, total)
-    if min(workers, len(jobs)) < 2:
-        for job in jobs:
-            for event in _train(*job):
-                yield Progress("benchmark", done, total, event.note, event.values)
-            done += 1
-            yield Progress("benchmark", done, total, f"{job[2].name}, seed {job[3]}")
-        return
-    pool = worker_pool(workers)
-    try:
-        waiting = {pool.submit(_job, job) for job in jobs}
-        note = ""
-        while waiting:
-            ready, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
-            for finished in ready:
-                note = finished.result()
-                done += 1
-            yield Progress("benchmark", done, total, note)
-    except BrokenProcessPool as error:
-        raise DiffInfError(
-            "A training process was killed, perhaps for memory; use fewer workers. Finished "
-            "trainings are kept."
-        ) from error
-    finally:
-        stop(pool)
+                jobs[f"{row.name}, seed {seed}"] = (root, problem, row, seed)
+    yield from run_trainings("benchmark", _train, jobs, len(rows) * len(seeds), workers)
 
 
 @dataclass(frozen=True)

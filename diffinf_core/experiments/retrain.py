@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, wait
-from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
 
 import numpy as np
-import torch
 
 from diffinf_core.classifier.metrics import evaluate
 from diffinf_core.classifier.stage import CLASSIFIER, imagenet_weights, started_from
@@ -36,7 +33,7 @@ from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_array
 from diffinf_core.runs.run import Run, StageFolder
 from diffinf_core.runs.stages import Stage, Work
-from diffinf_core.runs.workers import stop, worker_pool
+from diffinf_core.runs.workers import run_trainings
 
 _CHANGED = (
     "Decisions changed while the arm {!r} was waiting for its training; retrain again when the review rests. "
@@ -78,11 +75,12 @@ def arm(name: str, seed: int) -> Stage:
     )
 
 
-def _train(run: Run, name: str, seed: int) -> Work:
+def _train(run: Run, name: str, seed: int, key: str | None = None) -> Work:
+    """Train one arm; :class:`DiffInfError` where its data are no longer those of ``key``."""
     stage = arm(name, seed).folder(run)
     data = build_arm(run, name)
     # Read again after the data, which follow the journal as it is now.
-    if data is None or stage.key != arm(name, seed).key(run):
+    if data is None or not (key or stage.key) == stage.key == arm(name, seed).key(run):
         raise DiffInfError(_CHANGED.format(name))
     config, classes = retrain_config(run, seed), len(data.train.classes)
     yield from train_classifier(
@@ -107,15 +105,7 @@ def _one(run: Run, name: str, seed: int, key: str) -> Iterator[Progress]:
     stage = arm(name, seed)
     if stage.key(run) != key:
         raise DiffInfError(_CHANGED.format(name))
-    yield from stage.compute(run, quiet=True)
-
-
-def _job(task: tuple[Run, str, int, str]) -> tuple[str, int]:
-    run, name, seed, key = task
-    torch.set_num_threads(1)
-    for _ in _one(run, name, seed, key):
-        pass
-    return name, seed
+    yield from stage.compute(run, quiet=True, key=key)
 
 
 def _wanted(run: Run) -> list[tuple[str, int]]:
@@ -130,38 +120,16 @@ def _wanted(run: Run) -> list[tuple[str, int]]:
 def run_retrain(run: Run, workers: int | None = None) -> Work:
     """Retrain what is missing, ``workers`` jobs at a time (default: one per core, one on a GPU)."""
     wanted = _wanted(run)
-    figures = {"trainings": len(wanted)}
-    stages = [(name, seed, arm(name, seed).folder(run)) for name, seed in wanted]
-    jobs = [(run, name, seed, s.key) for name, seed, s in stages if not s.done]
-    done, total = len(wanted) - len(jobs), len(wanted)
-    yield Progress("retrain", done, total)
+    folders = {(name, seed): arm(name, seed).folder(run) for name, seed in wanted}
+    jobs = {
+        f"{name}, seed {seed}": (run, name, seed, folder.key)
+        for (name, seed), folder in folders.items()
+        if not folder.done
+    }
     if workers is None:
         workers = 1 if device().type == "cuda" else (os.cpu_count() or 1)
-    if min(workers, len(jobs)) < 2:
-        for _, name, seed, key in jobs:
-            for event in _one(run, name, seed, key):
-                yield Progress("retrain", done, total, event.note, event.values)
-            done += 1
-            yield Progress("retrain", done, total, f"{name}, seed {seed}")
-        return figures
-    pool = worker_pool(workers)
-    try:
-        waiting = {pool.submit(_job, job) for job in jobs}
-        note = ""
-        while waiting:
-            ready, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
-            for job in ready:
-                note = "{}, seed {}".format(*job.result())
-                done += 1
-            yield Progress("retrain", done, total, note)  # also a chance to cancel, each second
-    except BrokenProcessPool as error:
-        raise DiffInfError(
-            "A training process was killed, perhaps for memory; try --workers 1. "
-            "Finished trainings are kept."
-        ) from error
-    finally:
-        stop(pool)  # also on cancel: the epochs reached are on disk
-    return figures
+    yield from run_trainings("retrain", _one, jobs, len(wanted), workers)
+    return {"trainings": len(wanted)}
 
 
 def _arms(run: Run) -> list[Stage]:

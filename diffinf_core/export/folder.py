@@ -62,10 +62,8 @@ def export_folder(run: Run, target: str | Path, undecided: str = "original") -> 
     Raises :class:`DiffInfError` where ``target`` is in use: a folder that is not empty, one that another
     export is writing, or one inside the run or the data set.
     """
-    target, root = (
-        Path(target).resolve(),
-        source_folder(run),
-    )  # the lock and the rename want no link
+    target = Path(target).resolve()  # the lock and the rename want no link
+    root = source_folder(run)
     _check_target(target, run)
     refined = refined_set(run, undecided)
     items = [_item(sample, root) for sample in refined.kept]

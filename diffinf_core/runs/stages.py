@@ -101,7 +101,9 @@ class Stage:
 
         ``options`` of its work say how, such as with how many processes, and never change the result.
         """
-        if self.done(run):
+        # The folder as it is now: what a key depends on, such as the journal, may change meanwhile.
+        folder = self.folder(run)
+        if folder.done:
             if not quiet:
                 yield Progress(self.name, 1, 1, "done already")
             return
@@ -112,7 +114,7 @@ class Stage:
         figures = yield from _kept(run, work)
         figures = {**figures, **self.measure(run)}
         seconds = round(time.perf_counter() - began, 2)
-        self.folder(run).finish({**figures, "seconds": seconds}, self.code)
+        folder.finish({**figures, "seconds": seconds}, self.code)
         if not quiet:
             yield Progress(self.name, 1, 1, f"done in {seconds:.0f} s")
 

@@ -6,8 +6,12 @@ import multiprocessing
 import os
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
+from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.seal import present_seal, seal_for_good
 
 _LOOK_EVERY = 0.5
@@ -51,3 +55,51 @@ def stop(pool: ProcessPoolExecutor) -> None:
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:  # shutdown alone would wait for the jobs under way
         process.terminate()
+
+
+def _driven(work: Callable[..., Iterator[Progress]], job: tuple[Any, ...]) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    for _ in work(*job):
+        pass
+
+
+def run_trainings(
+    stage: str,
+    work: Callable[..., Iterator[Progress]],
+    jobs: Mapping[str, tuple[Any, ...]],
+    total: int,
+    workers: int,
+) -> Iterator[Progress]:
+    """Drive ``work(*job)`` for each named job, ``workers`` at a time; the rest of ``total`` is done already.
+
+    Work is a module's function that resumes where it was stopped. A single worker is this process, and its
+    events are passed on. Raises :class:`DiffInfError` where a worker process is killed.
+    """
+    done, note = total - len(jobs), ""
+    yield Progress(stage, done, total)
+    if min(workers, len(jobs)) < 2:
+        for name, job in jobs.items():
+            for event in work(*job):
+                yield Progress(stage, done, total, event.note, event.values)
+            done += 1
+            yield Progress(stage, done, total, name)
+        return
+    pool = worker_pool(workers)
+    try:
+        names = {pool.submit(_driven, work, job): name for name, job in jobs.items()}
+        waiting = set(names)
+        while waiting:
+            ready, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
+            for ended in ready:
+                ended.result()
+                done, note = done + 1, names[ended]
+            yield Progress(stage, done, total, note)  # also a chance to cancel, each second
+    except BrokenProcessPool as error:
+        raise DiffInfError(
+            "A training process was killed, perhaps for memory; use fewer workers (--workers 1). "
+            "Finished trainings are kept."
+        ) from error
+    finally:
+        stop(pool)  # also on cancel: the epochs reached are on disk

@@ -279,3 +279,19 @@ def test_a_decision_made_during_retraining_is_said(
     for _ in engine.retrain(workers=1):
         pass
     assert "reviewed" in engine.report()["arms"]
+
+
+def test_a_decision_while_an_arm_trains_belongs_to_the_next_training(run_copy: Path) -> None:
+    opened = open_run(run_copy)
+    opened = open_run(run_copy, change(opened.config, {"retrain": {"arms": ["reviewed"]}}))
+    first, second = list(opened.queue["id"])[:2]
+    opened.review.decide(first, "keep", "a")
+    for event in opened.retrain(workers=1):
+        if event.values and not opened.review.decisions().get(second):
+            opened.review.decide(second, "drop", "b")
+    assert second in opened.review.decisions()
+    assert "reviewed" not in opened.report()["arms"], "it was trained before the second decision"
+    for _ in opened.retrain(workers=1):
+        pass
+    assert opened.report()["arms"]["reviewed"]["n_train"] == len(opened.training) - 1
+    assert opened.compare.comparison().n_train["reviewed"] == len(opened.training) - 1

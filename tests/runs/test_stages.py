@@ -86,6 +86,22 @@ def under(run: Run, **over: dict[str, object]) -> Run:
     return Run(run.root, change(run.config, over))
 
 
+def test_what_a_key_depends_on_may_change_while_a_stage_works(run: Run, tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    journal.write_text("before")
+
+    def work(run: Run) -> Work:
+        write_text(begun.path / "result", "made from before")
+        journal.write_text("after")
+        yield Progress("a", 1, 1)
+        return {}
+
+    stage = Stage("a", work, settings=lambda run: [journal.read_text()])
+    begun = stage.folder(run)
+    list(stage.compute(run))
+    assert begun.done and not stage.done(run)
+
+
 def test_stages_are_computed_in_order_and_once(run: Run, line: Line) -> None:
     with run.lock():
         events = list(compute(run, line.stages))
