@@ -61,7 +61,24 @@ class Job(Iterator[Event], Generic[Event, Result]):
     ) -> None:
         self._events, self._callback = events, callback
         self._result: list[Result] = []
+        self._read: Callable[[], Result] | None = None
         self._error: BaseException | None = None
+
+    @classmethod
+    def of(
+        cls,
+        events: Iterator[Event],
+        result: Callable[[], Result],
+        callback: Callable[[Event], object] | None = None,
+    ) -> Job[Event, Result]:
+        """A job of some events; its result is what ``result()`` returns when it is asked for after them."""
+
+        def work() -> Generator[Event, None, Any]:
+            yield from events
+
+        job = cls(work(), callback)
+        job._read = result
+        return job
 
     def __next__(self) -> Event:
         if self._result or self._error:
@@ -92,6 +109,8 @@ class Job(Iterator[Event], Generic[Event, Result]):
             pass
         if self._error is not None:
             raise self._error
+        if self._read is not None:
+            self._result, self._read = [self._read()], None
         return self._result[0]
 
     def close(self) -> None:

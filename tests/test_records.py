@@ -94,3 +94,15 @@ def test_a_falsy_result_is_a_result() -> None:
 
     job = Job(nothing())
     assert job.result() is None and list(job) == []
+
+
+def test_the_result_of_a_job_of_events_is_read_once_and_only_when_it_is_asked_for() -> None:
+    read: list[int] = []
+
+    def result() -> list[int]:
+        read.append(1)
+        return read
+
+    job = Job.of(iter([1, 2]), result)
+    assert list(job) == [1, 2] and read == []
+    assert job.result() is read and job.result() is read and len(read) == 1

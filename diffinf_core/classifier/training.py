@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +18,7 @@ from diffinf_core.config import ClassifierConfig
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_json, read_tensors, write_array, write_json, write_tensors
 from diffinf_core.runs.seal import under_seal
-from diffinf_core.runs.workers import thread_pool
+from diffinf_core.runs.workers import in_order
 
 _BATCH_EVAL = 256
 #: batches that are read before they are asked for
@@ -61,7 +59,8 @@ def snapshot_epochs(config: ClassifierConfig) -> list[int]:
 def _augment(x: Tensor, draw: torch.Generator) -> Tensor:
     """Flip each picture at random and shift the batch by up to 4 %."""
     flip = torch.rand(len(x), generator=draw) < 0.5
-    x = torch.where(flip[:, None, None, None].to(x.device), x.flip(3), x)
+    flip = flip.pin_memory() if x.is_cuda else flip
+    x = torch.where(flip[:, None, None, None].to(x.device, non_blocking=True), x.flip(3), x)
     most = max(1, round(0.04 * x.shape[-1]))
     dx, dy = torch.randint(-most, most + 1, (2,), generator=draw).tolist()
     padded = F.pad(x, (most,) * 4, "replicate")
@@ -89,19 +88,8 @@ def read_ahead(
         x = data.tensors(rows.numpy())
         return x.pin_memory() if where.type == "cuda" else x
 
-    with thread_pool(1, "pictures") as pool:
-        window: deque[Future[Tensor]] = deque()
-        coming = iter(batches)
-        try:
-            while True:
-                while len(window) < _AHEAD and (rows := next(coming, None)) is not None:
-                    window.append(pool.submit(read, rows))
-                if not window:
-                    return
-                yield window.popleft().result().to(where, non_blocking=True)
-        finally:
-            for future in window:
-                future.cancel()
+    for x in in_order(read, batches, 1, _AHEAD, "pictures"):
+        yield x.to(where, non_blocking=True)
 
 
 @torch.no_grad()
@@ -141,7 +129,7 @@ def train_classifier(
     net = net.to(where).to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(net.parameters(), config.learning_rate, fused=gpu)
     draw = torch.Generator().manual_seed(config.seed + 1)
-    labels = torch.from_numpy(np.asarray(data.labels))
+    labels = torch.from_numpy(np.asarray(data.labels)).to(where)
     epochs = min(config.epochs, stop_after or config.epochs)
     signals = np.zeros((epochs, len(data), len(SIGNAL_COLUMNS)), np.float32)
     history: list[dict[str, float]] = []
@@ -168,10 +156,10 @@ def train_classifier(
         correct = torch.zeros((), dtype=torch.int64, device=where)
         logged = torch.zeros(len(data), len(SIGNAL_COLUMNS), device=where)
         batches = _batches(order, config.batch_size)
-        for step, (rows, x) in enumerate(
-            zip(batches, read_ahead(data, batches, where), strict=True)
-        ):
-            rows_there, y = rows.to(where), labels[rows].to(where)
+        # uploaded once per epoch: each step then takes views of what is on the device
+        there = _batches(order.to(where), config.batch_size)
+        for step, (rows, x) in enumerate(zip(there, read_ahead(data, batches, where), strict=True)):
+            y = labels[rows]
             if config.augment:
                 x = _augment(x, draw)
             with torch.autocast(where.type, torch.bfloat16, gpu):
@@ -184,9 +172,10 @@ def train_classifier(
             with torch.no_grad():
                 wide = logits.float()
                 hot = F.one_hot(y, classes).bool()
+                assigned = wide.gather(1, y[:, None])[:, 0]
                 other = wide.masked_fill(hot, -torch.inf).amax(1)
                 error = (F.softmax(wide, 1) - hot.float()).norm(dim=1)
-                logged[rows_there] = torch.stack([loss, wide[hot] - other, error], 1)
+                logged[rows] = torch.stack([loss, assigned - other, error], 1)
                 losses += loss.sum()
                 correct += (wide.argmax(1) == y).sum()
             yield Progress("classifier", epoch * steps + step + 1, total, note)

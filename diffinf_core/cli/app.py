@@ -143,14 +143,12 @@ def run(
     settings: Settings = None,
 ) -> None:
     """Train, rank and repair. Finished work is kept: the same command again does nothing."""
+    _known_stage(until)
     source = {"source": "folder", "path": str(data.resolve())} if data is not None else {}
     if data is None and (out / "config.yaml").exists() and config is None and preset == "demo":
         opened = _with_settings(out, settings)
     else:
-        wanted = _config(preset, config, settings, **source)
-        _known_stage(until)
-        opened = _open(out, wanted)
-    _known_stage(until)
+        opened = _open(out, _config(preset, config, settings, **source))
     rate = opened.config.noise.rate
     if opened.config.data.source == "folder" and rate:
         console.print(
@@ -197,6 +195,7 @@ def rank(
     """Print the most suspicious training samples."""
     opened = _with_settings(run, settings)
     watch(opened.score(by))
+    opened.folder.store()  # also where nothing had to be computed for the settings
     if agreement:
         print_agreement(opened)
         return

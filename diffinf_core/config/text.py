@@ -90,8 +90,21 @@ def change(config: RunConfig, over: Mapping[str, Any], name: str = "--set") -> R
         raise DiffInfError(f"{name}: {explain(error)}") from error
 
 
+def _default(*path: str) -> Any:
+    """The default of a setting; None for an unknown one, which is refused where it is used."""
+    model: Any = RunConfig
+    for name in path[:-1]:
+        model = model.model_fields[name].annotation if name in model.model_fields else BaseModel
+    field = model.model_fields.get(path[-1])
+    value = None if field is None else field.get_default()
+    return list(value) if isinstance(value, tuple) else value
+
+
 def parse_overrides(pairs: list[str]) -> dict[str, Any]:
-    """``["influence.tau=20"]`` to ``{"influence": {"tau": 20}}``; values are read as YAML."""
+    """``["influence.tau=20"]`` to ``{"influence": {"tau": 20}}``; values are read as YAML.
+
+    null stands for a setting's default.
+    """
     out: dict[str, Any] = {}
     for pair in pairs:
         key, sign, value = pair.partition("=")
@@ -109,6 +122,8 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
             node[last] = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError) as error:
             raise DiffInfError(f"Cannot read the value in {pair!r}.") from error
+        if node[last] is None:
+            node[last] = _default(*path, last)
     return out
 
 

@@ -47,7 +47,18 @@ def edit_folder(run: Run, sample: str, version: str) -> Path:
 
 def load_edit(run: Run, sample: str, version: str) -> Edit:
     """The record of a version."""
-    return Edit(**read_json(edit_folder(run, sample, version) / "edit.json"))
+    return read_record(edit_folder(run, sample, version))
+
+
+def read_record(folder: Path) -> Edit:
+    """The record in the folder of a version; :class:`DiffInfError` where it is missing or damaged."""
+    record = read_json(folder / "edit.json")
+    try:
+        return Edit(**record)
+    except TypeError as error:
+        raise DiffInfError(
+            f"{folder / 'edit.json'} is damaged or of a newer version of DiffInf ({error})."
+        ) from error
 
 
 def read_edit(run: Run, sample: str, version: str, what: str = "edit") -> NDArray[np.uint8]:
@@ -98,9 +109,11 @@ def edited_pictures(run: Run, folders: Sequence[Path], side: int) -> NDArray[np.
         return np.zeros(shape, np.uint8)
     home = run.root / "edited"
     file = home / f"{digest([str(f.relative_to(f.parents[1])) for f in folders], side)}.npy"
-    with suppress(DiffInfError, OSError):  # not there, removed by another process, or damaged
-        os.utime(file)
-        return map_array(file)
+    with suppress(DiffInfError):  # not there, or damaged
+        array = map_array(file)
+        with suppress(OSError):  # what cannot be written is not cleared away either
+            os.utime(file)
+        return array
     try:
         with new_array(file, shape, np.uint8) as out:
             _decode(folders, out)

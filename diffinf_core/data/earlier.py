@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.lineage import FILE, ancestors, checked_home, number
 from diffinf_core.records import Earlier
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.tables import read_table
 
 
 def earlier_changes(run: Run) -> list[Earlier]:
@@ -18,9 +17,7 @@ def earlier_changes(run: Run) -> list[Earlier]:
     if len(chain) == 1:
         return out
     numbers = {r.root.name if (r.root / FILE).exists() else "": number(r) for r in chain}
-    tables = [
-        pd.read_csv(DATA.folder(r) / "samples.csv", dtype=str, keep_default_na=False) for r in chain
-    ]
+    tables = [read_table(DATA.folder(r) / "samples.csv") for r in chain]
     for before, old, new in zip(chain, tables, tables[1:], strict=False):
         made = number(before)
         relabelled = (old["label"] != new["label"]).to_numpy()

@@ -99,11 +99,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def decode(path: Path, size: int) -> np.ndarray:
-    """A picture as uint8 (size, size, 3): upright, RGB, centre-cropped to a square, resized.
+def open_upright(path: Path, draft: int | None = None) -> Image.Image:
+    """A picture as the eye sees it: upright, RGB, eight bits, transparency over white; at its own size.
 
-    Raises :class:`DiffInfError` with the reason for a file that is no picture, is broken, or has
-    more than 64 million pixels; decompression bombs are not decompressed.
+    With ``draft`` a JPEG may come smaller, with sides of at least that many pixels.
+    Raises :class:`DiffInfError` with the reason for a file that is no picture, is broken, or has more than
+    64 million pixels; decompression bombs are not decompressed.
     """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -113,16 +114,22 @@ def decode(path: Path, size: int) -> np.ndarray:
             with Image.open(path, formats=_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise DiffInfError(f"{image.width} x {image.height} pixels is too large")
-                image.draft("RGB", (2 * size, 2 * size))
-                upright = _to_rgb(ImageOps.exif_transpose(image))
-        square = ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS)
-        return np.asarray(square, np.uint8)
+                if draft is not None:
+                    image.draft("RGB", (draft, draft))
+                return _to_rgb(ImageOps.exif_transpose(image))
     except DiffInfError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DiffInfError("too many pixels for a picture") from error
     except Exception as error:
         raise DiffInfError(f"not a readable picture ({type(error).__name__})") from error
+
+
+def decode(path: Path, size: int) -> np.ndarray:
+    """A picture as uint8 (size, size, 3): :func:`open_upright`, centre-cropped to a square, resized."""
+    upright = open_upright(path, draft=2 * size)
+    square = ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS)
+    return np.asarray(square, np.uint8)
 
 
 def _reason(name: str, label: str, record: dict[Any, Any], config: DataConfig) -> str:

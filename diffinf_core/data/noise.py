@@ -25,22 +25,3 @@ def add_symmetric_noise(
     flipped = np.zeros(len(labels), bool)
     flipped[chosen] = True
     return noisy, flipped
-
-
-def add_inclusive_noise(
-    labels: NDArray[np.int64], classes: int, rate: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The noise of several published tables: a chosen label may fall on its own class again.
-
-    floor(rate N + 1/2) labels are drawn anew, uniformly over all classes, so that only about
-    rate (classes - 1) / classes of all labels become wrong. For comparison with those tables only.
-    Returns the noisy labels and which of them changed.
-    """
-    labels = np.asarray(labels, np.int64)
-    if classes < 2 or not 0 <= rate <= 1:
-        raise ValueError(f"classes={classes}, rate={rate}: need classes >= 2 and rate in [0, 1].")
-    rng = np.random.default_rng(seed)
-    count = int(np.floor(rate * len(labels) + 0.5))
-    noisy = labels.copy()
-    noisy[rng.choice(len(labels), count, replace=False)] = rng.integers(0, classes, count)
-    return noisy, noisy != labels

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from diffinf_core.data.folder import IMAGE_SUFFIXES, decode, inside
+from diffinf_core.data.overlay import map_array
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import create_array, digest, read_json, write_json
-from diffinf_core.runs.workers import thread_pool
+from diffinf_core.runs.workers import in_order
 
 _SAVE_EVERY = 256
 
@@ -45,8 +45,9 @@ def decode_all(
     begin = 0
     if file.exists() and stamp.exists():
         reached = read_json(stamp)
-        if reached["files"] == names and np.load(file, mmap_mode="r").shape == shape:
-            begin = int(reached["rows"])
+        with suppress(DiffInfError):  # a damaged file starts over
+            if reached["files"] == names and map_array(file).shape == shape:
+                begin = int(reached["rows"])
     if not begin:
         stamp.unlink(missing_ok=True)
     images = np.load(file, mmap_mode="r+") if begin else create_array(file, shape, np.uint8)
@@ -57,34 +58,16 @@ def decode_all(
         except DiffInfError as error:
             raise DiffInfError(f"{root / name}: {error}; {remedy}.") from error
 
-    for i, picture in enumerate(_in_order(read, files[begin:]), start=begin):
+    # Threads are enough: Pillow and zlib let others run while they decode.
+    readers = os.cpu_count() or 1
+    pictures = in_order(read, files[begin:], readers, 4 * readers, "decode")
+    for i, picture in enumerate(pictures, start=begin):
         images[i] = picture
         if (i + 1) % _SAVE_EVERY == 0 or i + 1 == total:
             if isinstance(images, np.memmap):
                 images.flush()
             write_json(stamp, {"rows": i + 1, "files": names})
             yield Progress("data", i + 1, total, "reading pictures")
-
-
-def _in_order(read: Callable[[str], np.ndarray], names: Sequence[str]) -> Iterator[np.ndarray]:
-    """``read(name)`` for each name, in order; the next few are read in the background.
-
-    Threads are enough: Pillow and zlib let others run while they decode.
-    """
-    readers = os.cpu_count() or 1
-    with thread_pool(readers, "decode") as pool:
-        window: deque[Future[np.ndarray]] = deque()
-        coming = iter(names)
-        try:
-            while True:
-                while len(window) < 4 * readers and (name := next(coming, None)) is not None:
-                    window.append(pool.submit(read, name))
-                if not window:
-                    return
-                yield window.popleft().result()
-        finally:
-            for future in window:
-                future.cancel()
 
 
 def pack_pictures(root: Path, folder: Path, size: int) -> Iterator[Progress]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from plotly import graph_objects as go
+from plotly import subplots
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,14 +19,7 @@ from diffinf_core.data.part import to_image
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.figures import reconstruction_figures
 from diffinf_core.diffusion.schedule import abar
-from diffinf_core.runs.extras import OptionalModule
 from diffinf_core.runs.files import write_png, write_table, write_text
-
-if TYPE_CHECKING:
-    from plotly import graph_objects as go
-    from plotly import subplots
-else:
-    go, subplots = OptionalModule("plotly.graph_objects"), OptionalModule("plotly.subplots")
 
 #: pictures of a grid, and of the held-out figures
 SHOWN, MEASURED = 8, 24

@@ -7,9 +7,7 @@ batches ahead.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,7 +20,7 @@ from torch.nn import functional as F
 from diffinf_core.data.part import Part, to_tensor
 from diffinf_core.data.rendered import faces
 from diffinf_core.data.rendered.scenes import Scenes
-from diffinf_core.runs.workers import thread_pool
+from diffinf_core.runs.workers import in_order
 
 #: fraction of a run's or folder's training pictures held out for the curves, and at most so many
 HELD_FRACTION, HELD_MOST = 0.05, 128
@@ -202,23 +200,8 @@ def read_ahead(
         for step in steps:
             yield [_seeded_batch(source, seed, step, part, size) for part in mine]
         return
-    coming = iter(steps)
-    window: deque[list[Future[SeededBatch]]] = deque()
-    pool = thread_pool(readers, "batches")
-    try:
-        while True:
-            while len(window) <= 2 * readers:
-                following = next(coming, None)
-                if following is None:
-                    break
-                window.append(
-                    [
-                        pool.submit(_seeded_batch, source, seed, following, part, size)
-                        for part in mine
-                    ]
-                )
-            if not window:
-                return
-            yield [future.result() for future in window.popleft()]
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+    def read(step: int) -> list[SeededBatch]:
+        return [_seeded_batch(source, seed, step, part, size) for part in mine]
+
+    yield from in_order(read, steps, readers, 2 * readers + 1, "batches")

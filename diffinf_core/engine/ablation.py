@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from diffinf_core.engine.pipeline import PIPELINE
-from diffinf_core.experiments.ablation import run_ablation, summary, varied
-from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.experiments.ablation import Variants, run_ablation, summary, varied
+from diffinf_core.records import DiffInfError, Job, Progress
 from diffinf_core.report.ablation import in_words, write_page
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
@@ -28,13 +28,18 @@ class Ablation:
         seeds: int = 1,
         images: int = 48,
         retrain: bool = False,
-    ) -> Iterator[Progress]:
-        """Edit the same pictures under each variant; the result is then :meth:`table`.
+    ) -> Job[Progress, pd.DataFrame]:
+        """Edit the same pictures under each variant; the result is :meth:`table`.
 
         ``vary`` maps dotted settings to values, of which every combination is tried; None is the plan
         that takes the default apart. ``images`` of the high-influence set are edited in each cell.
         """
         variants = None if vary is None else varied(vary)
+        return Job.of(self._run(variants, seeds, images, retrain), self.table)
+
+    def _run(
+        self, variants: Variants | None, seeds: int, images: int, retrain: bool
+    ) -> Iterator[Progress]:
         folder = self._folder
         with folder.lock():
             cells = 0

@@ -10,7 +10,7 @@ import pandas as pd
 from diffinf_core.data.duplicates import DUPLICATES, read_duplicates
 from diffinf_core.engine.pipeline import status
 from diffinf_core.engine.tables import Tables
-from diffinf_core.records import Progress
+from diffinf_core.records import Job, Progress
 
 
 class Duplicates:
@@ -24,8 +24,11 @@ class Duplicates:
         folder = self._tables.folder
         return status(folder)["data"] and DUPLICATES.folder(folder).done
 
-    def compute(self) -> Iterator[Progress]:
-        """Compare every training picture with every other one."""
+    def compute(self) -> Job[Progress, pd.DataFrame]:
+        """Compare every training picture with every other one; the result is :meth:`pairs`."""
+        return Job.of(self._compute(), self.pairs)
+
+    def _compute(self) -> Iterator[Progress]:
         with self._tables.folder.lock():
             yield from DUPLICATES.compute(self._tables.folder)
 

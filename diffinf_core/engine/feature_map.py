@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from diffinf_core.engine.tables import Tables
 from diffinf_core.influence.embedding import embedding, read_map
-from diffinf_core.records import Progress
+from diffinf_core.records import Job, Progress
 
 
 class FeatureMap:
@@ -23,8 +23,13 @@ class FeatureMap:
         self._tables.samples_key()
         return embedding(method).folder(self._tables.folder).done
 
-    def compute(self, method: str = "pca") -> Iterator[Progress]:
-        """Compute features and coordinates of every training sample."""
+    def compute(
+        self, method: str = "pca"
+    ) -> Job[Progress, tuple[NDArray[np.float32], list[float] | None]]:
+        """Compute features and coordinates of every training sample; the result is :meth:`coordinates`."""
+        return Job.of(self._compute(method), lambda: self.coordinates(method))
+
+    def _compute(self, method: str) -> Iterator[Progress]:
         self._tables.samples_key()
         with self._tables.folder.lock():
             yield from embedding(method).compute(self._tables.folder)

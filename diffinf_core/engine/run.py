@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,16 @@ from diffinf_core.engine.rounds import round_figures, run_rounds
 from diffinf_core.engine.scores import ranked_by
 from diffinf_core.engine.tables import Tables
 from diffinf_core.experiments.retrain import RETRAIN
+from diffinf_core.export.dataset import Export, read_export
 from diffinf_core.export.folder import export_folder
 from diffinf_core.influence.stage import ranking, request, requested
-from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.records import DiffInfError, Job, Progress
 from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.files import write_json
 from diffinf_core.runs.run import CONFIG_FILE, Run
+
+#: is called with every progress event
+Callback = Callable[[Progress], object] | None
 
 
 class OpenRun:
@@ -39,7 +43,8 @@ class OpenRun:
 
     ``review`` writes decisions, ``assignment`` hands pairs to reviewers, ``pictures`` reads pictures and
     edits, ``repair`` edits one picture again, ``explore`` looks at the whole training split, ``compare``
-    at the retrained arms, ``ablation`` takes the repair apart. Make one with :func:`open_run`.
+    at the retrained arms, ``ablation`` takes the repair apart. What is slow returns a job: iterate over its
+    events, or ask for its result. Make one with :func:`open_run`.
     """
 
     def __init__(self, folder: Run) -> None:
@@ -68,12 +73,19 @@ class OpenRun:
         """One sentence where another version of DiffInf computed the run; None where none did."""
         return pipeline.outdated(self.folder)
 
-    def compute(self, until: str = "repair") -> Iterator[Progress]:
-        """Run every stage up to ``until`` that is not complete; close the generator to cancel."""
-        yield from pipeline.compute(self.folder, until)
+    def compute(
+        self, until: str = "repair", callback: Callback = None
+    ) -> Job[Progress, dict[str, bool]]:
+        """Run every stage up to ``until`` that is not complete; the result is :meth:`status`."""
+        return Job.of(pipeline.compute(self.folder, until), self.status, callback)
 
-    def score(self, by: str | None = None) -> Iterator[Progress]:
-        """Compute what a ranking by ``by`` needs beyond the scores that every run has."""
+    def score(
+        self, by: str | None = None, callback: Callback = None
+    ) -> Job[Progress, pd.DataFrame]:
+        """Compute what a ranking by ``by`` needs beyond every run's scores; the result is that ranking."""
+        return Job.of(self._score(by), lambda: self.ranking(by), callback)
+
+    def _score(self, by: str | None) -> Iterator[Progress]:
         folder = Run(self.folder.root, ranked_by(self.config, by))
         # To look at what is there must work while another process computes.
         if not self.status()["influence"]:
@@ -85,22 +97,27 @@ class OpenRun:
                 for name in missing:
                     yield from request(name).compute(folder)
 
-    def retrain(self, workers: int | None = None) -> Iterator[Progress]:
-        """Retrain and evaluate the arms that are missing; their figures are then in :meth:`report`."""
+    def retrain(
+        self, workers: int | None = None, callback: Callback = None
+    ) -> Job[Progress, dict[str, Any]]:
+        """Retrain and evaluate the arms that are missing; the result is the arms' part of :meth:`report`."""
+        return Job.of(self._retrain(workers), lambda: self.report()["arms"], callback)
+
+    def _retrain(self, workers: int | None) -> Iterator[Progress]:
         if not self.status()["influence"]:
             raise DiffInfError(f"{self.folder.root} is not ranked yet; run it first.")
         with self.folder.lock():
             yield from RETRAIN.compute(self.folder, workers=workers)
             write_json(self.folder.root / "report.json", self.report())
 
-    def rounds(self, most: int) -> Iterator[Progress]:
+    def rounds(self, most: int, callback: Callback = None) -> Job[Progress, list[dict[str, Any]]]:
         """Repair, rank again on the refined set, and so on: at most ``most`` rounds in all.
 
         Each is a run of its own under ``rounds/``; it ends early where nothing is left to take over, or
         where half of the high-influence set was in the one before. Decisions of reviewers are followed;
-        undecided edits are taken over where they have no flag.
+        undecided edits are taken over where they have no flag. The result is :meth:`round_figures`.
         """
-        yield from run_rounds(self.folder, most)
+        return Job.of(run_rounds(self.folder, most), self.round_figures, callback)
 
     # ------------------------------------------------------------ reading
 
@@ -148,13 +165,16 @@ class OpenRun:
 
     # ------------------------------------------------------------ the refined data set
 
-    def export(self, target: str | Path, undecided: str = "original") -> Iterator[Progress]:
-        """Write the refined data set to a new folder.
+    def export(
+        self, target: str | Path, undecided: str = "original", callback: Callback = None
+    ) -> Job[Progress, Export]:
+        """Write the refined data set to a new folder; the result is the export, read back.
 
         ``undecided`` is what becomes of samples that nobody decided on, see
         :func:`diffinf_core.review.refine.refine`.
         """
-        yield from export_folder(self.folder, Path(target), undecided)
+        events = export_folder(self.folder, target, undecided)
+        return Job.of(events, lambda: read_export(target), callback)
 
     def export_preview(self, undecided: str = "original") -> dict[str, Any]:
         """What :meth:`export` would write: ``counts`` by kind, ``total``, and ``earlier`` rounds' changes."""

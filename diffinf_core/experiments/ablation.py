@@ -83,7 +83,7 @@ COLUMNS = {
     "identity_p10": "10th percentile",
     "ssim": "SSIM",
     "h_after": "h",
-    "influence_ratio": "self-influence, share left",
+    "influence_ratio": "self-influence, fraction left",
     "flagged_adversarial": "flagged adversarial",
     "accuracy_noisy": "accuracy noisy",
     "accuracy_removal": "accuracy removal",

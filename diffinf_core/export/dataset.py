@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from diffinf_core.data.folder import decode
+from diffinf_core.data.folder import decode, open_upright
 from diffinf_core.data.part import open_training, to_tensor
 from diffinf_core.export.folder import COLUMNS
 from diffinf_core.records import DiffInfError
@@ -147,7 +148,7 @@ class RefinedDataset(Dataset[tuple[Any, int]]):
 
     def __getitem__(self, i: int) -> tuple[Any, int]:
         if not -len(self) <= i < len(self):
-            raise IndexError(f"There are {len(self)} samples, not {i + 1}.")
+            raise IndexError(f"There is no sample {i}; there are {len(self)}.")
         at = i % len(self)
         if self.transform is not None:
             return self.transform(self._pictures.image(at)), int(self.targets[at])
@@ -192,11 +193,16 @@ class _OfExport:
         self.table = export.table[["id", "label", "assigned_label", "source"]].copy()
 
     def small(self, i: int) -> NDArray[np.uint8]:
-        try:
+        with self._named(i):
             return np.array(decode(self._files[i], self._size))  # a copy that may be written to
-        except DiffInfError as error:
-            raise DiffInfError(f"{self._files[i]}: {error}.") from error
 
     def image(self, i: int) -> Image.Image:
-        with Image.open(self._files[i]) as image:
-            return image.convert("RGB")
+        with self._named(i):
+            return open_upright(self._files[i])
+
+    @contextmanager
+    def _named(self, i: int) -> Iterator[None]:
+        try:
+            yield
+        except DiffInfError as error:
+            raise DiffInfError(f"{self._files[i]}: {error}.") from error

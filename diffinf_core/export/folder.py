@@ -17,14 +17,14 @@ from typing import Any
 
 import pandas as pd
 
+from diffinf_core.correction.edits import read_record
 from diffinf_core.data.ingest import source_folder
 from diffinf_core.data.lineage import FOLDER as ROUNDS
 from diffinf_core.data.lineage import origin
-from diffinf_core.records import DiffInfError, Edit, Progress, RefinedSample
+from diffinf_core.records import DiffInfError, Progress, RefinedSample
 from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.files import (
     file_digest,
-    read_json,
     staged_folder,
     sync_folder,
     write_json,
@@ -172,7 +172,7 @@ def _entry(item: _Item) -> dict[str, Any]:
         "source": sample.source,
     }
     if sample.edit is not None:
-        edit = Edit(**read_json(sample.edit.folder / "edit.json"))
+        edit = read_record(sample.edit.folder)
         out |= {
             "synthetic": True,
             "version": edit.version,

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from diffinf_core.experiments.ablation import COLUMNS, summary
 from diffinf_core.report.plots import ACCENT, styled
-from diffinf_core.runs.extras import OptionalModule
 from diffinf_core.runs.files import read_json, write_file
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-else:
-    go = OptionalModule("plotly.graph_objects")
 
 
 def write_page(folder: Path) -> None:

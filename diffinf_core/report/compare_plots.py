@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from plotly import graph_objects as go
+from plotly import subplots
 
 from diffinf_core.experiments.comparison import Comparison, calibration, confusion
 from diffinf_core.report.plots import ACCENT, MUTED, colour_of, styled
 from diffinf_core.report.verdict import TITLES, form
-from diffinf_core.runs.extras import OptionalModule
-
-if TYPE_CHECKING:
-    from plotly import graph_objects as go
-    from plotly import subplots
-else:
-    go, subplots = OptionalModule("plotly.graph_objects"), OptionalModule("plotly.subplots")
 
 # the ends and the middle carry white figures on light and on dark pages
 _SHARES = [[0, "#4a5568"], [1, ACCENT]]

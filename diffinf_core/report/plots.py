@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
-
-from diffinf_core.runs.extras import OptionalModule
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-else:
-    go = OptionalModule("plotly.graph_objects")
+import plotly.graph_objects as go
 
 #: both can be read on white and on a dark page
 ACCENT, MUTED = "#c2571a", "#6e7889"

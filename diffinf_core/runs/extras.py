@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from typing import Any
 
 from diffinf_core.records import DiffInfError
 
 #: importable packages by the extra of pyproject.toml that installs them
 EXTRAS = {
-    "app": ("gradio", "fastapi", "starlette", "uvicorn", "plotly"),
+    "app": ("gradio", "fastapi", "starlette", "uvicorn"),
     "postgres": ("psycopg",),
     "faces": ("facenet_pytorch", "lpips", "transformers"),
 }
@@ -30,14 +28,3 @@ def optional_imports() -> Iterator[None]:
                     f"The package {package} is not installed; run: pip install 'diffinf-core[{extra}]'"
                 ) from error
         raise
-
-
-class OptionalModule:
-    """Stands for a module of an extra and imports it when something in it is used."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __getattr__(self, attribute: str) -> Any:
-        with optional_imports():
-            return getattr(import_module(self._name), attribute)

@@ -6,14 +6,24 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.seal import present_seal, seal_for_good
 
+T = TypeVar("T")
+R = TypeVar("R")
 _LOOK_EVERY = 0.5
 
 
@@ -34,6 +44,27 @@ def worker_pool(count: int) -> ProcessPoolExecutor:
 def thread_pool(count: int, name: str) -> ThreadPoolExecutor:
     """``count`` threads under the caller's seal; a thread that is started otherwise has none."""
     return ThreadPoolExecutor(count, name, initializer=seal_for_good, initargs=(present_seal(),))
+
+
+def in_order(
+    work: Callable[[T], R], items: Iterable[T], threads: int, ahead: int, name: str
+) -> Iterator[R]:
+    """``work(item)`` of each item, in order, by ``threads`` threads, which are at most ``ahead`` items ahead.
+
+    The results do not depend on the threads. Closing this waits for what they have begun.
+    """
+    coming = iter(items)
+    with thread_pool(threads, name) as pool:
+        window: deque[Future[R]] = deque()
+        try:
+            while True:
+                window += (pool.submit(work, item) for item in islice(coming, ahead - len(window)))
+                if not window:
+                    return
+                yield window.popleft().result()
+        finally:
+            for future in window:
+                future.cancel()
 
 
 def follow_parent(parent: int, seal: frozenset[str] | None = None) -> None:

@@ -95,7 +95,7 @@ class Session:
 
     def set_tau(self, tau: float) -> None:
         """Call another share of the training split, in per cent, high-influence."""
-        self._change({"influence": {"tau": tau}}, "The share tau")
+        self._change({"influence": {"tau": tau}}, "tau")
 
     def _change(self, over: dict[str, Any], name: str) -> None:
         if self.jobs.running:

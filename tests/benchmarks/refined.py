@@ -33,6 +33,7 @@ from diffinf_core.data.overlay import PICTURES, open_pictures, read_picture, wri
 from diffinf_core.records import RefinedSample, Sample
 from diffinf_core.review.refine import refine
 from diffinf_core.runs.run import Run
+from tests.benchmarks.pages import ROOT, put
 
 RESULTS = Path(__file__).parent / "results" / "refined.json"
 SIDE, CACHE, BATCH, ROWS, TURNS = 64, 4096, 64, 1024, 3
@@ -159,6 +160,24 @@ def refining(folders: list[Path], n: int) -> float:
     return round(seconds(work), 4)
 
 
+def table(found: dict[str, Any]) -> str:
+    """The results as a table of docs/performance.md."""
+    epoch, round_, ratios = found["epoch"], found["round"], found["ratios"]
+    once = f"{epoch['decode_once']:.2f} s once"
+    seconds = [f"{round_[when]:.2f} s" for when in ("before", "now")]
+    sizes = [f"{round_[when]:.0f} MiB" for when in ("before_mib", "now_mib")]
+    rows = [
+        ["edited pictures, read in one epoch", f"{epoch['before']:.2f} s", f"{epoch['now']:.3f} s"],
+        ["the same over ten epochs, decoding included", f"{10 * epoch['before']:.1f} s", once],
+        ["pictures of a round, written", *seconds],
+        ["the same on the disk", *sizes],
+    ]
+    for row, name in zip(rows, ("epoch", "ten_epochs", "round_seconds", "round_mib"), strict=True):
+        row.append(str(ratios[name]))
+    head = f"| {found['samples']:,} samples, {found['edits']:,} edits | before | now | ratio |"
+    return "\n".join([head, "|---|---|---|---|", *("| " + " | ".join(row) + " |" for row in rows)])
+
+
 def main() -> None:
     """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -185,7 +204,8 @@ def main() -> None:
         },
     }
     RESULTS.write_text(json.dumps(out, indent=1) + "\n")
-    print(json.dumps(out, indent=1))
+    put(ROOT / "docs" / "performance.md", "refined", table(out))
+    print(table(out))
 
 
 if __name__ == "__main__":

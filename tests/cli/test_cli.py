@@ -167,6 +167,24 @@ def test_report_and_rank_print_the_run(finished_run: Path) -> None:
     assert rank.returncode == 0 and "images/" in rank.stdout
 
 
+def test_a_setting_of_rank_stays_changed_though_nothing_is_computed(run_copy: Path) -> None:
+    over = ["--set", "influence.estimator=mean_loss", "--set", "influence.tau=20"]
+    assert "mean_loss" in diffinf("rank", str(run_copy), "--top", "1", *over).stdout
+    assert "mean_loss" in diffinf("rank", str(run_copy), "--top", "1").stdout
+    back = diffinf("rank", str(run_copy), "--top", "1", "--set", "influence.estimator=null")
+    assert "self_influence" in back.stdout
+    assert "tau: 20" in (run_copy / "config.yaml").read_text()
+
+
+def test_the_help_names_every_stage_and_policy() -> None:
+    from diffinf_core.engine import STAGES
+    from diffinf_core.records import UNDECIDED
+
+    text = " ".join(diffinf("run", "--help").stdout.split())
+    assert all(name in text for name in STAGES)
+    assert all(name in diffinf("export", "--help").stdout for name in UNDECIDED)
+
+
 def test_config_goes_round() -> None:
     from diffinf_core.config import from_yaml, make_config
 

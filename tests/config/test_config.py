@@ -16,6 +16,7 @@ from diffinf_core.config import (
     SIGNALS,
     RunConfig,
     Section,
+    change,
     described_yaml,
     from_yaml,
     make_config,
@@ -328,3 +329,15 @@ def test_an_override_that_cannot_be_read_is_quoted(pair: str) -> None:
 )
 def test_an_override_below_a_value_and_a_date_that_is_none_are_refused(pairs: list[str]) -> None:
     refusal(lambda: make_config("demo", parse_overrides(pairs)))
+
+
+def test_null_takes_a_changed_setting_back() -> None:
+    config = make_config("demo", {"influence": {"estimator": "aum", "tau": 33.0}})
+    back = change(
+        config, parse_overrides(["influence.estimator=null", "influence.batch_size=null"])
+    )
+    assert back.influence.estimator == "self_influence" and back.influence.tau == 33.0
+    assert back.influence.batch_size is None
+    for value in ("1", "null"):
+        with pytest.raises(DiffInfError, match=r"Unknown configuration key 'influence\.nothing'"):
+            change(config, parse_overrides([f"influence.nothing={value}"]))

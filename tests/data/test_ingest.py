@@ -307,28 +307,6 @@ def test_a_kill_between_two_marks_repeats_only_the_last_few(
     assert all((images[i] == colour_of(i)).all() for i in range(120))
 
 
-def test_pictures_stand_in_their_order_whichever_is_decoded_first(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The first is held back until a later one is ready; few are decoded ahead of what is taken."""
-    monkeypatch.setattr(module.os, "cpu_count", lambda: 2)
-    later, begun = threading.Event(), list[str]()
-
-    def read(name: str) -> np.ndarray:
-        begun.append(name)
-        if name == "0":
-            assert later.wait(60)
-        if name == "1":
-            later.set()
-        return np.array(int(name))
-
-    pictures = module._in_order(read, [str(i) for i in range(100)])
-    assert int(next(pictures)) == 0
-    assert len(begun) <= 8, "what waits in memory is bounded"
-    assert [int(p) for p in pictures] == list(range(1, 100))
-    assert sorted(begun, key=int) == [str(i) for i in range(100)]
-
-
 def test_the_first_broken_picture_is_named_whichever_fails_first(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffinf_core.data.noise import add_inclusive_noise, add_symmetric_noise
+from diffinf_core.data.noise import add_symmetric_noise
 
 
 def labels_of(n: int, classes: int, seed: int = 0) -> np.ndarray:
@@ -103,20 +103,3 @@ def test_which_labels_change_does_not_depend_on_what_they_are() -> None:
 def test_noise_that_cannot_be_made_is_refused(classes: int, rate: float) -> None:
     with pytest.raises(ValueError, match=f"classes={classes}, rate={rate}"):
         add_symmetric_noise(np.zeros(4, np.int64), classes, rate, 0)
-
-
-@pytest.mark.parametrize(
-    "classes,rate,wrong",
-    [(3, 0.3, 0.2), (4, 0.2, 0.15), (10, 0.2, 0.18), (10, 0.5, 0.45)],
-)
-def test_inclusive_noise_leaves_part_of_the_drawn_labels_right(
-    classes: int, rate: float, wrong: float
-) -> None:
-    clean = labels_of(50_000, classes)
-    noisy, flipped = add_inclusive_noise(clean, classes, rate, 0)
-    np.testing.assert_array_equal(flipped, noisy != clean)
-    sigma = np.sqrt(rate * 50_000 / classes * (1 - 1 / classes))
-    assert abs(flipped.sum() - wrong * 50_000) < 4 * sigma
-    assert not add_inclusive_noise(clean, classes, 0, 0)[1].any()
-    with pytest.raises(ValueError, match="need classes >= 2"):
-        add_inclusive_noise(clean, 1, rate, 0)

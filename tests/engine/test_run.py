@@ -21,7 +21,7 @@ from diffinf_core.diffusion.published import PublishedArchitecture
 from diffinf_core.engine import STAGES, OpenRun, open_run
 from diffinf_core.experiments import retrain
 from diffinf_core.influence.stage import INFLUENCE
-from diffinf_core.records import DiffInfError
+from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import Run
 from tests.forks import FORKS
@@ -279,6 +279,24 @@ def test_a_decision_made_during_retraining_is_said(
     for _ in engine.retrain(workers=1):
         pass
     assert "reviewed" in engine.report()["arms"]
+
+
+def test_what_is_slow_is_a_job_with_a_result_and_a_callback(run_copy: Path, tmp_path: Path) -> None:
+    opened, events = open_run(run_copy), list[Progress]()
+    assert opened.compute(callback=events.append).result() == opened.status()
+    assert events and {e.note for e in events} == {"done already"}
+    export = opened.export(tmp_path / "out", "repaired").result()
+    export.verify()
+    assert set(export.table["source"]) == {"original", "repaired"}
+    assert opened.score("aum").result().equals(opened.ranking("aum"))
+    assert len(opened.explore.map.compute().result()[0]) == len(opened.training)
+    assert opened.explore.duplicates.compute().result().equals(opened.explore.duplicates.pairs())
+    job = opened.export(tmp_path / "cut")
+    next(job)
+    job.close()
+    with pytest.raises(DiffInfError, match="closed before it had a result"):
+        job.result()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "run"]
 
 
 def test_a_decision_while_an_arm_trains_belongs_to_the_next_training(run_copy: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
 from diffinf_core.correction.edits import edit_folder, edited_pictures
@@ -217,3 +217,61 @@ def test_a_folder_that_is_neither_a_run_nor_an_export_is_refused(tmp_path: Path)
         RefinedDataset(tmp_path)
     with pytest.raises(DiffInfError, match="is not an export"):
         read_export(tmp_path)
+
+
+def _turned(file: Path) -> None:
+    """A picture that is stored on its side, as a telephone does."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    left = np.zeros((SIDE, 2 * SIDE, 3), np.uint8)
+    left[:, :SIDE] = 255
+    Image.fromarray(left).save(file, "PNG", exif=exif)
+
+
+def _deep(file: Path) -> None:
+    Image.fromarray(np.full((SIDE, SIDE), 0x8000, np.uint16)).save(file, "PNG")
+
+
+def _clear(file: Path) -> None:
+    Image.fromarray(np.zeros((SIDE, SIDE, 4), np.uint8)).save(file, "PNG")
+
+
+@pytest.mark.parametrize("write", [_turned, _deep, _clear])
+def test_a_transform_gets_what_everything_else_sees(
+    exported: Path, write: Callable[[Path], None]
+) -> None:
+    write(read_export(exported).files[0])
+    plain_data = RefinedDataset(exported)
+    given = RefinedDataset(exported, transform=lambda image: image)[0][0]
+    assert given.mode == "RGB"
+    small = np.asarray(ImageOps.fit(given, (SIDE, SIDE), Image.Resampling.LANCZOS))
+    seen = ((plain_data[0][0].permute(1, 2, 0).numpy() + 1) * 127.5).round()
+    assert np.abs(small - seen).max() <= 1
+
+
+def test_a_broken_picture_of_an_export_is_one_sentence(exported: Path) -> None:
+    file = read_export(exported).files[0]
+    file.write_bytes(b"no picture")
+    with pytest.raises(DiffInfError, match=f"{file.name}: not a readable picture"):
+        RefinedDataset(exported, transform=lambda image: image)[0]
+
+
+def test_a_record_of_another_version_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    file = edit_folder(run, sample_id(3), version_id(1)) / "edit.json"
+    file.write_text(json.dumps({**read_json(file), "invented_later": 1}))
+    with pytest.raises(DiffInfError, match=r"edit\.json is damaged or of a newer version"):
+        list(export_folder(run, tmp_path / "again", "repaired"))
+
+
+def test_a_run_that_cannot_be_written_uses_the_decoded_edits_that_are_there(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = edit_folder(run, sample_id(3), version_id(1))
+    expected = edited_pictures(run, [folder], SIDE)[0]
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("os.utime", refuse)
+    (folder / "edit.png").unlink()
+    assert (edited_pictures(run, [folder], SIDE)[0] == expected).all()

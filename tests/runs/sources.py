@@ -46,7 +46,7 @@ def file_of(module: str) -> Path | None:
 
 
 #: rooms that every stage uses and no result depends on
-SHARED = {"records", "config", "runs", "weights"}
+SHARED = {"config", "runs"}
 
 
 @lru_cache

@@ -56,7 +56,7 @@ def test_the_sources_of_a_stage_are_what_its_inputs_do_not_stand_for() -> None:
     stages = named(every_stage())
     repair = files_of(stages["repair"])
     rooms = {file.parts[file.parts.index("diffinf_core") + 1] for file in repair}
-    assert rooms == {"correction", "diffusion"}
+    assert rooms == {"correction", "diffusion", "weights"}
     assert {"guidance.py", "sampling.py", "network.py"} <= {file.name for file in repair}
     assert [file.name for file in files_of(stages["predictor"])] == ["predictor.py"]
 
@@ -69,6 +69,8 @@ def test_the_sources_of_a_stage_are_what_its_inputs_do_not_stand_for() -> None:
         ("influence/gradients.py", {"gradients", "inverse_curvature"}),
         ("review/refine.py", {"arm-noisy", "retrain", "ablation"}),
         ("diffusion/sampling.py", {"repair"}),
+        # every other key holds that of the data stage
+        ("diffinf_core/records.py", {"data"}),
     ],
 )
 def test_a_module_counts_for_every_stage_whose_key_would_not_show_its_change(

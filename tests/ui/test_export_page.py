@@ -58,7 +58,7 @@ def test_what_is_announced_is_written(chromium: Any, server: Server, tmp_path: P
     page.get_by_role("tab", name="Export", exact=True).click()
     page.wait_for_selector("#export-preview .di-figures")
     assert cell(page, "edits, marked") == 1 and cell(page, "left out") == 1
-    page.get_by_label("take the edit").click()
+    page.get_by_label("take the edit", exact=True).click()
     page.wait_for_selector("#export-preview :text('their edits are taken')")
     announced = cell(page, "edits, marked")
     assert announced == len(open_run(server.run).queue) - 1
@@ -102,3 +102,13 @@ def test_what_a_button_said_stays(chromium: Any, server: Server) -> None:
     page.wait_for_timeout(2500)
     assert "No export is running" in page.inner_text("#export-message")
     page.close()
+
+
+def test_every_policy_for_the_undecided_can_be_chosen_and_reads_differently() -> None:
+    from diffinf_core.records import UNDECIDED
+    from diffinf_core.ui.export.page import _CHOICES, _FATES, preview
+
+    assert set(_CHOICES) == set(_FATES) == set(UNDECIDED)
+    counts = dict.fromkeys(("original", "repaired", "relabelled", "dropped"), 0) | {"undecided": 3}
+    found = {"counts": counts, "total": 9, "earlier": {}}
+    assert len({preview(found, name) for name in UNDECIDED}) == len(UNDECIDED)

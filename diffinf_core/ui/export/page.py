@@ -26,6 +26,18 @@ _KINDS = {
 }
 _DONE = {"repaired": "repaired", "relabelled": "relabelled", "dropped": "dropped"}
 
+#: what becomes of edited pictures that nobody decided on, by policy: as a choice, and in a sentence
+_CHOICES = {
+    "original": "keep the original",
+    "repaired": "take the edit",
+    "unflagged": "take the edit where it has no flag",
+}
+_FATES = {
+    "original": "their originals are kept",
+    "repaired": "their edits are taken",
+    "unflagged": "their edits are taken where they have no flag",
+}
+
 
 def earlier_words(earlier: dict[str, int]) -> str:
     """What earlier rounds did, in a sentence; empty for a first round."""
@@ -46,8 +58,7 @@ def preview(found: dict[str, Any], undecided: str) -> str:
     left = counts["undecided"]
     said = f"{found['total']:,} pictures will be written."
     if left:
-        fate = "their edits are taken" if undecided == "repaired" else "their originals are kept"
-        said += f" Of {left:,} edited pictures nobody decided; {fate}."
+        said += f" Of {left:,} edited pictures nobody decided; {_FATES[undecided]}."
     said = f"{said} {earlier_words(found['earlier'])}".strip()
     return markup.notice(said) + compare_markup.table(rows, "What the export will hold")
 
@@ -86,7 +97,7 @@ class ExportPage:
 
     def _controls(self) -> None:
         self.undecided = gr.Radio(
-            [("keep the original", "original"), ("take the edit", "repaired")],
+            [(text, name) for name, text in _CHOICES.items()],
             value="original",
             label="High-influence samples that nobody decided on",
             elem_id="export-undecided",

@@ -131,9 +131,14 @@ class Settings:
 
     def _take_back(self) -> Updates:
         note = markup.notice("As saved.")
-        return {**self.filled_with(self.session.stored(), note=note), self.base: self.stored()}
+        try:
+            return {**self.filled_with(self.session.stored(), note=note), self.base: self.stored()}
+        except DiffInfError as error:
+            return self._complaint(error)
 
-    def _take_preset(self, name: str) -> Updates:
+    def _take_preset(self, name: str | None) -> Updates:
+        if name is None:  # the choice was cleared
+            return {}
         kept = self.session.run.config.model_dump(mode="json")
         over = {"data": {"source": "folder", "path": "FOLDER"}} if "paper" in name else {}
         wished = make_config(name, over).model_dump(mode="json")
