@@ -285,6 +285,24 @@ def test_a_stopped_ingest_leaves_no_half_stage_and_goes_on_where_it_was(
     assert [f.pop("seconds") >= 0 for f in figures] == [True, True] and figures[0] == figures[1]
 
 
+def test_pictures_that_were_cut_on_the_disk_are_read_again(
+    folder: Path, decoded: list[str]
+) -> None:
+    run = open_run(folder)
+    events = DATA.compute(run)
+    while next(events).done < 60:
+        pass
+    events.close()
+    file = DATA.folder(run) / "images.npy"
+    with open(file, "r+b") as images:
+        images.truncate(file.stat().st_size // 2)
+    decoded.clear()
+    done(run)
+    assert sorted(decoded) == sorted(name_of(i) for i in range(120))
+    whole = done(open_run(folder, "undisturbed"))
+    assert file.read_bytes() == (DATA.folder(whole) / "images.npy").read_bytes()
+
+
 def test_a_kill_between_two_marks_repeats_only_the_last_few(
     folder: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
