@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from diffinf_core.cli.benchmark import benchmark
 from diffinf_core.cli.console import (
     console,
     one_sentence,
@@ -222,6 +223,7 @@ def repair(run: RunFolder, settings: Settings = None) -> None:
 
 
 app.command()(review)
+app.command()(benchmark)
 
 
 @app.command()
