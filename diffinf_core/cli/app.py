@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from diffinf_core.cli.benchmark import benchmark
+from diffinf_core.cli.benchmark_cifar import benchmark_cifar
 from diffinf_core.cli.console import (
     console,
     one_sentence,
@@ -224,6 +225,7 @@ def repair(run: RunFolder, settings: Settings = None) -> None:
 
 app.command()(review)
 app.command()(benchmark)
+app.command("benchmark-cifar")(benchmark_cifar)
 
 
 @app.command()

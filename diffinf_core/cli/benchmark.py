@@ -29,7 +29,8 @@ class Schedule(StrEnum):
     constant = "constant"
 
 
-def _listed(text: str | None, read: Callable[[str], T], option: str) -> tuple[T, ...]:
+def listed(text: str | None, read: Callable[[str], T], option: str) -> tuple[T, ...]:
+    """Values with commas between; :class:`DiffInfError` for one that cannot be read."""
     try:
         return tuple(read(part.strip()) for part in (text or "").split(",") if part.strip())
     except ValueError:
@@ -87,10 +88,10 @@ def benchmark(
     from diffinf_core.engine.benchmark import Settings
 
     settings = Settings(
-        methods=_listed(methods, str, "--methods"),
+        methods=listed(methods, str, "--methods"),
         seeds=seeds,
-        taus=_listed(tau, float, "--tau"),
-        noises=_listed(noise, float, "--noise"),
+        taus=listed(tau, float, "--tau"),
+        noises=listed(noise, float, "--noise"),
         augment=augment,
         schedule=schedule.value,
         preset=preset.value,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
+from diffinf_core.baselines import CONTROLS, METHODS
 from diffinf_core.engine.pipeline import PIPELINE
 from diffinf_core.experiments.suite import Benchmark, Settings, cells, collect, load, run_suite
 from diffinf_core.records import DiffInfError, Job, Progress
@@ -15,7 +16,15 @@ from diffinf_core.report import benchmark_files as files
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import compute
 
-__all__ = ["Benchmarks", "Settings"]
+__all__ = ["Benchmarks", "Settings", "method_choices"]
+
+
+def method_choices() -> list[tuple[str, str]]:
+    """The title and name of every method and control; a title says where its row uses the truth."""
+    return [
+        (kind.title + (" (uses the truth)" if kind.needs.truth else ""), name)
+        for name, kind in {**METHODS, **CONTROLS}.items()
+    ]
 
 
 class Benchmarks:

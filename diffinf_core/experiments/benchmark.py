@@ -135,7 +135,7 @@ def run_benchmark(
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise DiffInfError(f"The method {twice!r} is listed twice; name each method once.")
-    jobs = {}
+    jobs: dict[str, tuple[Any, ...]] = {}
     for row in rows:
         missing = [
             seed

@@ -90,11 +90,10 @@ def build_set(run: Run, method: Method) -> TrainingSet:
         labels = train.labels.copy()
         labels[high] = _predicted(run)[high]
         return selected(train, everything, labels)
-    clean, wrong = _truth(run, method)
     if name == "true_relabel":
-        return selected(train, everything, np.where(high, clean, train.labels))
+        return selected(train, everything, np.where(high, _truth(run, method)[0], train.labels))
     if name == "oracle_removal":
-        kept = np.delete(everything, _worst(table, wrong))
+        kept = np.delete(everything, _worst(table, _truth(run, method)[1]))
         return selected(train, kept, train.labels[kept])
     raise DiffInfError(f"A run makes no training set for {method.title}; give one in the task.")
 

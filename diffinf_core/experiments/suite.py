@@ -146,7 +146,7 @@ def trainings(run: Run) -> Path:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows that are finished for one tau, noise and choice of epoch, and a sentence for each of the others."""
+    """The finished rows for one tau, noise and choice of epoch, and a sentence for each of the others."""
 
     tau: float
     noise: float
@@ -206,11 +206,22 @@ def load(file: Path) -> Benchmark:
         raise DiffInfError(f"There is no benchmark {file}; 'diffinf benchmark RUN' makes one.")
     saved = read_json(file)
     try:
-        tables = [Table(**{**t, "results": _results(t["results"]), "unfinished": tuple(t["unfinished"])})
-                  for t in saved["tables"]]  # fmt: skip
-        chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in saved["settings"].items()}
-        rest = {"tables": tuple(tables), "distances": tuple(saved["distances"])}
-        return Benchmark(**{**saved, **rest, "settings": Settings(**chosen)})
+        tables: list[Table] = []
+        for table in saved["tables"]:
+            rest = {"results": _results(table["results"]), "unfinished": tuple(table["unfinished"])}
+            tables.append(Table(**{**table, **rest}))
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in saved["settings"].items()
+        }
+        return Benchmark(
+            settings=Settings(**given),
+            data=saved["data"],
+            recipe=saved["recipe"],
+            augment=saved["augment"],
+            tables=tuple(tables),
+            distances=tuple(saved["distances"]),
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise DiffInfError(
             f"{file} is damaged or of another version of DiffInf; run the benchmark again."
