@@ -36,6 +36,8 @@ EPOCHS: tuple[Epoch, ...] = get_args(Epoch)
 REFUSAL = "refusal.json"
 #: the row that the costs, and by default the differences, refer to
 REFERENCE = "noisy"
+#: the row that every other is compared with
+OURS = "repair"
 
 
 class Problem(Protocol):
@@ -155,6 +157,7 @@ class Result:
     ``deviation`` is None with one seed. ``cost`` is processor time relative to plain training, None
     where that is not in the table. ``differences`` compares each metric with the reference row.
     ``knows`` is what the row uses beyond pictures and labels: noise rate, ranking, edits, truth.
+    ``behind`` is the accuracy of DiffInf's repair less that of this row, where both are in the table.
     ``detection`` is how its suspicion ranks wrong labels (average_precision, auroc), where both are known.
     """
 
@@ -169,6 +172,7 @@ class Result:
     knows: tuple[str, ...] = ()
     groups: GroupFigures | None = None
     detection: dict[str, float] | None = None
+    behind: Difference | None = None
 
 
 def _knows(method: Method) -> tuple[str, ...]:
@@ -229,6 +233,9 @@ def benchmark_results(
                 differences=differences,
                 knows=_knows(named[name].method),
                 groups=group_figures(labels, probabilities[name], groups),
+                behind=measured.difference(OURS, name, at["accuracy"])
+                if OURS in measured.arms and name != OURS
+                else None,
                 detection=_detection(
                     named[name].method,
                     [job_folder(root, problem, named[name], seed) for seed in seeds],

@@ -231,13 +231,14 @@ def load(file: Path) -> Benchmark:
 def _results(saved: Sequence[Mapping[str, Any]]) -> tuple[Result, ...]:
     out = []
     for record in saved:
-        groups = record["groups"]
+        groups, behind = record["groups"], record["behind"]
         out.append(
             Result(
                 **{
                     **record,
                     "differences": {m: Difference(**d) for m, d in record["differences"].items()},
                     "knows": tuple(record["knows"]),
+                    "behind": None if behind is None else Difference(**behind),
                     "groups": None if groups is None else GroupFigures(**groups),
                 }
             )

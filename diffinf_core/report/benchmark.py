@@ -52,6 +52,9 @@ def table_lines(results: Sequence[Result], paper: Mapping[str, Figures] | None =
     columns["Accuracy, difference"] = [
         difference_text(r.differences.get("accuracy")) for r in results
     ]
+    columns["DiffInf less this row"] = [
+        difference_text(r.behind) if r.behind else "" for r in results
+    ]
     groups = [r.groups for r in results]
     columns["Worst group (%)"] = [_spread(g.worst, g.worst_sd, 100, 1) if g else "" for g in groups]
     columns["Opportunity gap"] = [
@@ -62,7 +65,7 @@ def table_lines(results: Sequence[Result], paper: Mapping[str, Figures] | None =
     ]
     columns["Cost"] = ["-" if r.cost is None else f"{r.cost:.1f}" for r in results]
     if paper is not None:
-        columns["Paper: accuracy, AUROC, kappa"] = [
+        columns["Paper (FFHQ): accuracy, AUROC, kappa"] = [
             "{:.2f}, {:.2f}, {:.2f}".format(*paper[r.name]) if r.name in paper else ""
             for r in results
         ]
@@ -115,6 +118,11 @@ def to_table(results: Sequence[Result]) -> list[dict[str, Any]]:
             record[f"{metric}_difference"] = None if found is None else found.value
             record[f"{metric}_low"] = None if found is None else found.low
             record[f"{metric}_high"] = None if found is None else found.high
+        record |= {
+            "repair_difference": r.behind and r.behind.value,
+            "repair_low": r.behind and r.behind.low,
+            "repair_high": r.behind and r.behind.high,
+        }
         g, d = r.groups, r.detection or {}
         record |= {
             "worst_group": g and g.worst_group, "worst_group_accuracy": g and g.worst,
@@ -165,6 +173,32 @@ def summary(benchmark: Benchmark) -> str:
     )
 
 
+#: the order that the paper's Table 1 shows
+_ORDER = ("noisy", "removal", "repair")
+
+
+def order(table: Table) -> list[str]:
+    """Whether noisy < removal < repair holds in a table, a sentence for each pair that is finished."""
+    rows = {r.name: r for r in table.results}
+    pairs = []
+    if {"noisy", "removal"} <= set(rows):
+        found = rows["removal"].differences.get("accuracy")
+        pairs.append((rows["removal"].title, rows["noisy"].title, found))
+    for name in _ORDER[:2]:
+        if {name, "repair"} <= set(rows):
+            pairs.append((rows["repair"].title, rows[name].title, rows[name].behind))
+    return [
+        f"{better} less {other}, accuracy in points: {difference_text(found)}; {_reading(found)}."
+        for better, other, found in pairs
+    ]
+
+
+def _reading(found: Difference | None) -> str:
+    if found is None or not found.excludes_zero:
+        return "the data do not decide which is better"
+    return "the paper's order holds" if found.value > 0 else "the paper's order is reversed"
+
+
 def distance_lines(benchmark: Benchmark) -> Lines:
     """Class-wise perceptual distance of the edits, the header first; empty without edits."""
     records = benchmark.distances
@@ -187,11 +221,11 @@ def distance_lines(benchmark: Benchmark) -> Lines:
 
 
 def parts(benchmark: Benchmark) -> list[tuple[str, Lines, str]]:
-    """Every table of a benchmark: its title, its lines, and what is to be said of missing rows."""
+    """Every table of a benchmark: its title, its lines, and what is to be said of it, in sentences."""
     out = []
     for table in benchmark.tables:
         task = paper_of(benchmark, table)
-        left = " ".join(table.unfinished)
+        left = " ".join([*order(table), *table.unfinished])
         lines = table_lines(table.results, task.rows if task else None) if table.results else []
         out.append((title_of(benchmark, table), lines, left))
     distance = distance_lines(benchmark)

@@ -25,8 +25,10 @@ from diffinf_core.experiments.benchmark import (
     run_benchmark,
     unfinished,
 )
+from diffinf_core.experiments.differences import Difference
+from diffinf_core.experiments.suite import Table
 from diffinf_core.records import DiffInfError
-from diffinf_core.report.benchmark import to_latex, to_markdown, to_table
+from diffinf_core.report.benchmark import order, to_latex, to_markdown, to_table
 from tests.baselines.blobs import Points, blob_task, blobs
 
 SEEDS = (0, 1)
@@ -115,6 +117,27 @@ def test_differences_are_paired_and_refer_to_plain_training(finished: Path) -> N
     assert found.value == pytest.approx(gap) and found.low is not None and found.high is not None
     assert found.low <= found.value <= found.high
     assert rows["loss_removal"].cost is not None and rows["loss_removal"].cost > 1
+
+
+def test_every_row_is_compared_with_the_repair(tmp_path: Path) -> None:
+    rows = [*ROWS[:1], Row(make_method("repair")), Row(make_method("removal"))]
+    list(run_benchmark(tmp_path, Blobs(epochs=1), rows, SEEDS))
+    found = {r.name: r for r in benchmark_results(tmp_path, Blobs(epochs=1), rows, SEEDS)}
+    noisy, ours, removal = found["noisy"], found["repair"], found["removal"]
+    assert ours.behind is None and removal.behind is not None and noisy.behind is not None
+    gap = ours.mean["accuracy"] - removal.mean["accuracy"]
+    assert removal.behind.value == pytest.approx(gap)
+    assert noisy.behind == ours.differences["accuracy"]
+    said = order(Table(10, 0.2, "last", tuple(found.values()), ()))
+    assert [text.split(",")[0] for text in said] == [
+        "Self-influence removal less Noisy", "DiffInf less Noisy",
+        "DiffInf less Self-influence removal",
+    ]  # fmt: skip
+    sure = Difference(0.1, 0.05, 0.2, 0.01)
+    for shown, word in ((sure, "holds"), (replace(sure, value=-0.1, low=-0.2, high=-0.05), "reversed"),
+                        (replace(sure, low=-0.1), "do not decide")):  # fmt: skip
+        table = Table(10, 0.2, "last", (replace(noisy, behind=shown), ours), ())
+        assert word in order(table)[0]
 
 
 def test_a_finished_benchmark_has_nothing_to_do_and_a_new_seed_only_its_own(finished: Path) -> None:

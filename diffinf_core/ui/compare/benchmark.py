@@ -81,7 +81,7 @@ class BenchmarkPart:
                     table = pd.DataFrame(lines[1:], columns=lines[0])
                     shown.append(compare_markup.table(table, title))
                 if left:
-                    shown.append(markup.notice(left, "error"))
+                    shown.append(markup.notice(left))
             plots = benchmark.plots()
         except DiffInfError as error:
             return {
