@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from diffinf_core.baselines import CONTROLS, METHODS, Method, make_method
+from diffinf_core.baselines import CONTROLS, METHODS, Method, Recipe, make_method
 from diffinf_core.baselines.registry import Preset
 from diffinf_core.config import change
 from diffinf_core.data.lineage import origin
@@ -165,7 +165,7 @@ class Benchmark:
 
     settings: Settings
     data: Mapping[str, Any]
-    recipe: Mapping[str, Any]
+    recipe: Recipe
     augment: bool
     tables: tuple[Table, ...]
     distances: tuple[Mapping[str, Any], ...]
@@ -190,9 +190,7 @@ def collect(run: Run, settings: Settings) -> Benchmark:
         "clean_test": profile_of(run).clean_test,
     }
     edits = distances(first.run, [row.method.name for row in found[0].rows])
-    return Benchmark(
-        settings, data, asdict(first.recipe), first.augment, tuple(tables), tuple(edits)
-    )
+    return Benchmark(settings, data, first.recipe, first.augment, tuple(tables), tuple(edits))
 
 
 def store(benchmark: Benchmark, file: Path) -> None:
@@ -210,14 +208,10 @@ def load(file: Path) -> Benchmark:
         for table in saved["tables"]:
             rest = {"results": _results(table["results"]), "unfinished": tuple(table["unfinished"])}
             tables.append(Table(**{**table, **rest}))
-        given: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in saved["settings"].items()
-        }
         return Benchmark(
-            settings=Settings(**given),
+            settings=Settings(**_tuples(saved["settings"])),
             data=saved["data"],
-            recipe=saved["recipe"],
+            recipe=Recipe(**_tuples(saved["recipe"])),
             augment=saved["augment"],
             tables=tuple(tables),
             distances=tuple(saved["distances"]),
@@ -226,6 +220,11 @@ def load(file: Path) -> Benchmark:
         raise DiffInfError(
             f"{file} is damaged or of another version of DiffInf; run the benchmark again."
         ) from error
+
+
+def _tuples(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has lists where a dataclass has tuples."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()}
 
 
 def _results(saved: Sequence[Mapping[str, Any]]) -> tuple[Result, ...]:

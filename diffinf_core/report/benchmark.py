@@ -158,8 +158,8 @@ def summary(benchmark: Benchmark) -> str:
     d, r, seeds = benchmark.data, benchmark.recipe, benchmark.settings.seeds
     preset = benchmark.settings.preset
     how = (
-        f"{r['epochs']} epochs of {r['optimiser'].capitalize()} at {r['learning_rate']:g} "
-        f"({r['schedule']}), batches of {r['batch_size']}"
+        f"{r.epochs} epochs of {r.optimiser.capitalize()} at {r.learning_rate:g} "
+        f"({r.schedule}), batches of {r.batch_size}"
     )
     if preset != "matched":
         how += ", but for methods whose authors prescribe a recipe"
