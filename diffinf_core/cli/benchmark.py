@@ -84,10 +84,9 @@ def benchmark(
     ] = None,
 ) -> None:
     """Train the rivals of Table 1 on a run and compare them; a stopped benchmark goes on where it was."""
-    from diffinf_core.engine import open_run
-    from diffinf_core.engine.benchmark import Settings
+    from diffinf_core.engine import BenchmarkSettings, open_run
 
-    settings = Settings(
+    settings = BenchmarkSettings(
         methods=listed(methods, str, "--methods"),
         seeds=seeds,
         taus=listed(tau, float, "--tau"),

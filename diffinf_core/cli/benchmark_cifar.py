@@ -43,7 +43,7 @@ def benchmark_cifar(
     workers: Annotated[int, typer.Option(min=1, help="Trainings at once, a process each.")] = 1,
 ) -> None:
     """Train methods on CIFAR-10 and compare them with their authors' figures; needs a GPU in practice."""
-    from diffinf_core.engine.cifar import benchmark_cifar as work
+    from diffinf_core.engine import benchmark_cifar as work
 
     job = work(
         folder,

@@ -6,6 +6,8 @@ plan can be driven by a thread, a process or a cluster.
 
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.data.sources import named_source
+from diffinf_core.engine.benchmark import BenchmarkSettings, method_choices
+from diffinf_core.engine.cifar import benchmark_cifar
 from diffinf_core.engine.pictures import Pictures
 from diffinf_core.engine.pipeline import STAGES
 from diffinf_core.engine.run import OpenRun, open_run
@@ -20,16 +22,19 @@ __all__ = [
     "ESTIMATORS",
     "STAGES",
     "STATES",
+    "BenchmarkSettings",
     "Bulk",
     "OpenRun",
     "Pictures",
     "Rule",
     "View",
+    "benchmark_cifar",
     "check",
     "convert_generator",
     "encoded",
     "heat",
     "map_methods",
+    "method_choices",
     "named_source",
     "open_run",
     "train_generator",

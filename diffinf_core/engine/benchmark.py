@@ -9,14 +9,21 @@ import plotly.graph_objects as go
 
 from diffinf_core.baselines import CONTROLS, METHODS
 from diffinf_core.engine.pipeline import PIPELINE
-from diffinf_core.experiments.suite import Benchmark, Settings, cells, collect, load, run_suite
+from diffinf_core.experiments.suite import (
+    Benchmark,
+    BenchmarkSettings,
+    cells,
+    collect,
+    load,
+    run_suite,
+)
 from diffinf_core.records import DiffInfError, Job, Progress
 from diffinf_core.report import benchmark as text
 from diffinf_core.report import benchmark_files as files
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import compute
 
-__all__ = ["Benchmarks", "Settings", "method_choices"]
+__all__ = ["BenchmarkSettings", "Benchmarks", "method_choices"]
 
 
 def method_choices() -> list[tuple[str, str]]:
@@ -39,19 +46,22 @@ class Benchmarks:
         return self._folder.root / "benchmark"
 
     def run(
-        self, settings: Settings | None = None, workers: int = 1, out: str | Path | None = None
+        self,
+        settings: BenchmarkSettings | None = None,
+        workers: int = 1,
+        out: str | Path | None = None,
     ) -> Job[Progress, Benchmark]:
         """Train and measure what is missing; the tables are written to ``out`` after each training.
 
         What the rows need of the run itself (ranking, edits) is computed first. Raises
         :class:`DiffInfError` for what a method lacks, before anything is trained.
         """
-        settings = settings or Settings()
+        settings = settings or BenchmarkSettings()
         cells(self._folder, settings)  # what cannot be is said at once
         where = self.home if out is None else Path(out)
         return Job.of(self._run(settings, workers, where), lambda: load(where / files.FILES[0]))
 
-    def _run(self, settings: Settings, workers: int, out: Path) -> Iterator[Progress]:
+    def _run(self, settings: BenchmarkSettings, workers: int, out: Path) -> Iterator[Progress]:
         folder = self._folder
 
         def brought_up(run: Run, stage: str) -> Iterator[Progress]:

@@ -21,7 +21,8 @@ from diffinf_core.experiments.benchmark import (
 )
 from diffinf_core.experiments.cifar import PUBLISHED, Cifar10
 from diffinf_core.records import DiffInfError, Job, Progress
-from diffinf_core.report.benchmark import EPOCH_TITLES, to_markdown, to_table
+from diffinf_core.report.benchmark import EPOCH_TITLES
+from diffinf_core.report.benchmark_rows import to_markdown, to_table
 from diffinf_core.runs.files import write_table, write_text
 from diffinf_core.runs.locks import exclusive
 

@@ -156,7 +156,7 @@ class Result:
 
     ``deviation`` is None with one seed. ``cost`` is processor time relative to plain training, None
     where that is not in the table. ``differences`` compares each metric with the reference row.
-    ``knows`` is what the row uses beyond pictures and labels: noise rate, ranking, edits, truth.
+    ``knows`` is what the row uses beyond pictures and labels: noise rate, ranking, edits, true labels.
     ``behind`` is the accuracy of DiffInf's repair less that of this row, where both are in the table.
     ``detection`` is how its suspicion ranks wrong labels (average_precision, auroc), where both are known.
     """
@@ -182,7 +182,7 @@ def _knows(method: Method) -> tuple[str, ...]:
         "noise rate": needs.noise_rate,
         "ranking": needs.ranking or (needs.refined and not edits and method.name != "clean"),
         "edits": edits,
-        "truth": needs.truth,
+        "true labels": needs.truth,
     }
     return tuple(name for name, used in named.items() if used)
 

@@ -86,7 +86,7 @@ def cifar_network(classes: int) -> nn.Module:
 
     net = resnet18(weights=None, num_classes=classes)
     net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
-    net.maxpool = nn.Identity()  # type: ignore[assignment]
+    net.maxpool = nn.Identity()
     return net
 
 

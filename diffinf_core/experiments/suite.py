@@ -40,7 +40,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchmarkSettings:
     """What is benchmarked.
 
     ``methods`` are names or :data:`GROUPS`; ``taus`` (per cent) and ``noises`` (fractions) are swept,
@@ -89,7 +89,7 @@ def _method(name: str, tau: float, preset: Preset) -> Method:
     return method
 
 
-def cells(run: Run, settings: Settings) -> list[Cell]:
+def cells(run: Run, settings: BenchmarkSettings) -> list[Cell]:
     """Every combination; :class:`DiffInfError` for settings that cannot be, before anything is computed."""
     if settings.seeds < 1:
         raise DiffInfError(f"A benchmark needs at least one seed, not {settings.seeds}.")
@@ -119,7 +119,7 @@ def cells(run: Run, settings: Settings) -> list[Cell]:
 
 def run_suite(
     run: Run,
-    settings: Settings,
+    settings: BenchmarkSettings,
     compute: Callable[[Run, str], Iterator[Progress]],
     workers: int = 1,
 ) -> Iterator[Progress]:
@@ -163,7 +163,7 @@ class Benchmark:
     :func:`~diffinf_core.experiments.controls.distances`, for the first cell.
     """
 
-    settings: Settings
+    settings: BenchmarkSettings
     data: Mapping[str, Any]
     recipe: Recipe
     augment: bool
@@ -171,7 +171,7 @@ class Benchmark:
     distances: tuple[Mapping[str, Any], ...]
 
 
-def collect(run: Run, settings: Settings) -> Benchmark:
+def collect(run: Run, settings: BenchmarkSettings) -> Benchmark:
     """The figures of everything that is finished."""
     found, tables = cells(run, settings), []
     for cell in found:
@@ -209,7 +209,7 @@ def load(file: Path) -> Benchmark:
             rest = {"results": _results(table["results"]), "unfinished": tuple(table["unfinished"])}
             tables.append(Table(**{**table, **rest}))
         return Benchmark(
-            settings=Settings(**_tuples(saved["settings"])),
+            settings=BenchmarkSettings(**_tuples(saved["settings"])),
             data=saved["data"],
             recipe=Recipe(**_tuples(saved["recipe"])),
             augment=saved["augment"],

@@ -28,7 +28,8 @@ from diffinf_core.experiments.benchmark import (
 from diffinf_core.experiments.differences import Difference
 from diffinf_core.experiments.suite import Table
 from diffinf_core.records import DiffInfError
-from diffinf_core.report.benchmark import order, to_latex, to_markdown, to_table
+from diffinf_core.report.benchmark import order
+from diffinf_core.report.benchmark_rows import to_latex, to_markdown, to_table
 from tests.baselines.blobs import Points, blob_task, blobs
 
 SEEDS = (0, 1)

@@ -20,7 +20,7 @@ from diffinf_core.engine import OpenRun, open_run
 from diffinf_core.experiments.benchmark import Result
 from diffinf_core.experiments.suite import (
     Benchmark,
-    Settings,
+    BenchmarkSettings,
     Table,
     cells,
     collect,
@@ -32,10 +32,11 @@ from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError
 from diffinf_core.report import benchmark as text
 from diffinf_core.report import benchmark_files as files
+from diffinf_core.report import benchmark_rows as rows
 from diffinf_core.runs.run import Run
 
 METHODS = ("repair", "noisy", "removal", "random_removal")
-SETTINGS = Settings(methods=METHODS, seeds=1, taus=(8.0, 20.0))
+SETTINGS = BenchmarkSettings(methods=METHODS, seeds=1, taus=(8.0, 20.0))
 
 
 @pytest.fixture(scope="module")
@@ -174,14 +175,14 @@ def test_text_of_a_hostile_name_cannot_break_a_table() -> None:
         "x", r"a|b_c & 5 % \x <img>", "last", 1, dict.fromkeys(("accuracy", "auroc", "kappa_linear"), 0.5),
         None, None, {},
     )  # fmt: skip
-    assert text.to_markdown([result]).splitlines()[2].startswith(r"| a\|b_c")
-    latex = text.to_latex([result])
+    assert rows.to_markdown([result]).splitlines()[2].startswith(r"| a\|b_c")
+    latex = rows.to_latex([result])
     assert r"b\_c \& 5 \% \textbackslash{}x" in latex
-    assert "<img>" not in files.table_html(text.table_lines([result]))
+    assert "<img>" not in files.table_html(rows.table_lines([result]))
 
 
 def test_another_noise_is_injected_ranked_and_trained_beside_the_run(run: OpenRun) -> None:
-    settings = Settings(methods=("noisy", "removal"), seeds=1, noises=(0.4,))
+    settings = BenchmarkSettings(methods=("noisy", "removal"), seeds=1, noises=(0.4,))
     out = run.benchmark.home / "noise"
     list(run.benchmark.run(settings, out=out))
     (last, _) = run.benchmark.last(out).tables
@@ -195,11 +196,11 @@ def test_another_noise_is_injected_ranked_and_trained_beside_the_run(run: OpenRu
 
 def test_what_cannot_be_is_said_before_anything_is_trained(run: OpenRun, tmp_path: Path) -> None:
     cases = [
-        (Settings(methods=("nothing",)), "Unknown method 'nothing'"),
-        (Settings(seeds=0), "at least one seed"),
-        (Settings(taus=(0.0,)), "influence.tau"),
-        (Settings(noises=(1.5,)), "noise.rate"),
-        (Settings(noise_rate=-0.1), r"not in \[0, 1\)"),
+        (BenchmarkSettings(methods=("nothing",)), "Unknown method 'nothing'"),
+        (BenchmarkSettings(seeds=0), "at least one seed"),
+        (BenchmarkSettings(taus=(0.0,)), "influence.tau"),
+        (BenchmarkSettings(noises=(1.5,)), "noise.rate"),
+        (BenchmarkSettings(noise_rate=-0.1), r"not in \[0, 1\)"),
     ]
     for settings, message in cases:
         with pytest.raises(DiffInfError, match=message) as error:
@@ -210,8 +211,8 @@ def test_what_cannot_be_is_said_before_anything_is_trained(run: OpenRun, tmp_pat
     (tmp_path / files.FILES[0]).write_text('{"settings": {}}')
     with pytest.raises(DiffInfError, match="damaged or of another version"):
         run.benchmark.last(tmp_path)
-    assert Settings(methods=("removal", "table1")).names()[0] == "noisy"
-    assert len(Settings(methods=("all", "noisy")).names()) == 23
+    assert BenchmarkSettings(methods=("removal", "table1")).names()[0] == "noisy"
+    assert len(BenchmarkSettings(methods=("all", "noisy")).names()) == 23
 
 
 def test_a_folder_whose_rate_nobody_knows_says_what_to_give(run_copy: Path) -> None:
@@ -219,9 +220,9 @@ def test_a_folder_whose_rate_nobody_knows_says_what_to_give(run_copy: Path) -> N
 
     run = Run.open(run_copy)
     unknown = Run(run.root, change(run.config, {"noise": {"rate": 0.0}}))
-    (cell,) = cells(unknown, Settings(methods=("promix",), seeds=1))
+    (cell,) = cells(unknown, BenchmarkSettings(methods=("promix",), seeds=1))
     assert cell.problem.known_rate is None and cell.stage == "data"
-    (given,) = cells(unknown, Settings(methods=("promix",), seeds=1, noise_rate=0.1))
+    (given,) = cells(unknown, BenchmarkSettings(methods=("promix",), seeds=1, noise_rate=0.1))
     assert given.problem.known_rate == 0.1 and given.problem.key(given.rows[0].method) != (
         cell.problem.key(cell.rows[0].method)
     )
@@ -231,7 +232,7 @@ def test_a_table_without_finished_rows_says_so_and_has_no_lines() -> None:
     table = Table(10, 0.2, "last", (), ("Noisy is trained under 0 of 3 seeds.",))
     data = {"name": "x", "classes": ["a", "b"], "n_train": 3, "n_test": 2, "clean_test": False}
     recipe = Recipe(epochs=1)
-    benchmark = Benchmark(Settings(), data, recipe, False, (table,), ())
+    benchmark = Benchmark(BenchmarkSettings(), data, recipe, False, (table,), ())
     shown = text.markdown(benchmark)
     assert "0 of 3 seeds" in shown and "| ---" not in shown and "as the data set came" in shown
     assert files.plots(benchmark) == [] and "Noisy is trained" in files.html(benchmark)

@@ -11,7 +11,7 @@ import gradio as gr
 import pytest
 
 from diffinf_core.engine import open_run
-from diffinf_core.engine.benchmark import Settings, method_choices
+from diffinf_core.engine.benchmark import BenchmarkSettings, method_choices
 from diffinf_core.ui.compare.benchmark import BenchmarkPart
 from diffinf_core.ui.session import Session
 from tests.ui.browser import SHOTS, Server, open_page
@@ -22,7 +22,7 @@ def root(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with a small benchmark."""
     root = tmp_path_factory.mktemp("benchmark") / "run"
     shutil.copytree(finished_run, root)
-    settings = Settings(methods=("noisy", "removal", "repair"), seeds=1)
+    settings = BenchmarkSettings(methods=("noisy", "removal", "repair"), seeds=1)
     list(open_run(root).benchmark.run(settings))
     return root
 

@@ -9,7 +9,7 @@ from functools import partial
 import gradio as gr
 import pandas as pd
 
-from diffinf_core.engine.benchmark import Settings, method_choices
+from diffinf_core.engine import BenchmarkSettings, method_choices
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
@@ -118,7 +118,7 @@ class BenchmarkPart:
         try:
             if not methods:
                 raise DiffInfError("Choose at least one method.")
-            settings = Settings(
+            settings = BenchmarkSettings(
                 methods=tuple(methods), seeds=int(seeds or 0), taus=_numbers(taus), augment=augment
             )
             job = self.session.run.benchmark.run(settings)
