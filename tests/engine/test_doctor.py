@@ -40,7 +40,8 @@ def contents(root: Path) -> dict[str, str]:
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for name in ("stages", "edits")
         for path in sorted((root / name).rglob("*"))
-        if path.suffix in (".csv", ".npy", ".png", ".yaml") or path.name in ("versions.json", "classes.json")
+        if path.suffix in (".csv", ".npy", ".png", ".yaml")
+        or path.name in ("versions.json", "classes.json")
     }
 
 
