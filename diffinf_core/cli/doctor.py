@@ -18,7 +18,7 @@ def doctor(
     ] = False,
 ) -> None:
     """Verify every file of a run by size and digest; exit code 2 where something is wrong."""
-    from diffinf_core.engine.doctor import counted, diagnose, mend
+    from diffinf_core.engine import counted, diagnose, mend
 
     found = diagnose(run)
     for finding in found.findings:

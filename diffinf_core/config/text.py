@@ -20,7 +20,7 @@ from diffinf_core.records import DiffInfError
 _MOST = 1_000_000
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
-_SHORT.maxlevel = 1
+_SHORT.maxlevel = 2
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

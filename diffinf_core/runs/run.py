@@ -28,7 +28,7 @@ from diffinf_core.runs.locks import exclusive
 
 CONFIG_FILE = "config.yaml"
 #: a second copy of the settings, from which a damaged first one can be restored
-CONFIG_COPY = "stages/config.yaml"
+CONFIG_COPY = ".config.yaml"
 _CODE = "code"
 #: what a run keeps in folders of its own
 FOLDERS = (

@@ -90,7 +90,7 @@ def test_all_that_can_be_is_computed_again_bit_for_bit(run_copy: Path) -> None:
     emptied(edits[1] / "edit.json")
     (edits[2] / "reconstruction.png").unlink()
     emptied(run_copy / "config.yaml")
-    with pytest.raises(DiffInfError, match="config.yaml is empty"):
+    with pytest.raises(DiffInfError, match=r"config\.yaml is empty"):
         Run.open(run_copy)
     found = diagnose(run_copy)
     assert len(found.findings) == 7 and all(f.mendable for f in found.findings)
