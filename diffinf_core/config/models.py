@@ -6,8 +6,9 @@ configuration goes to YAML and back without loss (see :mod:`diffinf_core.config.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -20,16 +21,39 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def provenance(self, exclude: Collection[str] = ()) -> dict[str, Any]:
+        """What a result under these settings is known by: the settings as JSON, but for ``exclude``.
+
+        A setting that a later version added (:func:`later`) and that has its default counts as not there:
+        it changes nothing, and runs from before it keep their keys.
+        """
+        usual = {
+            name
+            for name, field in type(self).model_fields.items()
+            if field.json_schema_extra == _LATER and getattr(self, name) == field.default
+        }
+        out = self.model_dump(mode="json", exclude={*usual, *exclude})
+        inner = {name: getattr(self, name) for name in out}
+        return out | {n: v.provenance() for n, v in inner.items() if isinstance(v, Section)}
+
+
+_LATER: dict[str, Any] = {"later": True}
+
+
+def later(default: Any, **how: Any) -> Any:
+    """A pydantic field that was added to a section after runs had been made without it."""
+    return Field(default, json_schema_extra=_LATER, **how)
+
 
 class DataConfig(Section):
     """Where pictures and labels come from."""
 
     source: Literal["demo", "folder"] = Field("demo", description="rendered faces, or a folder")
     path: Path | None = Field(None, description="folder with pictures and labels.csv")
-    kind: Literal["auto", "table", "folders"] = Field(
+    kind: Literal["auto", "table", "folders"] = later(
         "auto", description="what the path holds; auto: guessed from its files"
     )
-    outside_links: bool = Field(False, description="follow links that lead out of the folder")
+    outside_links: bool = later(False, description="follow links that lead out of the folder")
     labels: str = Field("labels.csv", description="table in the folder: file, label, ...")
     label_column: str = Field("label", description="column of the class")
     group_column: str | None = Field(
