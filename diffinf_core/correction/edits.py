@@ -33,7 +33,7 @@ from diffinf_core.runs.run import Run
 _ID = re.compile(r"[0-9a-f]{12}")
 _VERSION = re.compile(r"[0-9a-f]{16}")
 #: version of the code that makes edits: raise it when the same settings give another picture or record
-METHOD = 5
+METHOD = 6
 #: files of decoded edits that are kept: one per arm, and those of the set before
 _KEPT = 4
 

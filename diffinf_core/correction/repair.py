@@ -132,7 +132,8 @@ def repair(
     condition, y, names = _labels(labels, classes, len(x), model, config)
     if predictor is None:
         config = config.model_copy(update={"w_si": 0.0})
-    perceptors = load_perceptors(chosen(config, own), model, where, config.face_crop)
+    kinds = chosen(config, own, model.architecture.image_size)
+    perceptors = load_perceptors(kinds, model, where, config.face_crop)
     editor = _Editor(model, perceptors, condition, predictor, config, where)
     return Job(_batches(editor, x, y, names), callback)
 
