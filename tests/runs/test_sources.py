@@ -56,7 +56,9 @@ def test_the_sources_of_a_stage_are_what_its_inputs_do_not_stand_for() -> None:
     stages = named(every_stage())
     repair = files_of(stages["repair"])
     rooms = {file.parts[file.parts.index("diffinf_core") + 1] for file in repair}
-    assert rooms == {"correction", "diffusion", "weights"}
+    # the judge, its input, stands for the weights
+    assert rooms == {"correction", "diffusion"}
+    assert {"convert.py", "pretrained.py"} <= {file.name for file in files_of(stages["judge"])}
     assert {"guidance.py", "sampling.py", "network.py"} <= {file.name for file in repair}
     assert [file.name for file in files_of(stages["predictor"])] == ["predictor.py"]
 
