@@ -58,7 +58,7 @@ def test_the_sources_of_a_stage_are_what_its_inputs_do_not_stand_for() -> None:
     rooms = {file.parts[file.parts.index("diffinf_core") + 1] for file in repair}
     # the judge, its input, stands for the weights
     assert rooms == {"correction", "diffusion"}
-    assert {"convert.py", "pretrained.py"} <= {file.name for file in files_of(stages["judge"])}
+    assert {"files.py", "pretrained.py"} <= {file.name for file in files_of(stages["judge"])}
     assert {"guidance.py", "sampling.py", "network.py"} <= {file.name for file in repair}
     assert [file.name for file in files_of(stages["predictor"])] == ["predictor.py"]
 
