@@ -155,8 +155,7 @@ DATA = Stage(
     ingest,
     "read, split and decode the pictures",
     settings=lambda run: [
-        section.model_dump(mode="json")
-        for section in (run.config.data, run.config.split, run.config.noise)
+        section.provenance() for section in (run.config.data, run.config.split, run.config.noise)
     ],
     sealed=False,
     withheld=lambda run: [source_table(run)],

@@ -8,6 +8,7 @@ from diffinf_core.data.show import encoded, heat
 from diffinf_core.data.sources import named_source
 from diffinf_core.engine.benchmark import BenchmarkSettings, method_choices
 from diffinf_core.engine.cifar import benchmark_cifar
+from diffinf_core.engine.doctor import Diagnosis, Finding, counted, diagnose, mend
 from diffinf_core.engine.pictures import Pictures
 from diffinf_core.engine.pipeline import STAGES
 from diffinf_core.engine.run import OpenRun, open_run
@@ -24,6 +25,8 @@ __all__ = [
     "STATES",
     "BenchmarkSettings",
     "Bulk",
+    "Diagnosis",
+    "Finding",
     "OpenRun",
     "Pictures",
     "Rule",
@@ -31,9 +34,12 @@ __all__ = [
     "benchmark_cifar",
     "check",
     "convert_generator",
+    "counted",
+    "diagnose",
     "encoded",
     "heat",
     "map_methods",
+    "mend",
     "method_choices",
     "named_source",
     "open_run",

@@ -205,7 +205,7 @@ def benchmark_results(
         folders = [job_folder(root, problem, row, seed) for seed in seeds]
         files = [f / f"test_{epoch}.npy" for f in folders]
         if all((f / "result.json").exists() for f in folders) and all(f.exists() for f in files):
-            probabilities[row.name] = np.stack([np.load(f) for f in files])
+            probabilities[row.name] = np.stack([_read(f) for f in files])
             seconds[row.name] = sum(read_json(f / "result.json")["seconds"] for f in folders)
     if not probabilities:
         return []
@@ -244,6 +244,15 @@ def benchmark_results(
             )
         )
     return out
+
+
+def _read(file: Path) -> NDArray[np.float32]:
+    try:
+        return np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DiffInfError(
+            f"{file} is damaged; remove the folder {file.parent} and run the benchmark again."
+        ) from error
 
 
 def unfinished(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -262,3 +263,16 @@ def test_the_truth_is_closed_while_a_method_trains(tmp_path: Path) -> None:
     (text,) = unfinished(tmp_path / "out", Blobs(), rows, (0,))
     assert "is closed to training" in text
     secret.read_text()
+
+
+def test_a_damaged_file_says_what_to_remove(finished: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(finished, root)
+    file = next((root / "elr").rglob("test_last.npy"))
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(DiffInfError, match="damaged; remove the folder") as error:
+        benchmark_results(root, Blobs(), ROWS, SEEDS)
+    shutil.rmtree(file.parent)
+    assert str(file.parent) in str(error.value)
+    list(run_benchmark(root, Blobs(), ROWS, SEEDS))
+    assert len(benchmark_results(root, Blobs(), ROWS, SEEDS)) == 3
