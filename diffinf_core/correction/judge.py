@@ -19,6 +19,7 @@ from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part, open_training
 from diffinf_core.data.profile import profile_of
 from diffinf_core.records import Progress
+from diffinf_core.runs.divergence import check_loss
 from diffinf_core.runs.files import read_tensors, write_tensors
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
@@ -68,6 +69,7 @@ def run_judge(run: Run) -> Work:
                 rate = 1e-3 * max(0.02, 0.5 * (1 + np.cos(np.pi * epoch / _EPOCHS)))
                 for group in optimiser.param_groups:
                     group["lr"] = rate
+                losses = torch.zeros((), device=device())
                 for rows in np.array_split(
                     outside[torch.randperm(len(outside)).numpy()], -(-len(outside) // _BATCH)
                 ):
@@ -77,6 +79,13 @@ def run_judge(run: Run) -> Work:
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()
                     optimiser.step()
+                    losses += loss.detach() * len(rows)
+                check_loss(
+                    float(losses) / len(outside),
+                    "The judge's training",
+                    f"epoch {epoch + 1} of fold {k + 1}",
+                    "its rate is fixed, so look for pictures without content by 'diffinf check'",
+                )
                 done = k * _EPOCHS + epoch + 1
                 yield Progress("judge", done, FOLDS * _EPOCHS, "cross-fitting the judge")
             write_tensors(file, {"net": net.state_dict()})

@@ -65,8 +65,8 @@ def open_upright(
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DiffInfError("the file is too large for a picture")
         with warnings.catch_warnings():
-            # the limit is ours; Pillow's own error, at twice that of its warning, stands
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # of broken metadata, and of sizes: the limit is ours, and Pillow's error at twice its own stands
+            warnings.simplefilter("ignore")
             source = path if raw is None else io.BytesIO(raw)
             with Image.open(source, formats=FORMATS) as image:
                 _check_size(image, draft, pixels)
@@ -224,7 +224,7 @@ def highest_level(path: Path, pixels: Pixels = PLAIN) -> int | None:
         if not (tiff or pnm or (png and start[24:25] == b"\x10")):
             return None
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > pixels.megapixels * 1e6:
                     return None
