@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from diffinf_core.cli.check import check
 from diffinf_core.cli.console import (
     console,
     one_sentence,
@@ -126,8 +127,11 @@ def demo(
 @app.command()
 def run(
     data: Annotated[
-        Path | None,
-        typer.Argument(help="Folder with pictures and labels.csv (file, label), or class folders."),
+        str | None,
+        typer.Argument(
+            help="Folder with pictures and labels.csv (file, label), or class folders; KIND:PATH says which "
+            "kind of data set it is, e.g. hf:FOLDER."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/run"),
     preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "demo",
@@ -172,7 +176,7 @@ def run(
         *(settings or []),
         *(f"{key}={json.dumps(v) if 'column' in key else v}" for key, v in options.items() if v),
     ]
-    source = {"source": "folder", "path": str(data.resolve())} if data is not None else {}
+    source = _source(data) if data is not None else {}
     if data is None and (out / "config.yaml").exists() and config is None and preset == "demo":
         opened = _with_settings(out, settings)
     else:
@@ -205,6 +209,12 @@ def run(
         console.print(f"Done. 'diffinf review {out}' opens the app on it.", markup=False)
     else:
         console.print(f"Done up to {until}; nothing is repaired yet.", markup=False)
+
+
+def _source(text: str) -> dict[str, Any]:
+    from diffinf_core.engine import named_source
+
+    return named_source(text)
 
 
 def _known_stage(name: str) -> None:
@@ -356,44 +366,7 @@ def report(
         print_report(opened.report())
 
 
-@app.command()
-def check(
-    folder: Annotated[Path, typer.Argument(help="Folder with pictures and labels.")],
-    labels: Annotated[str, typer.Option(help="Table in the folder.")] = "labels.csv",
-    label_column: Annotated[str, typer.Option(help="Column of the class.")] = "label",
-    group_column: Annotated[str | None, typer.Option(help="Column kept together.")] = None,
-    classes: Annotated[str | None, typer.Option(help="Allowed classes, comma-separated.")] = None,
-) -> None:
-    """Read a data set and name each bad row; exit code 2 if there is one."""
-    from diffinf_core.engine import check as check_data
-
-    data = make_config(
-        "demo",
-        {
-            "data": {
-                "source": "folder",
-                "path": str(folder),
-                "labels": labels,
-                "label_column": label_column,
-                "group_column": group_column,
-                "classes": classes.split(",") if classes else None,
-            }
-        },
-    ).data
-    listing, problems = check_data(data)
-    counts: dict[str, int] = {}
-    for row in listing.rows:
-        counts[row.label] = counts.get(row.label, 0) + 1
-    typer.echo(f"{len(listing.rows)} usable pictures, {listing.unlabelled} without a label.")
-    for name in listing.classes:
-        typer.echo(f"  {name}: {counts.get(name, 0)}")
-    for problem in problems:
-        typer.echo(f"bad: {problem}")
-    if problems:
-        raise DiffInfError(f"{folder} has {len(problems)} problem(s), listed above.")
-    typer.echo("No problems found.")
-
-
+app.command()(check)
 app.add_typer(weights, name="weights")
 app.add_typer(users, name="users")
 app.command("train-generator")(train_generator)

@@ -23,6 +23,10 @@ class DataConfig(Section):
 
     source: Literal["demo", "folder"] = Field("demo", description="rendered faces, or a folder")
     path: Path | None = Field(None, description="folder with pictures and labels.csv")
+    kind: Literal["auto", "table", "folders"] = Field(
+        "auto", description="what the path holds; auto: guessed from its files"
+    )
+    outside_links: bool = Field(False, description="follow links that lead out of the folder")
     labels: str = Field("labels.csv", description="table in the folder: file, label, ...")
     file_column: str | None = Field(
         None, description="column of the file name; default: file, file_name, filename or path"

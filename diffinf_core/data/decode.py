@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from diffinf_core.data.kinds import readable, why_unreadable
 from diffinf_core.records import DiffInfError
 
 MAX_FILE_BYTES = 500_000_000
-#: by content, whatever the file name; for some other formats Pillow runs external programs
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 #: numbers of bits that cameras and scanners use
 DEPTHS = (8, 10, 12, 14, 16)
 _BITS_PER_SAMPLE = 258
@@ -68,7 +67,7 @@ def open_upright(
             # of broken metadata, and of sizes: the limit is ours, and Pillow's error at twice its own stands
             warnings.simplefilter("ignore")
             source = path if raw is None else io.BytesIO(raw)
-            with Image.open(source, formats=FORMATS) as image:
+            with Image.open(source, formats=readable()) as image:
                 _check_size(image, draft, pixels)
                 deep = _colours_of_sixteen_bits(image, path, raw)
                 if deep is not None:
@@ -86,7 +85,8 @@ def open_upright(
             f"too large: it has{size} megapixels, and more than 178 are never read"
         ) from error
     except Exception as error:
-        raise DiffInfError(f"not a readable picture ({type(error).__name__})") from error
+        known = why_unreadable(path) or f"not a readable picture ({type(error).__name__})"
+        raise DiffInfError(known) from error
 
 
 def decode(path: Path, size: int, pixels: Pixels = PLAIN) -> NDArray[np.uint8]:
@@ -225,7 +225,7 @@ def highest_level(path: Path, pixels: Pixels = PLAIN) -> int | None:
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path, formats=readable()) as image:
                 if image.width * image.height > pixels.megapixels * 1e6:
                     return None
                 deep = _colours_of_sixteen_bits(image, path, None)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from diffinf_core.config import DataConfig, RunConfig, SplitConfig
 from diffinf_core.data.decode import Pixels, depth_of
-from diffinf_core.data.folder import Listing, list_folder
+from diffinf_core.data.folder import Listing
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.noise import add_symmetric_noise
 from diffinf_core.data.pictures import (
@@ -30,6 +30,7 @@ from diffinf_core.data.pictures import (
 )
 from diffinf_core.data.planning import Plan, make_plan, without
 from diffinf_core.data.profile import Profile, profile, profile_of
+from diffinf_core.data.sources import list_folder
 from diffinf_core.data.split import TRAIN
 from diffinf_core.data.state import (
     GENERATION,
@@ -83,7 +84,8 @@ def preflight(config: RunConfig) -> tuple[str, ...]:
     data = reading(config.data, source, source.folder)
     listing = listed(data)
     plan = make_plan(listing, data, config.split)
-    return (*listing.remarks, *_remarks(plan, config.split))
+    taken_for = f"Taken for {listing.taken_for}."
+    return (taken_for, *listing.remarks, *_remarks(plan, config.split))
 
 
 def listed(data: DataConfig) -> Listing:
@@ -187,6 +189,7 @@ def ingest(run: Run, known: Known | None = None) -> Work:
         "classes_left_out": dict(plan.left_out),
         "classes_in_training_only": dict(plan.trained_only),
         "bit_depth": read.depth,
+        "taken_for": listing.taken_for,
         "remarks": read.remarks,
     }
 

@@ -5,6 +5,7 @@ plan can be driven by a thread, a process or a cluster.
 """
 
 from diffinf_core.data.show import encoded, heat
+from diffinf_core.data.sources import named_source
 from diffinf_core.engine.pictures import Pictures
 from diffinf_core.engine.pipeline import STAGES
 from diffinf_core.engine.run import OpenRun, open_run
@@ -29,6 +30,7 @@ __all__ = [
     "encoded",
     "heat",
     "map_methods",
+    "named_source",
     "open_run",
     "train_generator",
     "train_perceptor",

@@ -11,6 +11,7 @@ from diffinf_core.records import DiffInfError
 EXTRAS = {
     "app": ("gradio", "fastapi", "starlette", "uvicorn"),
     "postgres": ("psycopg",),
+    "heic": ("pillow_heif",),
     "faces": ("facenet_pytorch", "lpips", "transformers"),
 }
 
