@@ -201,7 +201,7 @@ def _over_white(image: Image.Image) -> Image.Image:
 def _refuse_dark_sixteen_bits(image: Image.Image) -> None:
     """Of a colour TIFF with sixteen bits Pillow keeps the high bytes, so fewer bits cannot be scaled."""
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
-    brightest = max(high for _, high in image.convert("RGB").getextrema())
+    brightest = int(np.asarray(image).max(initial=0))
     if bits and max(bits) == 16 and brightest < 64:
         raise DiffInfError(
             "a colour TIFF of 16 bits that uses 14 of them at most; save it as PNG, or with 8 bits"

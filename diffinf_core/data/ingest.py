@@ -105,7 +105,10 @@ def _remarks(plan: Plan, split: SplitConfig) -> list[str]:
         (plan.left_out, "left out"),
         (plan.trained_only, "in training, and the test split has none"),
     ):
-        out += [f"Class {name!r} ({n} pictures) is {what}." for name, n in counts.items()]
+        out += [
+            f"Class {name!r} ({n} picture{'' if n == 1 else 's'}) is {what}."
+            for name, n in counts.items()
+        ]
     if plan.skipped:
         out.append(f"{len(plan.skipped):,} bad rows and pictures are skipped, see skipped.csv.")
     if split.folds:
