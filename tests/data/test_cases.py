@@ -1,4 +1,4 @@
-"""The collection of inputs that tools like this one get wrong, where it is at hand; each gives what is right."""
+"""The collection of inputs that tools like this one get wrong, where it is at hand."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_10_and_14_dialects_and_names_are_read(cases: Path, tmp_path: Path, name
 
 
 def test_10c_a_row_longer_than_the_header_is_refused_by_line(cases: Path, tmp_path: Path) -> None:
-    with pytest.raises(DiffInfError, match="row 2: .*3 fields where the header has 2"):
+    with pytest.raises(DiffInfError, match=r"row 2: .*3 fields where the header has 2"):
         read(cases / "10c-csv", tmp_path / "run")
 
 

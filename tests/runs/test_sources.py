@@ -89,7 +89,7 @@ def test_every_module_that_computes_results_counts_for_a_stage() -> None:
         "correction/assets.py", "correction/train_perceptors.py", "data/rendered/scenes.py", "data/show.py",
         "diffusion/assets.py", "diffusion/attributes.py", "diffusion/monitor.py", "diffusion/sources.py",
         "diffusion/loss.py", "diffusion/processes.py", "diffusion/settings.py", "diffusion/trainer.py",
-        "correction/repair.py", "influence/labels.py", "influence/predict.py",
+        "correction/repair.py", "influence/arrays.py", "influence/labels.py", "influence/predict.py",
         "influence/self_influence.py",
     }  # fmt: skip
     rooms = ("data", "classifier", "influence", "diffusion", "correction")
