@@ -130,8 +130,9 @@ def repair(
     condition, y, names = _labels(labels, classes, len(x), model, config)
     if predictor is None:
         config = config.model_copy(update={"w_si": 0.0})
+    kinds = chosen(config, own, model.architecture.image_size)
     with _placed(model, where):
-        perceptors = load_perceptors(chosen(config, own), model, where, config.face_crop)
+        perceptors = load_perceptors(kinds, model, where, config.face_crop)
     editor = _Editor(model, perceptors, condition, predictor, config, where)
     return Job(_batches(editor, x, y, names), callback)
 

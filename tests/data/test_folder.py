@@ -254,8 +254,9 @@ def test_the_check_decodes_every_picture_and_names_the_broken_ones(pictures: Pat
     (pictures / "c.png").write_text("not a picture")
     (pictures / "d.png").write_bytes(b"")
     table = "file,label\n" + "".join(f"{n}.png,{n}\n" for n in "abcd")
-    listing, problems = check_folder(data(pictures, table))
+    listing, (*problems, small) = check_folder(data(pictures, table))
     assert len(listing.rows) == 4 and not listing.problems
+    assert "'a' (1 picture)" in str(small) and "--drop-small-classes" in str(small)
     assert [p.file for p in problems] == ["b.png", "c.png", "d.png"]
     assert all("not a readable picture" in str(p) and "\n" not in str(p) for p in problems)
 
@@ -269,7 +270,11 @@ def test_one_class_only_is_a_problem(pictures: Path) -> None:
 
 
 def test_a_good_folder_has_no_problems(pictures: Path) -> None:
-    _, problems = check_folder(data(pictures, "file,label\na.png,sad\nsub/e.jpg,happy\n"))
+    names = [*"abcd", "f", "g"]
+    for name in names:
+        picture(pictures / f"{name}.png")
+    rows = "".join(f"{n}.png,{'sad' if i % 2 else 'happy'}\n" for i, n in enumerate(names))
+    _, problems = check_folder(data(pictures, "file,label\n" + rows))
     assert problems == []
 
 
