@@ -83,7 +83,7 @@ def test_a_module_counts_for_every_stage_whose_key_would_not_show_its_change(
 
 
 def test_every_module_that_computes_results_counts_for_a_stage() -> None:
-    """Apart: what trains shipped weights, shows figures, starts stages, or is called by programs without a run."""
+    """Apart: what trains shipped weights, shows figures, starts stages, or runs without a run."""
     counted = {file for stage in every_stage() for file in files_of(stage)}
     package = ROOT / "diffinf_core"
     apart = {
