@@ -72,7 +72,7 @@ CLASSIFIER = Stage(
     "train on the labels as they are",
     inputs=(DATA,),
     measure=measure_classifier,
-    settings=lambda run: [run.config.classifier.model_dump(mode="json"), *started_from(run)],
+    settings=lambda run: [run.config.classifier.provenance(), *started_from(run)],
     files=lambda run: [added_weights() / IMAGENET_FILE],
 )
 

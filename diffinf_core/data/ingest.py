@@ -248,9 +248,12 @@ def _with_extra(columns: dict[str, Any], plan: Plan, source: Profile) -> pd.Data
 
 def _settings(run: Run) -> list[Any]:
     sections = [
-        section.model_dump(mode="json")
-        for section in (run.config.data, run.config.split, run.config.noise)
+        section.provenance() for section in (run.config.data, run.config.split, run.config.noise)
     ]
+    if (
+        profile_of(run).folder is not None
+    ):  # since splits are by class; rendered faces split by person
+        sections.append({"split": "by class"})
     token = generation(run)
     return [*sections, {"source": token}] if token else sections
 
@@ -261,7 +264,6 @@ DATA = Stage(
     "read, split and decode the pictures",
     settings=_settings,
     files=lambda run: [run.root / GENERATION],
-    version=2,
     sealed=False,
     withheld=lambda run: [source_table(run), _state_file(run)],
 )

@@ -66,7 +66,7 @@ def arm(name: str, seed: int) -> Stage:
         inputs=(DATA,),
         settings=lambda run: [
             arm_key(run, name),
-            retrain_config(run, seed).model_dump(mode="json"),
+            retrain_config(run, seed).provenance(),
             *started_from(run),
         ],
         files=CLASSIFIER.files,

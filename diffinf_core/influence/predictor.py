@@ -137,7 +137,7 @@ PREDICTOR = Stage(
     run_predictor,
     "learn what high influence looks like",
     inputs=(INFLUENCE,),
-    settings=lambda run: [*ranking_key(run)[1:], run.config.predictor.model_dump(mode="json")],
+    settings=lambda run: [*ranking_key(run)[1:], run.config.predictor.provenance()],
 )
 
 
