@@ -1,0 +1,93 @@
+"""Every fault of tests/soak.py at length; figures into results/soak.json and docs/reliability.md.
+
+make soak
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests import soak
+from tests.ui.endurance import killed_session
+
+RESULTS = Path(__file__).parent / "results" / "soak.json"
+DOC = Path(__file__).parents[2] / "docs" / "reliability.md"
+#: milliseconds within which a decision must be on the disk beside 500 half-open connections, at the median
+LIMIT_MS = 250
+SIZES = (64, 256, 1_000, 2_000, 3_000, 4_000, 6_000, 9_000, 14_000, 60_000)
+
+
+def measure(home: Path) -> dict[str, Any]:
+    """All figures; each part asserts what is promised."""
+    out: dict[str, Any] = {"cores": os.cpu_count()}
+    run = home / "run"
+    seconds = soak._done(soak.tiny(run))
+
+    def copy(name: str) -> Path:
+        target = home / name / "run"
+        shutil.copytree(run, target)
+        return target
+
+    def took(name: str, figures: dict[str, Any] | None) -> None:
+        out[name] = figures
+        print(f"{time.monotonic() - began:6.0f} s  {name}: {figures}", flush=True)
+
+    began = time.monotonic()
+    took("half_open", soak.beside_half_open(copy("half"), 500, 60))
+    assert out["half_open"]["median_ms"] < LIMIT_MS, out["half_open"]
+    took("several", soak.several(copy("several"), 30))
+    took("export", soak.kills_of_export(copy("export"), 30, 3.0))
+    fresh = home / "killed" / "run"
+    took("run", soak.kills_of_work(fresh, soak.tiny(fresh), 30, max(2.0, seconds / 5)))
+    again = copy("repair")
+    shutil.rmtree(again / "edits")
+    for stage in (again / "stages").glob("repair-*"):
+        shutil.rmtree(stage)
+    took("repair", soak.kills_of_work(again, ["repair", str(again)], 30, max(2.0, seconds / 8)))
+    took("full_disk", soak.full_disk(SIZES))
+    took("review", killed_session(copy("review"), 500, 50))
+    out["seconds"] = round(time.monotonic() - began)
+    return out
+
+
+def main() -> None:
+    """Measure, and write what was measured."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(Path(folder))
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    put(found)
+
+
+def put(found: dict[str, Any]) -> None:
+    """Write the figures between the marks of the page."""
+    review, disk, half = found["review"], found["full_disk"], found["half_open"]
+    several, export = found["several"], found["export"]
+    rows = [
+        ("decisions over HTTP, the server killed", f"{review['decisions']} decisions, {review['kills']} kills", "0 lost, 0 out of order"),
+        *((f"`diffinf {n}` killed", f"{found[n]['kills']} kills, {found[n]['while_at_work']} while at work", "0 damaged files, nothing left behind") for n in ("run", "repair")),
+        ("`diffinf export` killed", f"{export['kills']} kills, {export['while_at_work']} while at work", f"0 cut; {export['whole']} were whole already"),
+        ("disk full", "not measured: needs the right to mount" if disk is None else f"{disk['sizes']} sizes", "" if disk is None else f"{disk['refused_with_a_sentence']} refusals in one sentence, 0 damaged files"),
+        ("two servers and the command line on one run", f"{several['decisions']} decisions, {several['commands']} commands", f"{several['lost']} lost"),
+        (f"{half['half_open']} half-open connections", f"{half['decisions']} decisions beside them", f"median {half['median_ms']:.0f} ms, 95th percentile {half['p95_ms']:.0f} ms"),
+    ]  # fmt: skip
+    table = "\n".join(
+        [
+            "| what | how often | result |",
+            "|---|---|---|",
+            *(f"| {' | '.join(row)} |" for row in rows),
+        ]
+    )
+    text = DOC.read_text()
+    head, _, rest = text.partition("<!-- soak: begin -->\n")
+    _, _, tail = rest.partition("<!-- soak: end -->")
+    DOC.write_text(f"{head}<!-- soak: begin -->\n{table}\n<!-- soak: end -->{tail}")
+
+
+if __name__ == "__main__":
+    main()
