@@ -1,7 +1,7 @@
 """Faults, again and again: kills, a full disk, several servers, half-open connections.
 
-Each function does one kind of harm, asserts what :doc:`docs/reliability.md` promises, and returns figures. The
-tests run them in short; ``make soak`` at length.
+Each function does one kind of harm, asserts what docs/reliability.md promises, and returns figures. The tests
+run them in short; ``make soak`` at length.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def small_disk(kilobytes: int) -> Iterator[Path | None]:
 def full_disk(sizes: Sequence[int]) -> dict[str, Any] | None:
     """Compute and export on a disk that is full at each of these sizes, in kilobytes; None without a disk.
 
-    Each time the command ends in its sentence, and what is there is whole; with enough room it goes on and ends.
+    Each time the command ends in its sentence and what is there is whole; with enough room it goes on.
     """
     refused = 0
     with small_disk(sizes[0]) as disk:

@@ -66,27 +66,45 @@ def main() -> None:
 
 def put(found: dict[str, Any]) -> None:
     """Write the figures between the marks of the page."""
-    review, disk, half = found["review"], found["full_disk"], found["half_open"]
-    several, export = found["several"], found["export"]
-    rows = [
-        ("decisions over HTTP, the server killed", f"{review['decisions']} decisions, {review['kills']} kills", "0 lost, 0 out of order"),
-        *((f"`diffinf {n}` killed", f"{found[n]['kills']} kills, {found[n]['while_at_work']} while at work", "0 damaged files, nothing left behind") for n in ("run", "repair")),
-        ("`diffinf export` killed", f"{export['kills']} kills, {export['while_at_work']} while at work", f"0 cut; {export['whole']} were whole already"),
-        ("disk full", "not measured: needs the right to mount" if disk is None else f"{disk['sizes']} sizes", "" if disk is None else f"{disk['refused_with_a_sentence']} refusals in one sentence, 0 damaged files"),
-        ("two servers and the command line on one run", f"{several['decisions']} decisions, {several['commands']} commands", f"{several['lost']} lost"),
-        (f"{half['half_open']} half-open connections", f"{half['decisions']} decisions beside them", f"median {half['median_ms']:.0f} ms, 95th percentile {half['p95_ms']:.0f} ms"),
-    ]  # fmt: skip
-    table = "\n".join(
-        [
-            "| what | how often | result |",
-            "|---|---|---|",
-            *(f"| {' | '.join(row)} |" for row in rows),
-        ]
-    )
-    text = DOC.read_text()
-    head, _, rest = text.partition("<!-- soak: begin -->\n")
+    rows = [("what", "how often", "result"), ("---", "---", "---"), *rows_of(found)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    head, _, rest = DOC.read_text().partition("<!-- soak: begin -->\n")
     _, _, tail = rest.partition("<!-- soak: end -->")
     DOC.write_text(f"{head}<!-- soak: begin -->\n{table}\n<!-- soak: end -->{tail}")
+
+
+def rows_of(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What was done, how often, and what came of it."""
+    review, disk, half = found["review"], found["full_disk"], found["half_open"]
+    several, export = found["several"], found["export"]
+    out = [
+        (
+            "decisions over HTTP, the server killed",
+            f"{review['decisions']} decisions, {review['kills']} kills",
+            "0 acknowledged ones lost, 0 out of order",
+        )
+    ]
+    for name in ("run", "repair"):
+        figures = found[name]
+        often = f"{figures['kills']} kills, {figures['while_at_work']} of them at work"
+        result = f"{figures['damaged_files']} damaged files, {figures['left_behind']} left behind"
+        out.append((f"`diffinf {name}` killed", often, result))
+    often = f"{export['kills']} kills, {export['while_at_work']} of them at work"
+    out.append(
+        ("`diffinf export` killed", often, f"{export['cut']} cut, {export['whole']} whole already")
+    )
+    if disk is None:
+        out.append(("disk full", "not measured: mounting was not allowed", ""))
+    else:
+        result = f"{disk['refused_with_a_sentence']} refusals in a sentence, "
+        result += f"{disk['damaged_files']} damaged files"
+        out.append(("disk full in `run` and `export`", f"{disk['sizes']} sizes", result))
+    often = f"{several['decisions']} decisions, {several['commands']} commands"
+    out.append(("two servers and commands on one run", often, f"{several['lost']} lost"))
+    result = f"median {half['median_ms']:.0f} ms, 95th percentile {half['p95_ms']:.0f} ms"
+    often = f"{half['decisions']} decisions beside them"
+    out.append((f"{half['half_open']} half-open connections", often, result))
+    return out
 
 
 if __name__ == "__main__":
