@@ -18,7 +18,7 @@ from tests.ui.endurance import killed_session
 
 RESULTS = Path(__file__).parent / "results" / "soak.json"
 DOC = Path(__file__).parents[2] / "docs" / "reliability.md"
-#: milliseconds within which a decision must be on the disk beside 500 half-open connections, at the median
+#: milliseconds within which 95 of 100 decisions are on the disk beside 500 half-open connections
 LIMIT_MS = 250
 SIZES = (64, 256, 1_000, 2_000, 3_000, 4_000, 6_000, 9_000, 14_000, 60_000)
 
@@ -40,7 +40,7 @@ def measure(home: Path) -> dict[str, Any]:
 
     began = time.monotonic()
     took("half_open", soak.beside_half_open(copy("half"), 500, 60))
-    assert out["half_open"]["median_ms"] < LIMIT_MS, out["half_open"]
+    assert out["half_open"]["p95_ms"] < LIMIT_MS, out["half_open"]
     took("several", soak.several(copy("several"), 30))
     took("export", soak.kills_of_export(copy("export"), 30, 3.0))
     fresh = home / "killed" / "run"
