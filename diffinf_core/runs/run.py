@@ -33,7 +33,8 @@ CONFIG_COPY = ".config.yaml"
 _CODE = "code"
 #: what a run keeps in folders of its own
 FOLDERS = (
-    "ablation", "edited", "edits", "faces", "generator", "inversions", "review", "rounds", "stages",
+    "ablation", "benchmark", "edited", "edits", "faces", "generator", "inversions", "review", "rounds",
+    "stages",
 )  # fmt: skip
 
 
