@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -134,6 +135,8 @@ class Autoencoder(nn.Module, ABC):
     architecture: Shape
     #: type that the UNet computes in, None for its default; z_sem and DDIM stay float32
     precision: torch.dtype | None = None
+    #: where the weights come from, None for a generator that was made in memory
+    file: Path | None = None
 
     @property
     def on_pixels(self) -> bool:

@@ -1,8 +1,8 @@
 """First stages: frozen image autoencoders in whose latents a generator can work instead of on pixels.
 
 A first stage is one safetensors file with a card beside it, whatever it was made from: the published files
-of the TAESD family, a diffusers folder, or an autoencoder trained on the run's own pictures. Each generator
-keeps the file that it was trained with beside its own weights (Rombach et al. 2022, "High-Resolution Image
+of the TAESD family, or one made before. Each generator keeps the file that it was trained with beside its own
+weights (Rombach et al. 2022, "High-Resolution Image
 Synthesis with Latent Diffusion Models").
 """
 
@@ -83,11 +83,6 @@ def build(about: Mapping[str, Any], sha256: str = "") -> FirstStage:
             return FirstStage(
                 tiny_encoder(channels, pool), tiny_decoder(channels, pool), about, sha256
             )
-        if family == "diffusers":
-            from diffinf_core.diffusion.diffusers_stage import build_diffusers
-
-            encoder, decoder = build_diffusers(about)
-            return FirstStage(encoder, decoder, about, sha256)
     except KeyError as error:
         raise DiffInfError(f"The card of a first stage lacks {error}.") from error
     raise DiffInfError(f"Unknown family {family!r} of first stages; update DiffInf.")
@@ -108,9 +103,9 @@ def load_first_stage(file: Path, device: torch.device | str = "cpu") -> FirstSta
 def import_first_stage(source: Path, out: Path) -> Path:
     """Make ``out``/first_stage.safetensors of what others published, or of a first stage's file.
 
-    ``source`` is such a file with its card, a safetensors file or a folder with the two networks of the TAESD
-    family, or a diffusers folder of an AutoencoderTiny or AutoencoderKL. Raises :class:`DiffInfError`
-    for files that are none of these, are cut short, or do not belong together.
+    ``source`` is such a file with its card, or a safetensors file or a folder with the two networks of the
+    TAESD family. Raises :class:`DiffInfError` for files that are none of these, are cut short, or do
+    not belong together.
     """
     target = out / BESIDE
     if not source.exists():
@@ -121,12 +116,7 @@ def import_first_stage(source: Path, out: Path) -> Path:
     if source.is_file() and card.is_file() and "first_stage" in read_json(card):
         load_first_stage(source)
         return _copied(source, target)
-    if source.is_dir() and (source / "config.json").is_file():
-        from diffinf_core.diffusion.diffusers_stage import read_diffusers
-
-        stage = read_diffusers(source)
-    else:
-        stage = _tiny(*_tiny_state(source), source)
+    stage = _tiny(*_tiny_state(source), source)
     save_weights(target, stage, {"network": "FirstStage", "first_stage": dict(stage.about)})
     return target
 
@@ -173,8 +163,7 @@ def _tiny_state(source: Path) -> tuple[str, dict[str, Tensor]]:
         if len(pairs) != 1:
             what = f"{len(pairs)} files" if pairs else "no file"
             raise DiffInfError(
-                f"{source} holds {what} *_encoder.safetensors and no diffusers config.json; give the "
-                "first stage's file."
+                f"{source} holds {what} *_encoder.safetensors; give the first stage's file."
             )
         (source,) = pairs
     stem, _, half = source.stem.rpartition("_")

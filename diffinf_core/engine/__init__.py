@@ -5,6 +5,10 @@ plan can be driven by a thread, a process or a cluster.
 """
 
 from diffinf_core.data.show import encoded, heat
+from diffinf_core.data.sources import named_source
+from diffinf_core.engine.benchmark import BenchmarkSettings, method_choices
+from diffinf_core.engine.cifar import benchmark_cifar
+from diffinf_core.engine.doctor import Diagnosis, Finding, counted, diagnose, mend
 from diffinf_core.engine.pictures import Pictures
 from diffinf_core.engine.pipeline import STAGES
 from diffinf_core.engine.run import OpenRun, open_run
@@ -19,16 +23,25 @@ __all__ = [
     "ESTIMATORS",
     "STAGES",
     "STATES",
+    "BenchmarkSettings",
     "Bulk",
+    "Diagnosis",
+    "Finding",
     "OpenRun",
     "Pictures",
     "Rule",
     "View",
+    "benchmark_cifar",
     "check",
     "convert_generator",
+    "counted",
+    "diagnose",
     "encoded",
     "heat",
     "map_methods",
+    "mend",
+    "method_choices",
+    "named_source",
     "open_run",
     "train_generator",
     "train_perceptor",

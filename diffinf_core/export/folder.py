@@ -21,10 +21,13 @@ from diffinf_core.correction.edits import read_record
 from diffinf_core.data.ingest import source_folder
 from diffinf_core.data.lineage import FOLDER as ROUNDS
 from diffinf_core.data.lineage import origin
+from diffinf_core.data.overlay import read_picture
+from diffinf_core.data.update import refuse_changed
 from diffinf_core.records import DiffInfError, Progress, RefinedSample
 from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.files import (
     file_digest,
+    naming_full_disk,
     staged_folder,
     sync_folder,
     write_json,
@@ -65,6 +68,7 @@ def export_folder(run: Run, target: str | Path, undecided: str = "original") -> 
     target = Path(target).resolve()  # the lock and the rename want no link
     root = source_folder(run)
     _check_target(target, run)
+    refuse_changed(run, "The export was not written")
     refined = refined_set(run, undecided)
     items = [_item(sample, root) for sample in refined.kept]
     for item in items:
@@ -72,14 +76,17 @@ def export_folder(run: Run, target: str | Path, undecided: str = "original") -> 
             raise DiffInfError(f"{item.file} is missing; the export was not written.")
     entries = [_entry(item) for item in items]
     total = len(entries)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with naming_full_disk(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     lock = target.parent / f".{target.name}.diffinf-export.lock"
     busy = f"Another export is writing {_braced(target)}{{holder}}; wait for it."
-    with exclusive(lock, busy, keep=False), _refused(target):
+    with naming_full_disk(target), exclusive(lock, busy, keep=False), _refused(target):
         _check_target(target, run)
         with staged_folder(target) as beside:
             (beside / "images").mkdir()
             for i, (item, entry) in enumerate(zip(items, entries, strict=True)):
+                if item.sample.edit is not None:
+                    read_picture(item.file)  # a damaged one is not for others to find
                 _copy(item.file, beside / item.name)
                 entry["sha256"] = file_digest(beside / item.name)
                 if (i + 1) % 100 == 0 or i + 1 == total:
