@@ -114,7 +114,7 @@
     box.innerHTML = `<h2 id="di-keys-title">Keys</h2><p>Click a key to choose another one.
       <kbd>1</kbd> to <kbd>9</kbd> relabel to the class of that number. Keys are ignored while you type; Escape leaves a field.</p>
       <table>${rows.join("")}</table><p role="status" class="di-keys-said"></p>
-      <div class="di-dialog-row"><button type="button" data-reset>Usual keys</button>
+      <div class="di-dialog-row"><button type="button" data-reset>Reset to defaults</button>
       <button type="button" data-close autofocus>Close</button></div>`;
     const said = box.querySelector(".di-keys-said");
     const draw = () => box.querySelectorAll("[data-name]").forEach((el) => {
@@ -126,7 +126,7 @@
       const el = event.target.closest("button");
       if (!el) return;
       if ("close" in el.dataset) return box.close();
-      if ("reset" in el.dataset) { remember("diffinf-keys", "{}"); bind(); draw(); label(); said.textContent = "The usual keys are back."; return; }
+      if ("reset" in el.dataset) { remember("diffinf-keys", "{}"); bind(); draw(); label(); said.textContent = "The default keys are back."; return; }
       waiting = el.dataset.name;
       said.textContent = `Press the new key for: ${ACTIONS[waiting][1]}.`;
     });

@@ -107,8 +107,11 @@ def _measures(classes: list[str], percentile: float) -> list[_Measure]:
         _Measure("identity cosine", _identity_hint, _identity, "identity", lambda e: e.identity),
         _Measure(
             "perceptual distance",
-            lambda e: f"{e.perceptual_name}; the floor is the plain reconstruction's distance.",
-            lambda e: (f"floor {e.perceptual_floor:.3f}", f"{e.perceptual:.3f}"),
+            lambda e: (
+                f"{e.perceptual_name}. Before: the distance of the plain reconstruction, which no edit can "
+                "undercut by much."
+            ),
+            lambda e: (f"reconstruction {e.perceptual_floor:.3f}", f"{e.perceptual:.3f}"),
             "perceptual",
             lambda e: e.perceptual,
         ),
