@@ -62,7 +62,8 @@ def measure_classifier(run: Run) -> Mapping[str, Any]:
     net = load_classifier(
         stage / "final.pt", run.config.classifier.architecture, len(test.classes)
     ).to(device())
-    return {"test": evaluate(test.labels, predict_probabilities(net, test))}
+    absent = run.config.split.small_classes == "train"
+    return {"test": evaluate(test.labels, predict_probabilities(net, test), absent)}
 
 
 CLASSIFIER = Stage(
