@@ -41,6 +41,17 @@ def outcome(decision: Decision) -> str:
     return _VERBS[decision.action]
 
 
+def relabel_key(classes: Sequence[str], at: int) -> str:
+    """The digit that relabels to a class, "" where none does.
+
+    Digits count the classes from 1; where classes are numbers themselves, a digit means the class of that
+    name and no other.
+    """
+    if any(name.isdecimal() for name in classes):
+        return classes[at] if classes[at] in tuple("0123456789") else ""
+    return str(at + 1) if at < 9 else ""
+
+
 def two_opinions(decisions: Sequence[Decision]) -> str:
     """A disagreement that awaits a third decision."""
     said = "; ".join(f"{d.reviewer}: {outcome(d)}" for d in decisions)
@@ -82,8 +93,12 @@ def headline(
     version: str = "",
     beside: str = "",
     comment: str = "",
+    keys: str = "",
 ) -> str:
-    """The line above a pair; ``beside`` is HTML of its own, such as :func:`facts`."""
+    """The line above a pair; ``beside`` is HTML of its own, such as :func:`facts`.
+
+    ``keys`` are the digits that relabel, see :func:`relabel_key`.
+    """
     if decision is None:
         state = '<span class="di-state">undecided</span>'
     else:
@@ -93,7 +108,7 @@ def headline(
     said = f'<q class="di-comment-of">{escape(comment)}</q>' if comment else ""
     return (
         f'<div class="di-head" data-sample="{escape(sample)}" data-version="{escape(version)}" '
-        f'data-suggestion="{escape(suggestion)}">'
+        f'data-suggestion="{escape(suggestion)}" data-keys="{escape(keys)}">'
         f'<span class="di-place">{place} of {total}</span>'
         f'<span>assigned label <strong class="di-label">{escape(label)}</strong></span>'
         f"<span>influence rank {rank}</span>{state}{said}{beside}"

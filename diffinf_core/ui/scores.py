@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from diffinf_core.records import Edit
+from diffinf_core.ui import markup
 
 _BINS = 16
 #: a change below this is no change
@@ -232,8 +233,8 @@ def probabilities(edit: Edit, classes: list[str]) -> str:
                 edit.classifier_after,
             )
         )
-        other = i < 9 and name != edit.label
-        key = f'<kbd title="relabel to {escape(name)}">{i + 1}</kbd> ' if other else ""
+        digit = markup.relabel_key(classes, i) if name != edit.label else ""
+        key = f'<kbd title="relabel to {escape(name)}">{digit}</kbd> ' if digit else ""
         rows.append(
             f'<tr class="di-class{assigned}"><th scope="row">{key}{escape(name)}</th>{cells}</tr>'
         )

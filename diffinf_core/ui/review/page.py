@@ -279,9 +279,9 @@ class Page:
             return [gr.skip()] * (1 + len(self.shown))
         if verb == "relabel" and value.isdecimal():
             classes = self.session.run.training.classes
-            if not 1 <= int(value) <= len(classes):
+            digits = {markup.relabel_key(classes, i): name for i, name in enumerate(classes)}
+            if (name := digits.get(value)) is None:
                 return [gr.skip()] * (1 + len(self.shown))
-            name = classes[int(value) - 1]
             return self.decide("relabel", request, page_state, showing, name, comment, advance)
         if verb in ("redraw", "version"):
             with page_state.turn:

@@ -261,7 +261,7 @@ class Presenter:
         return markup.facts(file, list(described.items()), link)
 
     def _head(self, page_state: PageState, row: pd.Series, decision: Decision | None) -> str:
-        sample = str(row["id"])
+        sample, classes = str(row["id"]), self.session.run.training.classes
         text = markup.headline(
             page_state.at + 1,
             len(page_state.order),
@@ -274,6 +274,7 @@ class Presenter:
             page_state.version,
             self._facts(sample),
             decision.comment if decision else "",
+            "".join(markup.relabel_key(classes, i) for i in range(len(classes))),
         )
         opinions = self.session.disagreement(sample)
         return text + (markup.two_opinions(opinions) if opinions else "")
