@@ -27,6 +27,7 @@ from diffinf_core.records import DiffInfError, Progress, RefinedSample
 from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.files import (
     file_digest,
+    naming_full_disk,
     staged_folder,
     sync_folder,
     write_json,
@@ -75,10 +76,11 @@ def export_folder(run: Run, target: str | Path, undecided: str = "original") -> 
             raise DiffInfError(f"{item.file} is missing; the export was not written.")
     entries = [_entry(item) for item in items]
     total = len(entries)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with naming_full_disk(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     lock = target.parent / f".{target.name}.diffinf-export.lock"
     busy = f"Another export is writing {_braced(target)}{{holder}}; wait for it."
-    with exclusive(lock, busy, keep=False), _refused(target):
+    with naming_full_disk(target), exclusive(lock, busy, keep=False), _refused(target):
         _check_target(target, run)
         with staged_folder(target) as beside:
             (beside / "images").mkdir()
