@@ -15,6 +15,7 @@ from diffinf_core.correction.edits import (
     versions_of,
     whole_png,
 )
+from diffinf_core.data.ingest import source_folder
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.engine.tables import Tables
 from diffinf_core.records import DiffInfError, Edit
@@ -53,9 +54,7 @@ class Pictures:
         Raises :class:`DiffInfError` for a file that is no more there, lies outside of the data folder, or
         is no picture.
         """
-        name, root = self.described(sample)["file"], self._tables.folder.config.data.path
-        if root is None:
-            raise DiffInfError("The pictures of this run are rendered; there are no files.")
+        name, root = self.described(sample)["file"], source_folder(self._tables.folder)
         path = (root / name).resolve()
         if not path.is_relative_to(root.resolve()) or not path.is_file():
             raise DiffInfError(f"{root} holds no file {name}.")
