@@ -191,11 +191,17 @@ def _tensors(file: Path) -> dict[str, Tensor]:
 
 def _tiny(name: str, state: Mapping[str, Tensor], source: Path) -> FirstStage:
     """A tiny autoencoder whose number of channels and variant are read off its tensors."""
+    wrong = DiffInfError(
+        f"{source} is no autoencoder of the TAESD family: encoder and decoder do not have its layers, "
+        "or do not belong together."
+    )
     stem = state.get("decoder.1.weight")
+    if stem is None or stem.dim() != 4:
+        raise wrong
     about = {
         "family": "tiny",
         "name": name,
-        "channels": stem.shape[1] if stem is not None and stem.dim() == 4 else 0,
+        "channels": stem.shape[1],
         "factor": 8,
         "pool": any(".pool." in key for key in state),
     }
@@ -203,8 +209,5 @@ def _tiny(name: str, state: Mapping[str, Tensor], source: Path) -> FirstStage:
     try:
         stage.load_state_dict({k: v.float() for k, v in state.items()})
     except RuntimeError as error:
-        raise DiffInfError(
-            f"{source} is no autoencoder of the TAESD family: encoder and decoder do not have its layers, "
-            "or do not belong together."
-        ) from error
+        raise wrong from error
     return stage
