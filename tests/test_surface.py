@@ -152,6 +152,7 @@ READS_TRUTH = {
     "experiments/comparison.py",
     "experiments/retrain.py",
     "experiments/rounds.py",
+    "export/plan.py",
     "report/summary.py",
     "engine/compare.py",
     "engine/describe.py",

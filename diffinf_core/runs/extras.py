@@ -11,6 +11,7 @@ from diffinf_core.records import DiffInfError
 EXTRAS = {
     "app": ("gradio", "fastapi", "starlette", "uvicorn"),
     "postgres": ("psycopg",),
+    "export": ("pyarrow",),
     "faces": ("facenet_pytorch", "lpips", "transformers"),
 }
 
