@@ -23,6 +23,7 @@ from diffinf_core.cli.console import (
     print_rounds,
     watch,
 )
+from diffinf_core.cli.export import audit, export, verify
 from diffinf_core.cli.serve import review, serve_run
 from diffinf_core.cli.train import train_generator, train_perceptor
 from diffinf_core.cli.users import users
@@ -224,27 +225,9 @@ def repair(run: RunFolder, settings: Settings = None) -> None:
 app.command()(review)
 
 
-@app.command()
-def export(
-    run: RunFolder,
-    out: Annotated[Path, typer.Option(help="New folder for the data set.")],
-    undecided: Annotated[
-        str,
-        typer.Option(
-            help="Edited samples that nobody decided on: keep the 'original', take the edit ('repaired'), "
-            "or take it where it has no flag ('unflagged')."
-        ),
-    ] = "original",
-) -> None:
-    """Write the refined data set with a manifest of hashes and lineage."""
-    opened = _open(run)
-    watch(opened.export(out, undecided))
-    data = opened.report()["dataset"]
-    console.print(
-        f"Wrote {out}: the training split, {data['n_train']} pictures before any were dropped; "
-        "validation and test pictures are not part of it.",
-        markup=False,
-    )
+app.command()(export)
+app.command()(verify)
+app.command()(audit)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,8 +37,8 @@ def data_card(plan: Plan, table: pd.DataFrame, audit: Mapping[str, Any] | None) 
     parts += [
         "## Licences\n\nThe pictures keep the licence of the data set that they come from; the edits are "
         "derived from them. Research weights used for the repair keep their own licences.",
-        "## Limits\n\n- Edited pictures are synthetic and show nobody as they were photographed. Each says so "
-        "in its metadata (IPTC digital source type *composite with trained algorithmic media*) where its "
+        "## Limits\n\n- Edited pictures are synthetic and show nobody as they were photographed. Each "
+        "says so in its metadata (IPTC digital source type *composite with trained algorithmic media*) where its "
         "format holds any, and in `manifest.json`.\n"
         "- Labels that were wrong and not ranked as suspicious are still wrong.\n"
         "- A classifier of such labels judges appearance, not people.",
@@ -83,21 +84,13 @@ def _counts(plan: Plan) -> list[str]:
             f"{_UNDECIDED[plan.options.undecided]}."
         )
     out.append(text.strip())
-    if figures["decisions"]:
-        by = {
-            f"{name}: {action}": n
-            for name in people
-            for action, n in figures["decisions"].items()
-            if (n := _by(plan, name, action))
-        }
-        out.append(_rows("decision", {people[k.rpartition(": ")[0]] + ": " + k.rpartition(": ")[2]: n
-                                      for k, n in by.items()}))  # fmt: skip
+    standing = [s.decision for s in plan.refined.samples if s.decision is not None]
+    by = Counter((people[d.reviewer], d.action) for d in standing)
+    if by:
+        out.append(
+            _rows("decision", {f"{who}: {what}": n for (who, what), n in sorted(by.items())})
+        )
     return out
-
-
-def _by(plan: Plan, reviewer: str, action: str) -> int:
-    standing = (s.decision for s in plan.refined.samples)
-    return sum(d is not None and (d.reviewer, d.action) == (reviewer, action) for d in standing)
 
 
 def _models(plan: Plan) -> list[str]:

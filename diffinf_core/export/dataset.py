@@ -25,7 +25,6 @@ from diffinf_core.review.training_set import refined_training
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import CONFIG_FILE, Run
 
-
 #: the table of an export; that of a patch
 _TABLES = ("labels.csv", CHANGES)
 #: columns without which it is none; earlier versions wrote no more

@@ -48,7 +48,9 @@ def open_stored(path: Path) -> Image.Image:
             image: Image.Image = Image.open(path, formats=known)
             return image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DiffInfError(f"{path} is no picture that an edit can be put onto ({error}).") from error
+        raise DiffInfError(
+            f"{path} is no picture that an edit can be put onto ({error})."
+        ) from error
 
 
 def suffix_of(path: Path, like_original: bool = False) -> str:
@@ -149,7 +151,9 @@ def _editable_mode(image: Image.Image) -> str:
     return "RGBA" if "A" in image.getbands() or "transparency" in image.info else "RGB"
 
 
-def _quantised(edited: Image.Image, palette: Image.Image, touched: NDArray[np.bool_]) -> Image.Image:
+def _quantised(
+    edited: Image.Image, palette: Image.Image, touched: NDArray[np.bool_]
+) -> Image.Image:
     """Back to the original's palette; pixels that were not touched keep their entry."""
     again = edited.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE)
     entries = np.where(touched, np.asarray(again), np.asarray(palette)).astype(np.uint8)

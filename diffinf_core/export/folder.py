@@ -22,7 +22,7 @@ from diffinf_core.export.dataset import read_export
 from diffinf_core.export.formats import Format, Layout, format_named
 from diffinf_core.export.manifest import FILE, plan_key, write_manifest
 from diffinf_core.export.plan import COLUMNS, ExportOptions, Plan, make_plan
-from diffinf_core.export.render import file_names, sha256, write_picture
+from diffinf_core.export.render import file_names, sha256, sync, write_picture
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_json, staged_folder, sync_folder, write_text
 from diffinf_core.runs.locks import exclusive
@@ -77,9 +77,7 @@ def export_folder(
                 sync_folder(folder)
 
 
-def _write_pictures(
-    root: Path, plan: Plan, names: list[str]
-) -> Iterator[Progress]:
+def _write_pictures(root: Path, plan: Plan, names: list[str]) -> Iterator[Progress]:
     """Write every picture; returns the SHA-256 of each, "" for one that is not written."""
     hashes: list[str] = []
     total = len(names)
@@ -89,6 +87,7 @@ def _write_pictures(
         hashes.append(sha256(root / name) if name else "")
         if (i + 1) % _EVERY == 0 or i + 1 == total:
             yield Progress("export", i + 1, total, "writing pictures")
+    sync(root / name for name in names if name)
     expected = sum(bool(name) for name in names)
     written = sum((root / name).is_file() for name in names if name)
     if written != expected:

@@ -29,9 +29,8 @@ def plan_key(plan: Plan) -> str:
         [p.id, p.file, p.split, p.label, p.source, [f.name for f in p.edits], _decided(p)]
         for p in plan.pictures
     ]
-    options = {k: v for k, v in asdict(plan.options).items()}
     config = plan.run.config.model_dump(mode="json")
-    return digest(SCHEMA, options, config, list(plan.refined.dropped), rows)
+    return digest(SCHEMA, asdict(plan.options), config, list(plan.refined.dropped), rows)
 
 
 def _decided(picture: Picture) -> list[str] | None:
@@ -48,16 +47,11 @@ def pseudonyms(plan: Plan) -> dict[str, str]:
 
 def counts(plan: Plan) -> dict[str, Any]:
     """What the data card and the manifest count."""
+    labels = Counter(p.label for p in plan.pictures)
     return {
         **plan.refined.counts(),
         "splits": {s: sum(p.split == s for p in plan.pictures) for s in plan.split_names},
-        "classes": {
-            c: n
-            for c, n in sorted(
-                Counter(p.label for p in plan.pictures).items(),
-                key=lambda item: plan.classes.index(item[0]),
-            )
-        },
+        "classes": {c: labels[c] for c in plan.classes},
         "decisions": dict(
             sorted(Counter(s.decision.action for s in plan.refined.samples if s.decision).items())
         ),

@@ -8,9 +8,7 @@ https://cv.iptc.org/newscodes/digitalsourcetype/
 from __future__ import annotations
 
 #: a photograph, parts of which a generative model has made
-AI_EDITED = (
-    "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-)
+AI_EDITED = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 _DESCRIPTION = (
     '<rdf:Description rdf:about="" '
     'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '

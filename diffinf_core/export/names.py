@@ -56,7 +56,9 @@ def class_folders(classes: Sequence[str]) -> list[str]:
     Readers number class folders alphabetically. Where the names themselves would be numbered otherwise, or
     cannot be folders, all of them begin with their number.
     """
-    safe = [quote(name, safe=" !#$&'()+,;=@[]^_`{}~") if _awkward(name) else name for name in classes]
+    safe = [
+        quote(name, safe=" !#$&'()+,;=@[]^_`{}~") if _awkward(name) else name for name in classes
+    ]
     plain = safe == list(classes) and len({_key(name) for name in safe}) == len(safe)
     if plain and sorted(classes) == list(classes):
         return list(classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,23 +83,28 @@ def _change(folders: Sequence[Path]) -> Floats:
 
 
 def write_picture(plan: Plan, picture: Picture, target: Path) -> None:
-    """Write one picture and bring it to the disk."""
+    """Write one picture."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not picture.edits:
+    if picture.edits:
+        target.write_bytes(edited_file(plan, picture).data)
+    else:
         copy(plan.source / picture.file, target)
-        return
-    with open(target, "wb") as out:
-        out.write(edited_file(plan, picture).data)
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file and bring it to the disk."""
+    """Copy the bytes of a file."""
     with open(source, "rb") as given, open(target, "wb") as out:
         shutil.copyfileobj(given, out, 1 << 20)
-        out.flush()
-        os.fsync(out.fileno())
+
+
+def sync(files: Iterable[Path]) -> None:
+    """Bring written files to the disk: at once where the system can, else one by one."""
+    if hasattr(os, "sync"):
+        os.sync()
+        return
+    for path in files:
+        with open(path, "r+b") as file:
+            os.fsync(file.fileno())
 
 
 def sha256(path: Path) -> str:

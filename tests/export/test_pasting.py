@@ -21,9 +21,7 @@ from diffinf_core.export.pasting import (
 SIZE = 32
 
 
-def assembled(
-    change: np.ndarray, placement: Placement, width: int, height: int
-) -> np.ndarray:
+def assembled(change: np.ndarray, placement: Placement, width: int, height: int) -> np.ndarray:
     """The whole change (height, width, 3)."""
     out = np.zeros((height, width, 3), np.float32)
     for rows, columns, band in placed(change, placement, width, height):
@@ -150,7 +148,9 @@ def test_a_crop_inside_the_picture_is_faded_at_its_sides_and_a_whole_picture_is_
 
 def test_of_the_working_size_itself_the_change_stands_as_it_is() -> None:
     change = blob()
-    assert np.abs(assembled(change, centre_crop(SIZE, SIZE, SIZE), SIZE, SIZE) - change).max() < 1e-4
+    assert (
+        np.abs(assembled(change, centre_crop(SIZE, SIZE, SIZE), SIZE, SIZE) - change).max() < 1e-4
+    )
 
 
 def test_onto_a_smaller_original_the_change_is_averaged() -> None:
@@ -176,10 +176,8 @@ def test_decoding_noise_is_no_change_and_what_changed_keeps_its_surroundings() -
 def test_every_mode_takes_the_change_it_would_show(mode: str) -> None:
     """Grey levels change by the luma, colours band by band; alpha and black ink stay."""
     base = Image.new("RGB", (4, 4), (100, 120, 140))
-    if mode == "I;16":
-        image = Image.fromarray(np.full((4, 4), 120 * 256, np.uint16))
-    else:
-        image = base.convert(mode)
+    deep = Image.fromarray(np.full((4, 4), 120 * 256, np.uint16))
+    image = deep if mode == "I;16" else base.convert(mode)
     before = np.asarray(image)
     change = np.broadcast_to(np.float32([10, 20, -30]), (4, 4, 3)).copy()
     after = add_change(before, mode, change)

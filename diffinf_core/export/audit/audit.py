@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
+from diffinf_core.data.folder import decode, open_upright
+from diffinf_core.data.profile import profile_of
+from diffinf_core.data.split import TRAIN
 from diffinf_core.export.audit import pixels, properties
 from diffinf_core.export.audit.detector import FEWEST, Detection, detect
 from diffinf_core.export.plan import EDITS, ExportOptions, Picture, Plan, make_plan
 from diffinf_core.export.render import edited_file
-from diffinf_core.data.folder import decode, open_upright
-from diffinf_core.data.profile import profile_of
-from diffinf_core.data.split import TRAIN
 from diffinf_core.records import Progress
 from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import Run
@@ -83,10 +83,12 @@ def audit_plan(plan: Plan) -> Generator[Progress, None, dict[str, Any]]:
 def run_audit(
     run: Run, undecided: str = "original", edits: str | None = None
 ) -> Iterator[Progress]:
-    """Audit a run in each form of ``edits`` (or in one) and keep the figures in ``audit.json`` for the report."""
+    """Audit a run in each form of ``edits``, or in one; the report reads the figures from ``audit.json``."""
     forms: dict[str, Any] = {}
     for name in EDITS if edits is None else [edits]:
-        forms[name] = yield from audit_plan(make_plan(run, ExportOptions("csv", undecided, "train", name)))
+        forms[name] = yield from audit_plan(
+            make_plan(run, ExportOptions("csv", undecided, "train", name))
+        )
     kept = stored_audit(run) or {}
     same = kept.get("undecided") == undecided
     write_json(
@@ -112,7 +114,10 @@ def _groups(plan: Plan, train: list[Picture]) -> NDArray[np.str_]:
 def _chosen(train: list[Picture]) -> tuple[list[int], list[int]]:
     """Positions of the edited and of the unedited pictures that are looked at."""
     rng = np.random.default_rng(0)
-    kinds = ([i for i, p in enumerate(train) if p.edits], [i for i, p in enumerate(train) if not p.edits])
+    kinds = (
+        [i for i, p in enumerate(train) if p.edits],
+        [i for i, p in enumerate(train) if not p.edits],
+    )
     edited, others = (
         sorted(rng.choice(k, MOST, replace=False).tolist()) if len(k) > MOST else k for k in kinds
     )

@@ -43,7 +43,9 @@ def figures(picture: NDArray[np.uint8]) -> list[float]:
 
 def _middle(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The middle, cut so that blocks of eight stay where they are."""
-    rows, columns = (slice(o := max(0, (n - _MOST) // 16 * 8), o + _MOST) for n in picture.shape[:2])
+    rows, columns = (
+        slice(o := max(0, (n - _MOST) // 16 * 8), o + _MOST) for n in picture.shape[:2]
+    )
     return picture[rows, columns]
 
 

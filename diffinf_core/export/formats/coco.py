@@ -47,9 +47,7 @@ def _write(layout: Layout) -> Iterator[Progress]:
     head = {
         "info": {"description": "refined data set", "contributor": "DiffInf"},
         "licenses": [],
-        "categories": [
-            {"id": i + 1, "name": name} for i, name in enumerate(layout.plan.classes)
-        ],
+        "categories": [{"id": i + 1, "name": name} for i, name in enumerate(layout.plan.classes)],
     }
     splits = layout.plan.split_names
     for done, split in enumerate(splits, 1):

@@ -36,9 +36,9 @@ def _place(picture: Picture, plan: Plan) -> str:
 def _metadata(layout: Layout, split: str) -> pd.DataFrame:
     table = layout.of_split(split).drop(columns=["split"])
     names = table["file"].str.partition("/")[2]
-    return pd.concat(
-        [names.rename("file_name"), table.drop(columns=["file"])], axis=1
-    ).reset_index(drop=True)
+    return pd.concat([names.rename("file_name"), table.drop(columns=["file"])], axis=1).reset_index(
+        drop=True
+    )
 
 
 def csv_types(tables: list[pd.DataFrame]) -> dict[str, str] | None:
@@ -53,6 +53,8 @@ def csv_types(tables: list[pd.DataFrame]) -> dict[str, str] | None:
             guessed = pd.read_csv(io.StringIO(part.to_csv(index=False)), keep_default_na=True)
             for name in part.columns:
                 kind = guessed[name].dtype.name
+                if kind == "bool":
+                    return None
                 kind = kind if kind in _DTYPES else "string"
                 if types.setdefault(str(name), kind) != kind:
                     return None
