@@ -139,9 +139,6 @@ def test_torchvision_sees_the_classes_with_the_numbers_of_the_run(
         table = exported(run, tmp_path / splits, format="imagefolder", splits=splits)
         rows = zip(table["file"], table["label"], strict=True)
         number = {str(tmp_path / splits / f): classes.index(label) for f, label in rows}
-            str(tmp_path / splits / f): classes.index(c)
-            for f, c in zip(table["file"], table["label"], strict=True)
-        }
         seen = {}
         for part in below:
             folder = ImageFolder(tmp_path / splits / part)
