@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from diffinf_core.cli.check import check
 from diffinf_core.cli.console import (
     console,
     one_sentence,
@@ -23,6 +24,7 @@ from diffinf_core.cli.console import (
     print_rounds,
     watch,
 )
+from diffinf_core.cli.doctor import doctor
 from diffinf_core.cli.export import audit, export, verify
 from diffinf_core.cli.serve import review, serve_run
 from diffinf_core.cli.train import train_generator, train_perceptor
@@ -35,7 +37,7 @@ from diffinf_core.config import (
     RunConfig,
     change,
     described_yaml,
-    from_yaml,
+    from_file,
     make_config,
     parse_overrides,
     preset_for,
@@ -58,6 +60,13 @@ Settings = Annotated[
         help="Change one setting for good, e.g. --set influence.tau=20; null takes it back. Repeatable.",
     ),
 ]
+WithoutDecisions = Annotated[
+    bool,
+    typer.Option(
+        "--without-decisions",
+        help="Go on as if nobody had decided, also where the journal of a reviewed run is lost.",
+    ),
+]
 
 
 def _config(preset: str, file: Path | None, settings: list[str] | None, **data: Any) -> RunConfig:
@@ -66,28 +75,28 @@ def _config(preset: str, file: Path | None, settings: list[str] | None, **data: 
         if not file.exists():
             raise DiffInfError(f"The configuration file {file} does not exist.")
         over.setdefault("data", {}).update(data)
-        return change(from_yaml(file.read_text(), str(file)), over, str(file))
+        return change(from_file(file), over, str(file))
     given = over.setdefault("data", {})
     for key, value in data.items():
         given.setdefault(key, value)
     return preset_for(preset, over)
 
 
-def _open(run: Path, config: RunConfig | None = None) -> Any:
+def _open(run: Path, config: RunConfig | None = None, without_decisions: bool = False) -> Any:
     from diffinf_core.engine import open_run
 
-    opened = open_run(run, config)
+    opened = open_run(run, config, without_decisions)
     if sentence := opened.outdated():
         console.print(sentence, markup=False, highlight=False)
     return opened
 
 
-def _with_settings(run: Path, settings: list[str] | None) -> Any:
+def _with_settings(run: Path, settings: list[str] | None, without_decisions: bool = False) -> Any:
     """Open an existing run and take over changed settings."""
     from diffinf_core.engine import open_run
 
     if not settings:
-        return _open(run)
+        return _open(run, None, without_decisions)
     opened = open_run(run)  # what is to be said of it is said once, with its settings
     over = parse_overrides(settings)
     named = over.get("repair", {}).get("generator")
@@ -97,7 +106,7 @@ def _with_settings(run: Path, settings: list[str] | None) -> Any:
     generator = config.repair.generator
     if generator is not None and not generator.is_file():  # before it is saved
         raise DiffInfError(f"The generator {generator} does not exist.")
-    return _open(run, config)
+    return _open(run, config, without_decisions)
 
 
 @app.command()
@@ -127,8 +136,11 @@ def demo(
 @app.command()
 def run(
     data: Annotated[
-        Path | None,
-        typer.Argument(help="Folder with pictures and labels.csv (file, label), or class folders."),
+        str | None,
+        typer.Argument(
+            help="Folder with pictures and labels.csv (file, label), or class folders; KIND:PATH says which "
+            "kind of data set it is, e.g. hf:FOLDER."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/run"),
     preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "demo",
@@ -141,15 +153,16 @@ def run(
         int,
         typer.Option(min=1, help="Repair, train and rank again on the refined set, this often."),
     ] = 1,
+    without_decisions: WithoutDecisions = False,
     settings: Settings = None,
 ) -> None:
     """Train, rank and repair. Finished work is kept: the same command again does nothing."""
     _known_stage(until)
-    source = {"source": "folder", "path": str(data.resolve())} if data is not None else {}
+    source = _source(data) if data is not None else {}
     if data is None and (out / "config.yaml").exists() and config is None and preset == "demo":
-        opened = _with_settings(out, settings)
+        opened = _with_settings(out, settings, without_decisions)
     else:
-        opened = _open(out, _config(preset, config, settings, **source))
+        opened = _open(out, _config(preset, config, settings, **source), without_decisions)
     rate = opened.config.noise.rate
     if opened.config.data.source == "folder" and rate:
         console.print(
@@ -168,6 +181,12 @@ def run(
         console.print(f"Done. 'diffinf review {out}' opens the app on it.", markup=False)
     else:
         console.print(f"Done up to {until}; nothing is repaired yet.", markup=False)
+
+
+def _source(text: str) -> dict[str, Any]:
+    from diffinf_core.engine import named_source
+
+    return named_source(text)
 
 
 def _known_stage(name: str) -> None:
@@ -196,7 +215,7 @@ def rank(
     """Print the most suspicious training samples."""
     opened = _with_settings(run, settings)
     watch(opened.score(by))
-    opened.folder.store()  # also where nothing had to be computed for the settings
+    opened.folder.save()  # also where nothing had to be computed for the settings
     if agreement:
         print_agreement(opened)
         return
@@ -234,10 +253,11 @@ app.command()(audit)
 def retrain(
     run: RunFolder,
     workers: Annotated[int | None, typer.Option(min=1, help="Jobs at once.")] = None,
+    without_decisions: WithoutDecisions = False,
     settings: Settings = None,
 ) -> None:
     """Retrain every arm from scratch over seeds and compare them on the clean test split."""
-    opened = _with_settings(run, settings)
+    opened = _with_settings(run, settings, without_decisions)
     watch(opened.retrain(workers))
     print_arms(opened.report()["arms"])
 
@@ -301,44 +321,8 @@ def report(
         print_report(opened.report())
 
 
-@app.command()
-def check(
-    folder: Annotated[Path, typer.Argument(help="Folder with pictures and labels.")],
-    labels: Annotated[str, typer.Option(help="Table in the folder.")] = "labels.csv",
-    label_column: Annotated[str, typer.Option(help="Column of the class.")] = "label",
-    group_column: Annotated[str | None, typer.Option(help="Column kept together.")] = None,
-    classes: Annotated[str | None, typer.Option(help="Allowed classes, comma-separated.")] = None,
-) -> None:
-    """Read a data set and name each bad row; exit code 2 if there is one."""
-    from diffinf_core.engine import check as check_data
-
-    data = make_config(
-        "demo",
-        {
-            "data": {
-                "source": "folder",
-                "path": str(folder),
-                "labels": labels,
-                "label_column": label_column,
-                "group_column": group_column,
-                "classes": classes.split(",") if classes else None,
-            }
-        },
-    ).data
-    listing, problems = check_data(data)
-    counts: dict[str, int] = {}
-    for row in listing.rows:
-        counts[row.label] = counts.get(row.label, 0) + 1
-    typer.echo(f"{len(listing.rows)} usable pictures, {listing.unlabelled} without a label.")
-    for name in listing.classes:
-        typer.echo(f"  {name}: {counts.get(name, 0)}")
-    for problem in problems:
-        typer.echo(f"bad: {problem}")
-    if problems:
-        raise DiffInfError(f"{folder} has {len(problems)} problem(s), listed above.")
-    typer.echo("No problems found.")
-
-
+app.command()(check)
+app.command()(doctor)
 app.add_typer(weights, name="weights")
 app.add_typer(users, name="users")
 app.command("train-generator")(train_generator)

@@ -22,10 +22,19 @@ Undecided = Annotated[
 ]
 
 
-def _open(run: Path) -> Any:
+WithoutDecisions = Annotated[
+    bool,
+    typer.Option(
+        "--without-decisions",
+        help="Go on as if nobody had decided, also where the journal of a reviewed run is lost.",
+    ),
+]
+
+
+def _open(run: Path, without_decisions: bool = False) -> Any:
     from diffinf_core.engine import open_run
 
-    opened = open_run(run)
+    opened = open_run(run, None, without_decisions)
     if sentence := opened.outdated():
         console.print(sentence, markup=False, highlight=False)
     return opened
@@ -62,6 +71,7 @@ def export(
     audit_: Annotated[
         bool, typer.Option("--audit/--no-audit", help="Look for shortcuts before.")
     ] = True,
+    without_decisions: WithoutDecisions = False,
 ) -> None:
     """Write the refined data set with a manifest of hashes and lineage."""
     if (target is None) == (out is None):
@@ -69,7 +79,7 @@ def export(
     if like_original and working_size:
         raise DiffInfError("--like-original and --working-size exclude each other.")
     edits = "like-original" if like_original else "working" if working_size else "full"
-    job = _open(run).export(
+    job = _open(run, without_decisions).export(
         target or out, undecided, format=format_, splits=splits, edits=edits, audit=audit_
     )
     watch(job)

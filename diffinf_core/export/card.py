@@ -38,8 +38,8 @@ def data_card(plan: Plan, table: pd.DataFrame, audit: Mapping[str, Any] | None) 
         "## Licences\n\nThe pictures keep the licence of the data set that they come from; the edits are "
         "derived from them. Research weights used for the repair keep their own licences.",
         "## Limits\n\n- Edited pictures are synthetic and show nobody as they were photographed. Each "
-        "says so in its metadata (IPTC digital source type *composite with trained algorithmic media*) where its "
-        "format holds any, and in `manifest.json`.\n"
+        "says so in its metadata (IPTC digital source type *composite with trained algorithmic media*) where "
+        "its format holds any, and in `manifest.json`.\n"
         "- Labels that were wrong and not ranked as suspicious are still wrong.\n"
         "- A classifier of such labels judges appearance, not people.",
         "## Open and verify\n\n```python\n"

@@ -22,6 +22,7 @@ from diffinf_core.export.verify import verify_export
 from diffinf_core.records import DiffInfError
 from diffinf_core.review.refine import refined_set
 from diffinf_core.review.training_set import refined_training
+from diffinf_core.runs.cells import readable
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import CONFIG_FILE, Run
 
@@ -70,7 +71,7 @@ def read_export(path: str | Path) -> Export:
         raise DiffInfError(f"{root} is not an export: it has no manifest.json and {_TABLES[0]}.")
     manifest = read_json(root / "manifest.json")
     try:
-        table = pd.read_csv(root / names[0], dtype=str, keep_default_na=False)
+        table = readable(pd.read_csv(root / names[0], dtype=str, keep_default_na=False))
         if names[0] == CHANGES:
             table = table[table["action"] != "dropped"].rename(columns={"action": "source"})
         classes, samples = manifest["classes"], manifest["samples"]

@@ -18,13 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
+from diffinf_core.data.kinds import readable
 from diffinf_core.export.marks import mark
 from diffinf_core.export.names import fitting_suffix
 from diffinf_core.export.pasting import Floats, add_change, centre_crop, placed, reduced
 from diffinf_core.records import DiffInfError
 
-#: by content; Pillow decodes these without running another program, where it can decode them
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "HEIF")
 _LOSSLESS = {"PNG", "BMP", "TIFF", "PPM"}
 _ORIENTATION = 0x0112
 _XMP_TEXT = "XML:com.adobe.xmp"
@@ -43,9 +42,7 @@ def open_stored(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            Image.init()
-            known = [name for name in FORMATS if name in Image.OPEN]
-            image: Image.Image = Image.open(path, formats=known)
+            image: Image.Image = Image.open(path, formats=readable())
             return image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DiffInfError(

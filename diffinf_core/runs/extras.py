@@ -12,6 +12,7 @@ EXTRAS = {
     "app": ("gradio", "fastapi", "starlette", "uvicorn"),
     "postgres": ("psycopg",),
     "export": ("pyarrow",),
+    "heic": ("pillow_heif",),
     "faces": ("facenet_pytorch", "lpips", "transformers"),
 }
 

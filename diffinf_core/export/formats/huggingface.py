@@ -19,6 +19,7 @@ from diffinf_core.export.formats.format import Format, Layout
 from diffinf_core.export.names import relative, without
 from diffinf_core.export.plan import Picture, Plan
 from diffinf_core.records import Progress
+from diffinf_core.runs.cells import safe
 from diffinf_core.runs.files import write_file, write_table
 
 #: names of splits there, by ours
@@ -50,6 +51,8 @@ def csv_types(tables: list[pd.DataFrame]) -> dict[str, str] | None:
     for table in tables:
         for start in range(0, len(table), _CHUNK):
             part = table.iloc[start : start + _CHUNK].reset_index(drop=True)
+            if not safe(part).equals(part):  # it would be written with apostrophes
+                return None
             guessed = pd.read_csv(io.StringIO(part.to_csv(index=False)), keep_default_na=True)
             for name in part.columns:
                 kind = guessed[name].dtype.name
