@@ -51,8 +51,8 @@ def csv_types(tables: list[pd.DataFrame]) -> dict[str, str] | None:
     for table in tables:
         for start in range(0, len(table), _CHUNK):
             part = table.iloc[start : start + _CHUNK].reset_index(drop=True)
-            if not safe(part).equals(part):  # it would be written with apostrophes
-                return None
+            if (safe(part).to_numpy(object) != part.to_numpy(object)).any():
+                return None  # it would be written with apostrophes
             guessed = pd.read_csv(io.StringIO(part.to_csv(index=False)), keep_default_na=True)
             for name in part.columns:
                 kind = guessed[name].dtype.name
