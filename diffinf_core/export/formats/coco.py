@@ -38,6 +38,7 @@ def _annotations(layout: Layout, rows: pd.DataFrame) -> Iterator[dict[str, Any]]
             "image_id": at + 1,
             "category_id": index[label] + 1,
             "bbox": [0, 0, width, height],
+            "segmentation": [[0, 0, width, 0, width, height, 0, height]],
             "area": width * height,
             "iscrowd": 0,
         }
