@@ -54,7 +54,7 @@ def suffix_of(path: Path, like_original: bool = False) -> str:
     """The suffix of the file that :func:`paste` makes for an original."""
     with open_stored(path) as image:
         form = _form(image)
-        if like_original or form in _LOSSLESS or _is_lossless_webp(image):
+        if like_original or form in _LOSSLESS or _is_lossless_webp(path):
             return fitting_suffix(path.suffix, form)
     return ".png"
 
@@ -64,14 +64,10 @@ def _form(image: Image.Image) -> str:
     return "JPEG" if image.format == "MPO" else str(image.format)
 
 
-def _is_lossless_webp(image: Image.Image) -> bool:
-    if image.format != "WEBP" or image.fp is None:
-        return False
-    at = image.fp.tell()
-    image.fp.seek(0)
-    head = image.fp.read(64)
-    image.fp.seek(at)
-    return b"VP8L" in head
+def _is_lossless_webp(path: Path) -> bool:
+    with open(path, "rb") as file:
+        head = file.read(64)
+    return head[8:12] == b"WEBP" and b"VP8L" in head
 
 
 def paste(
@@ -86,7 +82,7 @@ def paste(
     ``notes`` are text entries of a PNG. Pixels that the change does not reach keep their values.
     """
     with open_stored(original) as image:
-        form, lossless_webp = _form(image), _is_lossless_webp(image)
+        form, lossless_webp = _form(image), _is_lossless_webp(original)
         width, height = image.size
         seen = _decoded_size(original, size)
         placement = centre_crop(*seen, size, _orientation(image))

@@ -6,7 +6,7 @@ source folder is touched. The folder appears whole or not at all, and the same e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,9 @@ def export_folder(
                 sync_folder(folder)
 
 
-def _write_pictures(root: Path, plan: Plan, names: list[str]) -> Iterator[Progress]:
+def _write_pictures(
+    root: Path, plan: Plan, names: list[str]
+) -> Generator[Progress, None, list[str]]:
     """Write every picture; returns the SHA-256 of each, "" for one that is not written."""
     hashes: list[str] = []
     total = len(names)

@@ -44,10 +44,8 @@ class Placement:
 
     def stored(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """The stored points (N, 2) that working points (N, 2) come from."""
-        out: NDArray[np.float64] = np.linalg.solve(
-            self.matrix[:, :2], (points - self.matrix[:, 2]).T
-        ).T
-        return out
+        away = (points - self.matrix[:, 2]).T
+        return np.asarray(np.linalg.solve(self.matrix[:, :2], away).T, np.float64)
 
 
 def upright(width: int, height: int, orientation: int) -> NDArray[np.float64]:

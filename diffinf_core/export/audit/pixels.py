@@ -52,8 +52,7 @@ def _middle(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _noise(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each inner pixel less the mean of its four neighbours."""
     around = x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:]
-    out: NDArray[np.float32] = x[1:-1, 1:-1] - around / 4
-    return out
+    return np.asarray(x[1:-1, 1:-1] - around / 4, np.float32)
 
 
 def _blocks(steps: NDArray[np.float32]) -> float:
