@@ -168,6 +168,21 @@ class PredictorConfig(Section):
     seed: int = Field(0, ge=0, lt=2**32, description="seed of folds and weights")
 
 
+class JudgeConfig(Section):
+    """The independent judge of edits."""
+
+    network: Literal["auto", "faces", "cross-fitted"] = Field(
+        "auto",
+        description="auto: the demo's for its faces, else published networks of faces where they are and "
+        "know the classes, else one trained on the run's own labels",
+    )
+    classes: dict[str, str] = Field(
+        {},
+        description="what published networks call a class: an expression, or an age such as 20-39 or 60+; "
+        "default: its name",
+    )
+
+
 class RepairConfig(Section):
     """Guided decoding under the composite objective (equations 9 to 12)."""
 
@@ -216,16 +231,16 @@ class RepairConfig(Section):
         description="add the detail that the generator cannot reproduce back to the edit: where it changed "
         "little, everywhere, nowhere",
     )
-    identity: Literal["auto", "demo", "facenet", "z_sem", "none"] = Field(
+    identity: Literal["auto", "demo", "facenet", "dlib", "z_sem", "none"] = Field(
         "auto",
-        description="identity network; auto: the demo's for its faces, else facenet where its weights "
-        "are, else the generator's z_sem",
+        description="identity network; auto: the demo's for its faces, else facenet or dlib where their "
+        "weights are, else the generator's z_sem",
     )
     parsing: Literal["auto", "demo", "segformer", "none"] = Field(
         "auto", description="face parser; auto: the demo's, else segformer where its weights are"
     )
     perceptual: Literal["auto", "demo", "lpips-alex", "lpips-vgg", "lpips-squeeze"] = Field(
-        "auto", description="perceptual distance; auto: the demo's, else lpips-alex where it is"
+        "auto", description="perceptual distance; auto: lpips-alex, below 64 pixels the demo's"
     )
     face_crop: float = Field(
         1.0, gt=0.2, le=1, description="central fraction of each side that facenet sees"
@@ -310,6 +325,7 @@ class RunConfig(Section):
     classifier: ClassifierConfig = ClassifierConfig()
     influence: InfluenceConfig = InfluenceConfig()
     predictor: PredictorConfig = PredictorConfig()
+    judge: JudgeConfig = JudgeConfig()
     repair: RepairConfig = RepairConfig()
     retrain: RetrainConfig = RetrainConfig()
     review: ReviewConfig = ReviewConfig()

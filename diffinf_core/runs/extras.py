@@ -13,7 +13,7 @@ EXTRAS = {
     "postgres": ("psycopg",),
     "export": ("pyarrow",),
     "heic": ("pillow_heif",),
-    "faces": ("facenet_pytorch", "lpips", "transformers"),
+    "faces": ("facenet_pytorch", "h5py", "lpips", "transformers"),
 }
 
 
