@@ -170,9 +170,9 @@ def _warnings(out: Mapping[str, Any]) -> list[str]:
             continue
         advice = {
             ("by_file", "working"): "export edits in full resolution",
-            ("by_file", "full"): "export with --edits like-original",
+            ("by_file", "full"): "export with --like-original",
             ("by_pixels", "working"): "export edits in full resolution",
-            ("by_pixels", "full"): "export with --edits like-original, or look at the edits",
+            ("by_pixels", "full"): "export with --like-original, or look at the edits",
         }.get((kind, out["edits"]), "look at the edits, and try a better generator")
         warnings.append(
             f"Edits are recognisable by their {words} (AUROC {_interval(now)}), most by "
