@@ -138,7 +138,8 @@ def test_how_far_edited_predicts_the_label() -> None:
     assert measured(50, 50)["cramers_v"] == 0
     assert measured(100, 0)["cramers_v"] == 1
     assert measured(0, 0) == {"edited_by_class": {"a": 0, "b": 0}, "cramers_v": 0.0, "p": 1.0}
-    out = {"by_file": None, "by_pixels": None, "edits": "full", "label": measured(60, 10)}
+    none = ("by_file", "by_file_before", "by_pixels", "by_pixels_before")
+    out = {**dict.fromkeys(none), "edits": "full", "label": measured(60, 10)}
     (warning,) = _warnings(out)
     assert "60% of a and 10% of b are edited" in warning
     assert _warnings({**out, "label": measured(52, 48)}) == []
