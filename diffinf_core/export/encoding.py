@@ -130,7 +130,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _decoded_size(path: Path, size: int) -> tuple[int, int]:
-    """Width and height at which :func:`diffinf_core.data.folder.decode` reads a picture."""
+    """Width and height at which :func:`diffinf_core.data.decode.decode` reads a picture."""
     with open_stored(path) as image:
         image.draft("RGB", (2 * size, 2 * size))
         return image.size

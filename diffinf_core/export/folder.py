@@ -16,6 +16,7 @@ import pandas as pd
 from diffinf_core.data.ingest import source_folder
 from diffinf_core.data.lineage import FOLDER as ROUNDS
 from diffinf_core.data.lineage import origin
+from diffinf_core.data.update import refuse_changed
 from diffinf_core.export.audit import audit_plan
 from diffinf_core.export.card import data_card
 from diffinf_core.export.dataset import read_export
@@ -49,6 +50,7 @@ def export_folder(
     form = format_named(how.format)
     target = Path(target).resolve()  # the lock and the rename want no link
     _check_place(target, run)
+    refuse_changed(run, "The export was not written")
     plan = make_plan(run, how)
     total = len(plan.pictures)
     if _is_there(target, plan):

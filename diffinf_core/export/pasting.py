@@ -64,7 +64,7 @@ def upright(width: int, height: int, orientation: int) -> NDArray[np.float64]:
 
 
 def centre_crop(width: int, height: int, size: int, orientation: int = 1) -> Placement:
-    """The placement of :func:`diffinf_core.data.folder.decode`: upright, centre-cropped, resized to ``size``.
+    """The placement of :func:`diffinf_core.data.decode.decode`: upright, centre-cropped, resized to ``size``.
 
     ``width`` and ``height`` are those of the stored picture.
     """

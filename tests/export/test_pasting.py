@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from diffinf_core.data.folder import decode
+from diffinf_core.data.decode import decode
 from diffinf_core.export.pasting import (
     Placement,
     add_change,

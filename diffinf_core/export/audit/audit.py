@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
-from diffinf_core.data.folder import decode, open_upright
+from diffinf_core.data.decode import decode, open_upright
 from diffinf_core.data.profile import profile_of
 from diffinf_core.data.split import TRAIN
 from diffinf_core.export.audit import pixels, properties
