@@ -150,9 +150,14 @@ READS_TRUTH = {
     "experiments/ablation.py",
     "experiments/arms.py",
     "experiments/comparison.py",
+    "experiments/controls.py",
     "experiments/retrain.py",
     "experiments/rounds.py",
+<<<<<<< HEAD
     "export/plan.py",
+=======
+    "experiments/run_problem.py",
+>>>>>>> main
     "report/summary.py",
     "engine/compare.py",
     "engine/describe.py",

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from diffinf_core.cli.benchmark import benchmark
+from diffinf_core.cli.benchmark_cifar import benchmark_cifar
 from diffinf_core.cli.check import check
 from diffinf_core.cli.console import (
     console,
@@ -280,6 +282,8 @@ def repair(run: RunFolder, settings: Settings = None) -> None:
 
 
 app.command()(review)
+app.command()(benchmark)
+app.command("benchmark-cifar")(benchmark_cifar)
 
 
 app.command()(export)

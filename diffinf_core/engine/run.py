@@ -16,6 +16,7 @@ from diffinf_core.data.update import source_changes
 from diffinf_core.engine import pipeline
 from diffinf_core.engine.ablation import Ablation
 from diffinf_core.engine.assignment import Assignment
+from diffinf_core.engine.benchmark import Benchmarks
 from diffinf_core.engine.cache import Cache
 from diffinf_core.engine.compare import Compare
 from diffinf_core.engine.describe import describe
@@ -47,8 +48,8 @@ class OpenRun:
 
     ``review`` writes decisions, ``assignment`` hands pairs to reviewers, ``pictures`` reads pictures and
     edits, ``repair`` edits one picture again, ``explore`` looks at the whole training split, ``compare``
-    at the retrained arms, ``ablation`` takes the repair apart. What is slow returns a job: iterate over its
-    events, or ask for its result. Make one with :func:`open_run`.
+    at the retrained arms, ``ablation`` takes the repair apart, ``benchmark`` trains rivals. What is slow
+    returns a job: iterate over its events, or ask for its result. Make one with :func:`open_run`.
     """
 
     def __init__(self, folder: Run) -> None:
@@ -61,6 +62,7 @@ class OpenRun:
         self.explore = Explore(tables, self.review)
         self.compare = Compare(tables)
         self.ablation = Ablation(folder)
+        self.benchmark = Benchmarks(folder)
 
     @property
     def config(self) -> RunConfig:

@@ -25,7 +25,13 @@ from diffinf_core.export.manifest import FILE, plan_key, write_manifest
 from diffinf_core.export.plan import COLUMNS, ExportOptions, Plan, make_plan
 from diffinf_core.export.render import file_names, sha256, sync, write_picture
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.files import read_json, staged_folder, sync_folder, write_text
+from diffinf_core.runs.files import (
+    naming_full_disk,
+    read_json,
+    staged_folder,
+    sync_folder,
+    write_text,
+)
 from diffinf_core.runs.locks import exclusive
 from diffinf_core.runs.run import FOLDERS, Run
 
@@ -63,10 +69,11 @@ def export_folder(
                 raise DiffInfError(f"{file} is missing; the export was not written.")
     names = file_names(plan, form)
     audit = (yield from audit_plan(plan)) if how.audit else None
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with naming_full_disk(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     lock = target.parent / f".{target.name}.diffinf-export.lock"
     busy = f"Another export is writing {_braced(target)}{{holder}}; wait for it."
-    with exclusive(lock, busy, keep=False), _refused(target):
+    with naming_full_disk(target), exclusive(lock, busy, keep=False), _refused(target):
         _check_free(target)
         with staged_folder(target) as beside:
             hashes = yield from _write_pictures(beside, plan, names)

@@ -71,6 +71,17 @@ def _full(path: Path, error: OSError) -> DiffInfError | None:
     )
 
 
+@contextmanager
+def naming_full_disk(path: Path) -> Iterator[None]:
+    """Turn a full disk in the block into the sentence for it; ``path`` where the error names no file."""
+    try:
+        yield
+    except OSError as error:
+        if sentence := _full(Path(error.filename or path), error):
+            raise sentence from error
+        raise
+
+
 def write_file(path: Path, write: Callable[[BinaryIO], object], mode: int = 0o666) -> None:
     """Write a file so that it appears whole or not at all, even after a power cut.
 

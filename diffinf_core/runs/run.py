@@ -18,6 +18,7 @@ from diffinf_core.config import RunConfig, from_file, to_yaml
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import (
     digest,
+    naming_full_disk,
     read_json,
     remove_orphans,
     write_json,
@@ -32,7 +33,8 @@ CONFIG_COPY = ".config.yaml"
 _CODE = "code"
 #: what a run keeps in folders of its own
 FOLDERS = (
-    "ablation", "edited", "edits", "faces", "generator", "inversions", "review", "rounds", "stages",
+    "ablation", "benchmark", "edited", "edits", "faces", "generator", "inversions", "review", "rounds",
+    "stages",
 )  # fmt: skip
 
 
@@ -173,11 +175,12 @@ class Run:
         The settings of :meth:`prepare` are stored at the first event of a stage's work or at the end, so that
         a command which fails before leaves the stored ones; those of a new run at once.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
         refusal = f"Another process is computing in {self.root}{{holder}}; wait for it or stop it."
-        with exclusive(self.root / ".lock", refusal):
-            remove_orphans(self.root)
-            if not (self.root / CONFIG_FILE).exists():
+        with naming_full_disk(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            with exclusive(self.root / ".lock", refusal):
+                remove_orphans(self.root)
+                if not (self.root / CONFIG_FILE).exists():
+                    self.store()
+                yield
                 self.store()
-            yield
-            self.store()
