@@ -153,11 +153,8 @@ READS_TRUTH = {
     "experiments/controls.py",
     "experiments/retrain.py",
     "experiments/rounds.py",
-<<<<<<< HEAD
-    "export/plan.py",
-=======
     "experiments/run_problem.py",
->>>>>>> main
+    "export/plan.py",
     "report/summary.py",
     "engine/compare.py",
     "engine/describe.py",
