@@ -11,7 +11,6 @@ from diffinf_core.records import DiffInfError
 EXTRAS = {
     "app": ("gradio", "fastapi", "starlette", "uvicorn"),
     "postgres": ("psycopg",),
-    "export": ("pyarrow",),
     "heic": ("pillow_heif",),
     "faces": ("facenet_pytorch", "h5py", "lpips", "transformers"),
 }

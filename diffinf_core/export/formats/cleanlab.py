@@ -30,7 +30,7 @@ def _write(layout: Layout) -> Iterator[Progress]:
         judge = Judge(plan.run)
         for start in range(0, len(train), _BATCH):
             rows = np.arange(start, min(start + _BATCH, len(train)))
-            for i, best in zip(rows, judge.probabilities(train, rows).argmax(1), strict=True):
+            for i, best in zip(rows, judge.judge(train.tensors(rows), rows).argmax(1), strict=True):
                 predicted[i] = train.classes[best]
             yield Progress("export", int(rows[-1]) + 1, len(train), "predicted labels")
     exported = layout.of_split("train").set_index("id")

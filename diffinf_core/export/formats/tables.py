@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 from diffinf_core.export.formats.format import Format, Layout, in_images
 from diffinf_core.records import Progress
-from diffinf_core.runs.extras import optional_imports
 from diffinf_core.runs.files import write_file
 
 
 def _parquet(layout: Layout) -> Iterator[Progress]:
-    with optional_imports():
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     table = layout.table
     columns = {name: pa.array(table[name].tolist(), pa.string()) for name in table.columns}
     write_file(
