@@ -195,14 +195,14 @@ def run(
         opened = _open(out, _config(preset, config, settings, **source), without_decisions)
     for remark in opened.remarks:
         console.print(remark, markup=False, highlight=False)
-    if changed := opened.source_changes():
+    if changed := opened.source.changes():
         console.print(
             f"The data set has changed: {changed}. What depends on it is computed again; what was computed "
             "before is kept and used again once the files are restored.",
             markup=False,
             highlight=False,
         )
-        watch(opened.update_source())
+        watch(opened.source.update())
     rate = opened.config.noise.rate
     if opened.config.data.source == "folder" and rate:
         console.print(

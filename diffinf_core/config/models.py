@@ -287,10 +287,16 @@ class RepairConfig(Section):
     )
     iterations: int = Field(8, ge=1, le=200, description="steps of a latent optimisation")
     learning_rate: float = Field(0.05, gt=0, le=1, description="Adam rate of z_sem")
-    transfer: Literal["gated", "delta", "none"] = Field(
+    objective_every: int = later(
+        1, ge=1, le=100, description="guided steps between gradients of the objective; 1: at each"
+    )
+    transfer: Literal["gated", "delta", "masked", "none"] = Field(
         "gated",
         description="add the detail that the generator cannot reproduce back to the edit: where it changed "
-        "little, everywhere, nowhere",
+        "little, everywhere, nowhere; or masked: keep the original where the edit changes little",
+    )
+    mask_quantile: float = later(
+        0.6, ge=0, lt=1, description="fraction of a picture that a masked edit leaves as it is"
     )
     identity: Literal["auto", "demo", "facenet", "dlib", "z_sem", "none"] = Field(
         "auto",
@@ -310,6 +316,9 @@ class RepairConfig(Section):
         "one",
         description="one attempt; or from lower t0 up to this one, until the classifier's checkpoints see "
         "the label; or flagged edits, or all, under a grid of other settings, too",
+    )
+    strength: Literal["t0", "guidance"] = later(
+        "t0", description="what tries=smallest raises until the label is reached"
     )
     reached: float = Field(
         1.9,

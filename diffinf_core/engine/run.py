@@ -12,7 +12,6 @@ import pandas as pd
 from diffinf_core.config import RunConfig
 from diffinf_core.data.ingest import preflight
 from diffinf_core.data.part import Part
-from diffinf_core.data.update import source_changes
 from diffinf_core.engine import pipeline
 from diffinf_core.engine.ablation import Ablation
 from diffinf_core.engine.assignment import Assignment
@@ -26,7 +25,7 @@ from diffinf_core.engine.repair import Repair
 from diffinf_core.engine.review import Review
 from diffinf_core.engine.rounds import round_figures, run_rounds
 from diffinf_core.engine.scores import ranked_by
-from diffinf_core.engine.source import update
+from diffinf_core.engine.source import Source
 from diffinf_core.engine.tables import Tables
 from diffinf_core.experiments.retrain import RETRAIN
 from diffinf_core.export.audit import run_audit, stored_audit
@@ -48,8 +47,9 @@ class OpenRun:
 
     ``review`` writes decisions, ``assignment`` hands pairs to reviewers, ``pictures`` reads pictures and
     edits, ``repair`` edits one picture again, ``explore`` looks at the whole training split, ``compare``
-    at the retrained arms, ``ablation`` takes the repair apart, ``benchmark`` trains rivals. What is slow
-    returns a job: iterate over its events, or ask for its result. Make one with :func:`open_run`.
+    at the retrained arms, ``ablation`` takes the repair apart, ``benchmark`` trains rivals,
+    ``source`` follows changes of the data set. What is slow returns a job: iterate over its events, or ask
+    for its result. Make one with :func:`open_run`.
     """
 
     def __init__(self, folder: Run) -> None:
@@ -63,6 +63,7 @@ class OpenRun:
         self.compare = Compare(tables)
         self.ablation = Ablation(folder)
         self.benchmark = Benchmarks(folder)
+        self.source = Source(tables)
 
     @property
     def config(self) -> RunConfig:
@@ -73,17 +74,6 @@ class OpenRun:
     remarks: tuple[str, ...] = ()
 
     # ------------------------------------------------------------ computing
-
-    def source_changes(self) -> str:
-        """What changed in the data set since the run read it, in words; empty where nothing did."""
-        return str(source_changes(self.folder))
-
-    def update_source(self, callback: Callback = None) -> Job[Progress, dict[str, bool]]:
-        """Read a changed data set anew, so that :meth:`compute` does again what depends on it.
-
-        What was computed before stays; decided samples whose label or picture changed need another look.
-        """
-        return Job.of(update(self._tables), self.status, callback)
 
     def status(self) -> dict[str, bool]:
         """Which stages are complete for the present configuration, by name and in order."""

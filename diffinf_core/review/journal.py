@@ -55,8 +55,12 @@ def _comment(text: str) -> str:
 
 
 def reviewer_name(reviewer: str) -> str:
-    """A reviewer as the journal writes them."""
-    return _text(reviewer)[:MAX_REVIEWER] or "anonymous"
+    """A reviewer as the journal writes them; :class:`DiffInfError` for a name that would have to be cut."""
+    if len(reviewer) > MAX_REVIEWER:
+        raise DiffInfError(
+            f"The reviewer's name has {len(reviewer)} characters; {MAX_REVIEWER} are allowed."
+        )
+    return _text(reviewer) or "anonymous"
 
 
 class Journal:

@@ -43,7 +43,8 @@ _PAGES = 500
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: in the order in which they need each other
 _SCRIPTS = (
-    "page", "early", "viewer", "keys", "tour", "explore", "explore_lasso", "explore_map", "explore_tau",
+    "page", "early", "viewer", "keys", "touch", "tour",
+    "explore", "explore_lasso", "explore_map", "explore_tau",
 )  # fmt: skip
 
 
@@ -64,9 +65,9 @@ def theme() -> gr.themes.Base:
 
 
 _TOP = """<header class="di-top"><h1>DiffInf</h1><p>Find the pictures whose labels disturb training, repair
-them, and judge every repair.</p><div class="di-top-buttons"><button type="button" id="switch-theme">Light or
-dark</button><button type="button" id="show-tour">Tour</button><button type="button" id="show-keys"
-aria-keyshortcuts="?">Keys</button>{out}</div></header>"""
+them, and judge every repair.</p><div class="di-top-buttons">
+<button type="button" id="switch-theme">Dark</button><button type="button" id="show-tour">Tour</button>
+<button type="button" id="show-keys" aria-keyshortcuts="?">Keys</button>{out}</div></header>"""
 _OUT = '<form method="post" action="logout"><button>Log out</button></form>'
 
 

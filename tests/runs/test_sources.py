@@ -92,6 +92,8 @@ def test_every_module_that_computes_results_counts_for_a_stage() -> None:
         "correction/assets.py", "correction/train_perceptors.py", "data/rendered/scenes.py", "data/show.py",
         "data/update.py",
         "diffusion/assets.py", "diffusion/attributes.py", "diffusion/monitor.py", "diffusion/sources.py",
+        "diffusion/conditions.py", "diffusion/label_free.py", "diffusion/latent_source.py",
+        "diffusion/latents.py",
         "diffusion/loss.py", "diffusion/processes.py", "diffusion/settings.py", "diffusion/trainer.py",
         "correction/repair.py", "influence/arrays.py", "influence/labels.py", "influence/predict.py",
         "influence/self_influence.py",

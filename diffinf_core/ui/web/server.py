@@ -57,7 +57,7 @@ def make_app(
     app = FastAPI(title="DiffInf", docs_url=None, redoc_url=None)
     login = None if accounts is None else Login(accounts)
     app.include_router(login_routes(login))
-    app.include_router(picture_routes(opened))
+    app.include_router(picture_routes(opened, files=accounts is None))
 
     def user(request: Request) -> str | None:
         name: str | None = request.scope.get(USER)
