@@ -27,6 +27,7 @@ from diffinf_core.cli.console import (
     watch,
 )
 from diffinf_core.cli.doctor import doctor
+from diffinf_core.cli.export import audit, export, verify
 from diffinf_core.cli.serve import review, serve_run
 from diffinf_core.cli.train import train_generator, train_perceptor
 from diffinf_core.cli.users import users
@@ -285,28 +286,9 @@ app.command()(benchmark)
 app.command("benchmark-cifar")(benchmark_cifar)
 
 
-@app.command()
-def export(
-    run: RunFolder,
-    out: Annotated[Path, typer.Option(help="New folder for the data set.")],
-    undecided: Annotated[
-        str,
-        typer.Option(
-            help="Edited samples that nobody decided on: keep the 'original', take the edit ('repaired'), "
-            "or take it where it has no flag ('unflagged')."
-        ),
-    ] = "original",
-    without_decisions: WithoutDecisions = False,
-) -> None:
-    """Write the refined data set with a manifest of hashes and lineage."""
-    opened = _open(run, without_decisions=without_decisions)
-    watch(opened.export(out, undecided))
-    data = opened.report()["dataset"]
-    console.print(
-        f"Wrote {out}: the training split, {data['n_train']} pictures before any were dropped; "
-        "validation and test pictures are not part of it.",
-        markup=False,
-    )
+app.command()(export)
+app.command()(verify)
+app.command()(audit)
 
 
 @app.command()

@@ -112,6 +112,9 @@ def print_report(figures: dict[str, Any]) -> None:
         out.print(table)
         if name == "influence" and section and section["by_signal"]:
             print_quality(section["by_signal"], section["tau"])
+    from diffinf_core.cli.export import print_audit
+
+    print_audit(figures["audit"])
     print_arms(figures["arms"])
 
 

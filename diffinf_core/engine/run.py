@@ -28,6 +28,7 @@ from diffinf_core.engine.scores import ranked_by
 from diffinf_core.engine.source import Source
 from diffinf_core.engine.tables import Tables
 from diffinf_core.experiments.retrain import RETRAIN
+from diffinf_core.export.audit import run_audit, stored_audit
 from diffinf_core.export.dataset import Export, read_export
 from diffinf_core.export.folder import export_folder
 from diffinf_core.influence.stage import ranking, request, requested
@@ -175,15 +176,33 @@ class OpenRun:
     # ------------------------------------------------------------ the refined data set
 
     def export(
-        self, target: str | Path, undecided: str = "original", callback: Callback = None
+        self,
+        target: str | Path,
+        undecided: str = "original",
+        callback: Callback = None,
+        **options: Any,
     ) -> Job[Progress, Export]:
         """Write the refined data set to a new folder; the result is the export, read back.
 
         ``undecided`` is what becomes of samples that nobody decided on, see
-        :func:`diffinf_core.review.refine.refine`.
+        :func:`diffinf_core.review.refine.refine`. ``options``: ``format`` is one of :data:`FORMATS`,
+        ``splits`` train or all, ``edits`` full (the change on the original at its size, lossless),
+        like-original (encoded as the original was) or working (the edit at the run's size), ``audit``
+        whether the shortcut audit is made first.
         """
-        events = export_folder(self.folder, target, undecided)
+        events = export_folder(self.folder, target, undecided, **options)
         return Job.of(events, lambda: read_export(target), callback)
+
+    def audit(
+        self, undecided: str = "original", edits: str | None = None, callback: Callback = None
+    ) -> Job[Progress, dict[str, Any] | None]:
+        """Look for shortcuts: whether edits are recognisable by anything but what they show.
+
+        In each form of ``edits`` (see :meth:`export`) or in one; the result is what :meth:`report` has under
+        "audit".
+        """
+        events = run_audit(self.folder, undecided, edits)
+        return Job.of(events, lambda: stored_audit(self.folder), callback)
 
     def export_preview(self, undecided: str = "original") -> dict[str, Any]:
         """What :meth:`export` would write: ``counts`` by kind, ``total``, and ``earlier`` rounds' changes."""
