@@ -49,6 +49,12 @@ def refusal(call: Any, *args: Any) -> str:
 # ---------------------------------------------------------------- there and back
 
 
+def test_photographs_keep_their_own_labels_and_are_edited_with_a_soft_mask() -> None:
+    config = preset_for("photographs", {"data": {"source": "folder", "path": "pictures"}})
+    assert config.noise.rate == 0 and config.data.image_size == 128
+    assert config.repair.transfer == "masked" and config.repair.steps <= config.repair.t0
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_goes_to_yaml_and_back_without_loss(name: str) -> None:
     config = preset(name)

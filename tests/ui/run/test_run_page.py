@@ -175,7 +175,8 @@ def test_a_bad_folder_makes_no_run(tmp_path: Path) -> None:
 
 def test_presets_fit_the_pictures_and_a_path_is_whole() -> None:
     assert [n for _, n in presets_of("demo")] == ["demo", "demo-age"]
-    assert [n for _, n in presets_of("folder")] == ["demo", "paper-age", "paper-expression"]
+    of_folder = ["demo", "paper-age", "paper-expression", "photographs"]
+    assert [n for _, n in presets_of("folder")] == of_folder
     assert where("demo", "/x") == {"data": {"source": "demo", "path": None}}
     assert where("folder", " ~/x ")["data"]["path"] == str(Path.home() / "x")
 
