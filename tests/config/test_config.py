@@ -21,6 +21,7 @@ from diffinf_core.config import (
     from_yaml,
     make_config,
     parse_overrides,
+    preset_for,
     to_yaml,
 )
 from diffinf_core.records import DiffInfError
