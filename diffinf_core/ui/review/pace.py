@@ -18,7 +18,7 @@ def pace(decisions: Mapping[str, Decision], reviewer: str) -> float | None:
 
     ``decisions`` are in the order in which they were made.
     """
-    own = (d for d in reversed(decisions.values()) if d.reviewer == reviewer and d.looked)
+    own = (d for d in reversed([*decisions.values()]) if d.reviewer == reviewer and d.looked)
     times = [datetime.fromisoformat(d.time) for d in islice(own, _LAST)]
     gaps = [(late - early).total_seconds() for late, early in pairwise(times)]
     gaps = [gap for gap in gaps if 0 < gap <= _PAUSE]
