@@ -214,7 +214,7 @@ def run(
         if until != "repair":
             raise DiffInfError("--rounds needs the whole chain; leave --until out.")
         watch(opened.rounds(rounds))
-        print_rounds(opened.round_figures())
+        print_rounds(opened.compare.rounds())
         return
     watch(opened.compute(until))
     if until == "repair":
