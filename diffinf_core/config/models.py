@@ -23,19 +23,56 @@ class DataConfig(Section):
 
     source: Literal["demo", "folder"] = Field("demo", description="rendered faces, or a folder")
     path: Path | None = Field(None, description="folder with pictures and labels.csv")
-    kind: Literal["auto", "table", "folders"] = Field(
-        "auto", description="what the path holds; auto: guessed from its files"
-    )
+    kind: Literal[
+        "auto", "table", "folders", "hf", "datasets", "ffhq", "utkface", "archive", "export"
+    ] = Field("auto", description="what the path holds; auto: guessed from its files")
     outside_links: bool = Field(False, description="follow links that lead out of the folder")
     labels: str = Field("labels.csv", description="table in the folder: file, label, ...")
+    file_column: str | None = Field(
+        None, description="column of the file name; default: file, file_name, filename or path"
+    )
     label_column: str = Field("label", description="column of the class")
+    split_column: str | None = Field(
+        None, description="column that says train, val or test; default: none, the split is drawn"
+    )
     group_column: str | None = Field(
         None, description="column that must not be split, e.g. identity"
     )
     classes: tuple[str, ...] | None = Field(
         None, description="class order; default: the demo's order, else sorted"
     )
-    attribute: Literal["expression", "age"] = Field("expression", description="demo label")
+    encoding: str | None = Field(
+        None,
+        description="encoding of a text table, e.g. cp1252; default: UTF-8, or its byte-order mark",
+    )
+    bit_depth: Literal[8, 10, 12, 14, 16] | None = Field(
+        None,
+        description="bits of files with more than 8 per value; default: as many as the data use",
+    )
+    max_megapixels: float = Field(
+        100.0, gt=0, le=178, description="larger pictures are refused, but for JPEGs, read reduced"
+    )
+    skip_bad: bool = Field(
+        False, description="go on without unreadable pictures and bad rows, which are counted"
+    )
+    attribute: Literal["expression", "age"] = Field(
+        "expression", description="label of the rendered faces, and of FFHQ"
+    )
+    features: Path | None = Field(
+        None, description="folder of FFHQ's DCGM features; default: json/ in the data folder"
+    )
+    ages: Literal["A", "B"] = Field(
+        "A",
+        description="age classes of FFHQ and UTKFace; A: 0-18, 25-40, 50 and up; B: 0-18, 25-50, 60 and up",
+    )
+    confidence: float = Field(
+        0.0, ge=0, le=1, description="FFHQ: least confidence of an expression"
+    )
+    one_face: bool = Field(False, description="FFHQ: leave out pictures that show several faces")
+    quality: bool = Field(
+        False,
+        description="FFHQ: leave out several faces, turned heads, dark glasses, covered eyes or mouths, blur",
+    )
     image_size: Literal[32, 64, 128, 256] = Field(64, description="side in pixels")
     demo_faces: int = Field(5000, ge=60, description="rendered faces, all splits together")
     seed: int = Field(7, ge=0, lt=2**32, description="seed of the rendered faces")
@@ -52,11 +89,28 @@ class DataConfig(Section):
 
 
 class SplitConfig(Section):
-    """Stable split by hash of the file name, or of the group."""
+    """Stratified split by hash of the file name, or of the group; a given split is honoured."""
 
     val_share: float = Field(0.10, gt=0, lt=0.5, description="fraction of validation groups")
     test_share: float = Field(0.20, gt=0, lt=0.5, description="fraction of test groups")
     seed: int = Field(0, ge=0, lt=2**32, description="salt of the hash")
+    small_classes: Literal["refuse", "drop", "train"] = Field(
+        "refuse",
+        description="classes too small for every split: refuse the data set, leave them out, or take all of "
+        "them for training, so that no figure on the test split is about them",
+    )
+    folds: int | None = Field(
+        None, ge=2, le=100, description="cross-validation: the test split is one of so many folds"
+    )
+    fold: int = Field(0, ge=0, description="which fold is the test split, from 0")
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> SplitConfig:
+        if self.fold >= (self.folds or 1):
+            raise ValueError(
+                f"there is no fold {self.fold}: folds are counted from 0 to folds - 1."
+            )
+        return self
 
 
 class NoiseConfig(Section):

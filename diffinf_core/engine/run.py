@@ -12,6 +12,7 @@ import pandas as pd
 from diffinf_core.config import RunConfig
 from diffinf_core.data.ingest import preflight
 from diffinf_core.data.part import Part
+from diffinf_core.data.update import source_changes
 from diffinf_core.engine import pipeline
 from diffinf_core.engine.ablation import Ablation
 from diffinf_core.engine.assignment import Assignment
@@ -24,6 +25,7 @@ from diffinf_core.engine.repair import Repair
 from diffinf_core.engine.review import Review
 from diffinf_core.engine.rounds import round_figures, run_rounds
 from diffinf_core.engine.scores import ranked_by
+from diffinf_core.engine.source import update
 from diffinf_core.engine.tables import Tables
 from diffinf_core.experiments.retrain import RETRAIN
 from diffinf_core.export.dataset import Export, read_export
@@ -32,7 +34,7 @@ from diffinf_core.influence.stage import ranking, request, requested
 from diffinf_core.records import DiffInfError, Job, Progress
 from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.files import write_json
-from diffinf_core.runs.run import CONFIG_FILE, Run
+from diffinf_core.runs.run import Run
 
 #: is called with every progress event
 Callback = Callable[[Progress], object] | None
@@ -63,7 +65,21 @@ class OpenRun:
         """The run's configuration."""
         return self.folder.config
 
+    #: sentences about the data set of a run that is not computed yet
+    remarks: tuple[str, ...] = ()
+
     # ------------------------------------------------------------ computing
+
+    def source_changes(self) -> str:
+        """What changed in the data set since the run read it, in words; empty where nothing did."""
+        return str(source_changes(self.folder))
+
+    def update_source(self, callback: Callback = None) -> Job[Progress, dict[str, bool]]:
+        """Read a changed data set anew, so that :meth:`compute` does again what depends on it.
+
+        What was computed before stays; decided samples whose label or picture changed need another look.
+        """
+        return Job.of(update(self._tables), self.status, callback)
 
     def status(self) -> dict[str, bool]:
         """Which stages are complete for the present configuration, by name and in order."""
@@ -191,6 +207,9 @@ def open_run(root: str | Path, config: RunConfig | None = None) -> OpenRun:
     :class:`DiffInfError` where there is no run, or one of another data set.
     """
     root = Path(root)
-    if config is not None and not (root / CONFIG_FILE).exists():
-        preflight(config.data)
-    return OpenRun(Run.open(root) if config is None else Run.prepare(root, config))
+    if config is None:
+        return OpenRun(Run.open(root))
+    remarks = () if Run.begun(root) else preflight(config)
+    opened = OpenRun(Run.prepare(root, config))
+    opened.remarks = remarks
+    return opened

@@ -80,12 +80,17 @@ class Run:
             raise DiffInfError(f"{root} is not a run folder: it has no {CONFIG_FILE}.")
         return cls(root, from_yaml(file.read_text(), str(file)))
 
+    @staticmethod
+    def begun(root: Path) -> bool:
+        """Whether any stage of the run in a folder is complete: until then it may get another data set."""
+        return any((root / "stages").glob("*/done.json"))
+
     @classmethod
     def prepare(cls, root: Path, config: RunConfig) -> Run:
         """A new run, or a run under other settings; nothing is written before :meth:`store`.
 
-        A folder keeps its data set: a configuration with another data, split or noise section is refused,
-        any other change only leads to other stages.
+        A folder keeps its data set once that is read: a configuration with another data, split or noise
+        section is refused then, any other change only leads to other stages.
         """
         if not (root / CONFIG_FILE).exists():
             if root.exists() and not root.is_dir():
@@ -96,7 +101,7 @@ class Run:
                 )
             return cls._with(root, config)
         stored = cls.open(root).config
-        for section in ("data", "split", "noise"):
+        for section in ("data", "split", "noise") if cls.begun(root) else ():
             if getattr(stored, section) != getattr(config, section):
                 old = getattr(stored, section).model_dump(mode="json")
                 new = getattr(config, section).model_dump(mode="json")

@@ -13,7 +13,8 @@ from PIL import Image
 
 from diffinf_core.config import DataConfig
 from diffinf_core.data import folder as module
-from diffinf_core.data.folder import Row, decode
+from diffinf_core.data.decode import decode
+from diffinf_core.data.rows import Row
 from diffinf_core.data.sources import check_folder, list_folder
 from diffinf_core.records import DiffInfError
 

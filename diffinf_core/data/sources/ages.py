@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 #: the classes in their order
 AGE_CLASSES = ("Young", "Middle", "Old")
-#: first and last whole year of each class. A: Old is 50 and above, 19 to 24 and 41 to 49 are left out. B: what
-#: is left out is exactly 19 to 24 and 51 to 59, as the paper's one sentence about it says.
+#: first and last whole year of each class. A: Old is 50 and above, 19 to 24 and 41 to 49 are left out. B:
+#: what is left out is exactly 19 to 24 and 51 to 59, as the paper's one sentence about it says.
 READINGS: Mapping[str, tuple[tuple[int, int], ...]] = {
     "A": ((0, 18), (25, 40), (50, 200)),
     "B": ((0, 18), (25, 50), (60, 200)),

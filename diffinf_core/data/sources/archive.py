@@ -15,7 +15,7 @@ from diffinf_core.config import DataConfig
 from diffinf_core.data.folder import Listing
 from diffinf_core.data.sources.base import Source
 from diffinf_core.data.sources.unpacked import write_mark
-from diffinf_core.data.table import shown
+from diffinf_core.data.text import shown
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import staged_folder
 
@@ -34,7 +34,9 @@ def _safe_name(name: str) -> PurePosixPath:
     path = PurePosixPath(name.replace("\\", "/"))
     drive = len(path.parts) > 0 and path.parts[0].endswith(":")
     if path.is_absolute() or drive or ".." in path.parts or "\0" in name or not path.parts:
-        raise DiffInfError(f"holds {shown(name)!r}, which leads out of the folder; nothing was unpacked")
+        raise DiffInfError(
+            f"holds {shown(name)!r}, which leads out of the folder; nothing was unpacked"
+        )
     return path
 
 
@@ -72,7 +74,13 @@ def _members(path: Path) -> Iterator[tuple[int, Iterator[Member]]]:
                 yield 0, _tar_members(packed)
     except DiffInfError as error:
         raise DiffInfError(f"{path} {error}.") from error
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+    ) as error:
         raise DiffInfError(f"{path} cannot be unpacked: {error}.") from error
     except RuntimeError as error:  # zipfile's word for a password
         raise DiffInfError(f"{path} cannot be unpacked: {error}.") from error
@@ -90,13 +98,17 @@ class Archive(Source):
         """A file that is a zip or a tar by its content."""
         path = config.path
         try:
-            return path is not None and path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+            return (
+                path is not None
+                and path.is_file()
+                and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+            )
         except OSError:
             return False
 
     def read(self) -> Listing:
         """Not before it is unpacked."""
-        raise DiffInfError(f"{self.root} is packed; unpack it first.")
+        raise DiffInfError(f"{self.root} has to be unpacked: set data.kind={self.name}.")
 
     def unpack(self, target: Path) -> Iterator[Progress]:
         """Write every file below ``target``, which appears whole or not at all.
@@ -115,7 +127,9 @@ class Archive(Source):
                     raise DiffInfError(f"holds {shown(name)!r} twice; nothing was unpacked")
                 seen.add(str(path).casefold())
                 if size > room or done > MOST_MEMBERS:
-                    raise DiffInfError(f"does not fit: {shown(name)!r} and before it need more than is free")
+                    raise DiffInfError(
+                        f"does not fit: {shown(name)!r} and before it need more than is free"
+                    )
                 room -= _write(file, beside / path, size)
                 if done % 256 == 0:
                     yield Progress("data", done, max(total, done), "unpacking")

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from diffinf_core.config import DataConfig
-from diffinf_core.data.folder import Listing, Problem, Row
+from diffinf_core.data.folder import Listing
+from diffinf_core.data.rows import Problem, Row
 from diffinf_core.data.sources.ages import AGE_CLASSES, age_class
 from diffinf_core.data.sources.base import Source
 from diffinf_core.records import DiffInfError
@@ -139,21 +140,21 @@ def features_folder(config: DataConfig) -> Path | None:
         return config.features if config.features.is_dir() else None
     for name in _FOLDERS:
         folder = (config.path or Path()) / name
-        if folder.is_dir() and any(True for _ in _files(folder)):
+        if folder.is_dir() and any(True for _ in _files(folder, name != ".")):
             return folder
     return None
 
 
-def _files(folder: Path) -> Iterator[tuple[str, str]]:
-    """(name without suffix, path) of each JSON file that is called by a number."""
+def _files(folder: Path, deep: bool = True) -> Iterator[tuple[str, str]]:
+    """(name without suffix, path) of each JSON file that is called by a number; ``deep``: at any depth."""
     for home, folders, names in os.walk(folder):
         folders.sort()
         for name in names:
             stem, _, suffix = name.rpartition(".")
             if suffix == "json" and stem.isdigit():
                 yield stem, f"{home}/{name}"
-        if folder.name != "json" and folder.name != "features":
-            return  # the data folder itself: only what lies right inside
+        if not deep:
+            return
 
 
 class FFHQ(Source):
@@ -165,7 +166,9 @@ class FFHQ(Source):
     @classmethod
     def recognises(cls, config: DataConfig) -> bool:
         """A folder in or for which there are JSON files named by numbers."""
-        return config.path is not None and config.path.is_dir() and features_folder(config) is not None
+        return (
+            config.path is not None and config.path.is_dir() and features_folder(config) is not None
+        )
 
     def read(self) -> Listing:
         """See :meth:`Source.read`."""
@@ -177,7 +180,7 @@ class FFHQ(Source):
                 "data.features."
             )
         contents, choice = self.walk(), Choice.of(self.config)
-        features = dict(_files(folder))
+        features = dict(_files(folder, folder != self.root))
         rows: list[Row] = []
         problems: list[Problem] = []
         left_out, missing = Counter[str](), 0
@@ -202,6 +205,8 @@ class FFHQ(Source):
             remarks.append(f"{missing:,} pictures have no file of features.")
         age = choice.task == "age"
         reading = f", reading {choice.ages}" if age else ""
-        taken_for = f"FFHQ pictures with DCGM features, {choice.task}{reading}, the largest face of each"
+        taken_for = (
+            f"FFHQ pictures with DCGM features, {choice.task}{reading}, the largest face of each"
+        )
         order = AGE_CLASSES if age else EXPRESSIONS
         return self.listing(rows, problems, missing, taken_for, contents, tuple(remarks), order)

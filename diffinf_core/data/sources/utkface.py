@@ -6,14 +6,19 @@ Black, Asian, Indian or Other.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 
 from diffinf_core.config import DataConfig
-from diffinf_core.data.folder import Listing, Row
+from diffinf_core.data.folder import Listing
+from diffinf_core.data.kinds import is_candidate
+from diffinf_core.data.rows import Row
 from diffinf_core.data.sources.ages import AGE_CLASSES, age_class
 from diffinf_core.data.sources.base import Source
-from diffinf_core.data.walk import walk
 from diffinf_core.records import DiffInfError
 
 _NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_(\d{8,})")
@@ -21,6 +26,12 @@ GENDERS = ("male", "female")
 RACES = ("White", "Black", "Asian", "Indian", "Other")
 #: names that are looked at to recognise the data set
 _FIRST = 50
+
+
+def _first_names(root: Path) -> Iterator[str]:
+    """Names of pictures as they come from the disk, without a walk over everything."""
+    for home, _, names in os.walk(root):
+        yield from (n for n in names if is_candidate(f"{home}/{n}"))
 
 
 class UTKFace(Source):
@@ -34,7 +45,7 @@ class UTKFace(Source):
         """A folder nine in ten of whose first pictures are named so."""
         if config.path is None or not config.path.is_dir():
             return False
-        names = [n.rpartition("/")[2] for n in walk(config.path).pictures[:_FIRST]]
+        names = list(islice(_first_names(config.path), _FIRST))
         return bool(names) and sum(bool(_NAME.match(n)) for n in names) >= 0.9 * len(names)
 
     def read(self) -> Listing:
@@ -43,7 +54,8 @@ class UTKFace(Source):
         orders = {"label": AGE_CLASSES, "gender": GENDERS, "race": RACES}
         if column not in orders:
             raise DiffInfError(
-                f"UTKFace has no column {column!r}; data.label_column may be label (the age class), gender or race."
+                f"UTKFace has no column {column!r}; data.label_column may be label (the age class), "
+                "gender or race."
             )
         rows: list[Row] = []
         left_out = Counter[str]()
@@ -53,12 +65,20 @@ class UTKFace(Source):
                 left_out["are not named as in UTKFace (age_gender_race_date)"] += 1
                 continue
             age, gender, race, date = match.groups()
-            given = {"age": age, "gender": GENDERS[int(gender)], "race": RACES[int(race)], "date": date}
+            given = {
+                "age": age,
+                "gender": GENDERS[int(gender)],
+                "race": RACES[int(race)],
+                "date": date,
+            }
             label = age_class(int(age), self.config.ages) if column == "label" else given[column]
             if label is None:
                 left_out["are of an age that no class holds"] += 1
             else:
                 rows.append(Row(name, label, {k: v for k, v in given.items() if k != column}))
-        remarks = tuple(f"{n:,} pictures {why} and are left out." for why, n in sorted(left_out.items()))
-        taken_for = f"UTKFace names, {'age class, reading ' + self.config.ages if column == 'label' else column}"
+        remarks = tuple(
+            f"{n:,} pictures {why} and are left out." for why, n in sorted(left_out.items())
+        )
+        what = f"age class, reading {self.config.ages}" if column == "label" else column
+        taken_for = f"UTKFace names, {what}"
         return self.listing(rows, [], 0, taken_for, contents, remarks, orders[column])
