@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from diffinf_core.cli.benchmark import benchmark
+from diffinf_core.cli.benchmark_cifar import benchmark_cifar
 from diffinf_core.cli.check import check
 from diffinf_core.cli.console import (
     console,
@@ -24,6 +26,8 @@ from diffinf_core.cli.console import (
     print_rounds,
     watch,
 )
+from diffinf_core.cli.doctor import doctor
+from diffinf_core.cli.export import audit, export, verify
 from diffinf_core.cli.serve import review, serve_run
 from diffinf_core.cli.train import train_generator, train_perceptor
 from diffinf_core.cli.users import users
@@ -35,7 +39,7 @@ from diffinf_core.config import (
     RunConfig,
     change,
     described_yaml,
-    from_yaml,
+    from_file,
     make_config,
     parse_overrides,
     preset_for,
@@ -58,36 +62,46 @@ Settings = Annotated[
         help="Change one setting for good, e.g. --set influence.tau=20; null takes it back. Repeatable.",
     ),
 ]
+WithoutDecisions = Annotated[
+    bool,
+    typer.Option(
+        "--without-decisions",
+        help="Go on as if nobody had decided, also where the journal of a reviewed run is lost.",
+    ),
+]
 
 
 def _config(preset: str, file: Path | None, settings: list[str] | None, **data: Any) -> RunConfig:
     over = parse_overrides(settings or [])
+    features = over.get("data", {}).get("features")
+    if isinstance(features, str):  # it is kept, and read from another folder
+        over["data"]["features"] = str(Path(features).resolve())
     if file is not None:
         if not file.exists():
             raise DiffInfError(f"The configuration file {file} does not exist.")
         over.setdefault("data", {}).update(data)
-        return change(from_yaml(file.read_text(), str(file)), over, str(file))
+        return change(from_file(file), over, str(file))
     given = over.setdefault("data", {})
     for key, value in data.items():
         given.setdefault(key, value)
     return preset_for(preset, over)
 
 
-def _open(run: Path, config: RunConfig | None = None) -> Any:
+def _open(run: Path, config: RunConfig | None = None, without_decisions: bool = False) -> Any:
     from diffinf_core.engine import open_run
 
-    opened = open_run(run, config)
+    opened = open_run(run, config, without_decisions)
     if sentence := opened.outdated():
         console.print(sentence, markup=False, highlight=False)
     return opened
 
 
-def _with_settings(run: Path, settings: list[str] | None) -> Any:
+def _with_settings(run: Path, settings: list[str] | None, without_decisions: bool = False) -> Any:
     """Open an existing run and take over changed settings."""
     from diffinf_core.engine import open_run
 
     if not settings:
-        return _open(run)
+        return _open(run, None, without_decisions)
     opened = open_run(run)  # what is to be said of it is said once, with its settings
     over = parse_overrides(settings)
     named = over.get("repair", {}).get("generator")
@@ -97,7 +111,7 @@ def _with_settings(run: Path, settings: list[str] | None) -> Any:
     generator = config.repair.generator
     if generator is not None and not generator.is_file():  # before it is saved
         raise DiffInfError(f"The generator {generator} does not exist.")
-    return _open(run, config)
+    return _open(run, config, without_decisions)
 
 
 @app.command()
@@ -160,6 +174,7 @@ def run(
     split_column: Annotated[
         str | None, typer.Option(help="Column of train, val and test, as data.split_column.")
     ] = None,
+    without_decisions: WithoutDecisions = False,
     settings: Settings = None,
 ) -> None:
     """Train, rank and repair. Finished work is kept: the same command again does nothing."""
@@ -178,19 +193,19 @@ def run(
     ]
     source = _source(data) if data is not None else {}
     if data is None and (out / "config.yaml").exists() and config is None and preset == "demo":
-        opened = _with_settings(out, settings)
+        opened = _with_settings(out, settings, without_decisions)
     else:
-        opened = _open(out, _config(preset, config, settings, **source))
+        opened = _open(out, _config(preset, config, settings, **source), without_decisions)
     for remark in opened.remarks:
         console.print(remark, markup=False, highlight=False)
-    if changed := opened.source_changes():
+    if changed := opened.source.changes():
         console.print(
             f"The data set has changed: {changed}. What depends on it is computed again; what was computed "
             "before is kept and used again once the files are restored.",
             markup=False,
             highlight=False,
         )
-        watch(opened.update_source())
+        watch(opened.source.update())
     rate = opened.config.noise.rate
     if opened.config.data.source == "folder" and rate:
         console.print(
@@ -243,7 +258,7 @@ def rank(
     """Print the most suspicious training samples."""
     opened = _with_settings(run, settings)
     watch(opened.score(by))
-    opened.folder.store()  # also where nothing had to be computed for the settings
+    opened.folder.save()  # also where nothing had to be computed for the settings
     if agreement:
         print_agreement(opened)
         return
@@ -270,39 +285,24 @@ def repair(run: RunFolder, settings: Settings = None) -> None:
 
 
 app.command()(review)
+app.command()(benchmark)
+app.command("benchmark-cifar")(benchmark_cifar)
 
 
-@app.command()
-def export(
-    run: RunFolder,
-    out: Annotated[Path, typer.Option(help="New folder for the data set.")],
-    undecided: Annotated[
-        str,
-        typer.Option(
-            help="Edited samples that nobody decided on: keep the 'original', take the edit ('repaired'), "
-            "or take it where it has no flag ('unflagged')."
-        ),
-    ] = "original",
-) -> None:
-    """Write the refined data set with a manifest of hashes and lineage."""
-    opened = _open(run)
-    watch(opened.export(out, undecided))
-    data = opened.report()["dataset"]
-    console.print(
-        f"Wrote {out}: the training split, {data['n_train']} pictures before any were dropped; "
-        "validation and test pictures are not part of it.",
-        markup=False,
-    )
+app.command()(export)
+app.command()(verify)
+app.command()(audit)
 
 
 @app.command()
 def retrain(
     run: RunFolder,
     workers: Annotated[int | None, typer.Option(min=1, help="Jobs at once.")] = None,
+    without_decisions: WithoutDecisions = False,
     settings: Settings = None,
 ) -> None:
     """Retrain every arm from scratch over seeds and compare them on the clean test split."""
-    opened = _with_settings(run, settings)
+    opened = _with_settings(run, settings, without_decisions)
     watch(opened.retrain(workers))
     print_arms(opened.report()["arms"])
 
@@ -367,6 +367,7 @@ def report(
 
 
 app.command()(check)
+app.command()(doctor)
 app.add_typer(weights, name="weights")
 app.add_typer(users, name="users")
 app.command("train-generator")(train_generator)

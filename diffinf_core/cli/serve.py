@@ -36,6 +36,13 @@ def review(
             help="Address or network of a proxy whose X-Forwarded-For is believed. Repeatable."
         ),
     ] = None,
+    token: Annotated[
+        bool,
+        typer.Option(
+            "--token/--no-token",
+            help="Without a log-in, let in only who has the address that is printed, with its token.",
+        ),
+    ] = True,
 ) -> None:
     """Open the review app on a run; 'diffinf users' says who may log in."""
     with optional_imports():
@@ -49,4 +56,5 @@ def review(
         ssl_cert=ssl_cert,
         ssl_key=ssl_key,
         trusted_proxies=trusted_proxy or [],
+        token=token,
     )

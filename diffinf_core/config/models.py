@@ -6,16 +6,43 @@ configuration goes to YAML and back without loss (see :mod:`diffinf_core.config.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+#: limits beyond any sensible training: more is a typing error, which is better named than begun
+MOST_EPOCHS, MOST_BATCH = 100_000, 65_536
 
 
 class Section(BaseModel):
     """Base of the sections of a configuration, one per stage."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def provenance(self, exclude: Collection[str] = ()) -> dict[str, Any]:
+        """What a result under these settings is known by: the settings as JSON, but for ``exclude``.
+
+        A setting that a later version added (:func:`later`) and that has its default counts as not there:
+        it changes nothing, and runs from before it keep their keys.
+        """
+        usual = {
+            name
+            for name, field in type(self).model_fields.items()
+            if field.json_schema_extra == _LATER and getattr(self, name) == field.default
+        }
+        out = self.model_dump(mode="json", exclude={*usual, *exclude})
+        inner = {name: getattr(self, name) for name in out}
+        return out | {n: v.provenance() for n, v in inner.items() if isinstance(v, Section)}
+
+
+_LATER: dict[str, Any] = {"later": True}
+
+
+def later(default: Any, **how: Any) -> Any:
+    """A pydantic field that was added to a section after runs had been made without it."""
+    return Field(default, json_schema_extra=_LATER, **how)
 
 
 class DataConfig(Section):
@@ -25,14 +52,14 @@ class DataConfig(Section):
     path: Path | None = Field(None, description="folder with pictures and labels.csv")
     kind: Literal[
         "auto", "table", "folders", "hf", "datasets", "ffhq", "utkface", "archive", "export"
-    ] = Field("auto", description="what the path holds; auto: guessed from its files")
-    outside_links: bool = Field(False, description="follow links that lead out of the folder")
+    ] = later("auto", description="what the path holds; auto: guessed from its files")
+    outside_links: bool = later(False, description="follow links that lead out of the folder")
     labels: str = Field("labels.csv", description="table in the folder: file, label, ...")
-    file_column: str | None = Field(
+    file_column: str | None = later(
         None, description="column of the file name; default: file, file_name, filename or path"
     )
     label_column: str = Field("label", description="column of the class")
-    split_column: str | None = Field(
+    split_column: str | None = later(
         None, description="column that says train, val or test; default: none, the split is drawn"
     )
     group_column: str | None = Field(
@@ -41,40 +68,42 @@ class DataConfig(Section):
     classes: tuple[str, ...] | None = Field(
         None, description="class order; default: the demo's order, else sorted"
     )
-    encoding: str | None = Field(
+    encoding: str | None = later(
         None,
         description="encoding of a text table, e.g. cp1252; default: UTF-8, or its byte-order mark",
     )
-    bit_depth: Literal[8, 10, 12, 14, 16] | None = Field(
+    bit_depth: Literal[8, 10, 12, 14, 16] | None = later(
         None,
         description="bits of files with more than 8 per value; default: as many as the data use",
     )
-    max_megapixels: float = Field(
+    max_megapixels: float = later(
         100.0, gt=0, le=178, description="larger pictures are refused, but for JPEGs, read reduced"
     )
-    skip_bad: bool = Field(
+    skip_bad: bool = later(
         False, description="go on without unreadable pictures and bad rows, which are counted"
     )
     attribute: Literal["expression", "age"] = Field(
         "expression", description="label of the rendered faces, and of FFHQ"
     )
-    features: Path | None = Field(
+    features: Path | None = later(
         None, description="folder of FFHQ's DCGM features; default: json/ in the data folder"
     )
-    ages: Literal["A", "B"] = Field(
+    ages: Literal["A", "B"] = later(
         "A",
         description="age classes of FFHQ and UTKFace; A: 0-18, 25-40, 50 and up; B: 0-18, 25-50, 60 and up",
     )
-    confidence: float = Field(
+    confidence: float = later(
         0.0, ge=0, le=1, description="FFHQ: least confidence of an expression"
     )
-    one_face: bool = Field(False, description="FFHQ: leave out pictures that show several faces")
-    quality: bool = Field(
+    one_face: bool = later(False, description="FFHQ: leave out pictures that show several faces")
+    quality: bool = later(
         False,
         description="FFHQ: leave out several faces, turned heads, dark glasses, covered eyes or mouths, blur",
     )
     image_size: Literal[32, 64, 128, 256] = Field(64, description="side in pixels")
-    demo_faces: int = Field(5000, ge=60, description="rendered faces, all splits together")
+    demo_faces: int = Field(
+        5000, ge=60, le=1_000_000, description="rendered faces, all splits together"
+    )
     seed: int = Field(7, ge=0, lt=2**32, description="seed of the rendered faces")
 
     @model_validator(mode="after")
@@ -94,15 +123,15 @@ class SplitConfig(Section):
     val_share: float = Field(0.10, gt=0, lt=0.5, description="fraction of validation groups")
     test_share: float = Field(0.20, gt=0, lt=0.5, description="fraction of test groups")
     seed: int = Field(0, ge=0, lt=2**32, description="salt of the hash")
-    small_classes: Literal["refuse", "drop", "train"] = Field(
+    small_classes: Literal["refuse", "drop", "train"] = later(
         "refuse",
         description="classes too small for every split: refuse the data set, leave them out, or take all of "
         "them for training, so that no figure on the test split is about them",
     )
-    folds: int | None = Field(
+    folds: int | None = later(
         None, ge=2, le=100, description="cross-validation: the test split is one of so many folds"
     )
-    fold: int = Field(0, ge=0, description="which fold is the test split, from 0")
+    fold: int = later(0, ge=0, lt=100, description="which fold is the test split, from 0")
 
     @model_validator(mode="after")
     def _fold_exists(self) -> SplitConfig:
@@ -125,13 +154,15 @@ class ClassifierConfig(Section):
 
     architecture: Literal["small", "resnet18"] = Field("small", description="network")
     pretrained: bool = Field(True, description="ImageNet weights for resnet18 where present")
-    epochs: int = Field(24, ge=1, description="passes over the training split")
-    batch_size: int = Field(64, ge=2, description="pictures per step")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam peak rate eta")
+    epochs: int = Field(24, ge=1, le=MOST_EPOCHS, description="passes over the training split")
+    batch_size: int = Field(64, ge=2, le=MOST_BATCH, description="pictures per step")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="Adam peak rate eta")
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="learning-rate schedule"
     )
-    checkpoints: int = Field(12, ge=1, description="snapshots T, at regular intervals")
+    checkpoints: int = Field(
+        12, ge=1, le=MOST_EPOCHS, description="snapshots T, at regular intervals"
+    )
     augment: bool = Field(False, description="random flips and 4 % shifts")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of weights and batches")
 
@@ -176,17 +207,23 @@ class InfluenceConfig(Section):
         "those before the labels are fitted better than the classifier generalises",
     )
     batch_size: int | None = Field(
-        None, ge=1, description="pictures per pass; default: from free memory"
+        None, ge=1, le=MOST_BATCH, description="pictures per pass; default: from free memory"
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 is faster on a GPU and 1 to 6 % off"
     )
-    folds: int = Field(5, ge=2, description="folds of self_confidence")
+    folds: int = Field(5, ge=2, le=1000, description="folds of self_confidence")
     damping: float = Field(
-        0.1, gt=0, description="lambda of equation 4, in mean eigenvalues of a layer's curvature"
+        0.1,
+        gt=0,
+        le=1e6,
+        description="lambda of equation 4, in mean eigenvalues of a layer's curvature",
     )
     curvature_samples: int = Field(
-        2000, ge=16, description="pictures that inverse_curvature estimates curvature from"
+        2000,
+        ge=16,
+        le=10_000_000,
+        description="pictures that inverse_curvature estimates curvature from",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="seed of folds and of sampled labels")
 
@@ -199,12 +236,29 @@ class InfluenceConfig(Section):
 class PredictorConfig(Section):
     """Influence predictor h_omega (equation 12), cross-fitted over the training set."""
 
-    folds: int = Field(5, ge=2, description="K of the cross-fitting")
-    epochs: int = Field(40, ge=1, description="passes per fold")
-    hidden: int = Field(64, ge=4, description="width")
-    learning_rate: float = Field(2e-3, gt=0, description="Adam rate")
-    feature_noise: float = Field(0.1, ge=0, description="noise on features, in their deviations")
+    folds: int = Field(5, ge=2, le=1000, description="K of the cross-fitting")
+    epochs: int = Field(40, ge=1, le=MOST_EPOCHS, description="passes per fold")
+    hidden: int = Field(64, ge=4, le=65_536, description="width")
+    learning_rate: float = Field(2e-3, gt=0, le=10, description="Adam rate")
+    feature_noise: float = Field(
+        0.1, ge=0, le=100, description="noise on features, in their deviations"
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="seed of folds and weights")
+
+
+class JudgeConfig(Section):
+    """The independent judge of edits."""
+
+    network: Literal["auto", "faces", "cross-fitted"] = Field(
+        "auto",
+        description="auto: the demo's for its faces, else published networks of faces where they are and "
+        "know the classes, else one trained on the run's own labels",
+    )
+    classes: dict[str, str] = Field(
+        {},
+        description="what published networks call a class: an expression, or an age such as 20-39 or 60+; "
+        "default: its name",
+    )
 
 
 class RepairConfig(Section):
@@ -250,21 +304,27 @@ class RepairConfig(Section):
     )
     iterations: int = Field(8, ge=1, le=200, description="steps of a latent optimisation")
     learning_rate: float = Field(0.05, gt=0, le=1, description="Adam rate of z_sem")
-    transfer: Literal["gated", "delta", "none"] = Field(
+    objective_every: int = later(
+        1, ge=1, le=100, description="guided steps between gradients of the objective; 1: at each"
+    )
+    transfer: Literal["gated", "delta", "masked", "none"] = Field(
         "gated",
         description="add the detail that the generator cannot reproduce back to the edit: where it changed "
-        "little, everywhere, nowhere",
+        "little, everywhere, nowhere; or masked: keep the original where the edit changes little",
     )
-    identity: Literal["auto", "demo", "facenet", "z_sem", "none"] = Field(
+    mask_quantile: float = later(
+        0.6, ge=0, lt=1, description="fraction of a picture that a masked edit leaves as it is"
+    )
+    identity: Literal["auto", "demo", "facenet", "dlib", "z_sem", "none"] = Field(
         "auto",
-        description="identity network; auto: the demo's for its faces, else facenet where its weights "
-        "are, else the generator's z_sem",
+        description="identity network; auto: the demo's for its faces, else facenet or dlib where their "
+        "weights are, else the generator's z_sem",
     )
     parsing: Literal["auto", "demo", "segformer", "none"] = Field(
         "auto", description="face parser; auto: the demo's, else segformer where its weights are"
     )
     perceptual: Literal["auto", "demo", "lpips-alex", "lpips-vgg", "lpips-squeeze"] = Field(
-        "auto", description="perceptual distance; auto: the demo's, else lpips-alex where it is"
+        "auto", description="perceptual distance; auto: lpips-alex, below 64 pixels the demo's"
     )
     face_crop: float = Field(
         1.0, gt=0.2, le=1, description="central fraction of each side that facenet sees"
@@ -273,6 +333,9 @@ class RepairConfig(Section):
         "one",
         description="one attempt; or from lower t0 up to this one, until the classifier's checkpoints see "
         "the label; or flagged edits, or all, under a grid of other settings, too",
+    )
+    strength: Literal["t0", "guidance"] = later(
+        "t0", description="what tries=smallest raises until the label is reached"
     )
     reached: float = Field(
         1.9,
@@ -284,7 +347,7 @@ class RepairConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="type that the generator computes in; auto: half precision on a GPU"
     )
-    batch_size: int = Field(16, ge=1, description="pictures edited at once")
+    batch_size: int = Field(16, ge=1, le=MOST_BATCH, description="pictures edited at once")
     seed: int = Field(
         0, ge=0, lt=2**32, description="seed of the noise that determines the class seen"
     )
@@ -306,9 +369,11 @@ class RetrainConfig(Section):
     arms: tuple[str, ...] = Field(
         ("noisy", "removal", "repaired", "reviewed"), description="data sets to train on"
     )
-    seeds: int = Field(3, ge=1, description="runs per arm")
-    epochs: int = Field(24, ge=1, description="passes; cosine decay whatever the classifier used")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam peak rate")
+    seeds: int = Field(3, ge=1, le=1000, description="runs per arm")
+    epochs: int = Field(
+        24, ge=1, le=MOST_EPOCHS, description="passes; cosine decay whatever the classifier used"
+    )
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="Adam peak rate")
 
     @model_validator(mode="after")
     def _known_arms(self) -> RetrainConfig:
@@ -347,6 +412,7 @@ class RunConfig(Section):
     classifier: ClassifierConfig = ClassifierConfig()
     influence: InfluenceConfig = InfluenceConfig()
     predictor: PredictorConfig = PredictorConfig()
+    judge: JudgeConfig = JudgeConfig()
     repair: RepairConfig = RepairConfig()
     retrain: RetrainConfig = RetrainConfig()
     review: ReviewConfig = ReviewConfig()

@@ -38,12 +38,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "paper-age": {
         **_PAPER,
-        "data": {
-            "source": "folder",
-            "attribute": "age",
-            "image_size": 128,
-            "classes": ["Young", "Middle", "Old"],
-        },
+        "data": {"source": "folder", "image_size": 128, "classes": ["Young", "Middle", "Old"]},
         "noise": {"rate": 0.30},
     },
     "paper-expression": {

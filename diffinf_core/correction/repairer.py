@@ -45,6 +45,7 @@ from diffinf_core.correction.search import variants
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.part import open_training, to_image, to_tensor
 from diffinf_core.data.profile import profile_of
+from diffinf_core.diffusion.conditions import covariate_indices
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.schedule import SPACING
 from diffinf_core.influence.predictor import PREDICTOR, CrossFittedPredictor
@@ -90,7 +91,7 @@ def outside_files(run: Run) -> list[Path]:
     return [
         *([] if given is None else [given]),
         *_own_generators(run),
-        *map(shipped, ("generator", "judge", "identity", "parsing", "perceptual")),
+        *map(shipped, ("generator", "judge", "identity", "parsing", "perceptual", "lpips")),
         *(pretrained(file).path for _, file in NAMES.values()),
     ]
 
@@ -108,7 +109,7 @@ def scores_key(run: Run) -> str:
 
 def perceptors_key(run: Run, config: RepairConfig) -> list[str]:
     """The perceptors of an edit: what "auto" means depends on which weights are present."""
-    kinds = chosen(config, profile_of(run).perceptors)
+    kinds = chosen(config, profile_of(run).perceptors, run.config.data.image_size)
     return [*kinds.values(), *(file_digest(file) for file in files_of(kinds))]
 
 
@@ -143,7 +144,7 @@ class Repairer:
 
     def perceptors(self, config: RepairConfig) -> Perceptors:
         """The perceptors that a configuration asks for, loaded once."""
-        kinds = chosen(config, profile_of(self.run).perceptors)
+        kinds = chosen(config, profile_of(self.run).perceptors, self.train.size)
         name = str([*kinds.values(), config.face_crop])
         if name not in self._perceptors:
             self._perceptors[name] = load_perceptors(
@@ -153,9 +154,7 @@ class Repairer:
 
     def version(self, position: int, config: RepairConfig) -> str:
         """The content address of an edit."""
-        settings = config.model_dump(
-            mode="json", exclude={"batch_size", "generator", "tries", "reached"}
-        )
+        settings = config.provenance({"batch_size", "generator", "tries", "strength", "reached"})
         picture = self.train.images([position]).tobytes()
         perceptors = perceptors_key(self.run, config)
         return digest(picture, int(self.train.labels[position]), settings, perceptors, self._key)
@@ -165,6 +164,14 @@ class Repairer:
         if not config.use_label or self.condition is None:
             return None
         return self.condition.of(labels)
+
+    def covariates(self, positions: NDArray[np.int64]) -> Tensor | None:
+        """The covariates (B, K) of training pictures, which an edit keeps; None where there are none."""
+        kept = [a for a in self.generator.architecture.attributes if a.covariate]
+        if not kept:
+            return None
+        indices = covariate_indices(self.train.table.iloc[positions], kept)
+        return torch.from_numpy(indices).to(self.device)
 
     def negative_condition(self, x: Tensor, config: RepairConfig) -> Tensor | None:
         """The condition of the inversion and negative condition of guidance, as :meth:`label_for`.
@@ -275,11 +282,15 @@ class Repairer:
         objective = Objective(config, perceptors, influence, classifier, x, y)
         self.generator.precision = computed_in(config.precision, self.device)
         label, negative = self.label_for(y, config), self.negative_condition(x, config)
+        if self.condition is not None:
+            fixed = self.covariates(positions)
+            label = self.condition.with_covariates(label, fixed)
+            negative = self.condition.with_covariates(negative, fixed)
         inversion = self.inversion(x, negative, config)
         start = self.start(inversion, y, config)
         done = yield from edited(Task(self.generator, start, label, negative, objective, config))
         records = self.checks.measure(
-            positions, done.final, inversion.reconstruction, objective.reference, perceptors, config
+            positions, done.final, done.plain, objective.reference, perceptors, config
         )
         seconds = (time.perf_counter() - began) / len(positions)
         edits = []

@@ -64,8 +64,8 @@ def open_upright(
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DiffInfError("the file is too large for a picture")
         with warnings.catch_warnings():
-            # the limit is ours; Pillow's own error, at twice that of its warning, stands
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # of broken metadata, and of sizes: the limit is ours, and Pillow's error at twice its own stands
+            warnings.simplefilter("ignore")
             source = path if raw is None else io.BytesIO(raw)
             with Image.open(source, formats=readable()) as image:
                 _check_size(image, draft, pixels)
@@ -201,7 +201,7 @@ def _over_white(image: Image.Image) -> Image.Image:
 def _refuse_dark_sixteen_bits(image: Image.Image) -> None:
     """Of a colour TIFF with sixteen bits Pillow keeps the high bytes, so fewer bits cannot be scaled."""
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
-    brightest = max(high for _, high in image.convert("RGB").getextrema())
+    brightest = int(np.asarray(image).max(initial=0))
     if bits and max(bits) == 16 and brightest < 64:
         raise DiffInfError(
             "a colour TIFF of 16 bits that uses 14 of them at most; save it as PNG, or with 8 bits"
@@ -224,7 +224,7 @@ def highest_level(path: Path, pixels: Pixels = PLAIN) -> int | None:
         if not (tiff or pnm or (png and start[24:25] == b"\x10")):
             return None
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             with Image.open(path, formats=readable()) as image:
                 if image.width * image.height > pixels.megapixels * 1e6:
                     return None

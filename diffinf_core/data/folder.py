@@ -1,4 +1,4 @@
-"""What the listing of a data set is, whatever its kind."""
+"""What a source lists: rows, problems, the order of classes, and what was passed over."""
 
 from __future__ import annotations
 
@@ -6,8 +6,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffinf_core.config import DataConfig
-from diffinf_core.data.rows import Problem, Row
+from diffinf_core.data.decode import decode, open_upright
+from diffinf_core.data.rows import Problem, Row, inside
 from diffinf_core.records import DiffInfError
+
+__all__ = [
+    "Listing",
+    "Problem",
+    "Row",
+    "decode",
+    "inside",
+    "needs_table",
+    "open_upright",
+    "too_few_classes",
+]
 
 
 @dataclass(frozen=True)
@@ -23,15 +35,15 @@ class Listing:
     problems: list[Problem]
     classes: list[str]
     unlabelled: int
-    remarks: tuple[str, ...] = ()
     taken_for: str = ""
+    remarks: tuple[str, ...] = ()
     lost: dict[str, int] = field(default_factory=dict)
 
 
 def needs_table(config: DataConfig, root: Path) -> None:
     """Refuse settings that name a table, or a column of it, for a folder that has none."""
     if config.labels != "labels.csv":
-        raise DiffInfError(f"{root} has no table {config.labels}.")
+        raise DiffInfError(f"{root} holds no table {config.labels}.")
     for option in ("group_column", "split_column", "file_column"):
         if column := getattr(config, option):
             raise DiffInfError(

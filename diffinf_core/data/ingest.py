@@ -88,7 +88,8 @@ def preflight(config: RunConfig) -> tuple[str, ...]:
     data = reading(config.data, source, source.folder)
     listing = listed(data)
     plan = make_plan(listing, data, config.split)
-    return (f"Taken for {listing.taken_for}.", *listing.remarks, *_remarks(plan, config.split))
+    taken_for = f"Taken for {listing.taken_for}."
+    return (taken_for, *listing.remarks, *_remarks(plan, config.split))
 
 
 def listed(data: DataConfig) -> Listing:
@@ -108,7 +109,10 @@ def _remarks(plan: Plan, split: SplitConfig) -> list[str]:
         (plan.left_out, "left out"),
         (plan.trained_only, "in training, and the test split has none"),
     ):
-        out += [f"Class {name!r} ({n} pictures) is {what}." for name, n in counts.items()]
+        out += [
+            f"Class {name!r} ({n} picture{'' if n == 1 else 's'}) is {what}."
+            for name, n in counts.items()
+        ]
     if plan.skipped:
         out.append(f"{len(plan.skipped):,} bad rows and pictures are skipped, see skipped.csv.")
     if split.folds:
@@ -248,9 +252,12 @@ def _with_extra(columns: dict[str, Any], plan: Plan, source: Profile) -> pd.Data
 
 def _settings(run: Run) -> list[Any]:
     sections = [
-        section.model_dump(mode="json")
-        for section in (run.config.data, run.config.split, run.config.noise)
+        section.provenance() for section in (run.config.data, run.config.split, run.config.noise)
     ]
+    if (
+        profile_of(run).folder is not None
+    ):  # since splits are by class; rendered faces split by person
+        sections.append({"split": "by class"})
     token = generation(run)
     return [*sections, {"source": token}] if token else sections
 
@@ -261,7 +268,6 @@ DATA = Stage(
     "read, split and decode the pictures",
     settings=_settings,
     files=lambda run: [run.root / GENERATION],
-    version=2,
     sealed=False,
     withheld=lambda run: [source_table(run), _state_file(run), *label_tables(source_folder(run))],
 )

@@ -87,6 +87,15 @@ def make_plan(listing: Listing, data: DataConfig, split: SplitConfig) -> Plan:
     )
 
 
+def small_classes(listing: Listing, data: DataConfig, split: SplitConfig) -> list[Problem]:
+    """A problem where a run would refuse classes that are too small, with the ways out."""
+    small = split_of_listing(listing, data, split).small
+    if not small or split.small_classes != "refuse":
+        return []
+    reason = too_small(small, split, data.group_column is not None)
+    return [Problem(None, str(listing.root), reason)]
+
+
 def without(listing: Listing, bad: Mapping[str, str]) -> Listing:
     """The listing without the files of ``bad``, each of which becomes a problem with its reason."""
     rows = [row for row in listing.rows if row.file not in bad]

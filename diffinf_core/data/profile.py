@@ -45,12 +45,11 @@ class Profile:
 
     ``folder`` holds the pictures and the table ``labels``; None where ``render`` writes them into the
     run's own folder, which is done when it holds the file ``rendered``. ``classes`` is their order, None for
-    the sorted names. ``group_column`` names the
-    pictures that must stay together in splits and folds. ``hidden`` columns of the source are withheld
-    from every stage, because they tell which labels are wrong; those in ``test_columns`` are shown for
-    the test split alone. ``truth_known``: the labels of the source are known to be right, and so are those
-    of the test split if ``clean_test``. ``generator`` names a shipped file; ``perceptors`` maps identity,
-    parsing and perceptual to the network that "auto" stands for.
+    the sorted names. ``group_column`` names the pictures that must stay together in splits and folds.
+    ``hidden`` columns of the source are withheld from every stage, because they tell which labels are
+    wrong; those in ``test_columns`` are shown for the test split alone. ``truth_known``: the labels of
+    the source are known to be right, and so are those of the test split if ``clean_test``. ``generator``
+    names a shipped file; ``perceptors`` maps identity and parsing to the network that "auto" stands for.
     """
 
     name: str
@@ -98,7 +97,7 @@ def rendered_faces(data: DataConfig) -> Profile:
             heads=tuple(attributes.values()),
             head=names.index(data.attribute),
         ),
-        perceptors=dict.fromkeys(("identity", "parsing", "perceptual"), "demo"),
+        perceptors=dict.fromkeys(("identity", "parsing"), "demo"),
     )
 
 

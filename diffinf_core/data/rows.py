@@ -56,6 +56,7 @@ def inside(root: Path, name: str, outside: bool = False) -> Path | None:
         path = (root / name).resolve()
     except (OSError, ValueError, RuntimeError):
         return None
-    if outside and Path(os.path.abspath(root / name)).is_relative_to(os.path.abspath(root)):  # noqa: PTH100
+    here = Path(os.path.abspath(root / name))  # noqa: PTH100 (resolving would follow links)
+    if outside and here.is_relative_to(os.path.abspath(root)):  # noqa: PTH100
         return path
     return path if path.is_relative_to(root.resolve()) else None

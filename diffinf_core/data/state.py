@@ -8,7 +8,6 @@ computed from an earlier one stays where it is.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from diffinf_core.data.pictures import Stat
 from diffinf_core.data.rows import Row
 from diffinf_core.data.text import shown
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs.cells import readable
 from diffinf_core.runs.files import digest, read_json, write_json, write_table
 from diffinf_core.runs.run import Run
 
@@ -121,13 +121,12 @@ def write_state(
 
 
 def read_state(folder: Path) -> pd.DataFrame | None:
-    """What :func:`write_state` kept of the pictures, as text by file; None in runs of earlier versions."""
+    """What :func:`write_state` kept of the pictures, as text; None in runs of earlier versions."""
     file = folder / ROWS
     if not file.exists():
         return None
-    return pd.read_csv(file, dtype=str, keep_default_na=False, quoting=csv.QUOTE_MINIMAL).set_index(
-        "file", drop=False
-    )
+    # not kept in memory: under a seal nobody may know the labels before noise
+    return readable(pd.read_csv(file, dtype=str, keep_default_na=False))
 
 
 def table_unchanged(folder: Path, path: Path) -> bool:

@@ -101,7 +101,10 @@ def read_separated(
     columns = columns[:width]
     _check_names(columns, path)
     bad = [
-        (line, f"has {len(cells)} fields where the header has {width}")
+        (
+            line,
+            f"has {len(cells)} field{'' if len(cells) == 1 else 's'} where the header has {width}",
+        )
         for line, cells in zip(lines, rows, strict=True)
         if len(cells) != width
     ]

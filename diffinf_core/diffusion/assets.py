@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,35 @@ import torch
 from pydantic import ValidationError
 
 from diffinf_core.config import explain
+from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training, to_tensor
 from diffinf_core.data.pictures import pack_pictures
 from diffinf_core.data.rendered.scenes import open_scenes, render_scenes
-from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
+from diffinf_core.diffusion.autoencoder import (
+    Architecture,
+    Attribute,
+    DiffusionAutoencoder,
+    LatentSpace,
+)
+from diffinf_core.diffusion.conditions import (
+    TRUST_SCORE,
+    covariate,
+    covariate_indices,
+    trusted,
+)
 from diffinf_core.diffusion.figures import reconstruction_figures
+from diffinf_core.diffusion.first_stage import (
+    BESIDE,
+    FirstStage,
+    find_first_stage,
+    import_first_stage,
+    load_first_stage,
+)
+from diffinf_core.diffusion.latent_source import Conditions, LatentSource
+from diffinf_core.diffusion.latents import VERSION, encode_latents, open_latents
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.processes import main_process, main_process_first
-from diffinf_core.diffusion.settings import GeneratorTraining
+from diffinf_core.diffusion.settings import ON_LATENTS, GeneratorTraining
 from diffinf_core.diffusion.sources import PictureSource, SceneSource, Source
 from diffinf_core.diffusion.trainer import averaged_weights, train_generator
 from diffinf_core.records import DiffInfError, Progress
@@ -59,6 +81,7 @@ def _train(
     data: dict[str, Any],
     command: str,
     start: Path | None,
+    first_stage: FirstStage | None = None,
 ) -> Iterator[Progress]:
     out.mkdir(parents=True, exist_ok=True)
     if main_process():
@@ -77,7 +100,10 @@ def _train(
             "sha256": file_digest(start),
             "command": card_of(start).get("command", "unknown"),
         }
-    for event in train_generator(source, architecture, settings, checkpoint, None, weights, about):
+    events = train_generator(
+        source, architecture, settings, checkpoint, None, weights, about, first_stage
+    )
+    for event in events:
         if event.done % settings.checkpoint_every == 0:
             write_json(clock, {"seconds": spent + time.perf_counter() - began})
         yield event
@@ -85,6 +111,8 @@ def _train(
         return
     where = "cuda" if torch.cuda.is_available() else "cpu"
     model = averaged_weights(checkpoint).to(where)
+    if first_stage is not None:
+        model.attach(first_stage)
     held = source.held_out()
     steps = int(read_tensors(checkpoint)["step"])
     yield Progress("train-generator", steps, steps, "measuring reconstruction")
@@ -120,6 +148,7 @@ def card_text(card: dict[str, Any]) -> str:
         f"* Pictures: {card['architecture']['image_size']} pixels; parameters: "
         f"{card['parameters']:,}; SHA-256 {card['sha256']}.",
         f"* Conditioned on: {conditions or 'no labels'}.",
+        *_latent_lines(card["architecture"]),
         *(f"* Data, {key}: {value}." for key, value in card["data"].items()),
         f"* Trained on {card['device']}, {card['steps_made']:,} steps in {card['seconds']:,} s, by "
         f"`{card['command']}`.",
@@ -131,6 +160,19 @@ def card_text(card: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _latent_lines(architecture: dict[str, Any]) -> list[str]:
+    space = architecture.get("latent")
+    if not space:
+        return []
+    kept = [a["name"] for a in architecture["attributes"] if a["covariate"]]
+    kept += ["coarse colour"] if architecture["colour"] else []
+    return [
+        f"* Works on latents of {space['name']} ({len(space['mean'])} channels, sides "
+        f"{space['factor']} times smaller; {BESIDE}, SHA-256 {space['first_stage']}).",
+        f"* Kept fixed in an edit: {', '.join(kept) or 'nothing'}.",
+    ]
 
 
 def _short(value: float) -> str:
@@ -176,6 +218,49 @@ def architecture_for(
     except ValidationError as error:
         raise DiffInfError(
             f"There is no network for {size} pixels; take 32, 48, 64, 96, 128, 192 or 256."
+        ) from error
+
+
+def latent_architecture(
+    size: int,
+    attributes: tuple[Attribute, ...],
+    space: LatentSpace,
+    colour: bool,
+    start: Path | None = None,
+    width: float = 1.0,
+) -> Architecture:
+    """A network for latents; ``width`` multiplies the channels, ``start`` has the shape that is taken."""
+    if start is not None:
+        given = load_autoencoder(start).architecture
+        if not isinstance(given, Architecture) or given.latent is None:
+            raise DiffInfError(f"{start} does not work on latents; training cannot start from it.")
+        if (given.image_size, given.latent.first_stage) != (size, space.first_stage):
+            raise DiffInfError(
+                f"{start} was trained on {given.image_size} pixels and latents of {given.latent.name}; the "
+                f"pictures have {size} and the first stage is {space.name}."
+            )
+        if width != 1:
+            raise DiffInfError(
+                "--width has no effect with --start, whose shape is taken; leave it out."
+            )
+        return given.model_copy(update={"attributes": attributes, "colour": colour})
+    side = size // space.factor
+    widths = (128, 192, 256) if side <= 16 else (128, 192, 256, 256)
+    try:
+        return Architecture(
+            image_size=size,
+            z_dim=256,
+            patch=1,
+            widths=tuple(max(8, 8 * math.ceil(w * width / 8)) for w in widths),
+            embed=max(8, 8 * math.ceil(256 * width / 8)),
+            encoder_width=max(8, 8 * math.ceil(64 * width / 8)),
+            attributes=attributes,
+            latent=space,
+            colour=colour,
+        )
+    except ValidationError as error:
+        raise DiffInfError(
+            f"There is no network for {size} pixels on latents of {space.name}: {explain(error)}"
         ) from error
 
 
@@ -253,6 +338,78 @@ def train_on_run(
     command = _command("diffinf train-generator --run RUN", given, start, width)
     with run.lock() if out is None and main_process() else nullcontext():
         yield from _train(source, architecture, settings, target, data, command, start)
+
+
+@dataclass(frozen=True)
+class LatentOptions:
+    """How to train on latents.
+
+    ``first_stage`` is a name, a path or "auto"; ``covariates`` are columns that an edit keeps, as it does the
+    coarse ``colour``; ``trust`` is the fraction of labels to train on, None: by the noise made on purpose.
+    """
+
+    first_stage: str = "auto"
+    covariates: tuple[str, ...] = ()
+    colour: bool = True
+    trust: float | None = None
+
+
+@under_seal
+def train_on_latents(
+    run: Run,
+    given: dict[str, Any],
+    out: Path | None,
+    start: Path | None,
+    width: float,
+    options: LatentOptions,
+) -> Iterator[Progress]:
+    """A generator on latents for a run's own pictures, conditioned on the labels that the ranking trusts."""
+    settings = _settings({**ON_LATENTS, **given}, start)
+    train = open_training(run)
+    columns = tuple(covariate(train.table, column) for column in options.covariates)
+    trust = trusted(run, train, options.trust)
+    target = out or run.root / "generator"
+    _refuse_finished(target)
+    with run.lock() if main_process() else nullcontext():
+        target.mkdir(parents=True, exist_ok=True)
+        where = find_first_stage(options.first_stage)
+        if where is None:
+            raise DiffInfError(
+                "No first stage is here: run 'diffinf weights fetch taef2', or give --first-stage."
+            )
+        if main_process():
+            import_first_stage(where, target)
+        stage = load_first_stage(target / BESIDE, "cuda" if torch.cuda.is_available() else "cpu")
+        folder = run.stage("latents", VERSION, DATA.key(run), stage.sha256)
+        yield from main_process_first(
+            encode_latents(folder, stage, train.images, len(train), train.size)
+        )
+        latents = open_latents(folder)
+        conditions = Conditions(
+            np.where(trust, train.labels, -1), covariate_indices(train.table, columns)
+        )
+        source = LatentSource(latents, train, conditions, options.colour)
+        attributes = (Attribute(name="label", classes=train.classes), *columns)
+        architecture = latent_architecture(
+            train.size, attributes, latents.space, options.colour, start, width
+        )
+        data = {
+            "kind": "training split of a run, assigned labels; validation and test left out",
+            "pictures": len(source),
+            "ids": digest(train.ids.tolist()),
+            "labels_trusted": f"{int(trust.sum())} of {len(trust)}, those of lowest {TRUST_SCORE}",
+        }
+        note = (
+            f"{len(source)} of {len(train)} training pictures, {len(train) - len(source)} held out; "
+            f"{int(trust.sum())} labels are trusted, the others are unknown to the training"
+        )
+        yield Progress("data", 1, 1, note)
+        begin = f"diffinf train-generator --run RUN --first-stage {options.first_stage}"
+        begin += "".join(f" --covariate {name}" for name in options.covariates)
+        begin += "" if options.colour else " --no-colour"
+        begin += "" if options.trust is None else f" --trust {options.trust:g}"
+        command = _command(begin, given, start, width)
+        yield from _train(source, architecture, settings, target, data, command, start, stage)
 
 
 def train_on_pictures(

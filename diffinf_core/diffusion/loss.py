@@ -7,10 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from diffinf_core.diffusion.autoencoder import Architecture, DiffusionAutoencoder
+from diffinf_core.diffusion.label_free import LabelAdversary, side_information
 from diffinf_core.diffusion.network import WarmupDecoder
 from diffinf_core.diffusion.schedule import TIMES, abar
 from diffinf_core.diffusion.settings import GeneratorTraining
 from diffinf_core.diffusion.sources import SeededBatch
+
+#: noise on the coarse colour while training, so that its exact value says nothing about a picture
+COLOUR_NOISE = 0.02
 
 
 class GeneratorLoss(nn.Module):
@@ -23,13 +27,19 @@ class GeneratorLoss(nn.Module):
         super().__init__()
         self.model = DiffusionAutoencoder(architecture)
         a = architecture
-        self.plain = WarmupDecoder(a.image_size, a.z_dim, a.encoder_width, a.patch)
+        self.plain = WarmupDecoder(a.side, a.z_dim, a.encoder_width, a.patch, a.channels)
         self.config, self.paired = config, paired
+        self._covariates = tuple(len(k.classes) for k in a.attributes if k.covariate)
+        self.adversary: LabelAdversary | None = None
+        if config.label_free and len(a.attributes) > len(self._covariates):
+            side = a.code_dim - a.z_dim + sum(self._covariates)
+            self.adversary = LabelAdversary(a.z_dim, side, len(a.attributes[0].classes))
 
     def forward(
-        self, seeded: SeededBatch, device: torch.device, warming: bool
+        self, seeded: SeededBatch, device: torch.device, warming: bool, step: int = 0
     ) -> dict[str, Tensor]:
-        """ "loss", and its unweighted terms "plain" (L1) and "denoise" (squared error of v), scalars."""
+        """ "loss", and its unweighted terms, scalars: "plain" (L1), "denoise" (squared error of v), and
+        "adversary" and "side_alone" (cross-entropies of the guessed label)."""
         c = self.config
         batch = seeded.batch
         noise = torch.Generator(device).manual_seed(seeded.seed)
@@ -40,23 +50,28 @@ class GeneratorLoss(nn.Module):
         def uniform(*shape: int) -> Tensor:
             return torch.rand(*shape, generator=noise, device=device)
 
-        x = _pictures(batch.target, device)
+        x = self._x0(batch.target, device)
         label = torch.from_numpy(batch.label).to(device)
         weight = torch.ones((), device=device)
         if batch.weight is not None:
             weight = torch.from_numpy(batch.weight).to(device)[:, None]
         if warming:
-            z = self.model.encode(x)
+            z = self.model.encoder(x)
             plain = self.plain(z + c.z_noise * gauss(z))
             loss = (weight * (plain.float() - x).abs()).mean()
             return {"loss": loss, "plain": loss.detach()}
-        source = x if batch.source is batch.target else _pictures(batch.source, device)
-        z = self.model.encode(source)
+        source = x if batch.source is batch.target else self._x0(batch.source, device)
+        z = self.model.encoder(source)
         z = z + c.z_noise * gauss(z)
         code = z
         if not self.paired and c.z_dropout and label.shape[1]:
             dropped = uniform(len(z), 1) < c.z_dropout
             code = torch.where(dropped, torch.zeros_like(z), z)
+        colour = None
+        if batch.colour is not None:
+            colour = torch.from_numpy(batch.colour).to(device)
+            colour = colour + COLOUR_NOISE * gauss(colour)
+            code = torch.cat([code, colour], 1)
         low, u = uniform(len(x)) < c.low_time_fraction, uniform(len(x))
         t = torch.where(low, u * c.low_time, c.low_time + u * (TIMES - c.low_time))
         t = t.long().clamp_(max=TIMES - 1)
@@ -74,7 +89,23 @@ class GeneratorLoss(nn.Module):
             plain_loss = (part * (plain.float() - x[same]).abs()).mean()
             loss = loss + c.warmup_weight * plain_loss
             out["plain"] = plain_loss.detach()
+        if self.adversary is not None and batch.shown is not None:
+            of_label = torch.from_numpy(batch.shown).to(device)
+            side = side_information(
+                colour, label[:, label.shape[1] - len(self._covariates) :], self._covariates
+            )
+            guessed = self.adversary(z, side, of_label)
+            ramp = c.label_free * min(1.0, step / c.label_free_after)
+            loss = loss + guessed.pop("guess") + ramp * guessed.pop("confusion")
+            out |= guessed
         return {"loss": loss, **out}
+
+    def _x0(self, values: np.ndarray, device: torch.device) -> Tensor:
+        """x_0 on the device, of pictures or of latents as a first stage gives them."""
+        if values.dtype == np.uint8:
+            return _pictures(values, device)
+        x = torch.from_numpy(values).to(device, non_blocking=True).float()
+        return self.model.normalise(x).contiguous(memory_format=torch.channels_last)
 
 
 def _pictures(images: np.ndarray, device: torch.device) -> Tensor:

@@ -41,6 +41,15 @@ class GeneratorTraining(BaseModel):
     z_dropout: float = Field(
         0.3, ge=0, le=1, description="conditioning dropout of z_sem, for unpaired data"
     )
+    label_free: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the adversary that keeps the label out of z_sem; 0: none",
+    )
+    label_free_after: int = Field(1000, ge=1, description="steps in which that weight rises")
+    minutes: float | None = Field(
+        None, gt=0, description="time budget, in place of steps; the learning rate decays in time"
+    )
     warmup_weight: float = Field(0.5, ge=0, description="weight of the plain decoder in phase two")
     low_time: int = Field(700, ge=1, le=TIMES, description="times below this get most of the steps")
     low_time_fraction: float = Field(
@@ -72,6 +81,19 @@ class GeneratorTraining(BaseModel):
                 raise ValueError(f"{former} is the former name of {name}; give {name} alone.")
         return _renamed(values, _FORMER_SETTINGS)
 
+
+#: what suits a generator on latents of photographs; the rest is as on pixels
+ON_LATENTS: dict[str, Any] = {
+    "warmup_steps": 0,
+    "warmup_weight": 0.0,
+    "batch_size": 32,
+    "learning_rate": 8e-4,
+    "decay_fraction": 0.4,
+    "z_dropout": 0.1,
+    "low_time_fraction": 0.6,
+    "label_free": 0.05,
+    "patience": 0,
+}
 
 #: settings that may change when a training resumes: they affect its speed, or are turned down after a
 #: divergence

@@ -6,10 +6,16 @@ plan can be driven by a thread, a process or a cluster.
 
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.data.sources import named_source
+from diffinf_core.engine.benchmark import BenchmarkSettings, method_choices
+from diffinf_core.engine.cifar import benchmark_cifar
+from diffinf_core.engine.doctor import Diagnosis, Finding, counted, diagnose, mend
 from diffinf_core.engine.pictures import Pictures
 from diffinf_core.engine.pipeline import STAGES
 from diffinf_core.engine.run import OpenRun, open_run
 from diffinf_core.engine.tools import check, convert_generator, train_generator, train_perceptor
+from diffinf_core.export.dataset import read_export
+from diffinf_core.export.formats import FORMATS
+from diffinf_core.export.plan import EDITS, SPLITS
 from diffinf_core.influence.embedding import methods as map_methods
 from diffinf_core.influence.estimators import ESTIMATORS
 from diffinf_core.report.explore import STATES, View
@@ -17,21 +23,33 @@ from diffinf_core.review.bulk import Bulk
 from diffinf_core.review.rules import Rule
 
 __all__ = [
+    "EDITS",
     "ESTIMATORS",
+    "FORMATS",
+    "SPLITS",
     "STAGES",
     "STATES",
+    "BenchmarkSettings",
     "Bulk",
+    "Diagnosis",
+    "Finding",
     "OpenRun",
     "Pictures",
     "Rule",
     "View",
+    "benchmark_cifar",
     "check",
     "convert_generator",
+    "counted",
+    "diagnose",
     "encoded",
     "heat",
     "map_methods",
+    "mend",
+    "method_choices",
     "named_source",
     "open_run",
+    "read_export",
     "train_generator",
     "train_perceptor",
 ]

@@ -24,6 +24,7 @@ from diffinf_core.experiments.comparison import (
 from diffinf_core.records import DiffInfError
 from diffinf_core.report import compare_plots, plots, verdict
 from diffinf_core.report.compare_files import write_csv, write_html
+from diffinf_core.runs.files import naming_full_disk
 
 
 class Compare:
@@ -117,6 +118,8 @@ class Compare:
         against = against or comparison.reference
         if html is not None:
             history, repair = histories(self._tables.folder), self._tables.report()["repair"]
-            write_html(comparison, history, repair, against, Path(html))
+            with naming_full_disk(Path(html)):
+                write_html(comparison, history, repair, against, Path(html))
         if csv is not None:
-            write_csv(comparison, against, Path(csv))
+            with naming_full_disk(Path(csv)):
+                write_csv(comparison, against, Path(csv))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.config import ON_REQUEST, InfluenceConfig, estimator_names
+from diffinf_core.data.overlay import map_array
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.confidence import CONFIDENCE
@@ -14,7 +14,7 @@ from diffinf_core.influence.curvature_score import CURVATURE
 from diffinf_core.influence.estimators import logged_scores, rank_table, score_of
 from diffinf_core.influence.scoring import GRADIENTS
 from diffinf_core.records import DiffInfError
-from diffinf_core.runs.files import digest, write_table
+from diffinf_core.runs.files import digest, read_array, write_table
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
 from diffinf_core.runs.tables import read_table
@@ -37,9 +37,9 @@ def run_influence(run: Run) -> Work:
     stage, train, config = INFLUENCE.folder(run), open_training(run), run.config.influence
     for part in (GRADIENTS, *map(request, requested(config))):
         yield from part.compute(run, quiet=True)
-    terms = np.load(GRADIENTS.folder(run) / "terms.npy").sum(1)
+    terms = read_array(GRADIENTS.folder(run) / "terms.npy").sum(1)
     epochs = checkpoint_epochs(run)
-    logged = np.load(CLASSIFIER.folder(run) / "signals.npy", mmap_mode="r")
+    logged = map_array(CLASSIFIER.folder(run) / "signals.npy")
     columns = {"self_influence": terms[:, 0], "last_layer": terms[:, 1]}
     columns |= logged_scores(logged, max(epochs))
     write_table(stage / "scores.csv", pd.DataFrame({"id": train.ids, **columns}))
@@ -84,7 +84,7 @@ def read_scores(run: Run) -> pd.DataFrame:
     for name in ON_REQUEST:
         extra = request(name).folder(run)
         if extra.done:
-            table[name] = np.load(extra / "score.npy")
+            table[name] = read_array(extra / "score.npy")
     return table
 
 

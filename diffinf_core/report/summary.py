@@ -17,6 +17,7 @@ from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
 from diffinf_core.data.truth import open_truth
 from diffinf_core.experiments.retrain import read_arms
+from diffinf_core.export.audit import stored_audit
 from diffinf_core.influence.estimators import quality
 from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import (
@@ -141,6 +142,8 @@ def _repair(run: Run) -> dict[str, Any] | None:
         / len(edits),
         "judge_agreement_before": float(before.mean()),
         "judge_agreement_after": float(after.mean()),
+        # where a published judge judges, the one that the run trained on its own labels
+        "cross_judge_agreement_after": _mean(edits["cross_judge_agrees"].dropna().to_list()),
         "judge_agreement_by_class": by_class(after, everything),
         "judge_agreement_mislabelled": None if wrong is None else _mean(list(after[wrong])),
         "judge_agreement_mislabelled_before": None if wrong is None else _mean(list(before[wrong])),
@@ -202,5 +205,6 @@ def summarise(
         "predictor": predictor.figures if predictor.done else None,
         "repair": repair,
         "review": _review(run, decisions),
+        "audit": stored_audit(run),
         "arms": read_arms(run) if DATA.folder(run).done else {},
     }

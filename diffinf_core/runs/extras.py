@@ -12,7 +12,7 @@ EXTRAS = {
     "app": ("gradio", "fastapi", "starlette", "uvicorn"),
     "postgres": ("psycopg",),
     "heic": ("pillow_heif",),
-    "faces": ("facenet_pytorch", "lpips", "transformers"),
+    "faces": ("facenet_pytorch", "h5py", "lpips", "transformers"),
 }
 
 

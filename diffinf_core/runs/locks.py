@@ -7,6 +7,7 @@ that a process of another host has not given back counts for :data:`SILENT` seco
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -77,6 +78,18 @@ def _touched(handle: int) -> Iterator[None]:
         thread.join()
 
 
+def _opened(file: Path) -> int:
+    try:
+        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise DiffInfError(
+            f"{file.parent} may only be read here ({error.strerror}): nothing can be computed or written in "
+            "it. Take a copy, or get write access."
+        ) from error
+
+
 @contextmanager
 def exclusive(file: Path, refusal: str, keep: bool = True) -> Iterator[None]:
     """Hold a lock file, or raise :class:`DiffInfError`.
@@ -87,7 +100,7 @@ def exclusive(file: Path, refusal: str, keep: bool = True) -> Iterator[None]:
     import fcntl
 
     while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        handle = _opened(file)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             current = file.stat().st_ino == os.fstat(handle).st_ino

@@ -66,6 +66,11 @@ class Session:
         """Whether there is a run."""
         return self._run is not None
 
+    def check(self) -> None:
+        """Raise :class:`DiffInfError` where the run was reviewed and its journal is lost or damaged."""
+        if self.exists and self.run.status()["data"]:
+            self.run.review.decisions()
+
     def configure(self, config: RunConfig) -> None:
         """Take over a configuration; makes the run where there is none yet.
 
@@ -73,7 +78,7 @@ class Session:
         """
         if self.jobs.running:
             raise DiffInfError("A job is running; cancel it before changing settings.")
-        open_run(self.root, config).folder.store()
+        open_run(self.root, config).folder.save()
         self.reload()
 
     def stored(self) -> RunConfig:
@@ -101,7 +106,7 @@ class Session:
         if self.jobs.running:
             raise DiffInfError("A job is running; cancel it before changing the ranking.")
         # What is on disk counts: another window, or the command line, may have changed other settings.
-        Run.prepare(self.root, change(self.stored(), over, name)).store()
+        Run.prepare(self.root, change(self.stored(), over, name)).save()
         self.reload()
 
     def ready(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from diffinf_core.records import ACTIONS, Choice, DiffInfError
-from diffinf_core.review.journal import MAX_COMMENT, Journal
+from diffinf_core.review.journal import MAX_COMMENT, MAX_REVIEWER, Journal
 from tests.review.places import Place
 
 
@@ -95,10 +95,17 @@ def test_a_new_decision_ends_what_could_be_redone(journal: Journal) -> None:
     assert standing(journal) == {"s2": "drop"}
 
 
-def test_a_comment_is_kept_as_text_and_cut_at_its_limit(journal: Journal) -> None:
-    comment = "=1+1'; DROP TABLE journal; -- \u2603" + "x" * MAX_COMMENT
+def test_a_comment_is_kept_as_text_and_never_cut(journal: Journal) -> None:
+    comment = ("=1+1'; DROP TABLE journal; -- \u2603" + "x" * MAX_COMMENT)[:MAX_COMMENT]
     journal.decide("s1", "keep", "ann", comment=comment)
-    assert journal.decisions()["s1"].comment == comment[:MAX_COMMENT]
+    assert journal.decisions()["s1"].comment == comment
+    for decide in (
+        lambda: journal.decide("s1", "drop", "ann", comment=comment + "x"),
+        lambda: journal.decide_many([Choice("s2", "drop", comment=comment + "x")], "ann"),
+    ):
+        with pytest.raises(DiffInfError, match="2,001 characters; 2,000 are allowed"):
+            decide()
+    assert [d.action for d in journal.decisions().values()] == ["keep"]
 
 
 def test_the_key_depends_on_what_stands_and_not_on_the_way_there(
@@ -123,12 +130,19 @@ def test_the_key_depends_on_what_stands_and_not_on_the_way_there(
     assert b.key() == one
 
 
-@pytest.mark.parametrize("reviewer", ["", "n" * 81])
+@pytest.mark.parametrize("reviewer", ["", "n" * MAX_REVIEWER])
 def test_a_reviewer_without_a_name_or_with_a_long_one_can_undo(
     journal: Journal, reviewer: str
 ) -> None:
     journal.decide("s1", "keep", reviewer)
     assert journal.undo(reviewer) == ["s1"]
+
+
+def test_a_name_that_would_be_cut_is_refused(journal: Journal) -> None:
+    """Cut, two people could become one."""
+    with pytest.raises(DiffInfError, match="81 characters; 80 are allowed"):
+        journal.decide("s1", "keep", "n" * 81)
+    assert journal.decisions() == {}
 
 
 @pytest.mark.parametrize("text", ["null \0 byte", "half a pair \ud800"])

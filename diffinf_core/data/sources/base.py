@@ -10,8 +10,7 @@ from typing import BinaryIO, ClassVar
 import pandas as pd
 
 from diffinf_core.config import DataConfig
-from diffinf_core.data.folder import Listing
-from diffinf_core.data.rows import Problem, Row, inside
+from diffinf_core.data.folder import Listing, Problem, Row, inside
 from diffinf_core.data.text import natural_key
 from diffinf_core.data.walk import Contents, walk
 from diffinf_core.records import DiffInfError, Progress
@@ -101,7 +100,13 @@ class Source(ABC):
         labels = {row.label for row in rows}
         wanted = self.config.classes or order
         classes = [c for c in wanted if c in labels] if wanted else sorted(labels, key=natural_key)
-        passed_over = (*remarks, *contents.remarks())
         return Listing(
-            self.root, rows, problems, classes, unlabelled, passed_over, taken_for, contents.lost
+            self.root,
+            rows,
+            problems,
+            classes,
+            unlabelled,
+            taken_for,
+            (*remarks, *contents.remarks()),
+            contents.lost,
         )

@@ -46,10 +46,10 @@ class Choice:
 
     @classmethod
     def of(cls, config: DataConfig) -> Choice:
-        """The choice that a data section makes."""
-        return cls(
-            config.attribute, config.ages, config.confidence, config.one_face, config.quality
-        )
+        """The choice that a data section makes; classes that are ages ask for ages."""
+        ages = config.classes is not None and set(config.classes) <= set(AGE_CLASSES)
+        task = "age" if ages else config.attribute
+        return cls(task, config.ages, config.confidence, config.one_face, config.quality)
 
 
 def largest_face(faces: list[dict[str, Any]]) -> dict[str, Any]:
@@ -101,37 +101,44 @@ def label_of(faces: list[dict[str, Any]], choice: Choice) -> tuple[str | None, s
 
 
 def _columns(faces: list[dict[str, Any]]) -> dict[str, str]:
+    """What else is known of the face, as text; empty where the file does not say."""
     face = largest_face(faces)
-    given = face["faceAttributes"]
-    emotion, confidence = emotion_of(face)
+
+    def cell(*path: str) -> str:
+        value: Any = face["faceAttributes"]
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+    emotion, confidence = emotion_of(face) if cell("emotion") else ("", None)
     return {
         "faces": str(len(faces)),
-        "age": f"{given['age']:g}",
-        "gender": str(given["gender"]),
+        "age": cell("age"),
+        "gender": cell("gender"),
         "emotion": emotion,
-        "confidence": f"{confidence:g}",
-        "glasses": str(given["glasses"]),
-        "yaw": f"{given['headPose']['yaw']:g}",
-        "blur": str(given["blur"]["blurLevel"]).lower(),
+        "confidence": "" if confidence is None else f"{confidence:g}",
+        "glasses": cell("glasses"),
+        "yaw": cell("headPose", "yaw"),
+        "blur": cell("blur", "blurLevel").lower(),
     }
 
 
-def read_features(file: Path | str) -> list[dict[str, Any]]:
-    """The faces of one picture, as the file lists them; :class:`DiffInfError` for another kind of file."""
+def read_picture(file: Path | str, choice: Choice) -> tuple[str | None, str, dict[str, str]]:
+    """:func:`label_of` a picture by its file of features, and its other columns, none where it is left out.
+
+    Raises :class:`DiffInfError` for a file that is no list of faces, or lacks what the choice asks for.
+    """
     try:
         with open(file, "rb") as opened:
             faces = json.load(opened)
         if not isinstance(faces, list):
             raise ValueError("it is no list of faces")
-        for face in faces:
-            label_of([face], Choice("age", quality=True))
-            emotion_of(face)
-            face["faceAttributes"]["gender"]
+        label, reason = label_of(faces, choice)
+        return label, reason, _columns(faces) if label else {}
     except (OSError, ValueError, RecursionError) as error:
         raise DiffInfError(f"cannot be read ({error})") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise DiffInfError(f"lacks the features of a face ({error})") from error
-    return faces
 
 
 def features_folder(config: DataConfig) -> Path | None:
@@ -191,15 +198,16 @@ class FFHQ(Source):
                 missing += 1
                 continue
             try:
-                faces = read_features(file)
+                label, reason, columns = read_picture(file, choice)
             except DiffInfError as error:
                 problems.append(Problem(None, os.path.relpath(file, folder), str(error)))
                 continue
-            label, reason = label_of(faces, choice)
+            if label is not None and self.config.classes and label not in self.config.classes:
+                label, reason = None, f"are {label}, which data.classes does not name,"
             if label is None:
                 left_out[reason] += 1
             else:
-                rows.append(Row(name, label, _columns(faces)))
+                rows.append(Row(name, label, columns))
         remarks = [f"{n:,} pictures {why} and are left out." for why, n in sorted(left_out.items())]
         if missing:
             remarks.append(f"{missing:,} pictures have no file of features.")

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffinf_core.config import DataConfig
-from diffinf_core.data.folder import Listing, needs_table
-from diffinf_core.data.rows import Problem, Row
+from diffinf_core.data.folder import Listing, Problem, Row, needs_table
 from diffinf_core.data.sources.base import Source
 from diffinf_core.data.split import split_named
 from diffinf_core.data.text import MAX_FILE_NAME, MAX_LABEL, bad_text
@@ -103,7 +102,7 @@ class ClassFolders(Source):
 
     def read(self) -> Listing:
         """See :meth:`Source.read`."""
-        config, contents = self.config, self.walk()
+        contents, config = self.walk(), self.config
         needs_table(config, self.root)
         layout = layout_of(contents.pictures)
         if layout is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffinf_core.config import DataConfig
-from diffinf_core.data.folder import Listing
+from diffinf_core.data.folder import Listing, inside
 from diffinf_core.data.sources.base import Source
 from diffinf_core.data.table import table_path
 from diffinf_core.data.table_rows import rows_of_table
@@ -27,12 +27,11 @@ class Table(Source):
         """See :meth:`Source.read`."""
         contents, table = self.walk(), table_path(self.root, self.config.labels)
         if not table.exists():
-            raise DiffInfError(f"{self.root} has no table {self.config.labels}.")
-        if not table.resolve().is_relative_to(self.root.resolve()):
+            raise DiffInfError(f"{self.root} holds no table {self.config.labels}.")
+        if inside(self.root, str(table.relative_to(self.root))) is None:
             raise DiffInfError(f"{table} lies outside the data folder; put the table itself there.")
-        read = rows_of_table(
-            self.root, table, self.config, set(contents.pictures), self.config.outside_links
-        )
+        present = set(contents.pictures)
+        read = rows_of_table(self.root, table, self.config, present, self.config.outside_links)
         return self.listing(
             read.rows,
             read.problems,

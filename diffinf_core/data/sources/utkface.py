@@ -74,6 +74,8 @@ class UTKFace(Source):
             label = age_class(int(age), self.config.ages) if column == "label" else given[column]
             if label is None:
                 left_out["are of an age that no class holds"] += 1
+            elif self.config.classes and label not in self.config.classes:
+                left_out[f"are {label}, which data.classes does not name,"] += 1
             else:
                 rows.append(Row(name, label, {k: v for k, v in given.items() if k != column}))
         remarks = tuple(

@@ -73,9 +73,10 @@ class ExportPage:
         self._target: Path | None = None
         gr.Markdown(
             "## Export\nWrites the training split as you decided, as a folder: `images/` with originals byte "
-            "for byte and edits as lossless PNG marked as synthetic, `labels.csv`, and `manifest.json` with "
-            "hashes and the history of each picture. The source folder is never touched; validation and "
-            "test pictures are not part of it."
+            "for byte and edits put onto their originals at full size, losslessly and marked as synthetic, "
+            "`labels.csv`, a data card, and `manifest.json` with hashes and the history of each picture. The "
+            "source folder is never touched; validation and test pictures are not part of it. `diffinf "
+            "export` writes other formats and all splits."
         )
         with gr.Row():
             self.counts = gr.HTML(elem_id="export-counts")

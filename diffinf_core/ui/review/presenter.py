@@ -19,6 +19,7 @@ from diffinf_core.ui import markup, scores
 from diffinf_core.ui.filters import Filter
 from diffinf_core.ui.review import view
 from diffinf_core.ui.session import Session
+from diffinf_core.ui.web.pictures import file_address
 
 #: pairs whose pictures are fetched ahead
 _AHEAD = 3
@@ -252,7 +253,15 @@ class Presenter:
             _relabel_choices(classes, label, str(row["judge_class_before"])),
         ]
 
+    def _facts(self, sample: str) -> str:
+        """The file and the data set's own columns of a sample."""
+        described = self.session.run.pictures.described(sample)
+        file = described.pop("file")
+        link = "" if self.session.shared else file_address(sample)
+        return markup.facts(file, list(described.items()), link)
+
     def _head(self, page_state: PageState, row: pd.Series, decision: Decision | None) -> str:
+        sample, classes = str(row["id"]), self.session.run.training.classes
         text = markup.headline(
             page_state.at + 1,
             len(page_state.order),
@@ -261,14 +270,18 @@ class Presenter:
             decision,
             str(row["suggestion"]),
             str(row["reason"]),
-            str(row["id"]),
+            sample,
+            page_state.version,
+            self._facts(sample),
+            decision.comment if decision else "",
+            "".join(markup.relabel_key(classes, i) for i in range(len(classes))),
         )
-        opinions = self.session.disagreement(str(row["id"]))
+        opinions = self.session.disagreement(sample)
         return text + (markup.two_opinions(opinions) if opinions else "")
 
     def _figures(self, edit: Edit | None, classes: list[str], row: pd.Series) -> str:
         if edit is None:
-            return markup.notice("No edit of this picture yet; Re-edit makes one.", "empty")
+            return markup.notice("This picture has no edit yet. Press E to make one.", "empty")
         known = self.session.distributions()
         return (
             scores.flags(edit)
@@ -294,5 +307,5 @@ def _relabel_choices(classes: Sequence[str], label: str, guess: str) -> Any:
 
 def _nothing(wanted: Filter) -> str:
     if wanted == Filter():
-        return "All done: every pair has a decision. Choose 'all' to look at them, or go to Export."
+        return "Every pair is decided. Choose 'all' to see them again, or go to Export."
     return "Nothing here. Change the filters, or look at 'all'."

@@ -12,7 +12,7 @@ from PIL import Image
 from diffinf_core.config import DataConfig
 from diffinf_core.data.sources import list_folder
 from diffinf_core.data.sources.ages import AGE_CLASSES, age_class
-from diffinf_core.data.sources.ffhq import EMOTIONS, Choice, label_of, read_features
+from diffinf_core.data.sources.ffhq import EMOTIONS, Choice, label_of, read_picture
 from diffinf_core.records import DiffInfError
 
 
@@ -23,10 +23,11 @@ def face(side: int = 60, age: float = 30.0, **given: Any) -> dict[str, Any]:
         emotion["neutral"] = 1.0
     attributes: dict[str, Any] = {
         "smile": 0.0, "headPose": {"pitch": 0.0, "roll": 1.2, "yaw": given.pop("yaw", -4.5)},
-        "gender": "female", "age": age, "facialHair": {"moustache": 0.0, "beard": 0.0, "sideburns": 0.0},
+        "gender": "female", "age": age, "facialHair": {"moustache": 0.0, "beard": 0.0},
         "glasses": given.pop("glasses", "NoGlasses"), "emotion": emotion,
         "blur": {"blurLevel": given.pop("blur", "low"), "value": 0.1},
-        "exposure": {"exposureLevel": "goodExposure", "value": 0.6}, "noise": {"noiseLevel": "low", "value": 0.0},
+        "exposure": {"exposureLevel": "goodExposure", "value": 0.6},
+        "noise": {"noiseLevel": "low", "value": 0.0},
         "makeup": {"eyeMakeup": False, "lipMakeup": False}, "accessories": [],
         "occlusion": {
             "foreheadOccluded": given.pop("forehead", False), "eyeOccluded": given.pop("eyes", False),
@@ -51,9 +52,10 @@ def ffhq(root: Path, *pictures: list[dict[str, Any]], **options: Any) -> DataCon
 
 #: the first and last age of each class and each gap, and what reading A and B make of it
 BOUNDARIES = [
-    (0, "Young", "Young"), (18, "Young", "Young"), (18.9, "Young", "Young"), (19, None, None), (24, None, None),
-    (25, "Middle", "Middle"), (40, "Middle", "Middle"), (41, None, "Middle"), (49, None, "Middle"),
-    (50, "Old", "Middle"), (51, "Old", None), (59, "Old", None), (60, "Old", "Old"), (72, "Old", "Old"),
+    (0, "Young", "Young"), (18, "Young", "Young"), (18.9, "Young", "Young"), (19, None, None),
+    (24, None, None), (25, "Middle", "Middle"), (40, "Middle", "Middle"), (41, None, "Middle"),
+    (49, None, "Middle"), (50, "Old", "Middle"), (51, "Old", None),
+    (59, "Old", None), (60, "Old", "Old"), (72, "Old", "Old"),
 ]  # fmt: skip
 
 
@@ -120,7 +122,8 @@ def test_the_threshold_is_a_least_confidence() -> None:
     [
         ({}, True), ({"yaw": 45.0}, True), ({"yaw": -45.1}, False), ({"glasses": "ReadingGlasses"}, True),
         ({"glasses": "Sunglasses"}, False), ({"glasses": "SwimmingGoggles"}, False), ({"eyes": True}, False),
-        ({"mouth": True}, False), ({"forehead": True}, True), ({"blur": "medium"}, True), ({"blur": "high"}, False),
+        ({"mouth": True}, False), ({"forehead": True}, True), ({"blur": "medium"}, True),
+        ({"blur": "high"}, False),
     ],
 )  # fmt: skip
 def test_the_quality_filter(given: dict[str, Any], kept: bool) -> None:
@@ -141,7 +144,7 @@ def test_a_file_that_is_none_of_features_is_named(tmp_path: Path, text: str) -> 
     (problem,) = listing.problems
     assert str(problem).startswith("00001.json: ") and len(listing.rows) == 1
     with pytest.raises(DiffInfError):
-        read_features(tmp_path / "json" / "00001.json")
+        read_picture(tmp_path / "json" / "00001.json", Choice("age"))
 
 
 def test_pictures_without_features_are_counted_and_features_may_lie_elsewhere(
@@ -155,3 +158,26 @@ def test_pictures_without_features_are_counted_and_features_may_lie_elsewhere(
     assert [row.label for row in list_folder(named).rows] == ["Young"]
     with pytest.raises(DiffInfError, match="no DCGM features"):
         list_folder(named.model_copy(update={"features": tmp_path / "nowhere"}))
+
+
+def test_classes_that_are_ages_ask_for_ages_and_others_are_left_out(tmp_path: Path) -> None:
+    config = ffhq(tmp_path, [face(age=5)], [face(age=30)], [face(age=70)], classes=("Old", "Young"))
+    listing = list_folder(config)
+    assert listing.classes == ["Old", "Young"] and [r.label for r in listing.rows] == [
+        "Young",
+        "Old",
+    ]
+    assert (
+        "1 pictures are Middle, which data.classes does not name, and are left out."
+        in listing.remarks
+    )
+
+
+def test_what_the_choice_does_not_ask_for_may_be_missing(tmp_path: Path) -> None:
+    bare = face(age=5)
+    bare["faceAttributes"] = {"age": 5.0}
+    listing = list_folder(ffhq(tmp_path, [bare], [face(age=70)], attribute="age"))
+    assert [row.label for row in listing.rows] == ["Young", "Old"]
+    assert listing.rows[0].extra["emotion"] == ""
+    wanted = ffhq(tmp_path / "b", [bare], [face(happiness=0.9)])
+    assert [p.file for p in list_folder(wanted).problems] == ["00000.json"]

@@ -33,7 +33,8 @@ def test_every_kind_of_source_has_a_name_of_its_own_that_the_settings_know() -> 
 
 ROWS = (
     "file_name,label,age\na.png,happy,30\nb.png,sad,40\n",
-    '{"file_name": "a.png", "label": "happy", "age": 30}\n{"file_name": "b.png", "label": "sad", "age": 40}\n',
+    '{"file_name": "a.png", "label": "happy", "age": 30}\n'
+    '{"file_name": "b.png", "label": "sad", "age": 40}\n',
 )
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from diffinf_core.config import DataConfig, make_config
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
-from diffinf_core.data.sources import list_folder, named_source, packed_source
+from diffinf_core.data.sources import check_folder, list_folder, named_source, packed_source
 from diffinf_core.data.sources.archive import Archive
 from diffinf_core.data.sources.datasets import Datasets
 from diffinf_core.data.sources.unpacked import MARK, reading_unpacked
@@ -135,6 +135,18 @@ def test_a_cut_archive_is_a_sentence(tmp_path: Path, form: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_the_check_reads_what_is_packed_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pack(tmp_path / "a.zip", CONTENT | {"faces/happy/broken.png": b"x"})
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    listing, problems = check_folder(DataConfig(**named_source(str(path))))
+    assert listing.classes == ["happy", "sad"]
+    assert [p.file for p in problems] == ["faces/happy/broken.png"]
+    assert not list((tmp_path / "scratch").iterdir())
+
+
 def test_a_run_on_an_archive_opens_without_it(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.zip", CONTENT)
     config = make_config(
@@ -195,7 +207,9 @@ def test_a_data_set_on_disk_keeps_pictures_labels_columns_and_splits(
     listing = list_folder(config)
     assert not listing.problems and listing.classes == ["sad", "happy"]
     assert [(r.label, r.split, r.extra["age"]) for r in listing.rows] == [
-        (label, part, str(30 + i)) for part in ("train", "test") for i, label in enumerate(("sad", "happy", "happy"))
+        (label, part, str(30 + i))
+        for part in ("train", "test")
+        for i, label in enumerate(("sad", "happy", "happy"))
     ]  # fmt: skip
     for at, row in enumerate(listing.rows):
         assert (tmp_path / "out" / row.file).read_bytes() == png(10 * (at // 3) + at % 3)
