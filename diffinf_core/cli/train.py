@@ -67,7 +67,10 @@ def train_generator(
     trust: Annotated[
         float | None,
         typer.Option(
-            min=0.05, max=1, help="Fraction of labels, the least suspicious ones, to train on."
+            min=0.05,
+            max=1,
+            help="Fraction of each class's labels, the least suspicious, to train on; "
+            "default: estimated.",
         ),
     ] = None,
     scenes: Annotated[

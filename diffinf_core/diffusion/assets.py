@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +14,16 @@ import torch
 from pydantic import ValidationError
 
 from diffinf_core.config import explain
-from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training, to_tensor
 from diffinf_core.data.pictures import pack_pictures
 from diffinf_core.data.rendered.scenes import open_scenes, render_scenes
-from diffinf_core.diffusion.autoencoder import (
-    Architecture,
-    Attribute,
-    DiffusionAutoencoder,
-    LatentSpace,
-)
-from diffinf_core.diffusion.conditions import (
-    TRUST_SCORE,
-    covariate,
-    covariate_indices,
-    trusted,
-)
+from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
+from diffinf_core.diffusion.card import card_text
 from diffinf_core.diffusion.figures import reconstruction_figures
-from diffinf_core.diffusion.first_stage import (
-    BESIDE,
-    FirstStage,
-    find_first_stage,
-    import_first_stage,
-    load_first_stage,
-)
-from diffinf_core.diffusion.latent_source import Conditions, LatentSource
-from diffinf_core.diffusion.latents import VERSION, encode_latents, open_latents
+from diffinf_core.diffusion.first_stage import FirstStage
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.processes import main_process, main_process_first
-from diffinf_core.diffusion.settings import ON_LATENTS, GeneratorTraining
+from diffinf_core.diffusion.settings import GeneratorTraining
 from diffinf_core.diffusion.sources import PictureSource, SceneSource, Source
 from diffinf_core.diffusion.trainer import averaged_weights, train_generator
 from diffinf_core.records import DiffInfError, Progress
@@ -64,7 +44,8 @@ from diffinf_core.weights.files import card_of, save_weights
 _FIGURE_SEED = 77001
 
 
-def _settings(given: dict[str, Any], start: Path | None) -> GeneratorTraining:
+def make_settings(given: dict[str, Any], start: Path | None) -> GeneratorTraining:
+    """The settings of a training; :class:`DiffInfError` for one that does not exist or is out of range."""
     # Given weights need no encoder-only phase, and have no plain decoder to train.
     begin = {} if start is None else {"warmup_steps": 0, "warmup_weight": 0.0}
     try:
@@ -73,7 +54,7 @@ def _settings(given: dict[str, Any], start: Path | None) -> GeneratorTraining:
         raise DiffInfError(explain(error)) from error
 
 
-def _train(
+def train_and_publish(
     source: Source,
     architecture: Architecture,
     settings: GeneratorTraining,
@@ -83,6 +64,7 @@ def _train(
     start: Path | None,
     first_stage: FirstStage | None = None,
 ) -> Iterator[Progress]:
+    """Train, resuming what a kill left in ``out``, and write generator.safetensors with its card there."""
     out.mkdir(parents=True, exist_ok=True)
     if main_process():
         remove_orphans(out)
@@ -136,49 +118,6 @@ def _train(
     clock.unlink(missing_ok=True)
 
 
-def card_text(card: dict[str, Any]) -> str:
-    """The model card as Markdown, every line from the card of the weights."""
-    attributes = card["architecture"]["attributes"]
-    conditions = "; ".join(f"{a['name']}: {', '.join(a['classes'])}" for a in attributes)
-    lines = [
-        "# Generator",
-        "",
-        "A small diffusion autoencoder, trained by DiffInf to repair training pictures.",
-        "",
-        f"* Pictures: {card['architecture']['image_size']} pixels; parameters: "
-        f"{card['parameters']:,}; SHA-256 {card['sha256']}.",
-        f"* Conditioned on: {conditions or 'no labels'}.",
-        *_latent_lines(card["architecture"]),
-        *(f"* Data, {key}: {value}." for key, value in card["data"].items()),
-        f"* Trained on {card['device']}, {card['steps_made']:,} steps in {card['seconds']:,} s, by "
-        f"`{card['command']}`.",
-        *(f"* {key.replace('_', ' ')}: {_short(value)}." for key, value in card["figures"].items()),
-        "",
-        "Meant for repairing pictures like those it was trained on, under human review. What it generates "
-        "is synthetic and must be marked as such; it inherits the bias of its data and the licence and "
-        "the consent under which that data may be used.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _latent_lines(architecture: dict[str, Any]) -> list[str]:
-    space = architecture.get("latent")
-    if not space:
-        return []
-    kept = [a["name"] for a in architecture["attributes"] if a["covariate"]]
-    kept += ["coarse colour"] if architecture["colour"] else []
-    return [
-        f"* Works on latents of {space['name']} ({len(space['mean'])} channels, sides "
-        f"{space['factor']} times smaller; {BESIDE}, SHA-256 {space['first_stage']}).",
-        f"* Kept fixed in an edit: {', '.join(kept) or 'nothing'}.",
-    ]
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def architecture_for(
     size: int, attributes: tuple[Attribute, ...], start: Path | None = None, width: float = 1.0
 ) -> Architecture:
@@ -221,57 +160,16 @@ def architecture_for(
         ) from error
 
 
-def latent_architecture(
-    size: int,
-    attributes: tuple[Attribute, ...],
-    space: LatentSpace,
-    colour: bool,
-    start: Path | None = None,
-    width: float = 1.0,
-) -> Architecture:
-    """A network for latents; ``width`` multiplies the channels, ``start`` has the shape that is taken."""
-    if start is not None:
-        given = load_autoencoder(start).architecture
-        if not isinstance(given, Architecture) or given.latent is None:
-            raise DiffInfError(f"{start} does not work on latents; training cannot start from it.")
-        if (given.image_size, given.latent.first_stage) != (size, space.first_stage):
-            raise DiffInfError(
-                f"{start} was trained on {given.image_size} pixels and latents of {given.latent.name}; the "
-                f"pictures have {size} and the first stage is {space.name}."
-            )
-        if width != 1:
-            raise DiffInfError(
-                "--width has no effect with --start, whose shape is taken; leave it out."
-            )
-        return given.model_copy(update={"attributes": attributes, "colour": colour})
-    side = size // space.factor
-    widths = (128, 192, 256) if side <= 16 else (128, 192, 256, 256)
-    try:
-        return Architecture(
-            image_size=size,
-            z_dim=256,
-            patch=1,
-            widths=tuple(max(8, 8 * math.ceil(w * width / 8)) for w in widths),
-            embed=max(8, 8 * math.ceil(256 * width / 8)),
-            encoder_width=max(8, 8 * math.ceil(64 * width / 8)),
-            attributes=attributes,
-            latent=space,
-            colour=colour,
-        )
-    except ValidationError as error:
-        raise DiffInfError(
-            f"There is no network for {size} pixels on latents of {space.name}: {explain(error)}"
-        ) from error
-
-
-def _command(begin: str, given: dict[str, Any], start: Path | None, width: float) -> str:
+def command_line(begin: str, given: dict[str, Any], start: Path | None, width: float) -> str:
+    """The command that trains the same again, for the card."""
     extra = "".join(f" --set {k}={v}" for k, v in given.items())
     extra += f" --start {start.name}" if start is not None else ""
     extra += f" --width {width:g}" if width != 1 else ""
     return begin + extra
 
 
-def _refuse_finished(out: Path) -> None:
+def refuse_finished(out: Path) -> None:
+    """:class:`DiffInfError` where ``out`` holds a finished generator."""
     if (out / "generator.safetensors").exists() and not (out / "generator.ckpt").exists():
         raise DiffInfError(
             f"{out} holds a finished generator, which edits may depend on; move it away or give "
@@ -290,8 +188,8 @@ def train_on_scenes(
     width: float = 1.0,
 ) -> Iterator[Progress]:
     """The shipped generator: rendered faces, conditioned on expression and age."""
-    settings = _settings(given, start)
-    _refuse_finished(out)
+    settings = make_settings(given, start)
+    refuse_finished(out)
     attributes = tuple(Attribute.model_validate(a) for a in SceneSource.attributes())
     architecture = architecture_for(64, attributes, start, width)
     folder = cache / f"{scenes}-{seed}"
@@ -309,8 +207,8 @@ def train_on_scenes(
     }
     begin = f"diffinf train-generator --out {out} --scenes {scenes} --scene-seed {seed}"
     begin += f" --age-fraction {age_fraction:g}"
-    yield from _train(
-        source, architecture, settings, out, data, _command(begin, given, start, width), start
+    yield from train_and_publish(
+        source, architecture, settings, out, data, command_line(begin, given, start, width), start
     )
 
 
@@ -319,7 +217,7 @@ def train_on_run(
     run: Run, given: dict[str, Any], out: Path | None, start: Path | None, width: float
 ) -> Iterator[Progress]:
     """A generator for a run's own pictures: its training split only, never validation or test."""
-    settings = _settings({"low_time_fraction": 0.75, **given}, start)
+    settings = make_settings({"low_time_fraction": 0.75, **given}, start)
     train = open_training(run)
     source = PictureSource(train, train.labels)
     attribute = Attribute(name="label", classes=train.classes)
@@ -332,84 +230,12 @@ def train_on_run(
         "ids": digest(train.ids.tolist()),
     }
     target = out or run.root / "generator"
-    _refuse_finished(target)
+    refuse_finished(target)
     note = f"{len(source)} of {len(train)} training pictures, {len(train) - len(source)} held out; "
     yield Progress("data", 1, 1, note + "validation and test pictures are left out")
-    command = _command("diffinf train-generator --run RUN", given, start, width)
+    command = command_line("diffinf train-generator --run RUN", given, start, width)
     with run.lock() if out is None and main_process() else nullcontext():
-        yield from _train(source, architecture, settings, target, data, command, start)
-
-
-@dataclass(frozen=True)
-class LatentOptions:
-    """How to train on latents.
-
-    ``first_stage`` is a name, a path or "auto"; ``covariates`` are columns that an edit keeps, as it does the
-    coarse ``colour``; ``trust`` is the fraction of labels to train on, None: by the noise made on purpose.
-    """
-
-    first_stage: str = "auto"
-    covariates: tuple[str, ...] = ()
-    colour: bool = True
-    trust: float | None = None
-
-
-@under_seal
-def train_on_latents(
-    run: Run,
-    given: dict[str, Any],
-    out: Path | None,
-    start: Path | None,
-    width: float,
-    options: LatentOptions,
-) -> Iterator[Progress]:
-    """A generator on latents for a run's own pictures, conditioned on the labels that the ranking trusts."""
-    settings = _settings({**ON_LATENTS, **given}, start)
-    train = open_training(run)
-    columns = tuple(covariate(train.table, column) for column in options.covariates)
-    trust = trusted(run, train, options.trust)
-    target = out or run.root / "generator"
-    _refuse_finished(target)
-    with run.lock() if main_process() else nullcontext():
-        target.mkdir(parents=True, exist_ok=True)
-        where = find_first_stage(options.first_stage)
-        if where is None:
-            raise DiffInfError(
-                "No first stage is here: run 'diffinf weights fetch taef2', or give --first-stage."
-            )
-        if main_process():
-            import_first_stage(where, target)
-        stage = load_first_stage(target / BESIDE, "cuda" if torch.cuda.is_available() else "cpu")
-        folder = run.stage("latents", VERSION, DATA.key(run), stage.sha256)
-        yield from main_process_first(
-            encode_latents(folder, stage, train.images, len(train), train.size)
-        )
-        latents = open_latents(folder)
-        conditions = Conditions(
-            np.where(trust, train.labels, -1), covariate_indices(train.table, columns)
-        )
-        source = LatentSource(latents, train, conditions, options.colour)
-        attributes = (Attribute(name="label", classes=train.classes), *columns)
-        architecture = latent_architecture(
-            train.size, attributes, latents.space, options.colour, start, width
-        )
-        data = {
-            "kind": "training split of a run, assigned labels; validation and test left out",
-            "pictures": len(source),
-            "ids": digest(train.ids.tolist()),
-            "labels_trusted": f"{int(trust.sum())} of {len(trust)}, those of lowest {TRUST_SCORE}",
-        }
-        note = (
-            f"{len(source)} of {len(train)} training pictures, {len(train) - len(source)} held out; "
-            f"{int(trust.sum())} labels are trusted, the others are unknown to the training"
-        )
-        yield Progress("data", 1, 1, note)
-        begin = f"diffinf train-generator --run RUN --first-stage {options.first_stage}"
-        begin += "".join(f" --covariate {name}" for name in options.covariates)
-        begin += "" if options.colour else " --no-colour"
-        begin += "" if options.trust is None else f" --trust {options.trust:g}"
-        command = _command(begin, given, start, width)
-        yield from _train(source, architecture, settings, target, data, command, start, stage)
+        yield from train_and_publish(source, architecture, settings, target, data, command, start)
 
 
 def train_on_pictures(
@@ -421,8 +247,8 @@ def train_on_pictures(
     width: float,
 ) -> Iterator[Progress]:
     """An unconditional generator, from every picture under a folder."""
-    settings = _settings({"low_time_fraction": 0.75, **given}, start)
-    _refuse_finished(out)
+    settings = make_settings({"low_time_fraction": 0.75, **given}, start)
+    refuse_finished(out)
     architecture = architecture_for(size, (), start, width)
     yield from main_process_first(pack_pictures(folder, out / "pictures", size))
     source = PictureSource(np.load(out / "pictures" / "images.npy", mmap_mode="r"))
@@ -432,5 +258,5 @@ def train_on_pictures(
         "files": read_json(out / "pictures" / "pictures.json")["files"],
     }
     begin = f"diffinf train-generator --pictures {folder.name} --out {out.name} --size {size}"
-    command = _command(begin, given, start, width)
-    yield from _train(source, architecture, settings, out, data, command, start)
+    command = command_line(begin, given, start, width)
+    yield from train_and_publish(source, architecture, settings, out, data, command, start)

@@ -114,6 +114,9 @@ class Shape(Protocol):
     def image_size(self) -> int: ...
 
     @property
+    def z_dim(self) -> int: ...
+
+    @property
     def attributes(self) -> tuple[Attribute, ...]: ...
 
 
@@ -318,14 +321,19 @@ class DiffusionAutoencoder(Autoencoder):
 
     def latent(self, x: Tensor) -> Tensor:
         """x_0 of pictures: themselves, or their normalised latents."""
-        return x if self.on_pixels else self.normalise(self.first_stage.encode(x).float())
+        if self.on_pixels:
+            return x
+        with half_precision(x.device, self.precision):
+            latents = self.first_stage.encode(x)
+        return self.normalise(latents.float())
 
     def pixels(self, x0: Tensor) -> Tensor:
         """Pictures of x_0: itself, or what the first stage decodes."""
         if self.on_pixels:
             return x0
         mean, deviation = self._scale(x0)
-        return self.first_stage.decode(x0 * deviation + mean).float()
+        with half_precision(x0.device, self.precision):
+            return self.first_stage.decode(x0 * deviation + mean).float()
 
     def encode(self, x: Tensor, x0: Tensor | None = None) -> Tensor:
         """z_sem (B, z_dim), each row with mean 0 and variance 1; then the coarse colour, if it is used."""

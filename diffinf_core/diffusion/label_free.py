@@ -1,5 +1,5 @@
 """Codes that do not tell the label: an adversary guesses it from z_sem, and the encoder makes the guess no
-better than one from the side information alone.
+better than one from the frequencies of the classes.
 
 A code that says the label leaves nothing for the label to add, so that guidance on it changes nothing (Lample
 et al. 2017, "Fader Networks"; Ganin et al. 2016, "Domain-Adversarial Training of Neural Networks").
@@ -13,70 +13,63 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 _WIDTH = 256
-
-
-class _Prior(nn.Module):
-    """Logits of the classes where there is no side information."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.logits = nn.Parameter(torch.zeros(classes))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.logits.expand(len(x), -1)
-
-
-def _guesser(width: int, classes: int) -> nn.Module:
-    if not width:
-        return _Prior(classes)
-    return nn.Sequential(
-        nn.Linear(width, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, _WIDTH), nn.ReLU(),
-        nn.Linear(_WIDTH, classes),
-    )  # fmt: skip
+_RATE, _WEIGHT_DECAY = 1e-3, 1e-4
+#: what keeps the adversary from diverging once the encoder works against it
+_DROPOUT, _SMOOTHING, _STEPS = 0.2, 0.05, 2
+#: log-probabilities below this pull no further: a guess that is sure and wrong would outweigh all else
+_LEAST_LOG = -4.0
 
 
 class LabelAdversary(nn.Module):
-    """Two guessers of the label: from z_sem and side information, and from side information alone.
+    """Guesses the label of pictures from z_sem (B, z_dim), and learns by an optimiser of its own.
 
-    z_sem is (B, z_dim), side information (B, side), labels (B,) with -1 where they are unknown.
+    ``frequencies`` (C,) are those of the classes among the labels that training shows.
     """
 
-    def __init__(self, z_dim: int, side: int, classes: int) -> None:
+    def __init__(self, z_dim: int, frequencies: Tensor) -> None:
         super().__init__()
-        self.of_code = _guesser(z_dim + side, classes)
-        self.of_side = _guesser(side, classes)
+        classes = len(frequencies)
+        self.layers = nn.ModuleList(
+            nn.Linear(i, o) for i, o in ((z_dim, _WIDTH), (_WIDTH, _WIDTH), (_WIDTH, classes))
+        )
+        self.register_buffer("frequencies", frequencies.float() / frequencies.sum())
+        self.optimiser = torch.optim.Adam(self.parameters(), _RATE, weight_decay=_WEIGHT_DECAY)
 
-    def forward(self, z: Tensor, side: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """ "guess", the loss that trains the guessers and no encoder; "confusion", the loss that trains the
-        encoder and no guesser; "adversary" and "side_alone", the guessers' cross-entropies. Scalars."""
-        known = label >= 0
-        if not bool(known.any()):
-            nothing = z.sum() * 0
-            return {"guess": nothing, "confusion": nothing}
-        z, side, label = z[known], side[known], label[known]
-        code = F.cross_entropy(self.of_code(torch.cat([z.detach(), side], 1)).float(), label)
-        alone = self.of_side(side).float()
-        side_alone = F.cross_entropy(alone, label)
-        frozen = {name: value.detach() for name, value in self.of_code.named_parameters()}
-        seen = functional_call(self.of_code, frozen, (torch.cat([z, side], 1),)).float()
-        target = alone.detach().softmax(1)
-        return {
-            "guess": code + side_alone,
-            "confusion": -(target * seen.log_softmax(1)).sum(1).mean(),
-            "adversary": code.detach(),
-            "side_alone": side_alone.detach(),
-        }
+    def forward(self, z: Tensor, rng: torch.Generator) -> Tensor:
+        """Logits (B, C), with dropout by ``rng``."""
+        for i, layer in enumerate(self.layers):
+            z = layer(z)
+            if i < len(self.layers) - 1:
+                kept = torch.rand(z.shape, generator=rng, device=z.device) >= _DROPOUT
+                z = z.relu() * kept / (1 - _DROPOUT)
+        return z
 
+    @torch.enable_grad()
+    def learn(self, z: Tensor, label: Tensor, rng: torch.Generator) -> Tensor:
+        """Two steps of learning from codes and their labels (B,); the last cross-entropy, a scalar."""
+        z = z.detach().float()
+        loss = z.new_zeros(())
+        for _ in range(_STEPS):
+            loss = F.cross_entropy(self(z, rng), label, label_smoothing=_SMOOTHING)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            self._average_gradients()
+            self.optimiser.step()
+        return loss.detach()
 
-def side_information(colour: Tensor | None, covariates: Tensor, classes: tuple[int, ...]) -> Tensor:
-    """What is known of a picture beside its code (B, side): coarse colour (B, 3) and one-hot covariates.
+    def pull(self, z: Tensor, rng: torch.Generator) -> Tensor:
+        """The encoder's loss, a scalar: cross-entropy of the guess and the classes' frequencies."""
+        frozen = {name: value.detach() for name, value in self.named_parameters()}
+        guess: Tensor = functional_call(self, frozen, (z.float(), rng))
+        log = guess.log_softmax(1).clamp_min(_LEAST_LOG)
+        frequencies = self.get_buffer("frequencies")
+        return -(frequencies * log).sum(1).mean()
 
-    ``covariates`` (B, len(classes)) are indices, -1 for unknown.
-    """
-    parts = [] if colour is None else [colour]
-    for i, count in enumerate(classes):
-        known = covariates[:, i] >= 0
-        parts.append(F.one_hot(covariates[:, i].clamp_min(0), count) * known[:, None])
-    if not parts:
-        return torch.zeros(len(covariates), 0, device=covariates.device)
-    return torch.cat([part.float() for part in parts], 1)
+    def _average_gradients(self) -> None:
+        """The mean over the processes that train together, so that each has the same adversary."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return
+        for parameter in self.parameters():
+            assert parameter.grad is not None
+            torch.distributed.all_reduce(parameter.grad)
+            parameter.grad /= torch.distributed.get_world_size()

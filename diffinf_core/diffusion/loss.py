@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from diffinf_core.diffusion.autoencoder import Architecture, DiffusionAutoencoder
-from diffinf_core.diffusion.label_free import LabelAdversary, side_information
 from diffinf_core.diffusion.network import WarmupDecoder
 from diffinf_core.diffusion.schedule import TIMES, abar
 from diffinf_core.diffusion.settings import GeneratorTraining
@@ -29,17 +28,12 @@ class GeneratorLoss(nn.Module):
         a = architecture
         self.plain = WarmupDecoder(a.side, a.z_dim, a.encoder_width, a.patch, a.channels)
         self.config, self.paired = config, paired
-        self._covariates = tuple(len(k.classes) for k in a.attributes if k.covariate)
-        self.adversary: LabelAdversary | None = None
-        if config.label_free and len(a.attributes) > len(self._covariates):
-            side = a.code_dim - a.z_dim + sum(self._covariates)
-            self.adversary = LabelAdversary(a.z_dim, side, len(a.attributes[0].classes))
 
     def forward(
-        self, seeded: SeededBatch, device: torch.device, warming: bool, step: int = 0
+        self, seeded: SeededBatch, device: torch.device, warming: bool
     ) -> dict[str, Tensor]:
-        """ "loss", and its unweighted terms, scalars: "plain" (L1), "denoise" (squared error of v), and
-        "adversary" and "side_alone" (cross-entropies of the guessed label)."""
+        """ "loss", and its unweighted terms, scalars: "plain" (L1) and "denoise" (squared error of v); with
+        an adversary in the training also "z", the noisy codes (B, z_dim)."""
         c = self.config
         batch = seeded.batch
         noise = torch.Generator(device).manual_seed(seeded.seed)
@@ -67,7 +61,6 @@ class GeneratorLoss(nn.Module):
         if not self.paired and c.z_dropout and label.shape[1]:
             dropped = uniform(len(z), 1) < c.z_dropout
             code = torch.where(dropped, torch.zeros_like(z), z)
-        colour = None
         if batch.colour is not None:
             colour = torch.from_numpy(batch.colour).to(device)
             colour = colour + COLOUR_NOISE * gauss(colour)
@@ -89,15 +82,8 @@ class GeneratorLoss(nn.Module):
             plain_loss = (part * (plain.float() - x[same]).abs()).mean()
             loss = loss + c.warmup_weight * plain_loss
             out["plain"] = plain_loss.detach()
-        if self.adversary is not None and batch.shown is not None:
-            of_label = torch.from_numpy(batch.shown).to(device)
-            side = side_information(
-                colour, label[:, label.shape[1] - len(self._covariates) :], self._covariates
-            )
-            guessed = self.adversary(z, side, of_label)
-            ramp = c.label_free * min(1.0, step / c.label_free_after)
-            loss = loss + guessed.pop("guess") + ramp * guessed.pop("confusion")
-            out |= guessed
+        if c.label_free:
+            out["z"] = z
         return {"loss": loss, **out}
 
     def _x0(self, values: np.ndarray, device: torch.device) -> Tensor:

@@ -47,6 +47,15 @@ class GeneratorTraining(BaseModel):
         description="weight of the adversary that keeps the label out of z_sem; 0: none",
     )
     label_free_after: int = Field(1000, ge=1, description="steps in which that weight rises")
+    balance: float = Field(
+        0.0, ge=0, le=1, description="fraction of the draws that give each class the same chance"
+    )
+    copies: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="latents per picture: as it is, mirrored, and slightly turned, moved and lit otherwise",
+    )
     minutes: float | None = Field(
         None, gt=0, description="time budget, in place of steps; the learning rate decays in time"
     )
@@ -55,6 +64,7 @@ class GeneratorTraining(BaseModel):
     low_time_fraction: float = Field(
         0.85, ge=0, le=1, description="fraction of the sampled times below low_time"
     )
+    weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights")
     clip: float = Field(1.0, gt=0, description="gradient norm above which a step is scaled down")
     patience: int = Field(
@@ -88,10 +98,13 @@ ON_LATENTS: dict[str, Any] = {
     "warmup_weight": 0.0,
     "batch_size": 32,
     "learning_rate": 8e-4,
-    "decay_fraction": 0.4,
-    "z_dropout": 0.1,
+    "decay_fraction": 0.5,
+    "weight_decay": 1e-2,
+    "ema": 0.999,
+    "z_dropout": 0.12,
     "low_time_fraction": 0.6,
-    "label_free": 0.05,
+    "label_free": 0.04,
+    "balance": 0.2,
     "patience": 0,
 }
 

@@ -53,6 +53,10 @@ class Source(Protocol):
         """A training batch, random by ``rng`` alone."""
         ...
 
+    def frequencies(self) -> NDArray[np.float64] | None:
+        """How often each class (C,) is among the labels that batches show; None without labels."""
+        ...
+
     def held_out(self) -> Tensor:
         """Pictures (N, 3, S, S) in [-1, 1] that no batch contains."""
         ...
@@ -121,6 +125,9 @@ class SceneSource:
             weight=weight[:, 0].numpy(),
         )
 
+    def frequencies(self) -> NDArray[np.float64] | None:
+        return None
+
     def held_out(self) -> Tensor:
         assert self._held is not None
         return self._held
@@ -173,6 +180,11 @@ class PictureSource:
         else:
             label = np.where(conditioned, self._labels[rows], -1)[:, None]
         return Batch(x, x, label, shown=None if self._labels is None else self._labels[rows])
+
+    def frequencies(self) -> NDArray[np.float64] | None:
+        if self._labels is None:
+            return None
+        return np.bincount(self._labels[self._used]) / len(self._used)
 
     def held_out(self) -> Tensor:
         return to_tensor(self._read(self._held))

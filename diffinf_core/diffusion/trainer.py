@@ -29,6 +29,7 @@ from torch import Tensor
 
 from diffinf_core.diffusion.autoencoder import Architecture, DiffusionAutoencoder
 from diffinf_core.diffusion.first_stage import FirstStage
+from diffinf_core.diffusion.label_free import LabelAdversary
 from diffinf_core.diffusion.loss import GeneratorLoss
 from diffinf_core.diffusion.monitor import Curve, HeldOut, StepLog, held_out_figures, write_grid
 from diffinf_core.diffusion.processes import make_accelerator
@@ -40,8 +41,6 @@ from diffinf_core.runs.files import read_tensors, write_tensors
 
 #: relative decrease of the held-out loss that counts as better
 _BETTER = 0.002
-#: learning rate of the label's adversary, throughout
-ADVERSARY_RATE = 1e-3
 #: the step of a decay whose begin depends on the clock
 _NOT_YET = 2**62
 
@@ -235,15 +234,16 @@ class _Trainer:
         device = self.accelerator.device
         self._net = net.to(device).to(memory_format=torch.channels_last)
         self._ema = copy.deepcopy(self._net.model).requires_grad_(False).eval()
-        adversary = list(net.adversary.parameters()) if net.adversary is not None else []
-        guessing = set(map(id, adversary))
-        #: what the schedule and the clipping are for; the adversary learns at its own rate
-        self._parameters = [p for p in self._net.parameters() if id(p) not in guessing]
-        groups: list[dict[str, Any]] = [{"params": self._parameters}]
-        if adversary:
-            groups.append({"params": adversary, "lr": ADVERSARY_RATE})
+        frequencies = source.frequencies()
+        self._adversary: LabelAdversary | None = None
+        if self.config.label_free and frequencies is not None:
+            shown = torch.from_numpy(frequencies).to(device)
+            self._adversary = LabelAdversary(architecture.z_dim, shown).to(device)
         self._optimiser = torch.optim.AdamW(
-            groups, self.config.learning_rate, weight_decay=1e-4, betas=(0.9, 0.98)
+            net.parameters(),
+            self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            betas=(0.9, 0.98),
         )
         if first_stage is not None:
             self._ema.attach(first_stage)
@@ -263,6 +263,9 @@ class _Trainer:
                 )
             self._net.load_state_dict(state["net"])
             self._ema.load_state_dict(state["ema"])
+            if self._adversary is not None:
+                self._adversary.load_state_dict(state["adversary"])
+                self._adversary.optimiser.load_state_dict(state["adversary_optimiser"])
             self.done = state["step"]
             self._seconds = float(state.get("seconds", 0.0))
             self.schedule.load(state)
@@ -301,7 +304,8 @@ class _Trainer:
     ) -> dict[str, list[float]]:
         """One optimiser step over its parts; each loss term, one value per part that has it."""
         accelerator, net = self.accelerator, self._net
-        self._optimiser.param_groups[0]["lr"] = rate
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
         self._optimiser.zero_grad(set_to_none=True)
         losses: dict[str, list[float]] = {}
         for i, part in enumerate(parts):
@@ -311,8 +315,10 @@ class _Trainer:
                 nullcontext() if last else accelerator.no_sync(self._wrapped),
                 accelerator.autocast(),
             ):
-                out = self._wrapped(part, accelerator.device, step < self.config.warmup_steps, step)
+                out = self._wrapped(part, accelerator.device, step < self.config.warmup_steps)
                 loss = out.pop("loss")
+                if "z" in out:
+                    loss = loss + self._against_label(out.pop("z"), part, step, out)
                 accelerator.backward(loss / len(parts))
             for name, value in out.items():
                 losses.setdefault(name, []).append(float(value))
@@ -324,7 +330,7 @@ class _Trainer:
                 "the same command with a lower rate (--set "
                 f"learning_rate={self.config.learning_rate / 3:.2g}) resumes from the last checkpoint",
             )
-        accelerator.clip_grad_norm_(self._parameters, self.config.clip)
+        accelerator.clip_grad_norm_(net.parameters(), self.config.clip)
         self._optimiser.step()
         with torch.no_grad():
             decay = min(self.config.ema, (1 + step) / (10 + step))
@@ -333,6 +339,21 @@ class _Trainer:
             )
         self.done = step + 1
         return losses
+
+    def _against_label(
+        self, z: Tensor, part: SeededBatch, step: int, out: dict[str, Tensor]
+    ) -> Tensor:
+        """The weighted loss that keeps the label out of codes z (B, z_dim); the adversary learns first."""
+        shown = part.batch.shown
+        if self._adversary is None or shown is None or not (shown >= 0).any():
+            return z.new_zeros(())
+        known = torch.from_numpy(shown >= 0).to(z.device)
+        label = torch.from_numpy(shown).to(z.device)[known]
+        rng = torch.Generator(z.device).manual_seed(part.seed ^ 1)
+        with torch.autocast(z.device.type, enabled=False):
+            out["adversary"] = self._adversary.learn(z[known], label, rng)
+            pull = self._adversary.pull(z[known], rng)
+        return self.config.label_free * min(1.0, step / self.config.label_free_after) * pull
 
     def evaluate(self) -> dict[str, float]:
         """Held-out figures and a grid of previews, in the main process; the rate may begin to decay."""
@@ -346,6 +367,14 @@ class _Trainer:
             self.note = "the held-out loss has stalled: the learning rate decays early"
         return figures
 
+    def _adversary_state(self) -> dict[str, Any]:
+        if self._adversary is None:
+            return {}
+        return {
+            "adversary": self._adversary.state_dict(),
+            "adversary_optimiser": self._adversary.optimiser.state_dict(),
+        }
+
     def save(self) -> None:
         """Write the checkpoint: everything that a bit-identical resume needs."""
         scaler = self.accelerator.scaler
@@ -354,6 +383,7 @@ class _Trainer:
             "net": self._net.state_dict(),
             "ema": self._ema.state_dict(),
             "optimiser": self._optimiser.state_dict(),
+            **self._adversary_state(),
             "scaler": scaler.state_dict() if scaler is not None else {},
             "step": self.done,
             "seconds": self.seconds,

@@ -38,15 +38,11 @@ def train_generator(
     """Train a generator on a run's training split, on a folder of pictures, or on rendered scenes.
 
     With a ``first_stage`` it works on its latents instead of on pixels, for a run's pictures: then an edit
-    keeps the columns ``covariates`` and the coarse ``colour``, and ``trust`` is the fraction of labels used.
+    keeps the columns ``covariates`` and the coarse ``colour``, and ``trust`` is the
+    fraction of labels used of each class.
     """
-    from diffinf_core.diffusion.assets import (
-        LatentOptions,
-        train_on_latents,
-        train_on_pictures,
-        train_on_run,
-        train_on_scenes,
-    )
+    from diffinf_core.diffusion.assets import train_on_pictures, train_on_run, train_on_scenes
+    from diffinf_core.diffusion.on_latents import LatentOptions, train_on_latents
 
     if run_root is not None and pictures is not None:
         raise DiffInfError("Give a run or a folder of pictures, not both.")

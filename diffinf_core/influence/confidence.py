@@ -7,6 +7,7 @@ The folds are trained here; the score is computed by cleanlab.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffinf_core.classifier.stage import CLASSIFIER, imagenet_weights
 from diffinf_core.classifier.subset import Subset
@@ -82,3 +83,17 @@ CONFIDENCE = Stage(
         }
     ],
 )
+
+
+def out_of_fold(run: Run) -> NDArray[np.float64] | None:
+    """Class probabilities (N, C) of the training pictures, each by the network that was trained without it;
+    None where they are not computed."""
+    stage = CONFIDENCE.folder(run)
+    if not stage.done:
+        return None
+    train, folds = open_training(run), run.config.influence.folds
+    fold = train.folds(folds, run.config.influence.seed)
+    out = np.zeros((len(train), len(train.classes)))
+    for k in range(folds):
+        out[fold == k] = read_array(stage / f"fold-{k}.npy")
+    return out

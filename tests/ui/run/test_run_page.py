@@ -79,7 +79,7 @@ def test_bounds_reach_the_control_and_its_words(form: ConfigForm) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_the_form_shows_reads_back_the_same(form: ConfigForm, preset: str) -> None:
-    over = {"data": {"path": "/pictures"}} if "paper" in preset else {}
+    over = {} if preset.startswith("demo") else {"data": {"path": "/pictures"}}
     config = make_config(preset, over)
     assert form.read(shown(form, config)) == config
 
@@ -189,7 +189,8 @@ def test_a_bad_folder_makes_no_run(tmp_path: Path) -> None:
 
 def test_presets_fit_the_pictures_and_a_path_is_whole() -> None:
     assert [n for _, n in presets_of("demo")] == ["demo", "demo-age"]
-    assert [n for _, n in presets_of("folder")] == ["demo", "paper-age", "paper-expression"]
+    of_folder = ["demo", "paper-age", "paper-expression", "photographs"]
+    assert [n for _, n in presets_of("folder")] == of_folder
     assert where("demo", "/x") == {"data": {"source": "demo", "path": None}}
     assert where("folder", " ~/x ")["data"]["path"] == str(Path.home() / "x")
 
