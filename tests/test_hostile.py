@@ -307,7 +307,7 @@ def test_a_bomb_of_a_picture_is_named_and_not_unpacked(tmp_path: Path) -> None:
         [sys.executable, "-m", "diffinf_core.cli", "check", str(tmp_path / "data")],
         capture_output=True, text=True, cwd=Path(__file__).parents[1],
     )  # fmt: skip
-    assert done.returncode == 2 and "bad: 7.png: too many pixels" in done.stdout
+    assert done.returncode == 2 and "bad: 7.png: too large" in done.stdout
     assert "Traceback" not in done.stderr
 
 

@@ -73,6 +73,9 @@ WithoutDecisions = Annotated[
 
 def _config(preset: str, file: Path | None, settings: list[str] | None, **data: Any) -> RunConfig:
     over = parse_overrides(settings or [])
+    features = over.get("data", {}).get("features")
+    if isinstance(features, str):  # it is kept, and read from another folder
+        over["data"]["features"] = str(Path(features).resolve())
     if file is not None:
         if not file.exists():
             raise DiffInfError(f"The configuration file {file} does not exist.")
@@ -214,7 +217,7 @@ def run(
         if until != "repair":
             raise DiffInfError("--rounds needs the whole chain; leave --until out.")
         watch(opened.rounds(rounds))
-        print_rounds(opened.round_figures())
+        print_rounds(opened.compare.rounds())
         return
     watch(opened.compute(until))
     if until == "repair":

@@ -12,6 +12,7 @@ from PIL import Image
 
 from diffinf_core.data.truth import open_truth
 from diffinf_core.engine.pipeline import status
+from diffinf_core.engine.rounds import round_figures
 from diffinf_core.engine.tables import Tables
 from diffinf_core.experiments.comparison import (
     Comparison,
@@ -106,6 +107,10 @@ class Compare:
             image.save(file, "PNG", compress_level=1)
             out.append(file.getvalue())
         return out
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """What each round did, in figures, the first one first."""
+        return round_figures(self._tables.folder)
 
     def write(
         self,

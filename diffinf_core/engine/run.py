@@ -23,7 +23,7 @@ from diffinf_core.engine.explore import Explore
 from diffinf_core.engine.pictures import Pictures
 from diffinf_core.engine.repair import Repair
 from diffinf_core.engine.review import Review
-from diffinf_core.engine.rounds import round_figures, run_rounds
+from diffinf_core.engine.rounds import run_rounds
 from diffinf_core.engine.scores import ranked_by
 from diffinf_core.engine.source import Source
 from diffinf_core.engine.tables import Tables
@@ -125,9 +125,9 @@ class OpenRun:
 
         Each is a run of its own under ``rounds/``; it ends early where nothing is left to take over, or
         where half of the high-influence set was in the one before. Decisions of reviewers are followed;
-        undecided edits are taken over where they have no flag. The result is :meth:`round_figures`.
+        undecided edits are taken over where they have no flag. The result is :meth:`Compare.rounds`.
         """
-        return Job.of(run_rounds(self.folder, most), self.round_figures, callback)
+        return Job.of(run_rounds(self.folder, most), self.compare.rounds, callback)
 
     # ------------------------------------------------------------ reading
 
@@ -159,10 +159,6 @@ class OpenRun:
     def report(self) -> dict[str, Any]:
         """The run in figures, None where a thing was not run; JSON-able."""
         return self._tables.report()
-
-    def round_figures(self) -> list[dict[str, Any]]:
-        """One dict per round so far: its folder, figures of its repair, overlap with the round before."""
-        return round_figures(self.folder)
 
     def dataset(self, each: int = 6) -> dict[str, Any] | None:
         """The data set in figures; None before the data stage.

@@ -58,6 +58,16 @@ def two_opinions(decisions: Sequence[Decision]) -> str:
     return notice(f"Two reviewers disagree, your decision settles it. {said}.")
 
 
+def progress(done: int, total: int, rate: float | None, reviewer: str = "") -> str:
+    """How many pairs of a queue are decided, pairs per minute, and who decides."""
+    text = f"{done} of {total} decided" + ("" if rate is None else f", {rate:.0f} a minute")
+    who = f'<span class="di-who">{escape(reviewer)}</span>' if reviewer else ""
+    return (
+        f'<span class="di-progress"><progress max="{max(1, total)}" value="{done}" aria-hidden="true">'
+        f"</progress> {text}</span>{who}"
+    )
+
+
 def facts(file: str, columns: Sequence[tuple[str, str]], link: str = "") -> str:
     """The file of a sample, to copy, and what the data set's own columns say of it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -103,7 +104,8 @@ def test_everything_is_read_and_nothing_is_written(closed: Path, open_journal: b
     if not open_journal:
         import sqlite3
 
-        with sqlite3.connect(closed / "review" / "journal.sqlite") as connection:
+        file = closed / "review" / "journal.sqlite"
+        with contextlib.closing(sqlite3.connect(file)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     if os.geteuid() != 0:
         for path in (closed, *closed.rglob("*")):

@@ -18,6 +18,7 @@ from diffinf_core.records import Decision, DiffInfError, Edit
 from diffinf_core.ui import markup, scores
 from diffinf_core.ui.filters import Filter
 from diffinf_core.ui.review import view
+from diffinf_core.ui.review.pace import pace
 from diffinf_core.ui.session import Session
 from diffinf_core.ui.web.pictures import file_address
 
@@ -244,7 +245,7 @@ class Presenter:
         page_state.sample, page_state.version = sample, shown
         page_state.displayed = DisplayedPair(sample, shown, stamp, role)
         return [
-            self._head(page_state, row, decision),
+            self._head(page_state, row, decision, reviewer),
             view.pair(sample, shown, label, self._following(page_state), run.pictures.data_key),
             view.strip(edits, shown, decided, usual, proposed),
             self._figures(by_version.get(shown), classes, row),
@@ -260,7 +261,18 @@ class Presenter:
         link = "" if self.session.shared else file_address(sample)
         return markup.facts(file, list(described.items()), link)
 
-    def _head(self, page_state: PageState, row: pd.Series, decision: Decision | None) -> str:
+    def _progress(self, reviewer: str) -> str:
+        """Who reviews, how far the queue is decided, and how fast it goes."""
+        run = self.session.run
+        decisions = run.review.decisions()
+        queue = run.queue.index
+        done = len(decisions.keys() & set(queue))
+        name = reviewer if self.session.shared else ""
+        return markup.progress(done, len(queue), pace(decisions, reviewer), name)
+
+    def _head(
+        self, page_state: PageState, row: pd.Series, decision: Decision | None, reviewer: str
+    ) -> str:
         sample, classes = str(row["id"]), self.session.run.training.classes
         text = markup.headline(
             page_state.at + 1,
@@ -272,7 +284,7 @@ class Presenter:
             str(row["reason"]),
             sample,
             page_state.version,
-            self._facts(sample),
+            self._progress(reviewer) + self._facts(sample),
             decision.comment if decision else "",
             "".join(markup.relabel_key(classes, i) for i in range(len(classes))),
         )

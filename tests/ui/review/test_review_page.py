@@ -129,7 +129,7 @@ def test_the_address_names_the_pair_and_opens_it(chromium: Any, server: Server) 
     assert showing(other) == sample
     other.close()
     page.goto(f"{server.address}?run=elsewhere&sample={sample}")
-    page.wait_for_selector("#review-head :text('not \\'elsewhere\\'')")
+    page.wait_for_selector("#review-head :text('diffinf review elsewhere')")
     page.goto(f"{server.address}?sample=%3Cb%3E'; drop")
     page.wait_for_selector("#review-message :text('There is no training sample')")
     wait_place(page, "1 of")

@@ -127,6 +127,20 @@ def test_a_wrong_value_is_a_sentence_that_names_its_key(
         form.read(values)
 
 
+def test_a_mapping_is_written_as_pairs(form: ConfigForm) -> None:
+    config = make_config("demo", {"judge": {"classes": {"grin": "happy", "junior": "0-19"}}})
+    shown = form.show(config.model_dump(mode="json"))
+    values = [update["value"] for update in shown.values()]
+    at = form.keys.index(("judge", "classes"))
+    assert values[at] == "grin=happy, junior=0-19"
+    assert form.read(values) == config
+    values[at] = " grin = happy ,"
+    assert form.read(values).judge.classes == {"grin": "happy"}
+    values[at] = "grin"
+    with pytest.raises(DiffInfError, match="write pairs as a=b, c=d; 'grin' has no"):
+        form.read(values)
+
+
 def test_a_number_comes_as_it_was_typed() -> None:
     field = NumberField(minimum=0, maximum=20)
     assert field.preprocess(30) == 30  # the model's sentence names the key, Gradio's would not
