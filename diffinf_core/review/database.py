@@ -147,11 +147,11 @@ class Database:
             )
         self._prepare(self._server)
 
-    def _engine(self, create: bool = False) -> Engine:
+    def _engine(self) -> Engine:
         if self._server is not None:
             return self._server
         assert self._file is not None
-        return self._file.engine(create)
+        return self._file.engine()
 
     @property
     def _shared(self) -> bool:
@@ -248,15 +248,21 @@ class Database:
                 f"{what} could not be written to {self.name} and was not taken: the journal may only be read "
                 "here. Give write access to it and to its folder, and decide again."
             )
+        file = self._file
+        known: tuple[int, ...] = ()
         try:
-            with self._locked(self._engine(create=True), f"diffinf run {self.run}") as connection:
+            if file is None:
+                engine = self._engine()
+            else:
+                engine, known = file.to_write()
+            with self._locked(engine, f"diffinf run {self.run}") as connection:
                 yield connection
         except SQLAlchemyError as error:
             what = f"{what} could not be written to {self.name} and was not taken"
             self._fail(
                 what, "nothing else is lost: make room or give access, and decide again", error
             )
-        if self._file is not None and not self._file.unchanged():
+        if file is not None and not file.holds(known):
             raise DiffInfError(
                 f"The journal {self.name} was removed or replaced while DiffInf had it open. {what} was not "
                 "taken: put a copy of the journal in its place, and decide again."

@@ -33,6 +33,11 @@ def fault_of(file: Path) -> str:
     return ""
 
 
+def has_lines(file: Path) -> bool:
+    """Whether there is a journal with a line in it that can be read."""
+    return file.exists() and bool(_readable(file))
+
+
 def _readable(file: Path) -> list[dict[str, Any]]:
     """Every line that SQLite can read, from both ends up to the damage, in order."""
     found: dict[int, dict[str, Any]] = {}
@@ -48,7 +53,7 @@ def keep_whole(file: Path) -> tuple[int, int, Path]:
     """Put a journal of the whole lines in the place of a damaged one, which is set aside.
 
     Returns how many lines were kept, how many readable ones were damaged, and where the old file lies. No
-    process may have the journal open.
+    process may have the journal open. Raises :class:`DiffInfError` where no line is whole.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     aside = file.with_name(f"damaged-{stamp}-{file.name}")
@@ -57,6 +62,13 @@ def keep_whole(file: Path) -> tuple[int, int, Path]:
             file.with_name(file.name + ending).rename(aside.with_name(aside.name + ending))
     rows = _readable(aside)
     whole = [row for row in rows if is_whole(row)]
+    if not whole:
+        for ending in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                aside.with_name(aside.name + ending).rename(file.with_name(file.name + ending))
+        raise DiffInfError(
+            f"No line of the journal {file} can be read; it stays as it is. Put a copy of it back."
+        )
     names = {column.name for column in LINES.columns}
     kept = [{k: v for k, v in row.items() if k in names} for row in with_checksums(whole, None)]
     database = Database(file)

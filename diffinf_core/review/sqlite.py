@@ -105,6 +105,19 @@ class SqliteFile:
         stamp = _version if self._copies is not None else _identity
         return self._known == stamp(self.path)
 
+    def to_write(self) -> tuple[Engine, tuple[int, ...]]:
+        """An engine on the file, made where there is none, and what :meth:`holds` compares afterwards."""
+        with self._lock:
+            return self.engine(create=True), self._known
+
+    def holds(self, known: tuple[int, ...]) -> bool:
+        """Whether the file that a write began on is still the one in its place.
+
+        The write keeps ``known`` for itself: another thread may open the file of another day meanwhile.
+        """
+        assert self.path is not None
+        return known == _identity(self.path)
+
     def engine(self, create: bool = False) -> Engine:
         """An engine on the file that is there now; on nothing where it is missing and not to be made."""
         with self._lock:

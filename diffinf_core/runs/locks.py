@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import platform
+import stat
 import sys
 import threading
 import time
@@ -80,8 +81,16 @@ def _touched(handle: int) -> Iterator[None]:
 
 def _opened(file: Path) -> int:
     try:
-        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # A link would have another file emptied.
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        found = os.fstat(handle)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
+            return handle
+        os.close(handle)
+        raise DiffInfError(f"{file} is a link to another file, not a lock; remove it.")
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR):
+            raise DiffInfError(f"{file} is a link or a folder, not a lock; remove it.") from error
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         raise DiffInfError(

@@ -131,7 +131,7 @@ def test_decisions_make_the_reviewed_arm_and_the_export(run_copy: Path, tmp_path
     assert (target / entries[ids[3]]["file"]).read_bytes() == source.read_bytes()
     assert [e.note for e in engine.export(target)] == ["done already: nothing has changed"]
     (target / "mine.txt").write_text("mine")
-    with pytest.raises(DiffInfError, match="mine.txt is not part of the export"):
+    with pytest.raises(DiffInfError, match=r"mine\.txt is not part of the export"):
         next(engine.export(target))
 
     for _ in engine.retrain(workers=1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,32 @@ def test_a_line_written_while_the_journal_vanishes_is_not_acknowledged(file: Pat
     with pytest.raises(DiffInfError, match="removed or replaced"):  # noqa: SIM117
         with journal.database.write("The decision"):
             remove(file)
+
+
+def test_another_thread_that_opens_the_new_file_saves_no_line_of_the_old_one(
+    file: Path, tmp_path: Path
+) -> None:
+    journal = Journal(file, CLASSES)
+    journal.decide("a", "keep", "ann")
+    journal.close()
+    copy = shutil.copy(file, tmp_path / "copy.sqlite")
+    reader = threading.Thread(target=journal.decisions)
+    with pytest.raises(DiffInfError, match="removed or replaced"):  # noqa: SIM117
+        with journal.database.write("The decision"):
+            remove(file)
+            shutil.copy(copy, file)
+            reader.start()
+            reader.join()
+    assert samples(file) == ["a"]
+
+
+def test_a_journal_without_a_readable_line_is_left_as_it_is(file: Path, tmp_path: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"no journal at all" * 500)
+    before = file.read_bytes()
+    with pytest.raises(DiffInfError, match="No line of the journal"):
+        keep_whole(file)
+    assert file.read_bytes() == before
 
 
 def test_a_vanished_journal_that_is_put_back_is_gone_on_with(file: Path, tmp_path: Path) -> None:
@@ -221,6 +248,17 @@ def test_lines_cut_from_the_end_are_noticed_by_who_has_read_them(file: Path) -> 
     damage(file, "DELETE FROM journal WHERE seq > 1")
     assert journal.decide("d", "keep", "ann") == 2
     assert list(journal.decisions()) == ["a", "d"], "and not the lines that are gone"
+
+
+def test_the_doctor_names_an_empty_journal_of_a_reviewed_run(reviewed: Run) -> None:
+    file = reviewed.root / "review" / "journal.sqlite"
+    assert diagnose(reviewed.root).findings == []
+    remove(file)
+    for empty in (False, True):
+        if empty:
+            file.touch()
+        assert [f.mendable for f in diagnose(reviewed.root).findings] == [False]
+        assert "missing or empty" in diagnose(reviewed.root).findings[0].text
 
 
 def test_the_doctor_mends_the_journal_of_a_run(reviewed: Run) -> None:
