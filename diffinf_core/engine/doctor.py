@@ -22,6 +22,7 @@ from diffinf_core.engine.repair import Repair
 from diffinf_core.engine.tables import Tables
 from diffinf_core.records import DiffInfError, Edit, Job, Progress
 from diffinf_core.review.database import STORE
+from diffinf_core.review.mark import forget_last
 from diffinf_core.review.opening import REVIEWED
 from diffinf_core.review.salvage import fault_of, has_lines, keep_whole
 from diffinf_core.runs.files import file_digest, read_json, write_text
@@ -269,6 +270,7 @@ def _cleared(
             file.unlink(missing_ok=True)
     if not os.environ.get(STORE, "").strip() and fault_of(_journal(root)):
         kept, lost, aside = keep_whole(_journal(root))
+        forget_last(root / REVIEWED)
         note = f"journal: {kept} lines kept, {lost} damaged; the damaged file is {aside}"
         yield Progress("doctor", 1, 1, note)
 

@@ -264,8 +264,9 @@ class Database:
             )
         if file is not None and not file.holds(known):
             raise DiffInfError(
-                f"The journal {self.name} was removed or replaced while DiffInf had it open. {what} was not "
-                "taken: put a copy of the journal in its place, and decide again."
+                f"The journal {self.name} was removed, replaced or overwritten while DiffInf had it open. "
+                f"{what} was not taken: put a copy of the journal in its place, without files ending in -wal "
+                "or -shm beside it, and decide again."
             )
 
     @contextmanager

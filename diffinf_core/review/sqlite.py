@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
+_HEADER = b"SQLite format 3\0"
 #: attempts at a copy to which nobody writes meanwhile
 _ATTEMPTS = 5
 
@@ -72,6 +73,15 @@ def _version(file: Path) -> tuple[int, ...]:
     return tuple(out)
 
 
+def _is_sqlite(file: Path) -> bool:
+    """Whether a file begins as SQLite's do; one that was emptied or overwritten in its place does not."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(_HEADER)) == _HEADER
+    except OSError:
+        return False
+
+
 def _writable(file: Path) -> bool:
     return all(os.access(path, os.W_OK) for path in (file, file.parent))
 
@@ -116,7 +126,7 @@ class SqliteFile:
         The write keeps ``known`` for itself: another thread may open the file of another day meanwhile.
         """
         assert self.path is not None
-        return known == _identity(self.path)
+        return known == _identity(self.path) and _is_sqlite(self.path)
 
     def engine(self, create: bool = False) -> Engine:
         """An engine on the file that is there now; on nothing where it is missing and not to be made."""

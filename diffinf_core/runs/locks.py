@@ -55,7 +55,9 @@ def _held_elsewhere(file: Path) -> bool:
     """Whether a process of another host holds a lock that is free on this one."""
     try:
         held = json.loads(file.read_text())
-        return held["boot"] != writer.boot_id() and time.time() - file.stat().st_mtime < SILENT
+        # a time far ahead is of a clock that was set back, or of a file restored from a copy
+        age = abs(time.time() - file.stat().st_mtime)
+        return held["boot"] != writer.boot_id() and age < SILENT
     except (OSError, ValueError, KeyError, TypeError):
         return False  # given back, or of a version that named no boot
 

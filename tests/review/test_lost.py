@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import threading
@@ -82,14 +83,51 @@ def test_a_journal_replaced_under_a_writer_gets_the_next_decision(
     assert list(journal.decisions()) == ["a", "b"]
     remove(file)
     shutil.copy(copy, file)
+    with pytest.raises(LostJournalError, match="ends at line 1 and had 2"):
+        journal.decide("c", "keep", "ann")
+    assert samples(file) == ["a"], "a copy from before 'b' is not taken for the whole"
+    (tmp_path / "mark").unlink()
     journal.decide("c", "keep", "ann")
     assert samples(file) == ["a", "c"] and list(journal.decisions()) == ["a", "c"]
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM journal WHERE seq > 2", None])
+def test_an_end_that_is_gone_is_noticed_by_the_next_process(
+    file: Path, tmp_path: Path, sql: str | None
+) -> None:
+    mark = tmp_path / "mark"
+    journal = Journal(file, CLASSES, mark=mark)
+    journal.decide("a", "keep", "ann")
+    journal.decide("b", "keep", "ann")
+    journal.close()
+    whole = shutil.copy(file, tmp_path / "whole.sqlite")
+    again = Journal(file, CLASSES, mark=mark)
+    again.decide("c", "keep", "ann")
+    again.close()
+    if sql:
+        damage(file, sql)
+    else:  # as where the log with the last line is removed
+        remove(file)
+        shutil.copy(whole, file)
+    fresh = Journal(file, CLASSES, mark=mark)
+    for act in (fresh.decisions, lambda: fresh.decide("d", "drop", "bob")):
+        with pytest.raises(LostJournalError, match="ends at line 2 and had 3"):
+            act()
+    assert samples(file) == ["a", "b"]
+
+
+def test_a_journal_overwritten_in_its_place_acknowledges_nothing(file: Path) -> None:
+    journal = Journal(file, CLASSES)
+    journal.decide("a", "keep", "ann")
+    os.truncate(file, 0)
+    with pytest.raises(DiffInfError):
+        journal.decide("b", "keep", "ann")
 
 
 def test_a_line_written_while_the_journal_vanishes_is_not_acknowledged(file: Path) -> None:
     journal = Journal(file, CLASSES)
     journal.decide("a", "keep", "ann")
-    with pytest.raises(DiffInfError, match="removed or replaced"):  # noqa: SIM117
+    with pytest.raises(DiffInfError, match="removed, replaced or overwritten"):  # noqa: SIM117
         with journal.database.write("The decision"):
             remove(file)
 
@@ -102,7 +140,7 @@ def test_another_thread_that_opens_the_new_file_saves_no_line_of_the_old_one(
     journal.close()
     copy = shutil.copy(file, tmp_path / "copy.sqlite")
     reader = threading.Thread(target=journal.decisions)
-    with pytest.raises(DiffInfError, match="removed or replaced"):  # noqa: SIM117
+    with pytest.raises(DiffInfError, match="removed, replaced or overwritten"):  # noqa: SIM117
         with journal.database.write("The decision"):
             remove(file)
             shutil.copy(copy, file)
