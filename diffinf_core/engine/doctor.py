@@ -20,6 +20,7 @@ from diffinf_core.engine.cache import Cache
 from diffinf_core.engine.pipeline import PIPELINE, compute
 from diffinf_core.engine.repair import Repair
 from diffinf_core.engine.tables import Tables
+from diffinf_core.engine.unrecorded import unrecorded, unrecorded_damage
 from diffinf_core.records import DiffInfError, Edit, Job, Progress
 from diffinf_core.review.database import STORE
 from diffinf_core.review.mark import forget_last
@@ -95,11 +96,13 @@ def _check_config(out: Diagnosis) -> None:
 def _check_stages(out: Diagnosis) -> None:
     for folder in complete_stages(out.root):
         wrong = list(damage_of(folder, digests=True))
+        earlier = not wrong and unrecorded(folder)
+        wrong += unrecorded_damage(folder) if earlier else ()
         for damage in wrong:
             out.add(f"{damage}.", True)
         if wrong:
             out.damaged[folder] = [damage.file for damage in wrong]
-        elif FILES not in read_json(folder / MARK):
+        elif earlier:
             out.unverified.append(folder.name)
         else:
             out.stages += 1

@@ -27,6 +27,7 @@ from diffinf_core.engine.rounds import run_rounds
 from diffinf_core.engine.scores import ranked_by
 from diffinf_core.engine.source import Source
 from diffinf_core.engine.tables import Tables
+from diffinf_core.engine.unrecorded import refuse_unrecorded_damage
 from diffinf_core.experiments.retrain import RETRAIN
 from diffinf_core.export.audit import run_audit, stored_audit
 from diffinf_core.export.dataset import Export, read_export
@@ -222,6 +223,7 @@ def open_run(
     remarks = preflight(config) if config is not None and not Run.begun(root) else ()
     folder = Run.open(root) if config is None else Run.prepare(root, config)
     refuse_damaged(root)
+    refuse_unrecorded_damage(root)
     folder.without_decisions = without_decisions
     opened = OpenRun(folder)
     opened.remarks = remarks
