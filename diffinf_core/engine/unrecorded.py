@@ -21,6 +21,9 @@ _NEEDED = {
     "predictor": ("out_of_fold.npy",),
     "repair": ("versions.json",),
 }
+_READERS: dict[str, Callable[[Path], object]] = {
+    ".npy": map_array, ".csv": read_table, ".json": read_json,
+}  # fmt: skip
 
 
 def unrecorded(folder: Path) -> bool:
@@ -51,8 +54,7 @@ def _unreadable(file: Path) -> str:
             return "is missing"
         if file.stat().st_size == 0:
             return "is empty"
-        readers: dict[str, Callable[[Path], object]] = {".npy": map_array, ".csv": read_table, ".json": read_json}
-        if reader := readers.get(file.suffix):
+        if reader := _READERS.get(file.suffix):
             reader(file)
     except (DiffInfError, OSError, ValueError):
         return "is damaged"

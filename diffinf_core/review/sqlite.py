@@ -10,8 +10,10 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,10 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
-_HEADER = b"SQLite format 3\0"
+#: bytes of the smallest first page of an SQLite file
+_FIRST_PAGE = 512
+#: seconds to wait for others who write, and between two attempts where SQLite does not wait itself
+_PATIENCE, _PAUSE = 10, 0.01
 #: attempts at a copy to which nobody writes meanwhile
 _ATTEMPTS = 5
 
@@ -27,10 +32,22 @@ _ATTEMPTS = 5
 def _tune(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where _begin says so
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA busy_timeout={1000 * _PATIENCE}")
+    _log_ahead(cursor)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+
+
+def _log_ahead(cursor: Any) -> None:
+    """Have a file write ahead; SQLite itself does not wait for another process that does the same now."""
+    end = time.monotonic() + _PATIENCE
+    while cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(_PAUSE)
 
 
 def _begin(connection: Connection) -> None:
@@ -73,11 +90,13 @@ def _version(file: Path) -> tuple[int, ...]:
     return tuple(out)
 
 
-def _is_sqlite(file: Path) -> bool:
-    """Whether a file begins as SQLite's do; one that was emptied or overwritten in its place does not."""
+def _is_whole(file: Path) -> bool:
+    """Whether a file has the first page that every journal has; one that was emptied in its place has not.
+
+    It is not opened: closing it would give up every lock that SQLite holds on it in this process.
+    """
     try:
-        with file.open("rb") as opened:
-            return opened.read(len(_HEADER)) == _HEADER
+        return file.stat().st_size >= _FIRST_PAGE
     except OSError:
         return False
 
@@ -126,7 +145,7 @@ class SqliteFile:
         The write keeps ``known`` for itself: another thread may open the file of another day meanwhile.
         """
         assert self.path is not None
-        return known == _identity(self.path) and _is_sqlite(self.path)
+        return known == _identity(self.path) and _is_whole(self.path)
 
     def engine(self, create: bool = False) -> Engine:
         """An engine on the file that is there now; on nothing where it is missing and not to be made."""
