@@ -90,7 +90,9 @@ def _split(
     rows: Sequence[dict[str, Any]],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The whole lines and the damaged ones; one that lost its checksum is damaged."""
-    whole, damaged, begun = [], [], False
+    whole: list[dict[str, Any]] = []
+    damaged: list[dict[str, Any]] = []
+    begun = False
     for row in rows:
         begun = begun or row["checksum"] is not None
         good = is_whole(row) and (row["checksum"] is not None or not begun)
