@@ -39,6 +39,7 @@ _PLACED = ("id", "rank", "score", "percentile", "label", "version", "group")
 _FIGURES = (
     "identity", "perceptual", "ssim", "h_before", "h_after", "judge_before", "judge_after",
     "influence_before", "influence_after", "sharpness", "changed_area", "changed_outside",
+    "colour_shift", "implausibility",
 )  # fmt: skip
 _TEXTS = ("judge_class_before", "judge_class_after", "flags", "suggestion", "reason")
 #: the columns of every queue; those of the data set's own subgroups follow, see :data:`BY`

@@ -35,6 +35,11 @@ def found(**over: Any) -> dict[str, Any]:
         "identity_stranger": 0.3,
         "sharpness": 1.0,
         "changed_outside": 0.01,
+        "colour_shift": 5.9,
+        "colour_shift_floor": 3.0,
+        "male_before": 0.4,
+        "male_after": 0.6,
+        "implausibility": 0.2,
     }
     return fine | over
 
@@ -60,6 +65,9 @@ def test_a_good_edit_has_no_flag() -> None:
         ({"sharpness": 0.5}, "blurred", "50%"),
         ({"changed_outside": 0.4}, "background changed", "40%"),
         ({"l1": 0.1}, "no visible change", "0.10"),
+        ({"colour_shift": 6.2, "colour_shift_floor": 3.1}, "covariate drift", "6.2"),
+        ({"male_before": 0.2, "male_after": 0.8}, "covariate drift", "0.80"),
+        ({"implausibility": 0.4}, "implausible", "40%"),
     ],
 )
 def test_each_flag_says_its_figure(over: dict[str, Any], flag: str, figure: str) -> None:
