@@ -101,3 +101,13 @@ CONFIDENCE = Stage(
         }
     ],
 )
+
+
+def out_of_fold(run: Run) -> NDArray[np.float64]:
+    """Probabilities (N, C) of each training sample by the network that was trained without its fold."""
+    stage, train, folds = CONFIDENCE.folder(run), open_training(run), run.config.influence.folds
+    fold = train.folds(folds, run.config.influence.seed)
+    out = np.zeros((len(train), len(train.classes)))
+    for k in range(folds):
+        out[fold == k] = np.load(stage / f"fold-{k}.npy")
+    return out
