@@ -172,6 +172,9 @@ class Edit:
     sharpness: float | None = None
     changed_area: float | None = None
     changed_outside: float | None = None
+    #: by the judge cross-fitted on the run's labels, where a published one judges
+    cross_judge_before: list[float] | None = None
+    cross_judge_after: list[float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""

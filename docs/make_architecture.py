@@ -24,7 +24,11 @@ def _node(stage: Stage) -> str:
 
 
 def graph(stages: tuple[Stage, ...]) -> str:
-    """A Mermaid graph: an arrow from each stage to those that read it, the pipeline in bold."""
+    """A Mermaid graph of the stages, the pipeline in bold.
+
+    A solid arrow leads to a stage from one that it reads or computes on its way, a dotted one from one that
+    the configuration may ask for.
+    """
     lines, seen = ["```mermaid", "flowchart LR"], set[str]()
     for stage in stages:
         name = _node(stage)
@@ -34,7 +38,10 @@ def graph(stages: tuple[Stage, ...]) -> str:
         label = f"**{stage.name}**" if stage in PIPELINE else stage.name
         lines.append(f'    {name}["{label}"]')
     arrows = dict.fromkeys(
-        f"    {_node(above)} --> {_node(stage)}" for stage in stages for above in stage.inputs
+        f"    {_node(above)} {arrow} {_node(stage)}"
+        for stage in stages
+        for arrow, kind in (("-->", (*stage.inputs, *stage.steps)), ("-.->", stage.optional))
+        for above in kind
     )
     return "\n".join([*lines, *arrows, "```"])
 

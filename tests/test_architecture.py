@@ -15,9 +15,11 @@ def test_the_graph_is_drawn_from_the_declarations_as_they_are() -> None:
     assert module.PAGE.read_text() == module.page(), "run: make docs"
     drawn = module.graph(every_stage())
     for stage in every_stage():
-        for above in stage.inputs:
-            arrow = f"{above.name.replace('-', '_')} --> {stage.name.replace('-', '_')}"
-            assert arrow in drawn
+        solid, dotted = (*stage.inputs, *stage.steps), stage.optional
+        for arrow, kind in (("-->", solid), ("-.->", dotted)):
+            for above in kind:
+                names = [s.name.replace("-", "_") for s in (above, stage)]
+                assert f"    {names[0]} {arrow} {names[1]}\n" in drawn
 
 
 def test_every_package_has_its_row() -> None:

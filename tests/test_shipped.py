@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from sklearn.metrics import roc_auc_score
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.guidance import Task, guided_decode, invert, transfer
 from diffinf_core.correction.networks import IdentityNet, JudgeNet, ParsingNet
-from diffinf_core.correction.objective import Objective
+from diffinf_core.correction.objective import Objective, perceptual_distance
 from diffinf_core.correction.perceptors import load_perceptors
+from diffinf_core.correction.published.lpips import LpipsAlex
 from diffinf_core.data.part import to_tensor
 from diffinf_core.data.rendered import faces
 from diffinf_core.data.rendered.render import render_face
@@ -73,7 +75,7 @@ def test_each_weight_file_has_a_whole_card(name: str) -> None:
 
 
 def test_all_assets_together_are_small() -> None:
-    assert sum(f.stat().st_size for f in assets_folder().rglob("*") if f.is_file()) <= 15_000_000
+    assert sum(f.stat().st_size for f in assets_folder().rglob("*") if f.is_file()) <= 20_000_000
 
 
 def test_the_judge_reads_expressions(strangers: Faces) -> None:
@@ -118,7 +120,7 @@ def test_a_hundred_steps_to_noise_and_back_keep_the_picture(strangers: Faces) ->
 def edits(strangers: Faces, config: RepairConfig) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
     """Every second stranger, edited from the true expression to another."""
     model = load_autoencoder(shipped("generator"))
-    kinds = {"identity": "demo", "parsing": "demo", "perceptual": "demo"}
+    kinds = {"identity": "demo", "parsing": "demo", "perceptual": "lpips-alex"}
     perceptors = load_perceptors(kinds, model, torch.device("cpu"))
     x, kind = strangers.x[::2][:48], strangers.kind[::2][:48]
     target = (kind + 1 + torch.arange(len(kind)) % 3) % 4
@@ -153,6 +155,30 @@ def test_repairs_show_the_label_and_the_same_person(strangers: Faces) -> None:
 def test_without_a_label_nothing_turns_into_it(strangers: Faces) -> None:
     agrees, _, similar = edits(strangers, RepairConfig(w_si=0, use_label=False))
     assert agrees.mean() <= 0.15 and np.mean(similar) >= 0.95
+
+
+def test_lpips_is_the_packages_and_its_licences_ship() -> None:
+    lpips = pytest.importorskip("lpips")
+    net = load_weights(shipped("lpips"), LpipsAlex())
+    card = card_of(shipped("lpips"))
+    assert card["sha256"] == file_digest(shipped("lpips")) and "BSD-3-Clause" in card["licence"]
+    licence = (assets_folder() / "weights" / "lpips.LICENSE.txt").read_text()
+    assert "Soumith Chintala" in licence and "Richard Zhang, Phillip Isola" in licence
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    trunk = {k.removeprefix("features."): v for k, v in net.state_dict().items() if k[0] == "f"}
+    own = theirs.net.state_dict()
+    theirs.net.load_state_dict({k: trunk[k.split(".", 1)[1]] for k in own})
+    torch.manual_seed(0)
+    for side in (64, 97, 128):
+        x = torch.rand(4, 3, side, side) * 2 - 1
+        y = (x + 0.3 * torch.randn_like(x)).clamp(-1, 1)
+        found = perceptual_distance(net(x), net(y))
+        with torch.no_grad():
+            expected = theirs(x, y).flatten()
+        # theirs has the layers' weights in float32
+        assert (expected > 0.01).all() and (found - expected).abs().max() < 2e-4
 
 
 def test_the_cards_are_plain_json() -> None:

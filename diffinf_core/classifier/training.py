@@ -43,6 +43,18 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def chosen_device(name: torch.device | str | None) -> torch.device:
+    """A device by name, or the GPU where there is one; :class:`DiffInfError` for one that is not here."""
+    if name is None:
+        return device()
+    try:
+        where = torch.device(name)
+        torch.empty(0, device=where)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DiffInfError(f"The device {name} cannot be used here; try 'cpu'.") from error
+    return where
+
+
 def learning_rate(config: ClassifierConfig, epoch: int) -> float:
     """eta of an epoch, counted from 0."""
     if config.schedule == "constant":

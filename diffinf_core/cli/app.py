@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from diffinf_core.cli.check import check
 from diffinf_core.cli.console import (
     console,
     one_sentence,
@@ -18,7 +19,14 @@ from diffinf_core.cli.console import (
     print_rounds,
     watch,
 )
-from diffinf_core.cli.opening import RunFolder, Settings, open_folder, with_settings
+from diffinf_core.cli.doctor import doctor
+from diffinf_core.cli.opening import (
+    RunFolder,
+    Settings,
+    WithoutDecisions,
+    open_folder,
+    with_settings,
+)
 from diffinf_core.cli.rank import rank
 from diffinf_core.cli.serve import review, serve_run
 from diffinf_core.cli.train import train_generator, train_perceptor
@@ -29,7 +37,7 @@ from diffinf_core.config import (
     RunConfig,
     change,
     described_yaml,
-    from_yaml,
+    from_file,
     make_config,
     parse_overrides,
     preset_for,
@@ -52,7 +60,7 @@ def _config(preset: str, file: Path | None, settings: list[str] | None, **data: 
         if not file.exists():
             raise DiffInfError(f"The configuration file {file} does not exist.")
         over.setdefault("data", {}).update(data)
-        return change(from_yaml(file.read_text(), str(file)), over, str(file))
+        return change(from_file(file), over, str(file))
     given = over.setdefault("data", {})
     for key, value in data.items():
         given.setdefault(key, value)
@@ -86,8 +94,11 @@ def demo(
 @app.command()
 def run(
     data: Annotated[
-        Path | None,
-        typer.Argument(help="Folder with pictures and labels.csv (file, label), or class folders."),
+        str | None,
+        typer.Argument(
+            help="Folder with pictures and labels.csv (file, label), or class folders; KIND:PATH says which "
+            "kind of data set it is, e.g. hf:FOLDER."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/run"),
     preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "demo",
@@ -100,15 +111,16 @@ def run(
         int,
         typer.Option(min=1, help="Repair, train and rank again on the refined set, this often."),
     ] = 1,
+    without_decisions: WithoutDecisions = False,
     settings: Settings = None,
 ) -> None:
     """Train, rank and repair. Finished work is kept: the same command again does nothing."""
     _known_stage(until)
-    source = {"source": "folder", "path": str(data.resolve())} if data is not None else {}
+    source = _source(data) if data is not None else {}
     if data is None and (out / "config.yaml").exists() and config is None and preset == "demo":
-        opened = with_settings(out, settings)
+        opened = with_settings(out, settings, without_decisions)
     else:
-        opened = open_folder(out, _config(preset, config, settings, **source))
+        opened = open_folder(out, _config(preset, config, settings, **source), without_decisions)
     rate = opened.config.noise.rate
     if opened.config.data.source == "folder" and rate:
         console.print(
@@ -127,6 +139,12 @@ def run(
         console.print(f"Done. 'diffinf review {out}' opens the app on it.", markup=False)
     else:
         console.print(f"Done up to {until}; nothing is repaired yet.", markup=False)
+
+
+def _source(text: str) -> dict[str, Any]:
+    from diffinf_core.engine import named_source
+
+    return named_source(text)
 
 
 def _known_stage(name: str) -> None:
@@ -160,9 +178,10 @@ def export(
             "or take it where it has no flag ('unflagged')."
         ),
     ] = "original",
+    without_decisions: WithoutDecisions = False,
 ) -> None:
     """Write the refined data set with a manifest of hashes and lineage."""
-    opened = open_folder(run)
+    opened = open_folder(run, without_decisions=without_decisions)
     watch(opened.export(out, undecided))
     data = opened.report()["dataset"]
     console.print(
@@ -176,10 +195,11 @@ def export(
 def retrain(
     run: RunFolder,
     workers: Annotated[int | None, typer.Option(min=1, help="Jobs at once.")] = None,
+    without_decisions: WithoutDecisions = False,
     settings: Settings = None,
 ) -> None:
     """Retrain every arm from scratch over seeds and compare them on the clean test split."""
-    opened = with_settings(run, settings)
+    opened = with_settings(run, settings, without_decisions)
     watch(opened.retrain(workers))
     print_arms(opened.report()["arms"])
 
@@ -243,44 +263,8 @@ def report(
         print_report(opened.report())
 
 
-@app.command()
-def check(
-    folder: Annotated[Path, typer.Argument(help="Folder with pictures and labels.")],
-    labels: Annotated[str, typer.Option(help="Table in the folder.")] = "labels.csv",
-    label_column: Annotated[str, typer.Option(help="Column of the class.")] = "label",
-    group_column: Annotated[str | None, typer.Option(help="Column kept together.")] = None,
-    classes: Annotated[str | None, typer.Option(help="Allowed classes, comma-separated.")] = None,
-) -> None:
-    """Read a data set and name each bad row; exit code 2 if there is one."""
-    from diffinf_core.engine import check as check_data
-
-    data = make_config(
-        "demo",
-        {
-            "data": {
-                "source": "folder",
-                "path": str(folder),
-                "labels": labels,
-                "label_column": label_column,
-                "group_column": group_column,
-                "classes": classes.split(",") if classes else None,
-            }
-        },
-    ).data
-    listing, problems = check_data(data)
-    counts: dict[str, int] = {}
-    for row in listing.rows:
-        counts[row.label] = counts.get(row.label, 0) + 1
-    typer.echo(f"{len(listing.rows)} usable pictures, {listing.unlabelled} without a label.")
-    for name in listing.classes:
-        typer.echo(f"  {name}: {counts.get(name, 0)}")
-    for problem in problems:
-        typer.echo(f"bad: {problem}")
-    if problems:
-        raise DiffInfError(f"{folder} has {len(problems)} problem(s), listed above.")
-    typer.echo("No problems found.")
-
-
+app.command()(check)
+app.command()(doctor)
 app.add_typer(weights, name="weights")
 app.add_typer(users, name="users")
 app.command("train-generator")(train_generator)

@@ -189,12 +189,14 @@ def print_weights(rows: list[tuple[Pretrained, str]]) -> None:
     """Published weights and their state, the licence below each name."""
     table = Table("name", "here", "size", "used as", show_lines=True)
     for item, state in rows:
-        size = f"{item.size / 1e6:,.1f} MB" if item.size else "?"
-        note = "" if item.sha256 else "\nno published SHA-256: the first sum seen is kept"
-        how = (
-            f"\n{item.file} from {item.url}"
-            if item.url
-            else f"\n{item.file} by hand from {item.page}"
-        )
+        sizes = [source.size for source in item.sources] or [item.size]
+        size = f"{sum(filter(None, sizes)) / 1e6:,.1f} MB" if all(sizes) else "?"
+        known = item.sha256 or item.sources
+        note = "" if known else "\nno published SHA-256: the first sum seen is kept"
+        how = f"\n{item.file} by hand from {item.page}"
+        if item.sources:
+            how = f"\n{item.file}, converted from {', '.join(s.file for s in item.sources)} ({item.page})"
+        elif item.url:
+            how = f"\n{item.file} from {item.url}"
         table.add_row(item.name, state, size, escape(f"{item.use}\n{item.licence}{note}{how}"))
     Console().print(table)

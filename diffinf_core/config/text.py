@@ -5,7 +5,9 @@ An unknown key or an impossible value is one clear sentence.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
@@ -13,6 +15,12 @@ from pydantic import BaseModel, ValidationError
 
 from diffinf_core.config.models import RunConfig
 from diffinf_core.records import DiffInfError
+
+#: characters of a configuration, which has some thousands
+_MOST = 1_000_000
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxlevel = 2
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +44,8 @@ def explain(error: ValidationError) -> str:
         return f"Unknown configuration key {key!r}{tail}."
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
     value = first.get("input")
-    shown = "" if isinstance(value, dict | BaseModel) else f" (got {value!r})"
+    # a short form, as a few lines of YAML can stand for a list of any size
+    shown = "" if isinstance(value, dict | BaseModel) else f" (got {_SHORT.repr(value)})"
     return f"Configuration key {key!r}: {reason}{shown}{tail}."
 
 
@@ -66,8 +75,12 @@ def described_yaml(config: RunConfig) -> str:
 
 def from_yaml(text: str, name: str = "configuration") -> RunConfig:
     """Read back what :func:`to_yaml` wrote, or what a person wrote by hand."""
+    if len(text) > _MOST:
+        raise DiffInfError(f"{name} has {len(text):,} characters; {_MOST:,} are allowed.")
     try:
         data = yaml.safe_load(text)
+    except RecursionError as error:
+        raise DiffInfError(f"{name} is nested too deeply; settings have two levels.") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
@@ -80,6 +93,16 @@ def from_yaml(text: str, name: str = "configuration") -> RunConfig:
         return RunConfig.model_validate(data)
     except ValidationError as error:
         raise DiffInfError(f"{name}: {explain(error)}") from error
+
+
+def from_file(file: Path) -> RunConfig:
+    """The settings in a file; :class:`DiffInfError` for one that is missing, no text, or no settings."""
+    try:
+        with open(file, encoding="utf-8") as opened:
+            text = opened.read(_MOST + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DiffInfError(f"{file} cannot be read ({error}).") from error
+    return from_yaml(text, str(file))
 
 
 def change(config: RunConfig, over: Mapping[str, Any], name: str = "--set") -> RunConfig:
@@ -120,7 +143,7 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
                 raise DiffInfError(f"{pair!r} goes below {part!r}, which was given a value.")
         try:
             node[last] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise DiffInfError(f"Cannot read the value in {pair!r}.") from error
         if node[last] is None:
             node[last] = _default(*path, last)
@@ -131,7 +154,7 @@ def values_of(text: str) -> list[Any]:
     """``"1,2.5,guided"`` to a list, each value read as YAML."""
     try:
         found = [yaml.safe_load(part) for part in text.split(",")]
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DiffInfError(f"Cannot read the values in {text!r}.") from error
     if None in found:
         raise DiffInfError(f"There is an empty value in {text!r}.")

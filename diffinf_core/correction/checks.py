@@ -60,7 +60,7 @@ class Checks:
         """The run's people as an identity network sees them; None where there is none."""
         if perceptors.identity is None:
             return None
-        kinds = chosen(config, profile_of(self._run).perceptors)
+        kinds = chosen(config, profile_of(self._run).perceptors, self._run.config.data.image_size)
         key = identity_key(kinds["identity"], config.face_crop, self._generator_key)
         name = str(key)
         if name not in self._people:
@@ -110,6 +110,10 @@ class Checks:
             "classifier_before": seen[0].tolist(),
             "classifier_after": seen[1].tolist(),
         }
+        second = self._judge.second
+        for name, pictures in (("cross_judge_before", x), ("cross_judge_after", final)):
+            judged_too = None if second is None else second.judge(pictures, positions).tolist()
+            figures[name] = judged_too or [None] * len(positions)
         figures |= dict.fromkeys(("identity_own", "identity_stranger"), [None] * len(positions))
         people = self.people(perceptors, config)
         if people is not None and vectors is not None and reference.identity is not None:

@@ -25,6 +25,7 @@ from diffinf_core.runs.files import (
     new_array,
     publish_folder,
     read_json,
+    remedy,
     write_json,
     write_png,
 )
@@ -32,8 +33,10 @@ from diffinf_core.runs.run import Run
 
 _ID = re.compile(r"[0-9a-f]{12}")
 _VERSION = re.compile(r"[0-9a-f]{16}")
+_PNG_BEGIN, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_PICTURES = ("edit", "reconstruction")
 #: version of the code that makes edits: raise it when the same settings give another picture or record
-METHOD = 5
+METHOD = 6
 #: files of decoded edits that are kept: one per arm, and those of the set before
 _KEPT = 4
 
@@ -61,9 +64,29 @@ def read_record(folder: Path) -> Edit:
         ) from error
 
 
+def check_version(folder: Path) -> str:
+    """What is wrong with the folder of a version; empty where record and pictures can be read."""
+    try:
+        edit = read_record(folder)
+        if (edit.sample, edit.version) != (folder.parent.name, folder.name):
+            return f"edit.json is of sample {edit.sample}, version {edit.version}"
+        shapes = {read_picture(folder / f"{what}.png").shape for what in _PICTURES}
+    except DiffInfError as error:
+        return str(error).rstrip(".")
+    return "" if len(shapes) == 1 else "its pictures have different sizes"
+
+
 def read_edit(run: Run, sample: str, version: str, what: str = "edit") -> NDArray[np.uint8]:
     """The "edit" or the plain "reconstruction" of a version, uint8 (S, S, 3)."""
     return read_picture(edit_folder(run, sample, version) / f"{what}.png")
+
+
+def whole_png(file: Path) -> bytes:
+    """The bytes of a stored picture; :class:`DiffInfError` for one that is cut."""
+    data = file.read_bytes()
+    if not (data.startswith(_PNG_BEGIN) and data.endswith(_PNG_END)):
+        raise DiffInfError(f"{file} is damaged; {remedy(file)}.")
+    return data
 
 
 def versions_of(run: Run, sample: str) -> list[str]:

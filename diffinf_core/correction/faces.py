@@ -1,4 +1,4 @@
-"""Networks for photographs of faces, from published weights: identity, face parsing, LPIPS.
+"""Perceptors for photographs of faces, from published weights: identity, face parsing, LPIPS.
 
 Each takes pictures (B, 3, S, S) in [-1, 1] of any size and converts them to the size and range that it
 was trained with. The weights are those of :mod:`diffinf_core.weights.pretrained`; nothing is fetched here.
@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffinf_core.correction.published.dlib import DlibIdentity
+from diffinf_core.correction.published.layers import load_published
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.extras import optional_imports
 from diffinf_core.weights.pretrained import pretrained
@@ -56,6 +58,13 @@ def _tensors(file: Path, what: str) -> Mapping[str, Tensor]:
     return tensors
 
 
+def central(x: Tensor, crop: float) -> Tensor:
+    """The central fraction ``crop`` of each side."""
+    side = x.shape[-1]
+    edge = round(side * (1 - crop) / 2)
+    return x[:, :, edge : side - edge, edge : side - edge]
+
+
 class FaceNet(nn.Module):
     """F_id of equation 10: InceptionResnetV1 trained on VGGFace2; unit vectors (B, 512).
 
@@ -81,11 +90,20 @@ class FaceNet(nn.Module):
         self.crop = crop
 
     def forward(self, x: Tensor) -> Tensor:
-        side = x.shape[-1]
-        edge = round(side * (1 - self.crop) / 2)
-        x = x[:, :, edge : side - edge, edge : side - edge]
         # fixed standardisation: (v - 127.5) / 128 for v in 0..255
-        return self.net(resized(x, _FACENET_SIDE) * (127.5 / 128))
+        return self.net(resized(central(x, self.crop), _FACENET_SIDE) * (127.5 / 128))
+
+
+class DlibFace(nn.Module):
+    """F_id of equation 10: dlib's recognition network; unit vectors (B, 128). ``crop`` as in FaceNet."""
+
+    def __init__(self, file: Path, crop: float = 1.0) -> None:
+        super().__init__()
+        self.net = load_published(DlibIdentity(), file, "recognition.")
+        self.crop = crop
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(self.net(central(x, self.crop)), dim=1)
 
 
 class FaceParsing(nn.Module):
@@ -126,7 +144,8 @@ class FaceParsing(nn.Module):
 
 
 class Lpips(nn.Module):
-    """LPIPS v0.1 (Zhang et al. 2018) as activations whose squared distance is the metric.
+    """LPIPS v0.1 (Zhang et al. 2018) with VGG or SqueezeNet, as activations whose squared distance is
+    the metric.
 
     The package holds the learned weights of the layers; the trunk is torchvision's. Each activation
     (B, C, H, W) is of unit length per pixel, times the root of its channel's weight: sum over
@@ -163,8 +182,8 @@ class Lpips(nn.Module):
 #: perceptors by the name that stands beside their scores: kind in the configuration, published file
 NAMES = {
     "facenet": ("FaceNet VGGFace2", "facenet"),
+    "dlib": ("dlib face recognition ResNet", "face-api"),
     "segformer": ("SegFormer-B5 CelebAMask-HQ", "face-parsing"),
-    "lpips-alex": ("LPIPS-Alex v0.1", "lpips-alex"),
     "lpips-vgg": ("LPIPS-VGG v0.1", "lpips-vgg"),
     "lpips-squeeze": ("LPIPS-Squeeze v0.1", "lpips-squeeze"),
 }
@@ -192,6 +211,8 @@ def build(kind: str, crop: float = 1.0) -> nn.Module:
     net: nn.Module
     if kind == "facenet":
         net = FaceNet(file, crop)
+    elif kind == "dlib":
+        net = DlibFace(file, crop)
     elif kind == "segformer":
         net = FaceParsing(file)
     else:

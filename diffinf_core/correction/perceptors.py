@@ -19,6 +19,7 @@ from diffinf_core.correction.faces import (
     weights_file,
 )
 from diffinf_core.correction.networks import IdentityNet, ParsingNet, PerceptualTrunk
+from diffinf_core.correction.published.lpips import LEAST_SIDE, LpipsAlex
 from diffinf_core.data.rendered.faces import BACKGROUND
 from diffinf_core.diffusion.autoencoder import Autoencoder
 from diffinf_core.runs.files import file_digest
@@ -50,14 +51,17 @@ _DEMO = {
     "parsing": ("parsing", "demo parser"),
     "perceptual": ("perceptual", "demo perceptual trunk"),
 }
+#: the shipped LPIPS with AlexNet
+LPIPS = "lpips-alex"
 
 
-def chosen(config: RepairConfig, own: Mapping[str, str]) -> dict[str, str]:
+def chosen(config: RepairConfig, own: Mapping[str, str], side: int) -> dict[str, str]:
     """Which network serves identity, parsing and perceptual distance: "auto" resolved.
 
-    ``own`` maps a term to the data set's own network (:attr:`Profile.perceptors`). Without one it is
-    the published network that is in its place, else the generator's code for identity, no parser, and
-    the demo's trunk.
+    ``own`` maps a term to the data set's own network (:attr:`Profile.perceptors`). Without one it is the
+    published network that is in its place, else the generator's code for identity and no parser. The
+    perceptual distance of pictures of ``side`` pixels is LPIPS, and the demo's trunk where they are too
+    small for it.
     """
     out = {
         "identity": config.identity,
@@ -65,9 +69,9 @@ def chosen(config: RepairConfig, own: Mapping[str, str]) -> dict[str, str]:
         "perceptual": config.perceptual,
     }
     photographs = {
-        "identity": "facenet" if present("facenet") else "z_sem",
+        "identity": next((kind for kind in ("facenet", "dlib") if present(kind)), "z_sem"),
         "parsing": "segformer" if present("segformer") else "none",
-        "perceptual": "lpips-alex" if present("lpips-alex") else "demo",
+        "perceptual": LPIPS if side >= LEAST_SIDE else "demo",
     }
     return {
         term: own.get(term, photographs[term]) if kind == "auto" else kind
@@ -81,6 +85,8 @@ def files_of(kinds: dict[str, str]) -> list[Path]:
     for term, kind in sorted(kinds.items()):
         if kind == "demo":
             out.append(shipped(_DEMO[term][0]))
+        elif kind == LPIPS:
+            out.append(shipped("lpips"))
         elif kind in NAMES:
             out.append(weights_file(kind))
     return out
@@ -129,6 +135,8 @@ def load_perceptors(
     if kinds["perceptual"] == "demo":
         trunk = load_weights(shipped("perceptual"), PerceptualTrunk())
         perceptual: nn.Module = _Normalised(trunk).to(device)
+    elif kinds["perceptual"] == LPIPS:
+        perceptual = load_weights(shipped("lpips"), LpipsAlex()).to(device)
     else:
         perceptual = build(kinds["perceptual"]).to(device)
     return Perceptors(
@@ -145,4 +153,6 @@ def load_perceptors(
 def _name(term: str, kind: str) -> str:
     if kind in NAMES:
         return NAMES[kind][0]
-    return {"demo": _DEMO[term][1], "z_sem": "generator's z_sem", "none": "off"}[kind]
+    if kind == "demo":
+        return _DEMO[term][1]
+    return {LPIPS: "LPIPS-Alex v0.1", "z_sem": "generator's z_sem", "none": "off"}[kind]

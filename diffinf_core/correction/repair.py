@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
 
-from diffinf_core.classifier.training import device as default_device
+from diffinf_core.classifier.training import chosen_device
 from diffinf_core.config import DataConfig, RepairConfig, explain
 from diffinf_core.correction.editing import (
     Edited,
@@ -120,19 +121,18 @@ def repair(
     config = _config(settings)
     source = generator if generator is not None else config.generator
     source = shipped("generator") if source is None else source
-    where = torch.device(device) if device is not None else default_device()
+    where = chosen_device(device)
+    model = source if isinstance(source, Autoencoder) else load_autoencoder(Path(source))
     own: Mapping[str, str] = {}
-    if isinstance(source, Autoencoder):
-        model = source.to(where)
-    else:
-        model = load_autoencoder(Path(source), device=where)
-        drawings = file_digest(Path(source)) == file_digest(shipped("generator"))
-        own = rendered_faces(DataConfig()).perceptors if drawings else own
+    if model.file is not None and file_digest(model.file) == file_digest(shipped("generator")):
+        own = rendered_faces(DataConfig()).perceptors
     x = _pictures(images, model.architecture.image_size)
     condition, y, names = _labels(labels, classes, len(x), model, config)
     if predictor is None:
         config = config.model_copy(update={"w_si": 0.0})
-    perceptors = load_perceptors(chosen(config, own), model, where, config.face_crop)
+    kinds = chosen(config, own, model.architecture.image_size)
+    with _placed(model, where):
+        perceptors = load_perceptors(kinds, model, where, config.face_crop)
     editor = _Editor(model, perceptors, condition, predictor, config, where)
     return Job(_batches(editor, x, y, names), callback)
 
@@ -281,7 +281,6 @@ class _Editor:
 
     def edit(self, x: Tensor, y: Tensor) -> Generator[Preview, None, list[dict[str, Any]]]:
         """Edit one batch; the fields of each :class:`RepairedPicture` but its label."""
-        self.generator.precision = computed_in(self.config.precision, self.device)
         objective = self.objective(x, y)
         label = None if self.condition is None else self.condition.of(y)
         before = self.before(x)
@@ -318,6 +317,22 @@ class _Editor:
         ]
 
 
+@contextmanager
+def _placed(
+    generator: Autoencoder, device: torch.device, precision: str | None = None
+) -> Iterator[None]:
+    """The generator on a device and in a precision, and at the end as its owner left it."""
+    home, before = next(generator.parameters()).device, generator.precision
+    generator.to(device)
+    if precision is not None:
+        generator.precision = computed_in(precision, device)
+    try:
+        yield
+    finally:
+        generator.precision = before
+        generator.to(home)
+
+
 def _batches(
     editor: _Editor, x: Tensor, y: NDArray[np.int64], names: list[str | None]
 ) -> Generator[Preview, None, list[RepairedPicture]]:
@@ -332,10 +347,11 @@ def _batches(
     for batch in range(count):
         rows = slice(batch * size, (batch + 1) * size)
         classes = torch.from_numpy(y[rows]).to(editor.device)
-        job = Job(editor.edit(x[rows].to(editor.device), classes))
-        for event in job:
-            done, total = batch * event.total + event.done, count * event.total
-            yield replace(event, done=done, total=total, first=rows.start)
+        with _placed(editor.generator, editor.device, editor.config.precision):
+            job = Job(editor.edit(x[rows].to(editor.device), classes))
+            for event in job:
+                done, total = batch * event.total + event.done, count * event.total
+                yield replace(event, done=done, total=total, first=rows.start)
         named = zip(names[rows], job.result(), strict=True)
         out += [RepairedPicture(label=name, **record, **shared) for name, record in named]
     return out

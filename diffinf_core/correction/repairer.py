@@ -90,7 +90,7 @@ def outside_files(run: Run) -> list[Path]:
     return [
         *([] if given is None else [given]),
         *_own_generators(run),
-        *map(shipped, ("generator", "judge", "identity", "parsing", "perceptual")),
+        *map(shipped, ("generator", "judge", "identity", "parsing", "perceptual", "lpips")),
         *(pretrained(file).path for _, file in NAMES.values()),
     ]
 
@@ -108,7 +108,7 @@ def scores_key(run: Run) -> str:
 
 def perceptors_key(run: Run, config: RepairConfig) -> list[str]:
     """The perceptors of an edit: what "auto" means depends on which weights are present."""
-    kinds = chosen(config, profile_of(run).perceptors)
+    kinds = chosen(config, profile_of(run).perceptors, run.config.data.image_size)
     return [*kinds.values(), *(file_digest(file) for file in files_of(kinds))]
 
 
@@ -143,7 +143,7 @@ class Repairer:
 
     def perceptors(self, config: RepairConfig) -> Perceptors:
         """The perceptors that a configuration asks for, loaded once."""
-        kinds = chosen(config, profile_of(self.run).perceptors)
+        kinds = chosen(config, profile_of(self.run).perceptors, self.train.size)
         name = str([*kinds.values(), config.face_crop])
         if name not in self._perceptors:
             self._perceptors[name] = load_perceptors(

@@ -1,8 +1,9 @@
-"""Read a data set from a folder: pictures and a table of labels, or one sub-folder per class."""
+"""Rows of a data set, its table of labels, and pictures as they are decoded."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from diffinf_core.config import DataConfig
+from diffinf_core.data.kinds import readable, why_unreadable
 from diffinf_core.data.table import (
     MAX_CELL,
     MAX_FILE_NAME,
@@ -22,21 +24,22 @@ from diffinf_core.data.table import (
 )
 from diffinf_core.records import DiffInfError
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 500_000_000
-#: by content, whatever the file name; for some other formats Pillow runs external programs
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 FILE_COLUMN = "file"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled picture: ``file`` relative to the root, ``extra`` the other columns as text."""
+    """One labelled picture: ``file`` relative to the root, ``extra`` the other columns as text.
+
+    ``split`` is train, val or test where the data set gives it, else empty.
+    """
 
     file: str
     label: str
     extra: dict[str, str] = field(default_factory=dict)
+    split: str = ""
 
     @property
     def id(self) -> str:
@@ -58,13 +61,20 @@ class Problem:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder holds: good rows, problems, class order and pictures without a label."""
+    """What a folder holds: good rows, problems, class order and pictures without a label.
+
+    ``taken_for`` says what the folder was taken for, ``remarks`` what was passed over, a sentence each, and
+    ``lost`` counts pictures and films, by kind, that nothing here can read.
+    """
 
     root: Path
     rows: list[Row]
     problems: list[Problem]
     classes: list[str]
     unlabelled: int
+    taken_for: str = ""
+    remarks: tuple[str, ...] = ()
+    lost: dict[str, int] = field(default_factory=dict)
 
 
 def _is_file(path: Path) -> bool:
@@ -74,12 +84,15 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def inside(root: Path, name: str) -> Path | None:
-    """The file, if it lies under root once links are followed."""
+def inside(root: Path, name: str, outside: bool = False) -> Path | None:
+    """The file, if it lies under root once links are followed; with ``outside`` links may lead out."""
     try:
         path = (root / name).resolve()
     except (OSError, ValueError, RuntimeError):
         return None
+    here = Path(os.path.abspath(root / name))  # noqa: PTH100 (resolving would follow links)
+    if outside and here.is_relative_to(os.path.abspath(root)):  # noqa: PTH100
+        return path
     return path if path.is_relative_to(root.resolve()) else None
 
 
@@ -111,7 +124,7 @@ def open_upright(path: Path, draft: int | None = None) -> Image.Image:
             raise DiffInfError("the file is too large for a picture")
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_FORMATS) as image:
+            with Image.open(path, formats=readable()) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise DiffInfError(f"{image.width} x {image.height} pixels is too large")
                 if draft is not None:
@@ -122,7 +135,8 @@ def open_upright(path: Path, draft: int | None = None) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DiffInfError("too many pixels for a picture") from error
     except Exception as error:
-        raise DiffInfError(f"not a readable picture ({type(error).__name__})") from error
+        known = why_unreadable(path) or f"not a readable picture ({type(error).__name__})"
+        raise DiffInfError(known) from error
 
 
 def decode(path: Path, size: int) -> np.ndarray:
@@ -154,9 +168,10 @@ def _reason(name: str, label: str, record: dict[Any, Any], config: DataConfig) -
     return ""
 
 
-def _from_table(
+def rows_of_table(
     root: Path, path: Path, config: DataConfig, present: set[str]
 ) -> tuple[list[Row], list[Problem], int]:
+    """Rows, problems and how many of the folder's pictures, ``present``, are unlabelled."""
     needed = [FILE_COLUMN, config.label_column]
     table = read_table(path, needed + ([config.group_column] if config.group_column else []))
     rows: list[Row] = []
@@ -168,7 +183,7 @@ def _from_table(
             continue
         name, label = record[FILE_COLUMN].strip(), record[config.label_column].strip()
         reason = _reason(name, label, record, config)
-        picture = None if reason else inside(root, name)
+        picture = None if reason else inside(root, name, config.outside_links)
         if not reason:
             if picture is None:
                 reason = "lies outside the data folder"
@@ -185,83 +200,6 @@ def _from_table(
     seen = {row.file for row in rows}
     homes = {str(Path(name).parent) for name in seen}
     return rows, problems, sum(str(Path(name).parent) in homes for name in present - seen)
-
-
-def _from_folders(
-    root: Path, config: DataConfig, present: set[str]
-) -> tuple[list[Row], list[Problem], int]:
-    rows: list[Row] = []
-    problems: list[Problem] = []
-    for name in sorted(present):
-        parts = Path(name).parts
-        if len(parts) < 2:
-            continue
-        label = parts[0]
-        wrong = bad_text(name, MAX_FILE_NAME) or bad_text(label, MAX_LABEL)
-        if wrong:
-            problems.append(Problem(None, name, f"the name {wrong}"))
-        elif config.classes and label not in config.classes:
-            problems.append(Problem(None, name, f"folder {label!r} is not a class"))
-        elif inside(root, name) is None:
-            problems.append(Problem(None, name, "lies outside the data folder"))
-        else:
-            rows.append(Row(name, label))
-    return rows, problems, len(present) - len(rows)
-
-
-def list_folder(config: DataConfig) -> Listing:
-    """List a folder without decoding its pictures.
-
-    Raises :class:`DiffInfError` where nothing can be listed at all: no folder, no pictures, no
-    usable table. Single bad rows are returned as problems.
-    """
-    assert config.path is not None
-    root = config.path
-    if not root.exists():
-        raise DiffInfError(f"The folder {root} does not exist.")
-    if not root.is_dir():
-        raise DiffInfError(f"{root} is not a folder.")
-    present = {
-        str(p.relative_to(root))
-        for p in root.rglob("*")
-        if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
-    }
-    if not present:
-        raise DiffInfError(f"The folder {root} holds no pictures.")
-    table = root / config.labels
-    if table.exists():
-        if inside(root, config.labels) is None:
-            raise DiffInfError(f"{table} lies outside the data folder; put the table itself there.")
-        rows, problems, unlabelled = _from_table(root, table, config, present)
-    else:
-        if config.group_column:
-            raise DiffInfError(
-                f"data.group_column {config.group_column!r} needs the table {config.labels}, "
-                f"and {root} has none."
-            )
-        rows, problems, unlabelled = _from_folders(root, config, present)
-        if not rows and not problems:
-            raise DiffInfError(
-                f"{root} has neither {config.labels} (columns file, {config.label_column}) "
-                "nor one sub-folder per class."
-            )
-    labels = {r.label for r in rows}
-    classes = [c for c in config.classes if c in labels] if config.classes else sorted(labels)
-    return Listing(root, rows, problems, classes, unlabelled)
-
-
-def check_folder(config: DataConfig) -> tuple[Listing, list[Problem]]:
-    """List a folder and decode every picture; the second value holds every problem."""
-    listing = list_folder(config)
-    problems = list(listing.problems)
-    for row in listing.rows:
-        try:
-            decode(listing.root / row.file, config.image_size)
-        except DiffInfError as error:
-            problems.append(Problem(None, row.file, str(error)))
-    if len(listing.classes) < 2:
-        problems.append(Problem(None, str(listing.root), too_few_classes(listing)))
-    return listing, problems
 
 
 def too_few_classes(listing: Listing) -> str:

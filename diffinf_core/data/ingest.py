@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 
 from diffinf_core.config import DataConfig
-from diffinf_core.data.folder import FILE_COLUMN, Listing, Row, list_folder, too_few_classes
+from diffinf_core.data.folder import FILE_COLUMN, Listing, Row, too_few_classes
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.noise import add_symmetric_noise
 from diffinf_core.data.pictures import decode_all
 from diffinf_core.data.profile import Profile, profile, profile_of
-from diffinf_core.data.split import TRAIN, split_samples
+from diffinf_core.data.sources import list_folder
+from diffinf_core.data.split import TRAIN, split_rows
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import write_json, write_table
 from diffinf_core.runs.run import Run
@@ -95,7 +96,7 @@ def ingest(run: Run) -> Work:
     listing = _usable(_reading(config.data, source, folder))
     rows, group = listing.rows, source.group_column
     keys = [_cell(row, group) for row in rows]
-    parts = np.array(split_samples(keys, config.split))
+    parts = np.array(split_rows([row.split for row in rows], keys, config.split))
     labels = np.array([listing.classes.index(row.label) for row in rows], np.int64)
     train = parts == TRAIN
     for part in ("train", "val", "test"):
@@ -144,6 +145,8 @@ def ingest(run: Run) -> Work:
         "classes": listing.classes,
         "noise_rate": float(flipped[train].mean()) if known else None,
         "unlabelled": listing.unlabelled,
+        "taken_for": listing.taken_for,
+        "remarks": list(listing.remarks),
     }
 
 

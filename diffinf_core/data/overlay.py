@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffinf_core.records import DiffInfError
-from diffinf_core.runs.files import new_array, write_array
+from diffinf_core.runs.files import new_array, remedy, write_array
 
 #: in the folder of a data stage: every picture; those that rounds replaced; and which rows these are
 PICTURES, REPLACED, ROWS = "images.npy", "replaced.npy", "replaced_rows.npy"
@@ -76,7 +76,7 @@ def from_file(value: np.ndarray | Path) -> np.ndarray:
     return map_array(value) if isinstance(value, Path) else value
 
 
-def map_array(path: Path) -> NDArray[np.uint8]:
+def map_array(path: Path) -> NDArray[Any]:
     """Map an array from the disk; :class:`DiffInfError` for a missing or damaged file."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -85,9 +85,7 @@ def map_array(path: Path) -> NDArray[np.uint8]:
             raise ValueError("it is cut")
         return array
     except (OSError, ValueError) as error:
-        raise DiffInfError(
-            f"{path} is missing or damaged ({error}); remove the folder {path.parent} and run again."
-        ) from error
+        raise DiffInfError(f"{path} is missing or damaged ({error}); {remedy(path)}.") from error
 
 
 def open_pictures(folder: Path, first: Path) -> Pictures:
@@ -115,9 +113,7 @@ def read_picture(file: Path) -> NDArray[np.uint8]:
         with Image.open(file) as image:
             return np.array(image.convert("RGB"), np.uint8)
     except (OSError, ValueError, SyntaxError) as error:
-        raise DiffInfError(
-            f"{file} is missing or damaged; remove the folder {file.parent} and repair again."
-        ) from error
+        raise DiffInfError(f"{file} is missing or damaged; {remedy(file)}.") from error
 
 
 def write_overlay(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from diffinf_core.data.folder import IMAGE_SUFFIXES, decode, inside
+from diffinf_core.data.folder import decode
 from diffinf_core.data.overlay import map_array
+from diffinf_core.data.walk import walk
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import create_array, digest, read_json, write_json
 from diffinf_core.runs.workers import in_order
@@ -73,19 +74,12 @@ def decode_all(
 def pack_pictures(root: Path, folder: Path, size: int) -> Iterator[Progress]:
     """Every picture below ``root``, without labels; ``pictures.json`` is the mark.
 
-    Hidden files are left out, and so is the folder that the training writes to.
+    Hidden and system files are left out, and so is the folder that the training writes to.
     """
     if not root.is_dir():
         raise DiffInfError(f"The folder {root} does not exist.")
-    files = sorted(
-        str(p.relative_to(root))
-        for p in root.rglob("*")
-        if p.suffix.lower() in IMAGE_SUFFIXES
-        and p.is_file()
-        and not p.name.startswith(".")
-        and not p.resolve().is_relative_to(folder.parent.resolve())
-        and inside(root, str(p.relative_to(root)))
-    )
+    own = folder.parent.resolve()
+    files = [n for n in walk(root).pictures if not (root / n).resolve().is_relative_to(own)]
     if not files:
         raise DiffInfError(f"The folder {root} holds no pictures.")
     yield from decode_all(root, files, folder, size, "pictures.json", "remove it or repair it")

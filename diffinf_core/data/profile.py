@@ -46,8 +46,8 @@ class Profile:
     pictures that must stay together in splits and folds. ``hidden`` columns of the source are withheld
     from every stage, because they tell which labels are wrong; those in ``test_columns`` are shown for
     the test split alone. ``truth_known``: the labels of the source are known to be right, and so are those
-    of the test split if ``clean_test``. ``generator`` names a shipped file; ``perceptors`` maps identity,
-    parsing and perceptual to the network that "auto" stands for.
+    of the test split if ``clean_test``. ``generator`` names a shipped file; ``perceptors`` maps identity
+    and parsing to the network that "auto" stands for.
     """
 
     name: str
@@ -93,7 +93,7 @@ def rendered_faces(data: DataConfig) -> Profile:
             heads=tuple(attributes.values()),
             head=names.index(data.attribute),
         ),
-        perceptors=dict.fromkeys(("identity", "parsing", "perceptual"), "demo"),
+        perceptors=dict.fromkeys(("identity", "parsing"), "demo"),
     )
 
 

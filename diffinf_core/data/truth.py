@@ -18,6 +18,7 @@ from diffinf_core.data.part import Part, open_part, open_training
 from diffinf_core.data.profile import profile_of
 from diffinf_core.data.split import TEST
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs.cells import readable
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.seal import refuse
 
@@ -89,7 +90,9 @@ class Truth:
 
     def _table(self) -> pd.DataFrame | None:
         file = truth_file(self.run)
-        return pd.read_csv(file, dtype=str, keep_default_na=False) if file.exists() else None
+        return (
+            readable(pd.read_csv(file, dtype=str, keep_default_na=False)) if file.exists() else None
+        )
 
 
 def open_truth(run: Run, reader: str) -> Truth:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -83,6 +84,8 @@ class Autoencoder(nn.Module, ABC):
     architecture: Shape
     #: type that the UNet computes in, None for its default; z_sem and DDIM stay float32
     precision: torch.dtype | None = None
+    #: where the weights come from, None for a generator that was made in memory
+    file: Path | None = None
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:

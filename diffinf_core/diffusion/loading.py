@@ -172,6 +172,7 @@ def load_autoencoder(
     recognised by the names and shapes in the checkpoint. Raises :class:`DiffInfError` for a missing,
     corrupt, foreign or hostile file.
     """
+    model: Autoencoder
     path = shipped("generator") if path is None else Path(path)
     if not path.exists():
         raise DiffInfError(f"The generator {path} does not exist.")
@@ -184,14 +185,16 @@ def load_autoencoder(
     if path.suffix != ".safetensors":
         if isinstance(architecture, Architecture):
             raise DiffInfError(f"{path} is no safetensors file, which that architecture needs.")
-        return _published(path, architecture, device)
+        model = _published(path, architecture, device)
+        model.file = path
+        return model
     architecture = architecture or _architecture_of(path)
-    model: Autoencoder
     if isinstance(architecture, PublishedArchitecture):
         model = PublishedAutoencoder(architecture)
     else:
         model = DiffusionAutoencoder(architecture)
     load_weights(path, model)
+    model.file = path
     return model.to(device)
 
 

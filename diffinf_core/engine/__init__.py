@@ -5,6 +5,8 @@ plan can be driven by a thread, a process or a cluster.
 """
 
 from diffinf_core.data.show import encoded, heat
+from diffinf_core.data.sources import named_source
+from diffinf_core.engine.doctor import Diagnosis, Finding, counted, diagnose, mend
 from diffinf_core.engine.pictures import Pictures
 from diffinf_core.engine.pipeline import STAGES
 from diffinf_core.engine.run import OpenRun, open_run
@@ -20,15 +22,21 @@ __all__ = [
     "STAGES",
     "STATES",
     "Bulk",
+    "Diagnosis",
+    "Finding",
     "OpenRun",
     "Pictures",
     "Rule",
     "View",
     "check",
     "convert_generator",
+    "counted",
+    "diagnose",
     "encoded",
     "heat",
     "map_methods",
+    "mend",
+    "named_source",
     "open_run",
     "train_generator",
     "train_perceptor",

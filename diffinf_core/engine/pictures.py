@@ -6,7 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diffinf_core.correction.edits import edit_folder, load_edit, read_edit, versions_of
+from diffinf_core.correction.edits import (
+    edit_folder,
+    load_edit,
+    read_edit,
+    versions_of,
+    whole_png,
+)
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.engine.tables import Tables
 from diffinf_core.records import DiffInfError, Edit
@@ -59,7 +65,8 @@ class Pictures:
         try:
             if kind == "heat":
                 return encoded(heat(self.original(sample), self.edit(sample, version)))
-            return (edit_folder(self._tables.folder, sample, version) / f"{kind}.png").read_bytes()
+            file = edit_folder(self._tables.folder, sample, version) / f"{kind}.png"
+            return whole_png(file)
         except FileNotFoundError as error:
             raise DiffInfError(f"There is no edit {version!r} of sample {sample!r}.") from error
 

@@ -33,6 +33,7 @@ from diffinf_core.influence.stage import ranking, request, requested
 from diffinf_core.records import DiffInfError, Job, Progress
 from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.files import write_json
+from diffinf_core.runs.inventory import refuse_damaged
 from diffinf_core.runs.run import CONFIG_FILE, Run
 
 #: is called with every progress event
@@ -196,13 +197,20 @@ class OpenRun:
         return {"counts": refined.counts(), "total": len(refined.kept), "earlier": dict(earlier)}
 
 
-def open_run(root: str | Path, config: RunConfig | None = None) -> OpenRun:
+def open_run(
+    root: str | Path, config: RunConfig | None = None, without_decisions: bool = False
+) -> OpenRun:
     """Open the run in a folder, with a configuration also a new run or the run under other settings.
 
-    Nothing is written: settings are stored when the run computes, or by ``run.folder.store()``. Raises
-    :class:`DiffInfError` where there is no run, or one of another data set.
+    Nothing is written: settings are stored when the run computes, or by ``run.folder.save()``. With
+    ``without_decisions`` it is a run that nobody has reviewed, whatever its journal says, as where that is
+    lost. Raises :class:`DiffInfError` where there is no run, or one of another data set, and where a file of
+    a complete stage is missing or cut.
     """
     root = Path(root)
     if config is not None and not (root / CONFIG_FILE).exists():
         preflight(config.data)
-    return OpenRun(Run.open(root) if config is None else Run.prepare(root, config))
+    folder = Run.open(root) if config is None else Run.prepare(root, config)
+    refuse_damaged(root)
+    folder.without_decisions = without_decisions
+    return OpenRun(folder)

@@ -12,10 +12,10 @@ from diffinf_core.data.part import Part, open_training
 from diffinf_core.engine.cache import Cache
 from diffinf_core.engine.pipeline import status
 from diffinf_core.influence.stage import INFLUENCE, ranking_key, read_scores, scores_key
-from diffinf_core.records import DiffInfError
+from diffinf_core.records import Decision, DiffInfError
 from diffinf_core.report.explore import Samples, read_samples
 from diffinf_core.report.summary import summarise
-from diffinf_core.review.journal import Journal
+from diffinf_core.review.journal import Journal, LostJournalError
 from diffinf_core.review.opening import open_journal
 from diffinf_core.review.queue import build_queue, queue_key
 from diffinf_core.runs.files import digest
@@ -87,5 +87,15 @@ class Tables:
 
     def report(self) -> dict[str, Any]:
         """The run in figures, see :func:`diffinf_core.report.summary.summarise`."""
-        decisions = self.journal.decisions() if DATA.folder(self.folder).done else {}
-        return summarise(self.folder, self.cache.get, decisions)
+        folder, lost = self.folder, ""
+        decisions: dict[str, Decision] = {}
+        if DATA.folder(folder).done:
+            try:
+                decisions = self.journal.decisions()
+            except LostJournalError as error:
+                lost, folder = str(error), Run(folder.root, folder.config)
+                folder.without_decisions = True
+        out = summarise(folder, self.cache.get, decisions)
+        if lost:
+            out["review"] = {**out["review"], "lost": lost}
+        return out

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from diffinf_core.config import DataConfig
-from diffinf_core.data.folder import Listing, Problem, check_folder
+from diffinf_core.data.folder import Listing, Problem
+from diffinf_core.data.sources import check_folder
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.run import Run
 

@@ -23,6 +23,7 @@ from diffinf_core.data.truth import open_truth
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError
 from diffinf_core.review.refine import refined_set
+from diffinf_core.runs.cells import readable
 from diffinf_core.runs.files import (
     digest,
     publish_folder,
@@ -104,7 +105,7 @@ def next_round(run: Run) -> Run | None:
 def _write_data(run: Run, made: Run, plan: RoundPlan, pictures: dict[str, Path]) -> None:
     """The data stage of the next round: the tables, and the pictures that rounds replaced so far."""
     old, new = DATA.folder(run), DATA.folder(made)
-    table = pd.read_csv(old / "samples.csv", dtype=str, keep_default_na=False)
+    table = readable(pd.read_csv(old / "samples.csv", dtype=str, keep_default_na=False))
     table["label"] = table["id"].map(plan.labels).fillna(table["label"])
     table.loc[table["id"].isin(plan.dropped), "split"] = "dropped"
     write_table(new / "samples.csv", table)

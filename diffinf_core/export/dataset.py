@@ -20,6 +20,7 @@ from diffinf_core.export.folder import COLUMNS
 from diffinf_core.records import DiffInfError
 from diffinf_core.review.refine import refined_set
 from diffinf_core.review.training_set import refined_training
+from diffinf_core.runs.cells import readable
 from diffinf_core.runs.files import file_digest, read_json
 from diffinf_core.runs.run import CONFIG_FILE, Run
 
@@ -86,7 +87,7 @@ def read_export(path: str | Path) -> Export:
         raise DiffInfError(f"{root} is not an export: it has no manifest.json and labels.csv.")
     manifest = read_json(root / "manifest.json")
     try:
-        table = pd.read_csv(root / "labels.csv", dtype=str, keep_default_na=False)
+        table = readable(pd.read_csv(root / "labels.csv", dtype=str, keep_default_na=False))
         classes, samples = manifest["classes"], manifest["samples"]
         for sample in samples:
             _ = sample["file"], sample["label"], sample["sha256"]

@@ -21,6 +21,7 @@ from diffinf_core.correction.edits import read_record
 from diffinf_core.data.ingest import source_folder
 from diffinf_core.data.lineage import FOLDER as ROUNDS
 from diffinf_core.data.lineage import origin
+from diffinf_core.data.overlay import read_picture
 from diffinf_core.records import DiffInfError, Progress, RefinedSample
 from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.files import (
@@ -80,6 +81,8 @@ def export_folder(run: Run, target: str | Path, undecided: str = "original") -> 
         with staged_folder(target) as beside:
             (beside / "images").mkdir()
             for i, (item, entry) in enumerate(zip(items, entries, strict=True)):
+                if item.sample.edit is not None:
+                    read_picture(item.file)  # a damaged one is not for others to find
                 _copy(item.file, beside / item.name)
                 entry["sha256"] = file_digest(beside / item.name)
                 if (i + 1) % 100 == 0 or i + 1 == total:

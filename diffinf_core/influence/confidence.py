@@ -23,7 +23,7 @@ from diffinf_core.classifier.training import (
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.files import write_array
+from diffinf_core.runs.files import read_array, write_array
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
 
@@ -81,7 +81,7 @@ def run_confidence(run: Run) -> Work:
                 stage / f"fold-{k}" / "final.pt", config.architecture, classes
             ).to(device())
             write_array(part, predict_probabilities(net, Rows(train, inside)))
-        probabilities[inside] = np.load(part)
+        probabilities[inside] = read_array(part)
         yield Progress("influence", k + 1, folds, note)
     confident = get_label_quality_scores(train.labels, probabilities, method="self_confidence")
     write_array(stage / "score.npy", 1.0 - np.asarray(confident, float))
@@ -109,5 +109,5 @@ def out_of_fold(run: Run) -> NDArray[np.float64]:
     fold = train.folds(folds, run.config.influence.seed)
     out = np.zeros((len(train), len(train.classes)))
     for k in range(folds):
-        out[fold == k] = np.load(stage / f"fold-{k}.npy")
+        out[fold == k] = read_array(stage / f"fold-{k}.npy")
     return out

@@ -21,7 +21,7 @@ from diffinf_core.classifier.training import device
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import feature_epoch
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.files import write_array
+from diffinf_core.runs.files import read_array, write_array
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.slices import map_slices, read_slices
 from diffinf_core.runs.stages import Stage, Work
@@ -84,12 +84,12 @@ def principal_axes(slices: list[Path]) -> Projection:
 
     Each axis points to where its largest entry is positive, so the picture is the same every time.
     """
-    first = np.load(slices[0]).astype(np.float64)
+    first = read_array(slices[0]).astype(np.float64)
     # Sums of squares about a point near the mean: about the origin they would cancel.
     about = first.mean(0)
     total, squares, n = np.zeros_like(about), np.zeros((len(about), len(about))), 0
     for file in slices:
-        x = np.load(file).astype(np.float64) - about
+        x = read_array(file).astype(np.float64) - about
         total += x.sum(0)
         squares += x.T @ x
         n += len(x)
@@ -98,7 +98,7 @@ def principal_axes(slices: list[Path]) -> Projection:
     axes = vectors[:, ::-1][:, :2].T
     axes *= np.sign(axes[np.arange(2), np.abs(axes).argmax(1)])[:, None]
     mean = about + offset
-    coordinates = [(np.load(file) - mean) @ axes.T for file in slices]
+    coordinates = [(read_array(file) - mean) @ axes.T for file in slices]
     variance = np.clip(values, 0, None)
     share = variance[::-1][:2] / variance.sum() if variance.sum() > 0 else np.zeros(2)
     return Projection(np.concatenate(coordinates).astype(np.float32), axes, mean, share)
@@ -153,4 +153,4 @@ def read_map(run: Run, method: str = "pca") -> tuple[NDArray[np.float32], list[f
     stage = embedding(method).folder(run)
     if not stage.done:
         raise DiffInfError("There is no map of these pictures yet; make it on the Explore page.")
-    return np.load(stage / "coordinates.npy"), stage.figures["share"]
+    return read_array(stage / "coordinates.npy"), stage.figures["share"]

@@ -69,6 +69,15 @@ class _GhostNorm(torch.autograd.Function):
         return (g, squares, None, *(None for _ in inputs))
 
 
+def _gradients(loss: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor | None, ...]:
+    """The gradient of a scalar loss for each parameter, None for one that it does not reach."""
+    if not loss.requires_grad:
+        raise DiffInfError(
+            "The loss does not depend on any trainable parameter, so no sample has a gradient."
+        )
+    return torch.autograd.grad(loss, parameters, allow_unused=True)
+
+
 def gradient_norms_by_vmap(
     model: nn.Module, x: Tensor, y: Tensor, low: torch.dtype | None = None
 ) -> Tensor:
@@ -96,7 +105,7 @@ def gradient_norms_by_loop(model: nn.Module, loss: SampleLoss, batches: Iterable
     out = []
     with torch.enable_grad():
         for batch in batches:
-            grads = torch.autograd.grad(loss(model, batch).sum(), trained, allow_unused=True)
+            grads = _gradients(loss(model, batch).sum(), trained)
             out.append(torch.stack([g.square().sum() for g in grads if g is not None]).sum())
     return torch.stack(out)
 
@@ -282,6 +291,10 @@ class GradientNorms:
         """The summed loss of a batch of n samples."""
         if self._sample_loss is not None:
             losses = self._sample_loss(self.model, batch)
+            if not isinstance(losses, Tensor):
+                raise DiffInfError(
+                    f"The loss returns a {type(losses).__name__}, not a tensor with one value per sample."
+                )
             if losses.shape != (n,):
                 raise DiffInfError(
                     f"The loss returns shape {tuple(losses.shape)} for {n} samples; one value for each is "
@@ -328,7 +341,7 @@ class GradientNorms:
         """Whether the first score is that of autograd on a batch of that one sample."""
         trained = [p for p, flag in self._flags if flag]
         with torch.enable_grad():
-            grads = torch.autograd.grad(self._loss(batch, 1), trained, allow_unused=True)
+            grads = _gradients(self._loss(batch, 1), trained)
         reached = {p for p, g in zip(trained, grads, strict=True) if g is not None}
         if any(p in reached for layer in self._unused for p in layer.parameters()):
             return False

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
-from torch import Tensor
 
 from diffinf_core.classifier.training import SIGNAL_COLUMNS
 from diffinf_core.config import estimator_names
+from diffinf_core.influence.arrays import as_array
 from diffinf_core.influence.estimators import logged_scores, rank_table, score_of
 from diffinf_core.records import DiffInfError
 
@@ -53,9 +53,8 @@ def rank_labels(
         DiffInfError: for shapes that do not fit, labels without a class, values that are not finite and
             probabilities that do not sum to one; the message names the sample.
     """
-    y = _array(labels)
-    given = [values] if getattr(values, "ndim", 3) == 2 else list(values)
-    epochs = [_array(v).astype(np.float64) for v in given]
+    y = as_array(labels, "Labels")
+    epochs = [as_array(v, "Predictions").astype(np.float64) for v in _epochs(values)]
     shapes = {v.shape for v in epochs}
     if len(shapes) != 1 or epochs[0].ndim != 2 or epochs[0].shape[1] < 2:
         raise DiffInfError(
@@ -85,9 +84,16 @@ def rank_labels(
     return pd.concat([table, ranked.drop(columns="id")], axis=1)
 
 
-def _array(values: Any) -> NDArray[Any]:
-    """A tensor of any device, or an array, as an array."""
-    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+def _epochs(values: Any) -> list[Any]:
+    """The predictions of each epoch."""
+    if getattr(values, "ndim", 3) == 2:
+        return [values]
+    try:
+        return list(values)
+    except TypeError as error:
+        raise DiffInfError(
+            f"Predictions are an array or a list of one array per epoch, not {values!r}."
+        ) from error
 
 
 def _check_signals(by: str) -> None:

@@ -27,6 +27,7 @@ from diffinf_core.classifier.training import (
     train_classifier,
 )
 from diffinf_core.config import SIGNALS
+from diffinf_core.data.overlay import map_array
 from diffinf_core.data.part import Part, open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs, last_useful_epoch, training_curve
 from diffinf_core.influence.confidence import CONFIDENCE, out_of_fold
@@ -35,7 +36,7 @@ from diffinf_core.influence.planting import Planting, count_wrong, plant
 from diffinf_core.influence.precision import PlantedErrors
 from diffinf_core.influence.scoring import GRADIENTS, score_gradients
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.files import write_table
+from diffinf_core.runs.files import read_array, write_table
 from diffinf_core.runs.run import Run, StageFolder
 from diffinf_core.runs.stages import Stage, Work
 from diffinf_core.runs.tables import read_table
@@ -81,8 +82,8 @@ def run_planted(run: Run) -> Work:
     snapshots = [load_snapshot_from(training, run, e) for e in epochs]
     part = StageFolder(stage / "gradients", "")
     yield from _named(score_gradients(part, wrong, snapshots, config.influence), "scores of it")
-    logged = np.load(training / "signals.npy")
-    columns = signals_of(np.load(part / "terms.npy"), logged, epochs)
+    logged = read_array(training / "signals.npy")
+    columns = signals_of(read_array(part / "terms.npy"), logged, epochs)
     after = _probabilities(load_snapshot_from(training, run, epoch)[0], wrong)
     contradicted = after.argmax(1) != planting.labels
     table = pd.DataFrame({"id": train.ids, "contradicted": contradicted.astype(int), **columns})
@@ -105,7 +106,7 @@ def _choose(run: Run, stage: StageFolder, train: Part, probabilities: NDArray[np
     if (stage / _PLANTING).exists():
         return
     c = run.config.influence
-    logged = np.load(CLASSIFIER.folder(run) / "signals.npy", mmap_mode="r")
+    logged = map_array(CLASSIFIER.folder(run) / "signals.npy")
     suspicion = logged_scores(logged, max(checkpoint_epochs(run)))["mean_loss"]
     made = plant(train.labels, probabilities, suspicion, c.planted, c.seed)
     planted = np.isin(np.arange(len(train)), made.positions).astype(int)

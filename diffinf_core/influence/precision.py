@@ -2,9 +2,10 @@
 
 Precision among the top tau % of N samples is ``W R(tau) / (tau N / 100)``: the wrong labels W times the
 fraction R of them that the top holds. R is taken from the planted errors. W is bracketed by what the network
-contradicts before it memorises labels: confidently, as :func:`~.planting.count_wrong` counts, ``bound`` of
-them; calibrated, ``counted``; and if it has memorised as many of the wrong labels as of the planted errors, of
-which it contradicts a fraction t, W is ``counted / t``. The estimate is the geometric mean of the last two.
+contradicts before it memorises labels (:func:`~.planting.count_wrong`): confidently, ``bound`` of them;
+calibrated, ``counted``; and if it has memorised as many of the wrong labels as of the planted errors,
+of which it contradicts a fraction t, W is ``counted / t``. The estimate is the geometric mean of the last
+two.
 
 Only labels that look certain are planted wrong, which is corrected for twice. Some of them were wrong before,
 and one in C - 1 of these became right: R is unmixed from the ranking of right labels. And wrong labels on

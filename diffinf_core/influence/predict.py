@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffinf_core.config import PredictorConfig, explain
 from diffinf_core.data.split import fold_of
+from diffinf_core.influence.arrays import as_array
 from diffinf_core.influence.predictor import PredictorNet, train_predictor
 from diffinf_core.records import DiffInfError
 
@@ -47,7 +48,7 @@ class InfluencePredictor:
         """
         g, y = _features_and_labels(features, labels)
         mask = _mask(high, len(g))
-        self._net = train_predictor(g, y, mask, int(y.max()) + 1, self.settings, self.settings.seed)
+        self._net = self._train(g, y, mask, int(y.max()) + 1, self.settings.seed)
         return self
 
     def predict(self, features: Any, labels: Any) -> NDArray[np.float32]:
@@ -87,12 +88,15 @@ class InfluencePredictor:
         out = np.zeros(len(g), np.float32)
         for k, inside in _folds(len(g), self.settings, names):
             rest, classes = ~inside, int(y.max()) + 1
-            net = train_predictor(
-                g[rest], y[rest], mask[rest], classes, self.settings, self.settings.seed + k
-            )
+            net = self._train(g[rest], y[rest], mask[rest], classes, self.settings.seed + k)
             with torch.no_grad():
                 out[inside] = net(g[inside], y[inside]).sigmoid().numpy()
         return out
+
+    def _train(self, g: Tensor, y: Tensor, mask: Tensor, classes: int, seed: int) -> PredictorNet:
+        """One network; the caller's random numbers go on as if it had not been trained."""
+        with torch.random.fork_rng(devices=[]):
+            return train_predictor(g, y, mask, classes, self.settings, seed)
 
     def _check(self, g: Tensor, y: Tensor) -> None:
         if self._net is None:
@@ -115,12 +119,8 @@ def _folds(
     yield from ((k, fold == k) for k in np.unique(fold).tolist())
 
 
-def _array(values: Any) -> NDArray[Any]:
-    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
-
-
 def _features_and_labels(features: Any, labels: Any) -> tuple[Tensor, Tensor]:
-    g, y = _array(features).astype(np.float32), _array(labels)
+    g, y = as_array(features, "Features").astype(np.float32), as_array(labels, "Labels")
     if (
         g.ndim != 2
         or len(g) < 1
@@ -140,7 +140,7 @@ def _features_and_labels(features: Any, labels: Any) -> tuple[Tensor, Tensor]:
 
 
 def _mask(high: Any, n: int) -> Tensor:
-    mask = _array(high)
+    mask = as_array(high, "The values of high")
     if mask.shape != (n,) or not np.isin(mask, (0, 1)).all():
         raise DiffInfError(f"high needs True or False for each of {n} samples.")
     return torch.from_numpy(mask.astype(np.int64))

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import default_collate
 
+from diffinf_core.classifier.training import chosen_device
+from diffinf_core.influence.arrays import as_array
 from diffinf_core.influence.estimators import rank_table
 from diffinf_core.influence.gradients import GradientNorms, NotFiniteError, SampleLoss
 from diffinf_core.records import DiffInfError, Job, Progress
@@ -94,6 +96,11 @@ def self_influence(
         raise DiffInfError(
             f"{type(dataset).__name__} has no length; self_influence needs a map-style data set."
         ) from error
+    if not hasattr(type(dataset), "__getitem__"):
+        raise DiffInfError(
+            f"{type(dataset).__name__} has no samples by position; self_influence needs a map-style data "
+            "set, such as a DataLoader's .dataset."
+        )
     if n == 0:
         raise DiffInfError("The data set is empty.")
     if not any(p.requires_grad for p in model.parameters()):
@@ -206,8 +213,10 @@ def _with_rates(
         given: list[Any] = [None]
     elif isinstance(checkpoints, Mapping | str | Path | nn.Module) or callable(checkpoints):
         given = [checkpoints]
-    else:
+    elif isinstance(checkpoints, Iterable):
         given = list(checkpoints)
+    else:
+        given = [checkpoints]
     if not given:
         raise DiffInfError("There is no checkpoint to score under.")
     for c in given:
@@ -222,7 +231,7 @@ def _with_rates(
     elif any(isinstance(c, tuple) for c in given):
         raise DiffInfError("Learning rates stand both in checkpoints and in learning_rates.")
     else:
-        each = np.atleast_1d(np.asarray(rates, float)).tolist()
+        each = np.atleast_1d(as_array(rates, "Learning rates").astype(float)).tolist()
         each = each * len(given) if np.ndim(rates) == 0 else each
         if len(each) != len(given):
             raise DiffInfError(
@@ -275,12 +284,21 @@ def _under(model: nn.Module, weights: Weights | None, place: str) -> nn.Module:
 
 @contextmanager
 def _restored(model: nn.Module) -> Iterator[None]:
-    """Put weights, buffers and requires_grad flags back at the end."""
+    """Put modules, weights, buffers and requires_grad flags back at the end."""
+    # a checkpoint may have replaced tensors (``assign=True``) or whole modules
+    parts = [
+        (table, dict(table))
+        for m in model.modules()
+        for table in (m._parameters, m._buffers, m._modules)
+    ]
     held = [*model.parameters(), *model.buffers()]
     kept = [(t, t.detach().to("cpu", copy=True), t.requires_grad) for t in held]
     try:
         yield
     finally:
+        for table, entries in parts:
+            table.clear()
+            table.update(entries)
         with torch.no_grad():
             for tensor, value, flag in kept:
                 tensor.requires_grad_(flag)
@@ -291,7 +309,7 @@ def _restored(model: nn.Module) -> Iterator[None]:
 def _placed(model: nn.Module, device: torch.device | str | None) -> Iterator[torch.device]:
     """The model on a device, and back where it was at the end."""
     home = next(model.parameters()).device
-    where = home if device is None else torch.device(device)
+    where = home if device is None else chosen_device(device)
     model.to(where)
     try:
         yield where
@@ -316,6 +334,8 @@ def _score(
         for t, (weights, eta) in enumerate(steps):
             at = f"checkpoint {t + 1} of {count}"
             scored = _under(model, weights, at)
+            if not any(p.requires_grad for p in scored.parameters()):
+                raise DiffInfError(f"The model of {at} has no trainable parameter.")
             with _placed(scored, where), GradientNorms(scored, loss=loss) as norms:
                 for start, samples in batches:
                     rows = slice(start, start + len(samples))

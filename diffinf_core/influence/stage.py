@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.config import AUTO, ON_REQUEST, InfluenceConfig, estimator_names
+from diffinf_core.data.overlay import map_array
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.confidence import CONFIDENCE
@@ -15,7 +15,7 @@ from diffinf_core.influence.estimators import rank_table, score_of
 from diffinf_core.influence.planted import PLANTED, best_score, signals_of
 from diffinf_core.influence.scoring import GRADIENTS
 from diffinf_core.records import DiffInfError
-from diffinf_core.runs.files import digest, write_table
+from diffinf_core.runs.files import digest, read_array, write_table
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
 from diffinf_core.runs.tables import read_table
@@ -50,8 +50,8 @@ def run_influence(run: Run) -> Work:
     for part in (GRADIENTS, *map(request, requested(config))):
         yield from part.compute(run, quiet=True)
     epochs = checkpoint_epochs(run)
-    logged = np.load(CLASSIFIER.folder(run) / "signals.npy", mmap_mode="r")
-    columns = signals_of(np.load(GRADIENTS.folder(run) / "terms.npy"), logged, epochs)
+    logged = map_array(CLASSIFIER.folder(run) / "signals.npy")
+    columns = signals_of(read_array(GRADIENTS.folder(run) / "terms.npy"), logged, epochs)
     write_table(stage / "scores.csv", pd.DataFrame({"id": train.ids, **columns}))
     return {"checkpoint_epochs": epochs, "n": len(train)}
 
@@ -95,7 +95,7 @@ def read_scores(run: Run) -> pd.DataFrame:
     for name in ON_REQUEST:
         extra = request(name).folder(run)
         if extra.done:
-            table[name] = np.load(extra / "score.npy")
+            table[name] = read_array(extra / "score.npy")
     return table
 
 

@@ -143,6 +143,8 @@ def _repair(run: Run) -> dict[str, Any] | None:
         / len(edits),
         "judge_agreement_before": float(before.mean()),
         "judge_agreement_after": float(after.mean()),
+        # where a published judge judges, the one that the run trained on its own labels
+        "cross_judge_agreement_after": _mean(edits["cross_judge_agrees"].dropna().to_list()),
         "judge_agreement_by_class": by_class(after, everything),
         "judge_agreement_mislabelled": None if wrong is None else _mean(list(after[wrong])),
         "judge_agreement_mislabelled_before": None if wrong is None else _mean(list(before[wrong])),

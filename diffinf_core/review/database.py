@@ -8,16 +8,16 @@ seen all before it.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from sqlalchemy import (
     URL,
     Column,
     Connection,
+    Dialect,
     Engine,
     Executable,
     Float,
@@ -28,7 +28,6 @@ from sqlalchemy import (
     Table,
     Text,
     create_engine,
-    event,
     inspect,
     make_url,
     text,
@@ -37,6 +36,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.schema import CreateColumn, CreateTable
 
 from diffinf_core.records import DiffInfError
+from diffinf_core.review.clock import boot_clock, boot_seconds
+from diffinf_core.review.sqlite import SqliteFile
 from diffinf_core.runs.extras import optional_imports
 
 #: the environment variable that names a PostgreSQL database
@@ -64,6 +65,8 @@ LINES = Table(
     Column("client", String(64)),
     # the last line about the sample that the person saw; NULL where nobody looked at it alone
     Column("seen", Integer),
+    # of the line and of the one before it; NULL in lines of earlier versions
+    Column("checksum", String(16)),
 )
 Index("journal_of_run", LINES.c.run, LINES.c.seq)
 Index("journal_once", LINES.c.run, LINES.c.client, unique=True)
@@ -79,7 +82,7 @@ _FIRST = (
     "undoes",
 )
 
-#: who looks at what until when, in seconds since 1970
+#: who looks at what until when, in seconds of a clock; one of another boot, or in the far future, has ended
 LEASES = Table(
     "lease",
     _meta,
@@ -87,6 +90,8 @@ LEASES = Table(
     Column("sample", String(12), primary_key=True),
     Column("reviewer", String(80), nullable=False),
     Column("until", Float(53), nullable=False),
+    Column("seconds", Float(53), nullable=False, server_default="0"),
+    Column("clock", String(40), nullable=False, server_default=""),
 )
 
 # A server may be configured to acknowledge before a line is on disk; ours must not be.
@@ -95,28 +100,6 @@ _LOCK = text(
     " current_setting('synchronous_commit') WHEN 'off' THEN 'on'"
     " ELSE current_setting('synchronous_commit') END, true)"
 )
-
-
-def _tune(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin where _begin says so
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _sqlite(file: Path) -> Engine:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(URL.create("sqlite", database=str(file)))
-    event.listen(engine, "connect", _tune)
-    event.listen(engine, "begin", _begin)
-    return engine
 
 
 def _parse(url: str) -> URL:
@@ -137,37 +120,59 @@ def _parse(url: str) -> URL:
 class Database:
     """The tables of one run's review, shared by threads and processes.
 
-    ``where`` is a file for SQLite or the URL of a PostgreSQL, where ``run`` keeps runs apart.
+    ``where`` is a file for SQLite, None for a review that nobody has begun, or the URL of a PostgreSQL, where
+    ``run`` keeps runs apart. A file is made by the first write; until then it reads as empty.
     """
 
-    def __init__(self, where: Path | str, run: str = "") -> None:
+    def __init__(self, where: Path | str | None, run: str = "") -> None:
         self.run = run
         self._secrets: list[str] = []
-        if isinstance(where, Path):
-            self.name = str(where)
-            self._engine = _sqlite(where)
-        else:
-            url = _parse(where)
-            self.name = f"{url.host or url.query.get('host', 'localhost')}/{url.database}"
-            self._secrets = [str(s) for s in (url.password, url.query.get("password")) if s]
-            with optional_imports():
-                self._engine = create_engine(
-                    url,
-                    pool_pre_ping=True,
-                    isolation_level="READ COMMITTED",
-                    connect_args={"connect_timeout": 10},
-                )
-        self._shared = not isinstance(where, Path)
-        try:
-            self._prepare()
-        except SQLAlchemyError as error:
-            self._engine.dispose()
-            what = f"The journal {self.name} cannot be opened"
-            self._fail(what, "where it is damaged or not a journal, put a copy in its place", error)
+        self._file: SqliteFile | None = None
+        self._server: Engine | None = None
+        if where is None or isinstance(where, Path):
+            self.name = str(where or "of nobody's decisions")
+            self._file = SqliteFile(where, self._prepare)
+            if self._file.exists:
+                self._engine()  # what is wrong with it is said now
+            return
+        url = _parse(where)
+        self.name = f"{url.host or url.query.get('host', 'localhost')}/{url.database}"
+        self._secrets = [str(s) for s in (url.password, url.query.get("password")) if s]
+        with optional_imports():
+            self._server = create_engine(
+                url,
+                pool_pre_ping=True,
+                isolation_level="READ COMMITTED",
+                connect_args={"connect_timeout": 10},
+            )
+        self._prepare(self._server)
+
+    def _engine(self, create: bool = False) -> Engine:
+        if self._server is not None:
+            return self._server
+        assert self._file is not None
+        return self._file.engine(create)
+
+    @property
+    def _shared(self) -> bool:
+        return self._server is not None
+
+    @property
+    def exists(self) -> bool:
+        """Whether the place is there; of a server only it can say."""
+        return self._file is None or self._file.exists
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the database is a file to which nothing may be written."""
+        return self._file is not None and self._file.read_only
 
     def close(self) -> None:
         """Let go of the file or the server."""
-        self._engine.dispose()
+        if self._server is not None:
+            self._server.dispose()
+        elif self._file is not None:
+            self._file.close()
 
     def _reason(self, error: SQLAlchemyError) -> str:
         """What the server says, without the password."""
@@ -184,7 +189,7 @@ class Database:
             raise DiffInfError(f"{what}: {self._reason(error)}.") from None
         raise DiffInfError(f"{what} ({self._reason(error)}); {guess}.") from error
 
-    def _missing(self, connection: Connection) -> list[Executable]:
+    def _missing(self, connection: Connection, dialect: Dialect) -> list[Executable]:
         """The statements that make the tables what they should be."""
         found = inspect(connection)
         out: list[Executable] = []
@@ -199,25 +204,30 @@ class Database:
                 )
             for column in table.columns:
                 if column.name not in columns:
-                    sql = CreateColumn(column).compile(dialect=self._engine.dialect)
+                    sql = CreateColumn(column).compile(dialect=dialect)
                     out.append(text(f"ALTER TABLE {table.name} ADD COLUMN {sql}"))
         return out
 
-    def _prepare(self) -> None:
-        # To look into a journal that nobody may write, nothing is written where nothing is missing.
-        with self._engine.connect() as connection:
-            if not self._missing(connection):
-                return
-        with self._locked("diffinf tables") as connection:
-            for statement in self._missing(connection):
-                connection.execute(statement)
-            for index in LINES.indexes:
-                index.create(connection, checkfirst=True)
+    def _prepare(self, engine: Engine) -> None:
+        try:
+            # To look into a journal that nobody may write, nothing is written where nothing is missing.
+            with engine.connect() as connection:
+                if not self._missing(connection, engine.dialect):
+                    return
+            with self._locked(engine, "diffinf tables") as connection:
+                for statement in self._missing(connection, engine.dialect):
+                    connection.execute(statement)
+                for index in LINES.indexes:
+                    index.create(connection, checkfirst=True)
+        except SQLAlchemyError as error:
+            engine.dispose()
+            what = f"The journal {self.name} cannot be opened"
+            self._fail(what, "where it is damaged or not a journal, put a copy in its place", error)
 
     @contextmanager
-    def _locked(self, lock: str) -> Iterator[Connection]:
+    def _locked(self, engine: Engine, lock: str) -> Iterator[Connection]:
         with (
-            self._engine.connect().execution_options(writes=True) as connection,
+            engine.connect().execution_options(writes=True) as connection,
             connection.begin(),
         ):
             if self._shared:
@@ -230,30 +240,46 @@ class Database:
     def write(self, what: str) -> Iterator[Connection]:
         """A transaction that nobody else writes beside; what is read in it is up to date.
 
-        An error undoes it; ``what`` names the thing that was then not taken.
+        An error undoes it; ``what`` names the thing that was then not taken. It counts as written where the
+        file in the journal's place holds it, and not one that was removed or replaced meanwhile.
         """
+        if self.read_only:
+            raise DiffInfError(
+                f"{what} could not be written to {self.name} and was not taken: the journal may only be read "
+                "here. Give write access to it and to its folder, and decide again."
+            )
         try:
-            with self._locked(f"diffinf run {self.run}") as connection:
+            with self._locked(self._engine(create=True), f"diffinf run {self.run}") as connection:
                 yield connection
         except SQLAlchemyError as error:
             what = f"{what} could not be written to {self.name} and was not taken"
             self._fail(
                 what, "nothing else is lost: make room or give access, and decide again", error
             )
+        if self._file is not None and not self._file.unchanged():
+            raise DiffInfError(
+                f"The journal {self.name} was removed or replaced while DiffInf had it open. {what} was not "
+                "taken: put a copy of the journal in its place, and decide again."
+            )
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection to read with."""
         try:
-            with self._engine.connect() as connection:
+            with self._engine().connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
             what = f"The journal {self.name} cannot be read"
             self._fail(what, "where it is damaged, put a copy in its place", error)
 
     def now(self, connection: Connection) -> float:
-        """Seconds since 1970 by one clock for all who share the database."""
+        """Seconds by one clock for all who share the database; a file's is one that nobody sets."""
         if not self._shared:
-            return time.time()
+            return boot_seconds()
         found = connection.execute(text("SELECT extract(epoch FROM clock_timestamp())"))
         return float(found.scalar_one())
+
+    @property
+    def clock(self) -> str:
+        """Names the clock of :meth:`now`: of a file that of this boot, of a server "" for its own."""
+        return "" if self._shared else boot_clock()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,40 +18,85 @@ from uuid import uuid4
 from sqlalchemy import Connection, insert, select
 
 from diffinf_core.records import ACTIONS, ROLES, Choice, Decision, DiffInfError, OutdatedError
+from diffinf_core.review.checksum import with_checksums
 from diffinf_core.review.database import LINES, Database
 from diffinf_core.review.history import REDO, UNDO, Act, History
-from diffinf_core.review.reading import Reading, reading_of
+from diffinf_core.review.reading import reading_of
 from diffinf_core.review.verdict import DECIDE, SECOND, Verdict, may_second
-from diffinf_core.runs.files import digest
+from diffinf_core.runs.files import digest, write_json
 
-MAX_COMMENT = 2000
-_MAX_CLIENT = 64
+MAX_COMMENT, MAX_REVIEWER, _MAX_CLIENT = 2000, 80, 64
 
 
-def _text(value: str, most: int) -> str:
+class LostJournalError(DiffInfError):
+    """A run was reviewed, and its journal is missing or empty."""
+
+    def __init__(self, name: str, mark: Path) -> None:
+        super().__init__(
+            f"{mark.parent} was reviewed, and its journal {name} is missing or empty. Put a copy of it back; "
+            "--without-decisions goes on as if nobody had decided, and a new review can begin once "
+            f"{mark} is removed."
+        )
+
+
+def _text(value: str) -> str:
     """Text as every database takes it: no NUL, no half of a surrogate pair."""
-    return value.replace("\0", "").encode("utf-8", "replace").decode()[:most]
+    return value.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _comment(text: str) -> str:
+    """A comment as it was written; :class:`DiffInfError` for one that would have to be cut."""
+    if len(text) > MAX_COMMENT:
+        raise DiffInfError(
+            f"The comment has {len(text):,} characters; {MAX_COMMENT:,} are allowed. Shorten it; nothing was "
+            "written."
+        )
+    return _text(text)
 
 
 def reviewer_name(reviewer: str) -> str:
     """A reviewer as the journal writes them."""
-    return _text(reviewer, 80) or "anonymous"
+    return _text(reviewer)[:MAX_REVIEWER] or "anonymous"
 
 
 class Journal:
     """Decisions of one run, shared by threads and processes.
 
-    ``where`` is a file, or the URL of a PostgreSQL that keeps the lines of many a ``run``.
+    ``where`` is a file, None for a review that nobody has begun, or the URL of a PostgreSQL that keeps the
+    lines of many a ``run``. ``mark`` is a file that says, once there was a line, that there should be one: a
+    journal that is missing or empty then raises :class:`LostJournalError` instead of passing for a new one.
     """
 
-    def __init__(self, where: Path | str, classes: Sequence[str], run: str = "") -> None:
+    def __init__(
+        self,
+        where: Path | str | None,
+        classes: Sequence[str],
+        run: str = "",
+        mark: Path | None = None,
+    ) -> None:
         self.classes = tuple(classes)
         self.database = Database(where, run)
-        self._reading: Reading | None = None
+        self._mark, self._marked = mark, False
 
     def close(self) -> None:
         """Let go of the file or the server."""
         self.database.close()
+
+    def _not_lost(self, last: int) -> None:
+        """Refuse to take an empty journal for a new one; after its first line, remember that there is one.
+
+        ``last`` is the number of its last line, 0 for none.
+        """
+        if self._mark is None:
+            return
+        if last == 0:
+            if self._mark.exists():
+                raise LostJournalError(self.database.name, self._mark)
+        elif not self._marked:
+            self._marked = True
+            if not self._mark.exists():
+                with suppress(OSError, DiffInfError):  # a run that may only be read, or a full disk
+                    write_json(self._mark, {"journal": self.database.name})
 
     # ------------------------------------------------------------ writing
 
@@ -111,18 +156,29 @@ class Journal:
         but: str = "",
     ) -> list[int]:
         if client:
-            rows[0]["client"] = client = _text(client, _MAX_CLIENT)
+            if len(client) > _MAX_CLIENT:
+                raise DiffInfError(f"A client's token has at most {_MAX_CLIENT} characters.")
+            rows[0]["client"] = client = _text(client)
         if len(rows) > 1:
             batch = uuid4().hex
             for row in rows:
                 row["batch"] = batch
         what = "The decision" if len(rows) == 1 else "The decisions"
-        with self.database.write(what) as connection:
+        with self._written(what) as connection:
             known = self._known(connection, client) if client else []
             if known:
                 return known
             self._refuse(connection, rows, seen, but)
             return self._append(connection, rows)
+
+    @contextmanager
+    def _written(self, what: str) -> Iterator[Connection]:
+        """A transaction, in a journal that is not lost; nothing is made where one is missing."""
+        if not self.database.exists:
+            self._not_lost(0)
+        with self.database.write(what) as connection:
+            yield connection
+        self._not_lost(1)
 
     def _row(self, choice: Choice, reviewer: str, role: str) -> dict[str, Any]:
         if role not in ROLES:
@@ -142,7 +198,7 @@ class Journal:
             "sample": choice.sample,
             "version": version if action == "accept" else None,
             "new_label": label if action == "relabel" else None,
-            "comment": _text(choice.comment, MAX_COMMENT),
+            "comment": _comment(choice.comment),
             "role": role,
             "batch": None,
             "client": None,
@@ -191,7 +247,12 @@ class Journal:
 
     def _append(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> list[int]:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        full = [{**row, "time": time, "run": self.database.run} for row in rows]
+        ours = LINES.c.run == self.database.run
+        last = select(LINES.c.seq, LINES.c.checksum).where(ours).order_by(LINES.c.seq.desc())
+        before = connection.execute(last.limit(1)).first()
+        self._not_lost(0 if before is None else before.seq)
+        timed = [{"role": DECIDE, **row, "time": time, "run": self.database.run} for row in rows]
+        full = with_checksums(timed, None if before is None else before.checksum)
         if len(full) == 1:
             key = connection.execute(insert(LINES).values(full[0])).inserted_primary_key
             assert key is not None
@@ -209,7 +270,7 @@ class Journal:
 
     def _turn(self, action: str, reviewer: str) -> list[str]:
         name = reviewer_name(reviewer)
-        with self.database.write("The step") as connection:
+        with self._written("The step") as connection:
             with self._up_to_date(connection) as history:
                 act = history.to_undo(name) if action == UNDO else history.to_redo(name)
                 if act is None:
@@ -227,9 +288,10 @@ class Journal:
         with ExitStack() as stack:
             # connect before locking: who holds the lock never waits for a connection
             connection = connection or stack.enter_context(self.database.read())
-            if self._reading is None:
-                self._reading = reading_of(self.database, connection)
-            yield stack.enter_context(self._reading.up_to_date(connection, self.database.run))
+            reading = reading_of(self.database)
+            history = stack.enter_context(reading.up_to_date(connection, self.database))
+            self._not_lost(history.seen)
+            yield history
 
     def decisions(self) -> dict[str, Decision]:
         """The standing decision of each decided sample, in the order of the decisions.
@@ -270,15 +332,15 @@ class Journal:
         Decisions that leave a sample as it is (reject, keep, second look) do not count.
         """
         with self._up_to_date() as history:
-            assert self._reading is not None
-            if self._reading.key is None or self._reading.key[0] != history.seen:
+            reading = reading_of(self.database)
+            if reading.key is None or reading.key[0] != history.seen:
                 standing = {
                     s: [d.action, d.version, d.new_label]
                     for s, d in history.standing().items()
                     if d.action in ("accept", "relabel", "drop")
                 }
-                self._reading.key = history.seen, digest(standing)
-            return self._reading.key[1]
+                reading.key = history.seen, digest(standing)
+            return reading.key[1]
 
 
 def _batch(act: Act) -> str | None:

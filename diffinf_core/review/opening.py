@@ -10,10 +10,14 @@ from sqlalchemy import insert, select, text
 
 from diffinf_core.data.ingest import DATA
 from diffinf_core.records import Decision, DiffInfError
+from diffinf_core.review.checksum import verify, with_checksums
 from diffinf_core.review.database import LINES, STORE, Database
 from diffinf_core.review.journal import Journal
 from diffinf_core.runs.files import publish_folder, read_json, write_json
 from diffinf_core.runs.run import Run
+
+#: in a run's folder once a decision was written; see :class:`Journal`
+REVIEWED = "reviewed.json"
 
 
 def run_key(run: Run) -> str:
@@ -32,10 +36,10 @@ def take_over(file: Path, database: Database) -> int:
     """Copy the lines of a run's own file into a shared database that has none of that run; how many."""
     own = Database(file)
     with own.read() as connection:
-        rows = [
-            dict(row._mapping) for row in connection.execute(select(LINES).order_by(LINES.c.seq))
-        ]
+        lines = connection.execute(select(LINES).order_by(LINES.c.seq)).all()
     own.close()
+    verify(lines, None, own.name)
+    rows = [dict(row._mapping) for row in lines]
     if not rows:
         return 0
     with database.write("The journal of the run's folder") as connection:
@@ -51,7 +55,7 @@ def take_over(file: Path, database: Database) -> int:
             row |= {"seq": new[row["seq"]], "undoes": new.get(row["undoes"]), "run": database.run}
             if row["seen"] is not None:  # a line before it, or 0 for none
                 row["seen"] = new.get(row["seen"], 0)
-        connection.execute(insert(LINES), rows)
+        connection.execute(insert(LINES), with_checksums(rows, None))
     return len(rows)
 
 
@@ -59,19 +63,24 @@ def open_journal(run: Run) -> Journal:
     """The journal of a run.
 
     What was decided before DIFFINF_STORE was set goes over into the database when the run is first opened
-    with it; from then on, the file in the run's folder stays as it was.
+    with it; from then on, the file in the run's folder stays as it was. Where the caller goes on
+    ``run.without_decisions``, the journal is that of a run which nobody has reviewed.
     """
     stage = DATA.folder(run)
     if not stage.done:
         raise DiffInfError(f"{run.root} has no data yet; start the run first.")
     file, classes = run.root / "review" / "journal.sqlite", read_json(stage / "classes.json")
-    url = os.environ.get(STORE, "").strip()
+    url, mark = os.environ.get(STORE, "").strip(), run.root / REVIEWED
+    if run.without_decisions:
+        return Journal(None, classes)
     if not url:
-        return Journal(file, classes)
-    journal = Journal(url, classes, run_key(run))
-    if file.exists() and not journal.decisions():
-        take_over(file, journal.database)
-    return journal
+        return Journal(file, classes, mark=mark)
+    key = run_key(run)
+    if file.exists():
+        database = Database(url, key)
+        take_over(file, database)
+        database.close()
+    return Journal(url, classes, key, mark)
 
 
 def read_decisions(run: Run) -> dict[str, Decision]:

@@ -46,9 +46,9 @@ COLUMNS = (*_PLACED, *_FIGURES, *_TEXTS)
 #: what the name of a subgroup's column begins with
 BY = "by_"
 #: what the report adds up beside them; no columns of a queue
-_COSTS = ("perceptual_floor", "seconds")
+_COSTS = ("perceptual_floor", "seconds", "cross_judge_agrees")
 #: belongs to the cached rows; another one where they are made in another way
-_MADE = 2
+_MADE = 3
 
 
 def _row(edit: Edit, classes: list[str]) -> dict[str, Any]:
@@ -58,8 +58,11 @@ def _row(edit: Edit, classes: list[str]) -> dict[str, Any]:
         edit.label, classes, edit.judge_before, edit.judge_after, edit.flags
     )
     own = {
-        name: getattr(edit, name) for name in (*_FIGURES, *_COSTS) if not name.startswith("judge_")
+        name: getattr(edit, name)
+        for name in (*_FIGURES, *_COSTS)
+        if not name.startswith(("judge_", "cross_judge_"))
     }
+    cross = edit.cross_judge_after
     return {
         "id": edit.sample,
         "version": edit.version,
@@ -67,6 +70,7 @@ def _row(edit: Edit, classes: list[str]) -> dict[str, Any]:
         **own,
         "judge_before": edit.judge_before[at],
         "judge_after": edit.judge_after[at],
+        "cross_judge_agrees": None if cross is None else float(np.argmax(cross) == at),
         "judge_class_before": classes[int(np.argmax(edit.judge_before))],
         "judge_class_after": classes[int(np.argmax(edit.judge_after))],
         "flags": ", ".join(edit.flags),
@@ -83,7 +87,7 @@ def _versions(run: Run) -> dict[str, str]:
 
 
 def edit_rows(run: Run) -> pd.DataFrame:
-    """The part of the queue that follows from the edits, with perceptual_floor and seconds of each.
+    """The part of the queue that follows from the edits, with what the report adds up of each.
 
     In the order of ``versions.json``; kept in one file, as the edits are thousands.
     """

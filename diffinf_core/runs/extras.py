@@ -11,7 +11,8 @@ from diffinf_core.records import DiffInfError
 EXTRAS = {
     "app": ("gradio", "fastapi", "starlette", "uvicorn"),
     "postgres": ("psycopg",),
-    "faces": ("facenet_pytorch", "lpips", "transformers"),
+    "heic": ("pillow_heif",),
+    "faces": ("facenet_pytorch", "h5py", "lpips", "transformers"),
 }
 
 

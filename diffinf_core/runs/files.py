@@ -5,11 +5,13 @@ Every file is written beside its place, synced, and renamed, so a kill leaves ol
 
 from __future__ import annotations
 
+import csv
 import errno
 import glob
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +26,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs.cells import safe
 from diffinf_core.runs.writer import left_behind, unfinished
 
 
@@ -36,6 +39,8 @@ def _read_umask() -> int:
 
 _UMASK = _read_umask()
 _PART = ".part"
+#: bytes that a text file may have, far beyond those of any run: a table of a million versions has 40 MB
+MAX_TEXT = 500_000_000
 #: in a folder that is not finished: others' folders may have any name, but not this file
 _MARK = ".diffinf-unfinished"
 
@@ -114,22 +119,54 @@ def write_json(path: Path, value: object, mode: int = 0o666) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n", mode)
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; a broken file is one clear sentence."""
+def remedy(path: Path) -> str:
+    """What to do about a damaged file, as the end of a sentence."""
+    for folder in path.absolute().parents:
+        if (folder / "config.yaml").exists():
+            return f"'diffinf doctor {shlex.quote(str(folder))} --repair' makes it again"
+    return "remove it and run again"
+
+
+def read_text(path: Path, most: int = MAX_TEXT) -> str:
+    """Read text of at most ``most`` bytes; a file that is none, or longer, is one clear sentence."""
     try:
-        return json.loads(path.read_text())
+        with open(path, "rb") as file:
+            data = file.read(most + 1)
+        if len(data) > most:
+            raise ValueError(f"it has more than {most:,} bytes")
+        return data.decode()
     except (OSError, ValueError) as error:
-        raise DiffInfError(f"{path} cannot be read ({error}); remove it and run again.") from error
+        raise DiffInfError(f"{path} cannot be read ({error}); {remedy(path)}.") from error
+
+
+def read_json(path: Path, most: int = MAX_TEXT) -> Any:
+    """Read JSON of at most ``most`` bytes; a broken file is one clear sentence."""
+    text = read_text(path, most)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DiffInfError(f"{path} cannot be read ({error}); {remedy(path)}.") from error
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV, atomically."""
-    write_text(path, table.to_csv(index=False))
+    """Write a table as CSV, atomically, without cells that a spreadsheet would run."""
+    text = safe(table).to_csv(index=False)
+    if "\r" in text:  # which ends a row unless its cell is quoted, and csv does not see to that
+        text = safe(table).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+    write_text(path, text)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write a NumPy array (.npy), atomically."""
     write_file(path, lambda file: np.save(file, array, allow_pickle=False))
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Read what :func:`write_array` wrote; a missing or damaged file is one clear sentence."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DiffInfError(f"{path} is missing or damaged ({error}); {remedy(path)}.") from error
 
 
 def write_tensors(path: Path, state: Mapping[str, Any]) -> None:
@@ -156,7 +193,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise DiffInfError(
-            f"{path} is not a readable weight file; remove it and run again."
+            f"{path} is missing or no readable weight file; {remedy(path)}."
         ) from error
 
 

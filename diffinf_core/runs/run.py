@@ -8,22 +8,43 @@ beside its place, synced, and renamed, so a kill leaves old or new, never half.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffinf_core.config import RunConfig, from_yaml, to_yaml
+from diffinf_core.config import RunConfig, from_file, to_yaml
 from diffinf_core.records import DiffInfError
-from diffinf_core.runs.files import digest, read_json, remove_orphans, write_json, write_text
+from diffinf_core.runs.files import (
+    digest,
+    read_json,
+    remove_orphans,
+    write_json,
+    write_text,
+)
+from diffinf_core.runs.inventory import FILES, MARK, inventory
 from diffinf_core.runs.locks import exclusive
 
 CONFIG_FILE = "config.yaml"
+#: a second copy of the settings, from which a damaged first one can be restored
+CONFIG_COPY = ".config.yaml"
 _CODE = "code"
 #: what a run keeps in folders of its own
 FOLDERS = (
     "ablation", "edited", "edits", "faces", "generator", "inversions", "review", "rounds", "stages",
 )  # fmt: skip
+
+
+def read_config(file: Path) -> RunConfig:
+    """The settings of a run; :class:`DiffInfError` for a file that is damaged or empty."""
+    config, empty = from_file(file), not file.read_text().strip()
+    if empty:
+        home = shlex.quote(str(file.parent))
+        raise DiffInfError(
+            f"{file} is empty; 'diffinf doctor {home} --repair' restores the settings from their copy."
+        )
+    return config
 
 
 class StageFolder:
@@ -37,25 +58,26 @@ class StageFolder:
 
     @property
     def done(self) -> bool:
-        return all((path / "done.json").exists() for path in (self.path, *self.parts))
+        return all((path / MARK).exists() for path in (self.path, *self.parts))
 
     def finish(
         self, figures: Mapping[str, Any] | None = None, code: Sequence[int] | None = None
     ) -> None:
         """Mark the stage complete, with figures worth reporting and the versions of the code behind them."""
         recorded = {} if code is None else {_CODE: list(code)}
-        write_json(self.path / "done.json", {**(figures or {}), **recorded})
+        files = {FILES: inventory(self.path)}
+        write_json(self.path / MARK, {**(figures or {}), **recorded, **files})
 
     @property
     def figures(self) -> dict[str, Any]:
         """What the stage reports; empty where it is not complete."""
-        mark = read_json(self.path / "done.json") if self.done else {}
-        return {name: value for name, value in mark.items() if name != _CODE}
+        mark = read_json(self.path / MARK) if self.done else {}
+        return {name: value for name, value in mark.items() if name not in (_CODE, FILES)}
 
     @property
     def code(self) -> list[int] | None:
         """The versions of the code that completed the stage; None where they were not recorded."""
-        return read_json(self.path / "done.json").get(_CODE) if self.done else None
+        return read_json(self.path / MARK).get(_CODE) if self.done else None
 
 
 class Run:
@@ -65,6 +87,8 @@ class Run:
         self.root, self.config = root, config
         #: where versions of edits lie; an experiment keeps its own apart from what is reviewed
         self.edits = edits or root / "edits"
+        #: whether to go on as if nobody had decided anything
+        self.without_decisions = False
         self._unstored = False
 
     @classmethod
@@ -78,7 +102,7 @@ class Run:
             raise DiffInfError(f"{root} is a file; give a folder for the run.")
         if not file.exists():
             raise DiffInfError(f"{root} is not a run folder: it has no {CONFIG_FILE}.")
-        return cls(root, from_yaml(file.read_text(), str(file)))
+        return cls(root, read_config(file))
 
     @classmethod
     def prepare(cls, root: Path, config: RunConfig) -> Run:
@@ -120,8 +144,16 @@ class Run:
         """
         file = self.root / CONFIG_FILE
         if self._unstored and (not file.exists() or Run.open(self.root).config != self.config):
+            write_text(self.root / CONFIG_COPY, to_yaml(self.config))
             write_text(file, to_yaml(self.config))
         self._unstored = False
+        return self
+
+    def save(self) -> Run:
+        """Keep the settings of :meth:`prepare` unless another process computes with the present ones."""
+        if self._unstored:
+            with self.lock():
+                self.store()
         return self
 
     def stage(self, name: str, *parts: object) -> StageFolder:

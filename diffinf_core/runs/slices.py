@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.files import read_json, write_array, write_json
+from diffinf_core.runs.files import read_array, read_json, write_array, write_json
 from diffinf_core.runs.run import StageFolder
 
 #: most samples per slice on a CPU
@@ -75,4 +75,4 @@ def map_slices(
 
 def read_slices(stage: StageFolder, n: int, size: int) -> NDArray[np.float64]:
     """All slices together, in training order."""
-    return np.concatenate([np.load(stage / f"slice-{s:08d}.npy") for s in range(0, n, size)])
+    return np.concatenate([read_array(stage / f"slice-{s:08d}.npy") for s in range(0, n, size)])

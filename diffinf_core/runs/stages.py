@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import digest, read_json, write_json
+from diffinf_core.runs.inventory import MARK
 from diffinf_core.runs.run import Run, StageFolder
 from diffinf_core.runs.seal import sealed
 
@@ -198,12 +199,23 @@ _worked_out: WeakKeyDictionary[Run, Mapping[str, Any]] = WeakKeyDictionary()
 def _index(run: Run, stages: Sequence[Stage]) -> Mapping[str, Any]:
     fingerprint = _fingerprint(run, stages)
     for index in (_worked_out.get(run, {}), _read_index(run)):
+        if index.get("fingerprint") != fingerprint:
+            continue
         # keys that were not known depend on what an earlier stage has written since
-        if index.get("fingerprint") == fingerprint and len(index["folders"]) == len(stages):
+        if len(index["folders"]) == len(stages) or index.get("complete") == _complete(run, index):
             return index
     index = {"fingerprint": fingerprint, "folders": _folders(run, stages)}
-    _worked_out[run] = index
-    return index
+    _worked_out[run] = {**index, "complete": _complete(run, index)}
+    return _worked_out[run]
+
+
+def _complete(run: Run, index: Mapping[str, Any]) -> list[str]:
+    """The stages of an index that are complete."""
+    return [name for name, folders in index["folders"].items() if _marked(run, folders)]
+
+
+def _marked(run: Run, folders: Iterable[str]) -> bool:
+    return all((run.root / "stages" / folder / MARK).exists() for folder in folders)
 
 
 def status(run: Run, stages: Sequence[Stage]) -> dict[str, bool]:
@@ -215,16 +227,14 @@ def status(run: Run, stages: Sequence[Stage]) -> dict[str, bool]:
     out: dict[str, bool] = {}
     for stage in stages:
         names = folders.get(stage.name)
-        complete = names is not None and all(
-            (run.root / "stages" / name / "done.json").exists() for name in names
-        )
-        out[stage.name] = complete and all(out.values())
+        out[stage.name] = names is not None and _marked(run, names) and all(out.values())
     return out
 
 
 def outdated(run: Run, stages: Sequence[Stage]) -> str | None:
     """One sentence where another version of the code computed a run, so that it must be computed again."""
-    missing = next((stage for stage in stages if not stage.done(run)), None)
+    complete = status(run, stages)
+    missing = next((stage for stage in stages if not complete[stage.name]), None)
     if missing is None:
         return None
     made = [mark.parent for mark in (run.root / "stages").glob(f"{missing.name}-*/done.json")]

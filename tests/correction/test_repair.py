@@ -115,6 +115,19 @@ def test_a_path_and_a_loaded_generator_condition_alike(pair: NDArray[np.uint8]) 
         np.testing.assert_array_equal(default, other)
 
 
+def test_a_loaded_generator_is_judged_as_its_file_and_left_as_it_was(
+    pair: NDArray[np.uint8],
+) -> None:
+    generator = load_autoencoder()
+    generator.precision = torch.bfloat16
+    loaded = repair(pair[0], "sad", generator=generator, settings=FAST).result()[0]
+    default = repair(pair[0], "sad", settings=FAST).result()[0]
+    assert generator.precision is torch.bfloat16
+    assert loaded.identity_name == default.identity_name
+    assert loaded.perceptual_name == default.perceptual_name
+    np.testing.assert_array_equal(loaded.image, default.image)
+
+
 def test_the_class_that_is_seen_can_be_led_away_from(pair: NDArray[np.uint8]) -> None:
     plain, seen = (
         repair(pair[0], "sad", settings={**FAST, "guide_from": how}).result()[0].image
@@ -190,6 +203,7 @@ UNLABELLED = DiffusionAutoencoder(
         (GOOD, "sad", {"settings": {"w_sem": 1}}, "w_sem=1.0 needs"),
         (GOOD, "sad", {"generator": "gone.safetensors"}, "gone.safetensors does not exist"),
         (GOOD, "sad", {"generator": UNLABELLED}, "knows no labels"),
+        (GOOD, "sad", {"device": "cuda:99"}, "cuda:99 cannot be used here"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(

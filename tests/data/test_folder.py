@@ -13,7 +13,8 @@ from PIL import Image
 
 from diffinf_core.config import DataConfig
 from diffinf_core.data import folder as module
-from diffinf_core.data.folder import Row, check_folder, decode, list_folder
+from diffinf_core.data.folder import Row, decode
+from diffinf_core.data.sources import check_folder, list_folder
 from diffinf_core.records import DiffInfError
 
 #: four quarters in four colours: no turn or mirror image of it looks the same
@@ -220,7 +221,7 @@ def test_a_sub_folder_that_is_no_class_and_a_link_out_are_named(tmp_path: Path) 
     listing = list_folder(data(root, classes=("happy", "sad")))
     assert {str(p) for p in listing.problems} == {
         "masks/a.png: folder 'masks' is not a class",
-        "sad/link.png: lies outside the data folder",
+        "sad/link.png: lies outside the data folder; data.outside_links=true follows it",
     }
     assert {r.file for r in listing.rows} == {"sad/a.png", "happy/b.png"}
 

@@ -68,12 +68,21 @@ def test_the_logit_can_be_differentiated_and_agrees_with_the_probability() -> No
 G, Y, HIGH = mismatch(20, 0)
 
 
+def test_fitting_leaves_the_random_numbers_of_its_caller() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    InfluencePredictor(FAST).fit(G, Y, HIGH).cross_fit(G, Y, HIGH)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize(
     "call,message",
     [
         (lambda: InfluencePredictor({"epoch": 3}), "Unknown configuration key 'epoch'"),
         (lambda: InfluencePredictor().predict(G, Y), "not fitted"),
         (lambda: InfluencePredictor().logit(G, Y), "not fitted"),
+        (lambda: InfluencePredictor().fit([[1.0], [1.0, 2.0]], [0, 1], [0, 1]), "of one length"),
+        (lambda: InfluencePredictor().fit([["a"], ["b"]], [0, 1], [0, 1]), "Features need numbers"),
         (lambda: InfluencePredictor().fit(G[0], Y, HIGH), r"shape \(N, D\)"),
         (lambda: InfluencePredictor().fit(G, Y[:3], HIGH), r"shape \(N, D\)"),
         (lambda: InfluencePredictor().fit(G, Y.float(), HIGH), r"shape \(N, D\)"),

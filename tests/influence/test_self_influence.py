@@ -15,6 +15,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 from transformers import (
     AlbertConfig,
     AlbertForSequenceClassification,
@@ -411,6 +412,22 @@ def test_the_model_is_put_back_whatever_happens(end: str, rows: Any) -> None:
     assert state_of(model) == before
 
 
+@pytest.mark.parametrize("how", ["assigned", "replaced"])
+def test_tensors_and_modules_that_a_checkpoint_replaced_come_back(how: str, rows: Any) -> None:
+    model = small(0)
+    before, held = state_of(model), [*model.modules(), *model.parameters()]
+
+    def put(m: nn.Module) -> None:
+        if how == "assigned":
+            m.load_state_dict(small(1).state_dict(), assign=True)
+        else:
+            m[3] = small(1)[3]  # type: ignore[index, operator]
+
+    self_influence(model, rows, checkpoints=put).result()
+    assert state_of(model) == before
+    assert all(a is b for a, b in zip(held, [*model.modules(), *model.parameters()], strict=True))
+
+
 def test_scores_are_those_of_evaluation_mode(rows: Any) -> None:
     model = nn.Sequential(*small(0)[:3], nn.Dropout(0.9), small(0)[3]).double()
     first, second = (self_influence(model.train(), rows).result() for _ in range(2))
@@ -456,6 +473,13 @@ def mean_loss(model: nn.Module, batch: Any) -> Tensor:
         ({"ids": ["a"]}, "1 ids for 7 samples"),
         ({"checkpoints": []}, "no checkpoint"),
         ({"checkpoints": [7]}, "not a int"),
+        ({"checkpoints": 5}, "not a int"),
+        ({"checkpoints": small(1).requires_grad_(False)}, "checkpoint 1 of 1 has no trainable"),
+        ({"learning_rates": ["a"]}, "Learning rates need numbers"),
+        ({"dataset": DataLoader([(torch.zeros(12).double(), 0)])}, r"DataLoader's \.dataset"),
+        ({"device": "cuda:99"}, "cuda:99 cannot be used here"),
+        ({"loss": lambda m, b: 0.5}, "returns a float"),
+        ({"loss": lambda m, b: torch.zeros(len(b[1])).double()}, "does not depend on any trainable"),
         ({"checkpoints": "gone.pt"}, "gone.pt does not exist"),
         ({"checkpoints": [small(0).state_dict()], "learning_rates": [1, 2]}, "2 learning rates for 1"),
         ({"checkpoints": [(small(0).state_dict(), 1.0)], "learning_rates": 1.0}, "both in"),

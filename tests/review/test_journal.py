@@ -95,10 +95,17 @@ def test_a_new_decision_ends_what_could_be_redone(journal: Journal) -> None:
     assert standing(journal) == {"s2": "drop"}
 
 
-def test_a_comment_is_kept_as_text_and_cut_at_its_limit(journal: Journal) -> None:
-    comment = "=1+1'; DROP TABLE journal; -- \u2603" + "x" * MAX_COMMENT
+def test_a_comment_is_kept_as_text_and_never_cut(journal: Journal) -> None:
+    comment = ("=1+1'; DROP TABLE journal; -- \u2603" + "x" * MAX_COMMENT)[:MAX_COMMENT]
     journal.decide("s1", "keep", "ann", comment=comment)
-    assert journal.decisions()["s1"].comment == comment[:MAX_COMMENT]
+    assert journal.decisions()["s1"].comment == comment
+    for decide in (
+        lambda: journal.decide("s1", "drop", "ann", comment=comment + "x"),
+        lambda: journal.decide_many([Choice("s2", "drop", comment=comment + "x")], "ann"),
+    ):
+        with pytest.raises(DiffInfError, match="2,001 characters; 2,000 are allowed"):
+            decide()
+    assert [d.action for d in journal.decisions().values()] == ["keep"]
 
 
 def test_the_key_depends_on_what_stands_and_not_on_the_way_there(

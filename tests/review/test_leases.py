@@ -67,11 +67,35 @@ def test_a_lease_ends_by_itself_unless_it_is_renewed(leases: Leases, clock: list
     assert leases.claim("bob", ["s1"]) == "s1" and leases.claim("ann", ["s1"]) is None
 
 
-def test_the_clock_is_the_databases(journal: Journal) -> None:
+def test_the_clock_is_one_for_all_and_a_files_cannot_be_set(
+    journal: Journal, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import time
 
     with journal.database.read() as connection:
-        assert abs(journal.database.now(connection) - time.time()) < 5
+        before = journal.database.now(connection)
+        monkeypatch.setattr(time, "time", lambda: 0.0)
+        assert 0 <= journal.database.now(connection) - before < 60
+        if place.run:
+            assert before > 1e9, "the server's own clock"
+
+
+@pytest.mark.parametrize("jump", [-24 * 60, 24 * 60])
+def test_a_lease_never_lasts_longer_than_it_was_given_for(
+    leases: Leases, clock: list[float], jump: float
+) -> None:
+    """A server's clock that was set back must not leave a pair with somebody who is long gone."""
+    leases.claim("ann", ["s1"], minutes=10)
+    clock[0] += jump
+    assert leases.held() == {} and leases.claim("bob", ["s1"]) == "s1"
+
+
+def test_leases_of_another_boot_have_ended(
+    leases: Leases, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases.claim("ann", ["s1"])
+    monkeypatch.setattr("diffinf_core.review.database.boot_clock", lambda: "the next boot")
+    assert leases.held() == ({"s1": "ann"} if place.run else {})
 
 
 def test_runs_and_sessions(leases: Leases, place: Place) -> None:

@@ -114,7 +114,9 @@ def test_a_question_mark_in_the_path_is_part_of_the_path(tmp_path: Path) -> None
     files = [tmp_path / f"a?{n}" / "journal.sqlite" for n in (1, 2)]
     first, second = (Journal(file, CLASSES) for file in files)
     first.decide("s1", "keep", "ann")
-    assert all(file.is_file() for file in files) and not second.decisions()
+    assert files[0].is_file() and not second.decisions() and not files[1].exists()
+    second.decide("s2", "keep", "ann")
+    assert files[1].is_file() and list(first.decisions()) == ["s1"]
     first.close()
     second.close()
 

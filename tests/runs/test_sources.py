@@ -56,7 +56,9 @@ def test_the_sources_of_a_stage_are_what_its_inputs_do_not_stand_for() -> None:
     stages = named(every_stage())
     repair = files_of(stages["repair"])
     rooms = {file.parts[file.parts.index("diffinf_core") + 1] for file in repair}
-    assert rooms == {"correction", "diffusion", "weights"}
+    # the judge, its input, stands for the weights
+    assert rooms == {"correction", "diffusion"}
+    assert {"files.py", "pretrained.py"} <= {file.name for file in files_of(stages["judge"])}
     assert {"guidance.py", "sampling.py", "network.py"} <= {file.name for file in repair}
     assert [file.name for file in files_of(stages["predictor"])] == ["predictor.py"]
 
@@ -85,11 +87,12 @@ def test_every_module_that_computes_results_counts_for_a_stage() -> None:
     counted = {file for stage in every_stage() for file in files_of(stage)}
     package = ROOT / "diffinf_core"
     apart = {
-        "classifier/__init__.py", "correction/__init__.py", "data/__init__.py", "influence/__init__.py",
+        "classifier/__init__.py", "correction/__init__.py", "correction/published/__init__.py",
+        "data/__init__.py", "influence/__init__.py",
         "correction/assets.py", "correction/train_perceptors.py", "data/rendered/scenes.py", "data/show.py",
         "diffusion/assets.py", "diffusion/attributes.py", "diffusion/monitor.py", "diffusion/sources.py",
         "diffusion/loss.py", "diffusion/processes.py", "diffusion/settings.py", "diffusion/trainer.py",
-        "correction/repair.py", "influence/labels.py", "influence/predict.py",
+        "correction/repair.py", "influence/arrays.py", "influence/labels.py", "influence/predict.py",
         "influence/self_influence.py",
     }  # fmt: skip
     rooms = ("data", "classifier", "influence", "diffusion", "correction")

@@ -294,6 +294,29 @@ def contents(root: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
+def test_a_key_that_is_not_known_is_asked_for_again_only_when_a_stage_is_done(
+    run: Run, line: Line
+) -> None:
+    asked: list[str] = []
+
+    def unknown(run: Run) -> list[str]:
+        asked.append("b")
+        raise DiffInfError("There is no generator yet.")
+
+    line.change("b", settings=unknown)
+    for _ in range(3):
+        assert status(run, line.stages) == {"a": False, "b": False, "c": False}
+    assert len(asked) == 1
+    with run.lock():
+        list(compute(run, line.stages, "a"))
+    asked.clear()
+    for _ in range(3):
+        assert status(run, line.stages) == {"a": True, "b": False, "c": False}
+    assert len(asked) <= 1
+    line.change("b", settings=lambda run: ["there"])
+    assert status(under(run, influence={"tau": 33.0}), line.stages)["a"]
+
+
 def test_opening_and_looking_write_nothing(run: Run, line: Line) -> None:
     done(run, line)
     before = contents(run.root)

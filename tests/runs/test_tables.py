@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from diffinf_core.records import DiffInfError
 from diffinf_core.runs import tables
 from diffinf_core.runs.tables import read_table
 
@@ -92,5 +93,8 @@ def test_only_the_tables_read_last_are_kept(file: Path, monkeypatch: pytest.Monk
 def test_a_table_that_is_gone_is_not_served_from_memory(file: Path) -> None:
     read_table(file)
     file.unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DiffInfError, match="is missing"):
+        read_table(file)
+    file.write_bytes(b'id,label\n"a')
+    with pytest.raises(DiffInfError, match="cannot be read"):
         read_table(file)

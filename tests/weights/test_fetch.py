@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from diffinf_core.cli.app import app
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import read_json
+from diffinf_core.weights import download
 from diffinf_core.weights import fetch as fetching
 from diffinf_core.weights.pretrained import PRETRAINED, Pretrained
 
@@ -80,7 +81,7 @@ def web() -> Iterator[Web]:
 @pytest.fixture
 def item(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pretrained:
     monkeypatch.setenv("DIFFINF_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setattr(fetching.time, "sleep", lambda s: None)
+    monkeypatch.setattr(download.time, "sleep", lambda s: None)
     found = Pretrained(
         "net", "sub/weights.pth", "tests", "MIT", "http://x", web.url, len(DATA), SUM
     )

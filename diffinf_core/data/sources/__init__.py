@@ -1,0 +1,60 @@
+"""Kinds of data sets: one small class each, and a guess that says what a folder was taken for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffinf_core.config import DataConfig
+from diffinf_core.data.folder import Listing, Problem, decode, too_few_classes
+from diffinf_core.data.sources.base import Source
+from diffinf_core.data.sources.folders import ClassFolders
+from diffinf_core.data.sources.table import Table
+from diffinf_core.records import DiffInfError
+
+#: in the order in which they are tried on a folder
+SOURCES: tuple[type[Source], ...] = (Table, ClassFolders)
+
+
+def source_of(config: DataConfig) -> Source:
+    """The source that ``config.kind`` names, or the first that recognises the folder."""
+    if config.path is None:
+        raise DiffInfError("A data set needs a path.")
+    for kind in SOURCES:
+        if config.kind == kind.name or (config.kind == "auto" and kind.recognises(config)):
+            return kind(config)
+    if not config.path.exists():
+        raise DiffInfError(f"The folder {config.path} does not exist.")
+    if not config.path.is_dir():
+        raise DiffInfError(f"{config.path} is not a folder.")
+    raise DiffInfError(f"{config.path} is no data set of a known kind.")
+
+
+def named_source(text: str) -> dict[str, str]:
+    """``hf:FOLDER``, or a plain path, as values of the data section: source, kind and path."""
+    prefix, colon, rest = text.partition(":")
+    known = colon and prefix in {kind.name for kind in SOURCES} and not Path(text).exists()
+    path = Path(rest if known else text).expanduser().resolve()
+    return {"source": "folder", "path": str(path), "kind": prefix if known else "auto"}
+
+
+def list_folder(config: DataConfig) -> Listing:
+    """List a data set without decoding its pictures.
+
+    Raises :class:`DiffInfError` where nothing can be listed at all: no folder, no pictures, no
+    usable table. Single bad rows are returned as problems.
+    """
+    return source_of(config).read()
+
+
+def check_folder(config: DataConfig) -> tuple[Listing, list[Problem]]:
+    """List a folder and decode every picture; the second value holds every problem."""
+    listing = list_folder(config)
+    problems = list(listing.problems)
+    for row in listing.rows:
+        try:
+            decode(listing.root / row.file, config.image_size)
+        except DiffInfError as error:
+            problems.append(Problem(None, row.file, str(error)))
+    if len(listing.classes) < 2:
+        problems.append(Problem(None, str(listing.root), too_few_classes(listing)))
+    return listing, problems
