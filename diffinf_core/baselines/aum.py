@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from diffinf_core.baselines.cross_entropy import CrossEntropy
 from diffinf_core.baselines.method import Outcome
 from diffinf_core.baselines.removal import Filtering, staged
-from diffinf_core.baselines.task import Subset, Task
+from diffinf_core.baselines.task import Task
 from diffinf_core.baselines.training import Batch, Fit, fit
+from diffinf_core.classifier.subset import Subset
 from diffinf_core.records import DiffInfError, Progress
 
 RUNS = 2

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from diffinf_core.baselines.cross_entropy import CrossEntropy
 from diffinf_core.baselines.method import Outcome
 from diffinf_core.baselines.removal import Filtering, staged
-from diffinf_core.baselines.task import Subset, Task
+from diffinf_core.baselines.task import Task
 from diffinf_core.baselines.training import fit
+from diffinf_core.classifier.subset import Subset
 from diffinf_core.records import DiffInfError, Progress
 
 #: below so many classes cleanlab's plain count is too low, says its documentation

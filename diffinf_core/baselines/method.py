@@ -29,11 +29,12 @@ SCORES_FILE = "train_scores.csv"
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method needs beyond labelled pictures."""
+    """What a method needs beyond labelled pictures; ``truth``: its training set is made with true labels."""
 
     noise_rate: bool = False
     ranking: bool = False
     refined: bool = False
+    truth: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,9 @@ class Method(ABC):
         if self.needs.noise_rate:
             task.known_noise_rate(self.title)
         if self.needs.refined and task.refined is None:
-            raise DiffInfError(f"{self.title} needs a repaired training set; repair the run first.")
+            raise DiffInfError(
+                f"{self.title} trains on a set of its own and was given none; repair the run first."
+            )
         if self.needs.ranking:
             if task.ranking is None:
                 raise DiffInfError(

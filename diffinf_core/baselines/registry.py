@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from diffinf_core.baselines.aum import AUM
 from diffinf_core.baselines.confident import ConfidentLearning
+from diffinf_core.baselines.controls import CONTROLS
 from diffinf_core.baselines.coteaching import CoTeaching
 from diffinf_core.baselines.cross_entropy import CrossEntropy
 from diffinf_core.baselines.dividemix import DivideMix
@@ -56,18 +57,20 @@ def register(method: type[Method]) -> type[Method]:
     """
     if not method.name or not method.title:
         raise DiffInfError(f"The method {method.__name__} has no name or no title; set both.")
-    if METHODS.get(method.name, method) is not method or method.name in ALIASES:
+    taken = {**CONTROLS, **METHODS}.get(method.name, method) is not method
+    if taken or method.name in ALIASES:
         raise DiffInfError(f"There is a method {method.name!r} already; choose another name.")
     METHODS[method.name] = method
     return method
 
 
 def make_method(name: str, preset: Preset = "matched", **options: Any) -> Method:
-    """A method by name or alias, with the hyperparameters of a preset and ``options`` over them."""
+    """A method or control by name or alias: the hyperparameters of a preset, and ``options`` over them."""
     known = ALIASES.get(name.lower(), name.lower())
-    if known not in METHODS:
-        raise DiffInfError(f"Unknown method {name!r}; known are {', '.join(METHODS)}.")
-    kind = METHODS[known]
+    everything = {**METHODS, **CONTROLS}
+    if known not in everything:
+        raise DiffInfError(f"Unknown method {name!r}; known are {', '.join(everything)}.")
+    kind = everything[known]
     allowed = [f.name for f in fields(kind)]
     unknown = sorted(set(options) - set(allowed))
     if unknown:

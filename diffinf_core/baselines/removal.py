@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from diffinf_core.baselines.cross_entropy import CrossEntropy
 from diffinf_core.baselines.method import Needs, Outcome
-from diffinf_core.baselines.task import Subset, Task
+from diffinf_core.baselines.task import Task
 from diffinf_core.baselines.training import fit
+from diffinf_core.classifier.subset import Subset
 from diffinf_core.records import DiffInfError, Progress
 
 

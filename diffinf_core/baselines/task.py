@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,8 +26,8 @@ class Task:
     ``data`` is read a batch at a time, so it may be larger than memory. ``network`` takes the number
     of classes (AUM needs one more than the data have). ``noise_rate`` is the fraction of wrong labels
     where it is known. ``ranking`` (N,) is a suspicion score from elsewhere, such as self-influence,
-    higher is more suspicious; ``refined`` is a repaired training set. The true labels are not here:
-    no method may see them.
+    higher is more suspicious; ``refined`` is the training set of a method that trains on another one, such
+    as a repaired one. The true labels are not here: no method may see them.
     """
 
     data: TrainingSet
@@ -90,23 +90,3 @@ class Task:
                 f"{name} cannot train on one class: every label is {int(labels[0])}; "
                 "give samples of at least two classes."
             )
-
-
-class Subset:
-    """Some rows of a training set, as a training set; ``labels`` (n,) may replace theirs."""
-
-    def __init__(
-        self,
-        data: TrainingSet,
-        rows: NDArray[np.int64],
-        labels: NDArray[np.int64] | None = None,
-    ) -> None:
-        self._data, self._rows = data, np.asarray(rows, np.int64)
-        self.labels = np.asarray(data.labels)[self._rows] if labels is None else labels
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def tensors(self, positions: Sequence[int] | NDArray[np.int64]) -> Tensor:
-        """Inputs at positions among the rows."""
-        return self._data.tensors(self._rows[np.asarray(positions, np.int64)])

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 
 from diffinf_core.baselines.task import Task
 from diffinf_core.classifier.training import TrainingSet, device
-from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.records import Progress
+from diffinf_core.runs.divergence import check_loss
 from diffinf_core.runs.files import read_tensors, write_json, write_tensors
 
 if TYPE_CHECKING:
@@ -153,11 +154,8 @@ class Fit:
                 yield done
         # Read once an epoch: nothing of this one is saved yet, and each step stays asynchronous.
         mean = float(losses) / seen
-        if not np.isfinite(mean):
-            raise DiffInfError(
-                f"{method.title} diverged in epoch {self.epoch + 1} (its loss is {mean}); lower the "
-                "learning rate, or check that every input is finite."
-            )
+        remedy = "lower the learning rate, or check that every input is finite"
+        check_loss(mean, method.title, f"epoch {self.epoch + 1}", remedy)
         with seeded(task.seed, self.epoch), torch.no_grad():
             method.end_epoch(self)
         self.epoch += 1

@@ -10,12 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def weak_view(x: Tensor) -> Tensor:
-    """Flip each picture (B, 3, S, S) with probability 1/2 and shift it by up to 4 % in each direction."""
+def weak_view(x: Tensor, shift: int | None = None) -> Tensor:
+    """Flip each picture (B, 3, S, S) with probability 1/2 and shift it by up to ``shift`` pixels.
+
+    The default is 4 % of the side in each direction.
+    """
     b, _, height, width = x.shape
     flip = (torch.rand(b) < 0.5).to(x.device)
     x = torch.where(flip[:, None, None, None], x.flip(3), x)
-    most = max(1, round(0.04 * width))
+    most = max(1, round(0.04 * width)) if shift is None else shift
     padded = F.pad(x, (most,) * 4, "replicate")
     top, left = torch.randint(0, 2 * most + 1, (2, b)).to(x.device)
     rows = top[:, None] + torch.arange(height, device=x.device)
@@ -25,7 +28,7 @@ def weak_view(x: Tensor) -> Tensor:
     return moved.permute(0, 3, 1, 2)
 
 
-def strong_view(x: Tensor) -> Tensor:
+def strong_view(x: Tensor, shift: int | None = None) -> Tensor:
     """A weak view, then three random operations on its colours and geometry, and one erased rectangle.
 
     Pictures (B, 3, S, S) in [-1, 1]. Every operation is drawn for each picture; none posterises or
@@ -35,7 +38,7 @@ def strong_view(x: Tensor) -> Tensor:
 
     erase = v2.RandomErasing(p=1.0, scale=(0.02, 0.25), value=0.0)
     out = []
-    for picture in weak_view(x):
+    for picture in weak_view(x, shift):
         image = (picture + 1) / 2
         for which in torch.randint(0, len(_OPERATIONS), (3,)).tolist():
             image = _OPERATIONS[which](image, float(torch.rand(()) * 2 - 1)).clamp(0, 1)

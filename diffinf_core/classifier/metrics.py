@@ -44,28 +44,33 @@ def binary_calibration_error(
     return float(sum(gaps) / len(order))
 
 
-def evaluate(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float]:
+def evaluate(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], absent: bool = False
+) -> dict[str, float]:
     """All metrics of one split.
 
     ``labels`` (N,) in [0, C), ``probabilities`` (N, C) with rows that sum to 1. AUROC is the macro
     mean over classes, one against the rest. Raises :class:`DiffInfError` where a class is absent,
-    because its AUROC does not exist.
+    because its AUROC does not exist; with ``absent`` the means are over the classes that are there (AUROC
+    is 0.5 where that is one alone).
     """
     labels = np.asarray(labels, np.int64)
     p = np.asarray(probabilities, np.float64)
     p = p / p.sum(1, keepdims=True)
     classes = p.shape[1]
-    absent = set(range(classes)) - set(labels.tolist())
-    if absent:
-        raise DiffInfError(f"The evaluation split has no sample of class number {min(absent)}.")
+    missing = set(range(classes)) - set(labels.tolist())
+    if missing and not absent:
+        raise DiffInfError(f"The evaluation split has no sample of class number {min(missing)}.")
     predicted = p.argmax(1)
     order = list(range(classes))
-    recall = [float((predicted[labels == c] == c).mean()) for c in order]
+    there = [c for c in order if c not in missing]
+    recall = [float((predicted[labels == c] == c).mean()) for c in there]
+    ranked = there if len(there) > 1 else []
     chosen = np.clip(p[np.arange(len(p)), labels], 1e-12, 1)
     return {
         "accuracy": float((predicted == labels).mean()),
         "balanced_accuracy": float(np.mean(recall)),
-        "auroc": float(np.mean([roc_auc_score(labels == c, p[:, c]) for c in order])),
+        "auroc": float(np.mean([roc_auc_score(labels == c, p[:, c]) for c in ranked] or [0.5])),
         # Without the label list, a class missing from both vectors would shift the distances.
         "kappa_linear": float(cohen_kappa_score(labels, predicted, weights="linear", labels=order)),
         "kappa": float(cohen_kappa_score(labels, predicted, labels=order)),

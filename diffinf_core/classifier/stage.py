@@ -62,7 +62,8 @@ def measure_classifier(run: Run) -> Mapping[str, Any]:
     net = load_classifier(
         stage / "final.pt", run.config.classifier.architecture, len(test.classes)
     ).to(device())
-    return {"test": evaluate(test.labels, predict_probabilities(net, test))}
+    absent = run.config.split.small_classes == "train"
+    return {"test": evaluate(test.labels, predict_probabilities(net, test), absent)}
 
 
 CLASSIFIER = Stage(
@@ -71,7 +72,7 @@ CLASSIFIER = Stage(
     "train on the labels as they are",
     inputs=(DATA,),
     measure=measure_classifier,
-    settings=lambda run: [run.config.classifier.model_dump(mode="json"), *started_from(run)],
+    settings=lambda run: [run.config.classifier.provenance(), *started_from(run)],
     files=lambda run: [added_weights() / IMAGENET_FILE],
 )
 

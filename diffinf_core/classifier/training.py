@@ -16,6 +16,7 @@ from diffinf_core.classifier.metrics import evaluate
 from diffinf_core.classifier.network import Classifier, build_classifier
 from diffinf_core.config import ClassifierConfig
 from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.divergence import check_loss, lower
 from diffinf_core.runs.files import read_json, read_tensors, write_array, write_json, write_tensors
 from diffinf_core.runs.seal import under_seal
 from diffinf_core.runs.workers import in_order
@@ -125,12 +126,14 @@ def train_classifier(
     keep_snapshots: bool = True,
     note: str = "",
     stop_after: int | None = None,
+    rate_setting: str = "classifier.learning_rate",
 ) -> Iterator[Progress]:
     """Train from scratch into ``folder``; a killed run goes on with the epoch it had reached.
 
     Writes ``epoch-NNN.pt`` snapshots (weights and eta), ``signals.npy`` (epochs, N, 3) with
     :data:`SIGNAL_COLUMNS`, ``history.json``, and ``final.pt``. ``stop_after`` ends the training after
-    that many epochs, on the learning rate's course over all of them.
+    that many epochs, on the learning rate's course over all of them. A training that diverges is
+    :class:`DiffInfError` that names ``rate_setting``, the setting to lower.
     """
     if (folder / "final.pt").exists():
         return  # killed between the training and what its caller measures of it
@@ -191,19 +194,20 @@ def train_classifier(
                 losses += loss.sum()
                 correct += (wide.argmax(1) == y).sum()
             yield Progress("classifier", epoch * steps + step + 1, total, note)
-        if not torch.isfinite(losses):
-            raise DiffInfError(
-                f"Training diverged in epoch {epoch + 1}; lower classifier.learning_rate and run again."
-            )
+        mean, remedy = float(losses) / len(data), lower(rate_setting, config.learning_rate)
+        check_loss(mean, "The classifier's training", f"epoch {epoch + 1}", remedy)
         signals[epoch] = logged.cpu().numpy()
         figures = {
             "epoch": epoch + 1,
             "learning_rate": rate,
-            "train_loss": float(losses) / len(data),
+            "train_loss": mean,
             "train_agreement": float(correct) / len(data),
         }
         if validation is not None:
-            scores = evaluate(validation.labels, predict_probabilities(net, validation))
+            p = predict_probabilities(net, validation)
+            # the last step may have broken weights that every loss before was computed with
+            check_loss(float(p.sum()), "The classifier's training", f"epoch {epoch + 1}", remedy)
+            scores = evaluate(validation.labels, p, absent=True)
             figures |= {"val_loss": scores["nll"], "val_accuracy": scores["accuracy"]}
         history.append(figures)
         if epoch + 1 in keep:

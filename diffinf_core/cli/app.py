@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from diffinf_core.cli.benchmark import benchmark
+from diffinf_core.cli.benchmark_cifar import benchmark_cifar
 from diffinf_core.cli.check import check
 from diffinf_core.cli.console import (
     console,
@@ -111,16 +113,54 @@ def run(
         int,
         typer.Option(min=1, help="Repair, train and rank again on the refined set, this often."),
     ] = 1,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Go on without unreadable pictures and bad rows.")
+    ] = False,
+    drop_small: Annotated[
+        bool,
+        typer.Option("--drop-small-classes", help="Leave out classes too small for every split."),
+    ] = False,
+    file_column: Annotated[
+        str | None, typer.Option(help="Column of the file name, as data.file_column.")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of the class, as data.label_column.")
+    ] = None,
+    split_column: Annotated[
+        str | None, typer.Option(help="Column of train, val and test, as data.split_column.")
+    ] = None,
     without_decisions: WithoutDecisions = False,
     settings: Settings = None,
 ) -> None:
     """Train, rank and repair. Finished work is kept: the same command again does nothing."""
     _known_stage(until)
+    options = {
+        "data.skip_bad": "true" if skip_bad else None,
+        "split.small_classes": "drop" if drop_small else None,
+        "data.file_column": file_column,
+        "data.label_column": label_column,
+        "data.split_column": split_column,
+    }
+    # quoted, so that a column may be called 1 or true
+    settings = [
+        *(settings or []),
+        *(f"{key}={json.dumps(v) if 'column' in key else v}" for key, v in options.items() if v),
+    ]
     source = _source(data) if data is not None else {}
     if data is None and (out / "config.yaml").exists() and config is None and preset == "demo":
         opened = with_settings(out, settings, without_decisions)
     else:
         opened = open_folder(out, _config(preset, config, settings, **source), without_decisions)
+    for remark in opened.remarks:
+        console.print(remark, markup=False, highlight=False)
+    if changed := opened.source_changes():
+        console.print(
+            f"The data set has changed: {changed}. What depends on it is computed again; what was computed "
+            "before is kept and used again once the files are restored.",
+            markup=False,
+            highlight=False,
+        )
+        watch(opened.update_source())
     rate = opened.config.noise.rate
     if opened.config.data.source == "folder" and rate:
         console.print(
@@ -165,6 +205,8 @@ def repair(run: RunFolder, settings: Settings = None) -> None:
 
 
 app.command()(review)
+app.command()(benchmark)
+app.command("benchmark-cifar")(benchmark_cifar)
 
 
 @app.command()

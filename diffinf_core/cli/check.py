@@ -19,6 +19,8 @@ def check(
     ],
     labels: Annotated[str, typer.Option(help="Table in the folder.")] = "labels.csv",
     label_column: Annotated[str, typer.Option(help="Column of the class.")] = "label",
+    file_column: Annotated[str | None, typer.Option(help="Column of the file name.")] = None,
+    split_column: Annotated[str | None, typer.Option(help="Column of train, val and test.")] = None,
     group_column: Annotated[str | None, typer.Option(help="Column kept together.")] = None,
     classes: Annotated[str | None, typer.Option(help="Allowed classes, comma-separated.")] = None,
 ) -> None:
@@ -29,6 +31,8 @@ def check(
     given = {
         "labels": labels,
         "label_column": label_column,
+        "file_column": file_column,
+        "split_column": split_column,
         "group_column": group_column,
         "classes": classes.split(",") if classes else None,
     }

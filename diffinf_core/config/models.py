@@ -6,8 +6,9 @@ configuration goes to YAML and back without loss (see :mod:`diffinf_core.config.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -20,23 +21,66 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def provenance(self, exclude: Collection[str] = ()) -> dict[str, Any]:
+        """What a result under these settings is known by: the settings as JSON, but for ``exclude``.
+
+        A setting that a later version added (:func:`later`) and that has its default counts as not there:
+        it changes nothing, and runs from before it keep their keys.
+        """
+        usual = {
+            name
+            for name, field in type(self).model_fields.items()
+            if field.json_schema_extra == _LATER and getattr(self, name) == field.default
+        }
+        out = self.model_dump(mode="json", exclude={*usual, *exclude})
+        inner = {name: getattr(self, name) for name in out}
+        return out | {n: v.provenance() for n, v in inner.items() if isinstance(v, Section)}
+
+
+_LATER: dict[str, Any] = {"later": True}
+
+
+def later(default: Any, **how: Any) -> Any:
+    """A pydantic field that was added to a section after runs had been made without it."""
+    return Field(default, json_schema_extra=_LATER, **how)
+
 
 class DataConfig(Section):
     """Where pictures and labels come from."""
 
     source: Literal["demo", "folder"] = Field("demo", description="rendered faces, or a folder")
     path: Path | None = Field(None, description="folder with pictures and labels.csv")
-    kind: Literal["auto", "table", "folders"] = Field(
+    kind: Literal["auto", "table", "folders"] = later(
         "auto", description="what the path holds; auto: guessed from its files"
     )
-    outside_links: bool = Field(False, description="follow links that lead out of the folder")
+    outside_links: bool = later(False, description="follow links that lead out of the folder")
     labels: str = Field("labels.csv", description="table in the folder: file, label, ...")
+    file_column: str | None = later(
+        None, description="column of the file name; default: file, file_name, filename or path"
+    )
     label_column: str = Field("label", description="column of the class")
+    split_column: str | None = later(
+        None, description="column that says train, val or test; default: none, the split is drawn"
+    )
     group_column: str | None = Field(
         None, description="column that must not be split, e.g. identity"
     )
     classes: tuple[str, ...] | None = Field(
         None, description="class order; default: the demo's order, else sorted"
+    )
+    encoding: str | None = later(
+        None,
+        description="encoding of a text table, e.g. cp1252; default: UTF-8, or its byte-order mark",
+    )
+    bit_depth: Literal[8, 10, 12, 14, 16] | None = later(
+        None,
+        description="bits of files with more than 8 per value; default: as many as the data use",
+    )
+    max_megapixels: float = later(
+        100.0, gt=0, le=178, description="larger pictures are refused, but for JPEGs, read reduced"
+    )
+    skip_bad: bool = later(
+        False, description="go on without unreadable pictures and bad rows, which are counted"
     )
     attribute: Literal["expression", "age"] = Field("expression", description="demo label")
     image_size: Literal[32, 64, 128, 256] = Field(64, description="side in pixels")
@@ -57,11 +101,28 @@ class DataConfig(Section):
 
 
 class SplitConfig(Section):
-    """Stable split by hash of the file name, or of the group."""
+    """Stratified split by hash of the file name, or of the group; a given split is honoured."""
 
     val_share: float = Field(0.10, gt=0, lt=0.5, description="fraction of validation groups")
     test_share: float = Field(0.20, gt=0, lt=0.5, description="fraction of test groups")
     seed: int = Field(0, ge=0, lt=2**32, description="salt of the hash")
+    small_classes: Literal["refuse", "drop", "train"] = later(
+        "refuse",
+        description="classes too small for every split: refuse the data set, leave them out, or take all of "
+        "them for training, so that no figure on the test split is about them",
+    )
+    folds: int | None = later(
+        None, ge=2, le=100, description="cross-validation: the test split is one of so many folds"
+    )
+    fold: int = later(0, ge=0, lt=100, description="which fold is the test split, from 0")
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> SplitConfig:
+        if self.fold >= (self.folds or 1):
+            raise ValueError(
+                f"there is no fold {self.fold}: folds are counted from 0 to folds - 1."
+            )
+        return self
 
 
 class NoiseConfig(Section):
@@ -152,7 +213,7 @@ class InfluenceConfig(Section):
         le=10_000_000,
         description="pictures that inverse_curvature estimates curvature from",
     )
-    planted: float = Field(
+    planted: float = later(
         0.02, gt=0, le=0.2, description="fraction of labels planted wrong to test the ranking"
     )
     seed: int = Field(

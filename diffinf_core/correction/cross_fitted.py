@@ -14,6 +14,7 @@ from diffinf_core.classifier.training import device
 from diffinf_core.correction.networks import JudgeNet
 from diffinf_core.data.part import Part
 from diffinf_core.records import Progress
+from diffinf_core.runs.divergence import check_loss
 from diffinf_core.runs.files import read_tensors, write_tensors
 from diffinf_core.runs.run import StageFolder
 
@@ -49,6 +50,7 @@ def cross_fit(stage: StageFolder, train: Part) -> Generator[Progress, None, floa
                 rate = 1e-3 * max(0.02, 0.5 * (1 + np.cos(np.pi * epoch / EPOCHS)))
                 for group in optimiser.param_groups:
                     group["lr"] = rate
+                losses = torch.zeros((), device=device())
                 for rows in np.array_split(
                     outside[torch.randperm(len(outside)).numpy()], -(-len(outside) // _BATCH)
                 ):
@@ -58,6 +60,13 @@ def cross_fit(stage: StageFolder, train: Part) -> Generator[Progress, None, floa
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()
                     optimiser.step()
+                    losses += loss.detach() * len(rows)
+                check_loss(
+                    float(losses) / len(outside),
+                    "The judge's training",
+                    f"epoch {epoch + 1} of fold {k + 1}",
+                    "its rate is fixed, so look for pictures without content by 'diffinf check'",
+                )
                 done = k * EPOCHS + epoch + 1
                 yield Progress("judge", done, FOLDS * EPOCHS, "cross-fitting the judge")
             write_tensors(file, {"net": net.state_dict()})

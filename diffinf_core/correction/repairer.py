@@ -153,9 +153,7 @@ class Repairer:
 
     def version(self, position: int, config: RepairConfig) -> str:
         """The content address of an edit."""
-        settings = config.model_dump(
-            mode="json", exclude={"batch_size", "generator", "tries", "reached"}
-        )
+        settings = config.provenance({"batch_size", "generator", "tries", "reached"})
         picture = self.train.images([position]).tobytes()
         perceptors = perceptors_key(self.run, config)
         return digest(picture, int(self.train.labels[position]), settings, perceptors, self._key)

@@ -29,7 +29,7 @@ from diffinf_core.runs.stages import Stage, Work
 
 
 def _settings(run: Run) -> list[object]:
-    settings = run.config.repair.model_dump(mode="json", exclude={"batch_size", "generator"})
+    settings = run.config.repair.provenance({"batch_size", "generator"})
     if run.config.repair.tries != "smallest":
         del settings["reached"]  # no part of it, and not in the keys of earlier versions
     apart = [] if run.edits == run.root / "edits" else [str(run.edits.relative_to(run.root))]

@@ -19,6 +19,7 @@ from diffinf_core.data.part import to_tensor
 from diffinf_core.data.rendered import faces
 from diffinf_core.data.rendered.scenes import SCENES_PER_PERSON, Scenes
 from diffinf_core.records import Progress
+from diffinf_core.runs.divergence import check_loss
 
 HELD_OUT_SCENES = 600
 
@@ -234,6 +235,12 @@ def train_network(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
+        check_loss(
+            loss.item(),
+            f"The {name} network's training",
+            f"step {step + 1}",
+            "train it with a lower rate",
+        )
         yield Progress(f"train-{name}", step + 1, recipe.steps, values={"loss": loss.item()})
     net.eval().requires_grad_(False)
     figures = figures_of(net, _Pool(scenes, True, rng))

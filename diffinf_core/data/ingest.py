@@ -7,20 +7,41 @@ stages, and ``truth/truth.csv``, which only :mod:`diffinf_core.data.truth` opens
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from diffinf_core.config import DataConfig
-from diffinf_core.data.folder import FILE_COLUMN, Listing, Row, too_few_classes
+from diffinf_core.config import DataConfig, RunConfig, SplitConfig
+from diffinf_core.data.decode import Pixels, depth_of
+from diffinf_core.data.folder import Listing
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.noise import add_symmetric_noise
-from diffinf_core.data.pictures import decode_all
+from diffinf_core.data.pictures import (
+    Decoded,
+    Known,
+    bits_used,
+    decode_all,
+    keep_rows,
+    stats_of,
+)
+from diffinf_core.data.planning import Plan, make_plan, without
 from diffinf_core.data.profile import Profile, profile, profile_of
 from diffinf_core.data.sources import list_folder
-from diffinf_core.data.split import TRAIN, split_rows
-from diffinf_core.records import DiffInfError
+from diffinf_core.data.split import TRAIN
+from diffinf_core.data.state import (
+    GENERATION,
+    ROWS,
+    generation,
+    refuse_mid_change,
+    table_state,
+    write_state,
+)
+from diffinf_core.data.table import table_path
+from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_json, write_table
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.seal import TRUTH_FOLDER
@@ -39,10 +60,10 @@ def source_folder(run: Run) -> Path:
 
 def source_table(run: Run) -> Path:
     """The table of labels of the source: it holds the training labels as they were before noise."""
-    return source_folder(run) / profile_of(run).labels
+    return table_path(source_folder(run), profile_of(run).labels)
 
 
-def _reading(data: DataConfig, source: Profile, folder: Path) -> DataConfig:
+def reading(data: DataConfig, source: Profile, folder: Path) -> DataConfig:
     """The configuration that reads the source folder; what was rendered is a folder like any other."""
     return data.model_copy(
         update={
@@ -55,35 +76,63 @@ def _reading(data: DataConfig, source: Profile, folder: Path) -> DataConfig:
     )
 
 
-def preflight(data: DataConfig) -> None:
-    """Refuse a folder that cannot become a run, before anything is written for it."""
-    source = profile(data)
-    if source.folder is not None:
-        _usable(_reading(data, source, source.folder))
+def preflight(config: RunConfig) -> tuple[str, ...]:
+    """Refuse a data set that cannot become a run, before anything is written; remarks on one that can."""
+    source = profile(config.data)
+    if source.folder is None:
+        return ()
+    data = reading(config.data, source, source.folder)
+    listing = listed(data)
+    plan = make_plan(listing, data, config.split)
+    taken_for = f"Taken for {listing.taken_for}."
+    return (taken_for, *listing.remarks, *_remarks(plan, config.split))
 
 
-def _usable(data: DataConfig) -> Listing:
+def listed(data: DataConfig) -> Listing:
+    """The listing of a folder, for a run; :class:`DiffInfError` for columns whose names a run needs."""
     # "label" is another column than the labels here, and the run's own table has one of that name
     if data.group_column in ("id", "split", "label"):
         raise DiffInfError(
             f"data.group_column cannot be {data.group_column!r}, which a run uses itself; rename that "
             f"column in {data.labels}."
         )
-    listing = list_folder(data)
-    if listing.problems:
-        more = len(listing.problems) - 1
-        tail = f" and {more} more" if more else ""
-        raise DiffInfError(
-            f"{listing.root / data.labels} has bad rows: {listing.problems[0]}{tail}; "
-            f"'diffinf check {listing.root}' lists them all."
-        )
-    if len(listing.classes) < 2:
-        raise DiffInfError(f"{listing.root} has {too_few_classes(listing)}.")
-    return listing
+    return list_folder(data)
 
 
-def ingest(run: Run) -> Work:
-    """Run the data stage; a killed one goes on with the picture it had reached."""
+def _remarks(plan: Plan, split: SplitConfig) -> list[str]:
+    out = []
+    for counts, what in (
+        (plan.left_out, "left out"),
+        (plan.trained_only, "in training, and the test split has none"),
+    ):
+        out += [
+            f"Class {name!r} ({n} picture{'' if n == 1 else 's'}) is {what}."
+            for name, n in counts.items()
+        ]
+    if plan.skipped:
+        out.append(f"{len(plan.skipped):,} bad rows and pictures are skipped, see skipped.csv.")
+    if split.folds:
+        out.append(f"The test split is fold {split.fold} of {split.folds}.")
+    return out
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A data set as it was read: the plan of its samples, and what was seen of each file planned before."""
+
+    plan: Plan
+    before: Plan
+    decoded: Decoded
+    stats: list[tuple[int, int]]
+    remarks: list[str]
+    depth: int
+
+
+def ingest(run: Run, known: Known | None = None) -> Work:
+    """Run the data stage; a killed one goes on with the picture it had reached.
+
+    ``known`` are pictures that need not be decoded again.
+    """
     stage = DATA.folder(run)
     config, source, folder = run.config, profile_of(run), source_folder(run)
     if origin(run) != run.root:  # what reviewers decided is not in the source folder
@@ -93,75 +142,133 @@ def ingest(run: Run) -> Work:
         )
     if source.render is not None and not (folder / source.labels).exists():
         yield from source.render(folder)
-    listing = _usable(_reading(config.data, source, folder))
-    rows, group = listing.rows, source.group_column
-    keys = [_cell(row, group) for row in rows]
-    parts = np.array(split_rows([row.split for row in rows], keys, config.split))
-    labels = np.array([listing.classes.index(row.label) for row in rows], np.int64)
-    train = parts == TRAIN
-    for part in ("train", "val", "test"):
-        missing = set(range(len(listing.classes))) - set(labels[parts == part].tolist())
-        if missing:
-            name = listing.classes[min(missing)]
-            raise DiffInfError(
-                f"The {part} split has no picture of class {name!r}; add pictures or change "
-                "split.val_share, split.test_share or split.seed."
-            )
+    table = table_state(source_table(run))
+    data = reading(config.data, source, folder)
+    listing = listed(data)
+    read = yield from _read(listing, data, config, stage.path, known)
+    if table_state(source_table(run)) != table:
+        raise DiffInfError(f"{source_table(run)} changed while the data set was read; run again.")
+    plan = read.plan
+    train = np.array(plan.parts) == TRAIN
+    index = {name: i for i, name in enumerate(plan.classes)}
+    labels = np.array([index[row.label] for row in plan.rows], np.int64)
     assigned, flipped = labels.copy(), np.zeros(len(labels), bool)
     assigned[train], flipped[train] = add_symmetric_noise(
-        labels[train], len(listing.classes), config.noise.rate, config.noise.seed
+        labels[train], len(plan.classes), config.noise.rate, config.noise.seed
     )
-    yield from decode_all(
-        listing.root, [row.file for row in rows], stage.path, config.data.image_size
-    )
-    extra = pd.DataFrame([row.extra for row in rows])
     columns = {
-        "id": [row.id for row in rows],
-        "file": [row.file for row in rows],
-        "label": [listing.classes[i] for i in assigned],
-        "split": parts,
+        "id": [row.id for row in plan.rows],
+        "file": [row.file for row in plan.rows],
+        "label": [plan.classes[i] for i in assigned],
+        "split": plan.parts,
     }
-    table = pd.DataFrame(columns)
-    for name in (c for c in extra.columns if c not in source.hidden):
-        free = name
-        while free in table:
-            free += "_given"
-        table[free] = extra[name]
-    write_table(stage / "samples.csv", table)
-    known = config.noise.rate > 0 or source.truth_known
-    if known:
+    write_table(stage / "samples.csv", _with_extra(columns, plan, source))
+    known_labels = config.noise.rate > 0 or source.truth_known
+    if known_labels:
         truth = {
             "id": columns["id"],
-            "clean": [listing.classes[i] for i in labels],
+            "clean": [plan.classes[i] for i in labels],
             "flipped": flipped.astype(int),
         }
         write_table(truth_file(run), pd.DataFrame(truth))
-    write_json(stage / "classes.json", listing.classes)
+    write_json(stage / "classes.json", plan.classes)
+    if source.folder is not None:
+        write_state(
+            stage.path, read.before.rows, read.stats, read.decoded.digests, table, generation(run)
+        )
+    if plan.skipped:
+        skipped = [(p.row or "", p.file, p.reason) for p in plan.skipped]
+        write_table(stage / "skipped.csv", pd.DataFrame(skipped, columns=["row", "file", "reason"]))
+    (stage / "digests.npy").unlink(missing_ok=True)
     return {
-        "n": len(rows),
+        "n": len(plan.rows),
         "n_train": int(train.sum()),
-        "n_val": int((parts == "val").sum()),
-        "n_test": int((parts == "test").sum()),
-        "classes": listing.classes,
-        "noise_rate": float(flipped[train].mean()) if known else None,
+        "n_val": plan.parts.count("val"),
+        "n_test": plan.parts.count("test"),
+        "classes": plan.classes,
+        "noise_rate": float(flipped[train].mean()) if known_labels else None,
         "unlabelled": listing.unlabelled,
+        "skipped": {"rows": len(listing.problems), "pictures": len(read.decoded.bad)},
+        "classes_left_out": dict(plan.left_out),
+        "classes_in_training_only": dict(plan.trained_only),
+        "bit_depth": read.depth,
         "taken_for": listing.taken_for,
-        "remarks": list(listing.remarks),
+        "remarks": read.remarks,
     }
+
+
+def _read(
+    listing: Listing, data: DataConfig, config: RunConfig, folder: Path, known: Known | None
+) -> Generator[Progress, None, _Read]:
+    """Decode what the listing plans; pictures that turn out to be bad are planned without."""
+    before, remarks = make_plan(listing, data, config.split), list(listing.remarks)
+    files = [row.file for row in before.rows]
+    stats = stats_of(listing.root, files)
+    pixels = Pixels(data.bit_depth or 16, data.max_megapixels)
+    if data.bit_depth is None:
+        highest = yield from bits_used(listing.root, files, pixels)
+        if highest is not None and (depth := depth_of(highest)) < 16:
+            pixels = Pixels(depth, data.max_megapixels)
+            remarks.append(
+                f"The files with 16 bits per value use values up to {highest:,} and are read as {depth} "
+                "bits; data.bit_depth sets another depth."
+            )
+    decoded = yield from decode_all(
+        listing.root,
+        files,
+        folder,
+        data.image_size,
+        pixels=pixels,
+        skip_bad=data.skip_bad,
+        known=known,
+    )
+    refuse_mid_change(listing.root, files, stats)
+    plan = before
+    if decoded.bad:
+        bad = {files[i]: reason for i, reason in decoded.bad.items()}
+        plan = make_plan(without(listing, bad), data, config.split)
+        at = {file: i for i, file in enumerate(files)}
+        keep_rows(folder, [at[row.file] for row in plan.rows])
+    return _Read(
+        plan, before, decoded, stats, [*remarks, *_remarks(plan, config.split)], pixels.depth
+    )
+
+
+def _with_extra(columns: dict[str, Any], plan: Plan, source: Profile) -> pd.DataFrame:
+    """The table of samples: our columns, then those that the data set came with."""
+    table = pd.DataFrame(columns)
+    names = dict.fromkeys(name for row in plan.rows for name in row.extra)
+    for name in (n for n in names if n not in source.hidden):
+        free = name
+        while free in table:
+            free += "_given"
+        table[free] = [row.extra.get(name, "") for row in plan.rows]
+    return table
+
+
+def _settings(run: Run) -> list[Any]:
+    sections = [
+        section.provenance() for section in (run.config.data, run.config.split, run.config.noise)
+    ]
+    if (
+        profile_of(run).folder is not None
+    ):  # since splits are by class; rendered faces split by person
+        sections.append({"split": "by class"})
+    token = generation(run)
+    return [*sections, {"source": token}] if token else sections
 
 
 DATA = Stage(
     "data",
     ingest,
     "read, split and decode the pictures",
-    settings=lambda run: [
-        section.model_dump(mode="json")
-        for section in (run.config.data, run.config.split, run.config.noise)
-    ],
+    settings=_settings,
+    files=lambda run: [run.root / GENERATION],
     sealed=False,
-    withheld=lambda run: [source_table(run)],
+    withheld=lambda run: [source_table(run), _state_file(run)],
 )
 
 
-def _cell(row: Row, group: str | None) -> str:
-    return row.file if group in (None, FILE_COLUMN) else row.extra[group]
+def _state_file(run: Run) -> Path:
+    """What was read of the source: it holds the training labels as they were before noise."""
+    return DATA.folder(run).path / ROWS

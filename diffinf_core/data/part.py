@@ -119,7 +119,8 @@ def _stamp(path: Path) -> int:
 def run_pictures(run: Run) -> Pictures:
     """Every picture of a run, in the order of ``samples.csv``."""
     folder = DATA.folder(run).path
-    first = DATA.folder(Run(origin(run), run.config)).path
+    # the state of the source that a round was made from, whatever its first round is computed from now
+    first = origin(run) / "stages" / folder.name
     stamps = [_stamp(file) for file in (folder / PICTURES, folder / REPLACED, first / PICTURES)]
     return _pictures(folder, first, *stamps)
 

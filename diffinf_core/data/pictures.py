@@ -3,26 +3,69 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from diffinf_core.data.folder import decode
+from diffinf_core.data.decode import PLAIN, Pixels, decode_with_digest, highest_level
 from diffinf_core.data.overlay import map_array
 from diffinf_core.data.walk import walk
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.files import create_array, digest, read_json, write_json
+from diffinf_core.runs.files import create_array, digest, new_array, read_json, write_json
 from diffinf_core.runs.workers import in_order
 
 _SAVE_EVERY = 256
 
 
-def fingerprint(root: Path, files: Sequence[str], size: int) -> str:
-    """Changes with the list of pictures, with any of them, and with the working size."""
-    stats = [(name, (root / name).stat()) for name in files]
-    return digest(size, [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
+#: size in bytes and modification time in nanoseconds
+Stat = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Pictures that were decoded before: the row of each file in ``images`` and the digest of its bytes."""
+
+    images: NDArray[np.uint8]
+    rows: Mapping[str, tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The SHA-256 of each file's bytes (N, 32), uint8, and the reason for each row that is no picture."""
+
+    digests: NDArray[np.uint8]
+    bad: Mapping[int, str]
+
+
+def stats_of(root: Path, files: Sequence[str]) -> list[Stat]:
+    """The size and time of each file; :class:`DiffInfError` for one that is gone."""
+    out = []
+    for name in files:
+        try:
+            seen = (root / name).stat()
+        except OSError as error:
+            raise DiffInfError(f"{root / name}: {error.strerror or error}.") from error
+        out.append((seen.st_size, seen.st_mtime_ns))
+    return out
+
+
+def bits_used(
+    root: Path, files: Sequence[str], pixels: Pixels
+) -> Generator[Progress, None, int | None]:
+    """The highest value of files with more than eight bits per value; None where there are none."""
+    readers, highest = os.cpu_count() or 1, -1
+    levels = in_order(
+        lambda name: highest_level(root / name, pixels), files, readers, 16 * readers, "bits"
+    )
+    for i, level in enumerate(levels, start=1):
+        highest = max(highest, -1 if level is None else level)
+        if i % _SAVE_EVERY == 0 or i == len(files):
+            yield Progress("data", i, len(files), "reading bit depths")
+    return None if highest < 0 else highest
 
 
 def decode_all(
@@ -31,44 +74,73 @@ def decode_all(
     folder: Path,
     size: int,
     mark: str = "decoded.json",
-    remedy: str = "remove it from the table or repair it",
-) -> Iterator[Progress]:
+    remedy: str = "remove it from the table or repair it, or go on without such files by --skip-bad",
+    pixels: Pixels = PLAIN,
+    skip_bad: bool = False,
+    known: Known | None = None,
+) -> Generator[Progress, None, Decoded]:
     """Write ``folder/images.npy``, uint8 (N, size, size, 3), in the order of ``files``.
 
-    ``folder/<mark>`` records the progress. Raises :class:`DiffInfError` that names a picture which
-    cannot be read.
+    ``folder/<mark>`` records the progress. Files that are ``known`` are copied from there. Raises
+    :class:`DiffInfError` that names a picture which cannot be read; with ``skip_bad`` it is among the bad
+    ones of the result, and its row holds zeros.
     """
     total, shape = len(files), (len(files), size, size, 3)
-    file, stamp = folder / "images.npy", folder / mark
+    file, digest_file, stamp = folder / "images.npy", folder / "digests.npy", folder / mark
     folder.mkdir(parents=True, exist_ok=True)
     # Other files, another size or an overwritten picture start over.
-    names = fingerprint(root, files, size)
-    begin = 0
-    if file.exists() and stamp.exists():
+    names = digest(size, pixels.depth, skip_bad, list(files), stats_of(root, files))
+    begin, bad = 0, dict[int, str]()
+    if file.exists() and stamp.exists() and digest_file.exists():
         reached = read_json(stamp)
         with suppress(DiffInfError):  # a damaged file starts over
-            if reached["files"] == names and map_array(file).shape == shape:
+            same = map_array(file).shape == shape and map_array(digest_file).shape == (total, 32)
+            if reached["files"] == names and same:
                 begin = int(reached["rows"])
+                bad = {int(row): reason for row, reason in reached["bad"].items()}
     if not begin:
         stamp.unlink(missing_ok=True)
-    images = np.load(file, mmap_mode="r+") if begin else create_array(file, shape, np.uint8)
+        images = create_array(file, shape, np.uint8)
+        digests = create_array(digest_file, (total, 32), np.uint8)
+    else:
+        images = np.load(file, mmap_mode="r+")
+        digests = np.load(digest_file, mmap_mode="r+")
 
-    def read(name: str) -> np.ndarray:
+    def read(name: str) -> tuple[NDArray[np.uint8], str] | str:
+        if known is not None and name in known.rows:
+            row, sha = known.rows[name]
+            return np.array(known.images[row]), sha
         try:
-            return decode(root / name, size)
+            return decode_with_digest(root / name, size, pixels)
         except DiffInfError as error:
+            if skip_bad:
+                return str(error)
             raise DiffInfError(f"{root / name}: {error}; {remedy}.") from error
 
     # Threads are enough: Pillow and zlib let others run while they decode.
     readers = os.cpu_count() or 1
     pictures = in_order(read, files[begin:], readers, 4 * readers, "decode")
-    for i, picture in enumerate(pictures, start=begin):
-        images[i] = picture
+    for i, outcome in enumerate(pictures, start=begin):
+        if isinstance(outcome, str):
+            bad[i] = outcome
+        else:
+            images[i] = outcome[0]
+            digests[i] = np.frombuffer(bytes.fromhex(outcome[1]), np.uint8)
         if (i + 1) % _SAVE_EVERY == 0 or i + 1 == total:
-            if isinstance(images, np.memmap):
-                images.flush()
-            write_json(stamp, {"rows": i + 1, "files": names})
+            for array in (images, digests):
+                if isinstance(array, np.memmap):
+                    array.flush()
+            write_json(stamp, {"rows": i + 1, "files": names, "bad": bad})
             yield Progress("data", i + 1, total, "reading pictures")
+    return Decoded(digests, bad)
+
+
+def keep_rows(folder: Path, rows: Sequence[int]) -> None:
+    """Leave only some rows of ``folder/images.npy``, in their order."""
+    images = map_array(folder / "images.npy")
+    with new_array(folder / "images.npy", (len(rows), *images.shape[1:]), np.uint8) as out:
+        for i, row in enumerate(rows):
+            out[i] = images[row]
 
 
 def pack_pictures(root: Path, folder: Path, size: int) -> Iterator[Progress]:

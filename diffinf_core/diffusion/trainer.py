@@ -21,7 +21,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -33,6 +32,7 @@ from diffinf_core.diffusion.processes import make_accelerator
 from diffinf_core.diffusion.settings import FREE, GeneratorTraining, with_current_names
 from diffinf_core.diffusion.sources import SeededBatch, Source, read_ahead
 from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.divergence import check_loss
 from diffinf_core.runs.files import read_tensors, write_tensors
 
 #: relative decrease of the held-out loss that counts as better
@@ -246,11 +246,13 @@ class _Trainer:
                 accelerator.backward(loss / len(parts))
             for name, value in out.items():
                 losses.setdefault(name, []).append(float(value))
-        if not all(np.isfinite(values[-1]) for values in losses.values()):
-            raise DiffInfError(
-                f"Training diverged at step {step}: the loss is not finite. The same command with a lower "
-                f"rate (--set learning_rate={self.config.learning_rate / 3:.2g}) resumes from the last "
-                "checkpoint."
+        for values in losses.values():
+            check_loss(
+                values[-1],
+                "The generator's training",
+                f"step {step}",
+                "the same command with a lower rate (--set "
+                f"learning_rate={self.config.learning_rate / 3:.2g}) resumes from the last checkpoint",
             )
         accelerator.clip_grad_norm_(net.parameters(), self.config.clip)
         self._optimiser.step()

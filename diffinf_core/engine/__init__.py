@@ -6,6 +6,8 @@ plan can be driven by a thread, a process or a cluster.
 
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.data.sources import named_source
+from diffinf_core.engine.benchmark import BenchmarkSettings, method_choices
+from diffinf_core.engine.cifar import benchmark_cifar
 from diffinf_core.engine.doctor import Diagnosis, Finding, counted, diagnose, mend
 from diffinf_core.engine.pictures import Pictures
 from diffinf_core.engine.pipeline import STAGES
@@ -21,6 +23,7 @@ __all__ = [
     "ESTIMATORS",
     "STAGES",
     "STATES",
+    "BenchmarkSettings",
     "Bulk",
     "Diagnosis",
     "Finding",
@@ -28,6 +31,7 @@ __all__ = [
     "Pictures",
     "Rule",
     "View",
+    "benchmark_cifar",
     "check",
     "convert_generator",
     "counted",
@@ -36,6 +40,7 @@ __all__ = [
     "heat",
     "map_methods",
     "mend",
+    "method_choices",
     "named_source",
     "open_run",
     "train_generator",

@@ -10,6 +10,7 @@ from diffinf_core.correction.judge import JUDGE
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.duplicates import DUPLICATES
 from diffinf_core.data.ingest import DATA
+from diffinf_core.data.update import refuse_changed
 from diffinf_core.experiments.ablation import cell
 from diffinf_core.experiments.retrain import RETRAIN, arm
 from diffinf_core.influence.embedding import FEATURES, METHODS, embedding
@@ -49,9 +50,11 @@ def outdated(run: Run) -> str | None:
 def compute(run: Run, until: str = "repair") -> Iterator[Progress]:
     """Run every stage up to ``until`` that is not complete; close the generator to cancel.
 
-    Raises :class:`DiffInfError` for an unknown stage, and while another process computes in the folder.
+    Raises :class:`DiffInfError` for an unknown stage, while another process computes in the folder, and where
+    the data set has changed since the run read it.
     """
     if until not in STAGES:
         raise DiffInfError(f"Unknown stage {until!r}; choose one of {', '.join(STAGES)}.")
     with run.lock():
+        refuse_changed(run, "Nothing was computed")
         yield from stages.compute(run, PIPELINE, until)

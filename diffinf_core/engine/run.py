@@ -12,9 +12,11 @@ import pandas as pd
 from diffinf_core.config import RunConfig
 from diffinf_core.data.ingest import preflight
 from diffinf_core.data.part import Part
+from diffinf_core.data.update import source_changes
 from diffinf_core.engine import pipeline
 from diffinf_core.engine.ablation import Ablation
 from diffinf_core.engine.assignment import Assignment
+from diffinf_core.engine.benchmark import Benchmarks
 from diffinf_core.engine.cache import Cache
 from diffinf_core.engine.compare import Compare
 from diffinf_core.engine.describe import describe
@@ -24,6 +26,7 @@ from diffinf_core.engine.repair import Repair
 from diffinf_core.engine.review import Review
 from diffinf_core.engine.rounds import round_figures, run_rounds
 from diffinf_core.engine.scores import ranked_by
+from diffinf_core.engine.source import update
 from diffinf_core.engine.tables import Tables
 from diffinf_core.experiments.retrain import RETRAIN
 from diffinf_core.export.dataset import Export, read_export
@@ -34,7 +37,7 @@ from diffinf_core.records import DiffInfError, Job, Progress
 from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.files import write_json
 from diffinf_core.runs.inventory import refuse_damaged
-from diffinf_core.runs.run import CONFIG_FILE, Run
+from diffinf_core.runs.run import Run
 
 #: is called with every progress event
 Callback = Callable[[Progress], object] | None
@@ -45,8 +48,8 @@ class OpenRun:
 
     ``review`` writes decisions, ``assignment`` hands pairs to reviewers, ``pictures`` reads pictures and
     edits, ``repair`` edits one picture again, ``explore`` looks at the whole training split, ``compare``
-    at the retrained arms, ``ablation`` takes the repair apart. What is slow returns a job: iterate over its
-    events, or ask for its result. Make one with :func:`open_run`.
+    at the retrained arms, ``ablation`` takes the repair apart, ``benchmark`` trains rivals. What is slow
+    returns a job: iterate over its events, or ask for its result. Make one with :func:`open_run`.
     """
 
     def __init__(self, folder: Run) -> None:
@@ -59,13 +62,28 @@ class OpenRun:
         self.explore = Explore(tables, self.review)
         self.compare = Compare(tables)
         self.ablation = Ablation(folder)
+        self.benchmark = Benchmarks(folder)
 
     @property
     def config(self) -> RunConfig:
         """The run's configuration."""
         return self.folder.config
 
+    #: sentences about the data set of a run that is not computed yet
+    remarks: tuple[str, ...] = ()
+
     # ------------------------------------------------------------ computing
+
+    def source_changes(self) -> str:
+        """What changed in the data set since the run read it, in words; empty where nothing did."""
+        return str(source_changes(self.folder))
+
+    def update_source(self, callback: Callback = None) -> Job[Progress, dict[str, bool]]:
+        """Read a changed data set anew, so that :meth:`compute` does again what depends on it.
+
+        What was computed before stays; decided samples whose label or picture changed need another look.
+        """
+        return Job.of(update(self._tables), self.status, callback)
 
     def status(self) -> dict[str, bool]:
         """Which stages are complete for the present configuration, by name and in order."""
@@ -208,9 +226,10 @@ def open_run(
     a complete stage is missing or cut.
     """
     root = Path(root)
-    if config is not None and not (root / CONFIG_FILE).exists():
-        preflight(config.data)
+    remarks = preflight(config) if config is not None and not Run.begun(root) else ()
     folder = Run.open(root) if config is None else Run.prepare(root, config)
     refuse_damaged(root)
     folder.without_decisions = without_decisions
-    return OpenRun(folder)
+    opened = OpenRun(folder)
+    opened.remarks = remarks
+    return opened

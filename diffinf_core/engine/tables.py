@@ -50,10 +50,14 @@ class Tables:
         train = self.training
         return {str(s): train.classes[k] for s, k in zip(train.ids, train.labels, strict=True)}
 
+    def forget(self) -> None:
+        """Read anew what does not change within a data set, which is another one from here on."""
+        self.__dict__.pop("assigned", None)
+
     @property
     def journal(self) -> Journal:
         """The journal of decisions, opened once; :class:`DiffInfError` before the data stage."""
-        return self.cache.get("journal", "", lambda: open_journal(self.folder))
+        return self.cache.get("journal", self.data_key, lambda: open_journal(self.folder))
 
     def scores(self) -> pd.DataFrame:
         """Id and every computed score of each training sample, in training order; high is suspicious."""

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diffinf_core.config import DataConfig
+from diffinf_core.config import DataConfig, SplitConfig
 from diffinf_core.data.folder import Listing, Problem
 from diffinf_core.data.sources import check_folder
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.run import Run
 
 
-def check(config: DataConfig) -> tuple[Listing, list[Problem]]:
-    """Read a data set and list everything wrong with it."""
-    return check_folder(config)
+def check(config: DataConfig, split: SplitConfig | None = None) -> tuple[Listing, list[Problem]]:
+    """Read a data set and list everything wrong with it, classes too small for a split included."""
+    return check_folder(config, split)
 
 
 def train_generator(

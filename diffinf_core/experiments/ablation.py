@@ -202,7 +202,7 @@ def cell(images: int, retrain: bool) -> Stage:
         "edit the same pictures under other settings",
         inputs=(PREDICTOR, JUDGE),
         settings=lambda run: [
-            run.config.model_dump(mode="json"),
+            run.config.provenance(),
             scores_key(run),
             perceptors_key(run, run.config.repair),
             images,

@@ -6,46 +6,65 @@ recipe. The last epoch and the best one on validation are measured apart and nev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from diffinf_core.baselines import Method, Task, recipe_of
+from diffinf_core.baselines import Method, Recipe, Task, recipe_of
 from diffinf_core.baselines.registry import Preset
 from diffinf_core.classifier.metrics import evaluate
 from diffinf_core.classifier.training import TrainingSet
+from diffinf_core.experiments.controls import EDITING
 from diffinf_core.experiments.differences import Difference, measure
+from diffinf_core.experiments.fairness import GroupFigures, group_figures
 from diffinf_core.experiments.retrain import METRICS
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import digest, read_json, write_array, write_json
+from diffinf_core.runs.seal import sealed
+from diffinf_core.runs.stages import Work
 from diffinf_core.runs.workers import run_trainings
 
 Epoch = Literal["last", "best"]
+EPOCHS: tuple[Epoch, ...] = get_args(Epoch)
+#: why a method could not be trained
+REFUSAL = "refusal.json"
 #: the row that the costs, and by default the differences, refer to
 REFERENCE = "noisy"
+#: the row that every other is compared with
+OURS = "repair"
 
 
 class Problem(Protocol):
     """What is benchmarked on. Several processes need one that can be sent to them (a module's class)."""
 
     @property
-    def key(self) -> str:
-        """Changes with anything that the tasks or the test set depend on."""
-
-    @property
     def classes(self) -> Sequence[str]:
         """The names of the classes."""
 
-    def task(self, seed: int) -> Task:
-        """The training problem under a seed, with its validation set."""
+    @property
+    def recipe(self) -> Recipe:
+        """What every row is trained with under the matched preset."""
+
+    def key(self, method: Method) -> str:
+        """Changes with anything but the recipe that a method's training, or the test set, depends on."""
+
+    def task(self, seed: int, method: Method) -> Task:
+        """The training problem of a method under a seed, with its validation set."""
 
     def test(self) -> TrainingSet:
         """The clean test set."""
+
+    def groups(self) -> Mapping[tuple[str, str], NDArray[np.bool_]]:
+        """Members among the test set (N,) of each (column, value); empty where there are no groups."""
+
+    def wrong(self) -> NDArray[np.bool_] | None:
+        """Which training labels are wrong (N,); None where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -70,21 +89,32 @@ class Row:
         return "" if self.preset == "matched" else f" ({self.preset})"
 
 
-def job_folder(root: Path, problem: Problem, row: Row, task: Task) -> Path:
+def job_folder(root: Path, problem: Problem, row: Row, seed: int) -> Path:
     """Where a row trains under a seed: another method, option, recipe or problem has another folder."""
-    recipe = recipe_of(row.method, row.preset, task.recipe)
-    key = digest(problem.key, row.method.name, asdict(row.method), asdict(recipe), task.seed)
-    return root / row.method.name / key
+    method, recipe = row.method, recipe_of(row.method, row.preset, problem.recipe)
+    key = digest(problem.key(method), method.name, asdict(method), asdict(recipe), seed)
+    return root / method.name / key
+
+
+def _training(root: Path, problem: Problem, row: Row, seed: int, task: Task) -> Work:
+    where = job_folder(root, problem, row, seed)
+    yield from row.method.train(task, where, f"{row.name}, seed {seed}")
+    return {}
 
 
 def _train(root: Path, problem: Problem, row: Row, seed: int) -> Iterator[Progress]:
-    task = problem.task(seed)
-    where = job_folder(root, problem, row, task)
-    task = replace(task, recipe=recipe_of(row.method, row.preset, task.recipe))
-    yield from row.method.train(task, where, f"{row.name}, seed {seed}")
+    task = problem.task(seed, row.method)
+    where = job_folder(root, problem, row, seed)
+    task = replace(task, recipe=recipe_of(row.method, row.preset, problem.recipe))
+    # The set that a control trains on is made by now; from here on no method may see the truth.
+    try:
+        yield from sealed(_training(root, problem, row, seed, task))
+    except DiffInfError as error:  # the other rows go on without it
+        write_json(where / REFUSAL, {"message": str(error)})
+        return
     test = problem.test()
     found: dict[str, Any] = {"seconds": row.method.seconds(where)}
-    for epoch in ("last", "best"):
+    for epoch in EPOCHS:
         if epoch == "best" and task.validation is None:
             continue
         z = row.method.predictions(task, where, test, best=epoch == "best")
@@ -97,23 +127,26 @@ def _train(root: Path, problem: Problem, row: Row, seed: int) -> Iterator[Progre
 def run_benchmark(
     root: Path, problem: Problem, rows: Sequence[Row], seeds: Sequence[int], workers: int = 1
 ) -> Iterator[Progress]:
-    """Train and measure what is missing, ``workers`` jobs at a time.
+    """Train and measure what is missing, ``workers`` jobs at a time, a row after the other.
 
     Killed at any moment, it goes on with the epoch that each job had reached. What a method lacks,
-    such as a noise rate, is said before anything is trained. Raises :class:`DiffInfError` for two
-    rows of one name.
+    such as a noise rate, is said before anything is trained; a method that finds out while it trains that
+    it cannot is left out, see :func:`unfinished`. Raises :class:`DiffInfError` for two rows of one name.
     """
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise DiffInfError(f"The method {twice!r} is listed twice; name each method once.")
-    jobs = {}
-    for seed in seeds:
-        task = problem.task(seed)
-        for row in rows:
-            row.method.check(task)
-            if not (job_folder(root, problem, row, task) / "result.json").exists():
-                jobs[f"{row.name}, seed {seed}"] = (root, problem, row, seed)
+    jobs: dict[str, tuple[Any, ...]] = {}
+    for row in rows:
+        missing = [
+            seed
+            for seed in seeds
+            if not (job_folder(root, problem, row, seed) / "result.json").exists()
+        ]
+        if missing:
+            row.method.check(problem.task(missing[0], row.method))
+        jobs |= {f"{row.name}, seed {seed}": (root, problem, row, seed) for seed in missing}
     yield from run_trainings("benchmark", _train, jobs, len(rows) * len(seeds), workers)
 
 
@@ -123,6 +156,9 @@ class Result:
 
     ``deviation`` is None with one seed. ``cost`` is processor time relative to plain training, None
     where that is not in the table. ``differences`` compares each metric with the reference row.
+    ``knows`` is what the row uses beyond pictures and labels: noise rate, ranking, edits, true labels.
+    ``behind`` is the accuracy of DiffInf's repair less that of this row, where both are in the table.
+    ``detection`` is how its suspicion ranks wrong labels (average_precision, auroc), where both are known.
     """
 
     name: str
@@ -133,6 +169,22 @@ class Result:
     deviation: dict[str, float] | None
     cost: float | None
     differences: dict[str, Difference]
+    knows: tuple[str, ...] = ()
+    groups: GroupFigures | None = None
+    detection: dict[str, float] | None = None
+    behind: Difference | None = None
+
+
+def _knows(method: Method) -> tuple[str, ...]:
+    needs = method.needs
+    edits = needs.refined and method.name in EDITING
+    named = {
+        "noise rate": needs.noise_rate,
+        "ranking": needs.ranking or (needs.refined and not edits and method.name != "clean"),
+        "edits": edits,
+        "true labels": needs.truth,
+    }
+    return tuple(name for name, used in named.items() if used)
 
 
 def benchmark_results(
@@ -149,19 +201,17 @@ def benchmark_results(
     """
     probabilities: dict[str, NDArray[np.float32]] = {}
     seconds: dict[str, float] = {}
-    tasks = [problem.task(seed) for seed in seeds]
     for row in rows:
-        folders = [job_folder(root, problem, row, task) for task in tasks]
+        folders = [job_folder(root, problem, row, seed) for seed in seeds]
         files = [f / f"test_{epoch}.npy" for f in folders]
         if all((f / "result.json").exists() for f in folders) and all(f.exists() for f in files):
-            probabilities[row.name] = np.stack([np.load(f) for f in files])
+            probabilities[row.name] = np.stack([_read(f) for f in files])
             seconds[row.name] = sum(read_json(f / "result.json")["seconds"] for f in folders)
     if not probabilities:
         return []
-    measured = measure(
-        np.asarray(problem.test().labels, np.int64), probabilities, list(problem.classes)
-    )
-    titles = {row.name: row.title for row in rows}
+    labels, groups = np.asarray(problem.test().labels, np.int64), problem.groups()
+    measured, wrong = measure(labels, probabilities, list(problem.classes)), problem.wrong()
+    named = {row.name: row for row in rows}
     at = {metric: measured.index("metric", metric) for metric in METRICS}
     plain = seconds.get(REFERENCE)
     out = []
@@ -174,92 +224,66 @@ def benchmark_results(
         out.append(
             Result(
                 name=name,
-                title=titles[name],
+                title=named[name].title,
                 epoch=epoch,
                 seeds=len(seeds),
                 mean={m: float(measured.values[place, q]) for m, q in at.items()},
                 deviation=None if sd is None else {m: float(sd[place, q]) for m, q in at.items()},
                 cost=seconds[name] / plain if plain else None,
                 differences=differences,
+                knows=_knows(named[name].method),
+                groups=group_figures(labels, probabilities[name], groups),
+                behind=measured.difference(OURS, name, at["accuracy"])
+                if OURS in measured.arms and name != OURS
+                else None,
+                detection=_detection(
+                    named[name].method,
+                    [job_folder(root, problem, named[name], seed) for seed in seeds],
+                    wrong,
+                ),
             )
         )
     return out
 
 
-# ---------------------------------------------------------------- files
-
-#: what a printed table shows of a metric: heading, factor, decimals
-PRINTED = {
-    "accuracy": ("Accuracy (%)", 100, 2),
-    "auroc": ("AUROC (%)", 100, 2),
-    "kappa_linear": ("Kappa", 1, 3),
-}
-
-
-def _cell(result: Result, metric: str, plus_minus: str) -> str:
-    _, factor, digits = PRINTED[metric]
-    text = f"{factor * result.mean[metric]:.{digits}f}"
-    if result.deviation is None:
-        return text
-    return f"{text} {plus_minus} {factor * result.deviation[metric]:.{digits}f}"
+def _read(file: Path) -> NDArray[np.float32]:
+    try:
+        return np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DiffInfError(
+            f"{file} is damaged; remove the folder {file.parent} and run the benchmark again."
+        ) from error
 
 
-def _difference(result: Result, to: str) -> str:
-    found = result.differences.get("accuracy")
-    if found is None:
-        return "-"
-    text = f"{100 * found.value:+.2f}"
-    if found.low is None or found.high is None:
-        return text
-    return f"{text} [{100 * found.low:+.2f}{to}{100 * found.high:+.2f}]"
-
-
-def _lines(results: Sequence[Result], plus_minus: str, to: str) -> list[list[str]]:
-    return [
-        [
-            r.title,
-            *(_cell(r, metric, plus_minus) for metric in PRINTED),
-            _difference(r, to),
-            "-" if r.cost is None else f"{r.cost:.1f}",
-        ]
-        for r in results
-    ]
-
-
-_HEADINGS = ("Method", *(h for h, _, _ in PRINTED.values()), "Accuracy, difference", "Cost")
-
-
-def to_markdown(results: Sequence[Result]) -> str:
-    """The form of Table 1, with differences and costs."""
-    lines = [_HEADINGS, ["---"] * len(_HEADINGS), *_lines(results, "±", ", ")]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def to_latex(results: Sequence[Result]) -> str:
-    """The same for LaTeX, with booktabs."""
-    lines = [_HEADINGS, *_lines(results, r"$\pm$", ", ")]
-    rows = [
-        " & ".join(cell.replace("%", r"\%").replace("_", r"\_") for cell in line) + r" \\"
-        for line in lines
-    ]
-    columns = "l" + "r" * (len(_HEADINGS) - 1)
-    begin = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", rows[0], r"\midrule"]
-    return "\n".join([*begin, *rows[1:], r"\bottomrule", r"\end{tabular}"])
-
-
-def to_table(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """A flat record per row, for CSV and JSON: every metric, its deviation, difference and interval."""
+def unfinished(
+    root: Path, problem: Problem, rows: Sequence[Row], seeds: Sequence[int]
+) -> list[str]:
+    """A sentence for each row that is not in the table: why it cannot be trained, or how far it is."""
     out = []
-    for r in results:
-        record: dict[str, Any] = {
-            "method": r.name, "epoch": r.epoch, "seeds": r.seeds, "cost": r.cost,
-        }  # fmt: skip
-        for metric in METRICS:
-            record[metric] = r.mean[metric]
-            record[f"{metric}_sd"] = None if r.deviation is None else r.deviation[metric]
-            found = r.differences.get(metric)
-            record[f"{metric}_difference"] = None if found is None else found.value
-            record[f"{metric}_low"] = None if found is None else found.low
-            record[f"{metric}_high"] = None if found is None else found.high
-        out.append(record)
+    for row in rows:
+        folders = [job_folder(root, problem, row, seed) for seed in seeds]
+        left = [f for f in folders if not (f / "result.json").exists()]
+        refused = [f / REFUSAL for f in left if (f / REFUSAL).exists()]
+        if refused:
+            out.append(f"{row.title} is left out: {read_json(refused[0])['message']}")
+        elif left:
+            done = len(folders) - len(left)
+            out.append(f"{row.title} is trained under {done} of {len(folders)} seeds.")
     return out
+
+
+def _detection(
+    method: Method, folders: Sequence[Path], wrong: NDArray[np.bool_] | None
+) -> dict[str, float] | None:
+    """Mean over seeds of how the suspicion ranks wrong labels; None without them or without suspicion."""
+    if wrong is None or not wrong.any() or wrong.all():
+        return None
+    found = []
+    for folder in folders:
+        outcome = method.scores(folder)
+        if outcome is None or outcome.suspicion is None or len(outcome.suspicion) != len(wrong):
+            return None
+        score = outcome.suspicion
+        found.append((average_precision_score(wrong, score), roc_auc_score(wrong, score)))
+    precision, area = np.mean(found, 0)
+    return {"average_precision": float(precision), "auroc": float(area)}

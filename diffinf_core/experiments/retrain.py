@@ -66,7 +66,7 @@ def arm(name: str, seed: int) -> Stage:
         inputs=(DATA,),
         settings=lambda run: [
             arm_key(run, name),
-            retrain_config(run, seed).model_dump(mode="json"),
+            retrain_config(run, seed).provenance(),
             *started_from(run),
         ],
         files=CLASSIFIER.files,
@@ -92,12 +92,16 @@ def _train(run: Run, name: str, seed: int, key: str | None = None) -> Work:
         pretrained=imagenet_weights(run),
         keep_snapshots=False,
         note=f"{name}, seed {seed}",
+        rate_setting="retrain.learning_rate",
     )
     net = load_classifier(stage / "final.pt", config.architecture, classes).to(device())
     test = open_truth(run, "arms").test()
     probabilities = predict_probabilities(net, test)
     write_array(stage / "test_probabilities.npy", probabilities.astype(np.float32))
-    return {"test": evaluate(test.labels, probabilities), "n": len(data)}
+    return {
+        "test": evaluate(test.labels, probabilities, run.config.split.small_classes == "train"),
+        "n": len(data),
+    }
 
 
 def _one(run: Run, name: str, seed: int, key: str) -> Iterator[Progress]:

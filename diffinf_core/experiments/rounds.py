@@ -19,6 +19,7 @@ from diffinf_core.data.ingest import DATA, truth_file
 from diffinf_core.data.lineage import FILE, FOLDER, number, origin
 from diffinf_core.data.overlay import write_overlay
 from diffinf_core.data.part import run_pictures
+from diffinf_core.data.state import generation, set_generation
 from diffinf_core.data.truth import open_truth
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError
@@ -96,6 +97,7 @@ def next_round(run: Run) -> Run | None:
             found = {"round": plan.round, "parent": parent, "earlier": plan.earlier}
             write_json(folder / FILE, found)
             made = Run(folder, run.config)
+            set_generation(made, generation(run))
             _write_data(run, made, plan, pictures)
 
         publish_folder(plan.target.root, build)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from diffinf_core.data.folder import decode, open_upright
+from diffinf_core.data.decode import decode, open_upright
 from diffinf_core.data.part import open_training, to_tensor
 from diffinf_core.export.folder import COLUMNS
 from diffinf_core.records import DiffInfError

@@ -22,6 +22,7 @@ from diffinf_core.data.ingest import source_folder
 from diffinf_core.data.lineage import FOLDER as ROUNDS
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.overlay import read_picture
+from diffinf_core.data.update import refuse_changed
 from diffinf_core.records import DiffInfError, Progress, RefinedSample
 from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.files import (
@@ -66,6 +67,7 @@ def export_folder(run: Run, target: str | Path, undecided: str = "original") -> 
     target = Path(target).resolve()  # the lock and the rename want no link
     root = source_folder(run)
     _check_target(target, run)
+    refuse_changed(run, "The export was not written")
     refined = refined_set(run, undecided)
     items = [_item(sample, root) for sample in refined.kept]
     for item in items:

@@ -6,15 +6,11 @@ The folds are trained here; the score is computed by cleanlab.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
 from diffinf_core.classifier.stage import CLASSIFIER, imagenet_weights
+from diffinf_core.classifier.subset import Subset
 from diffinf_core.classifier.training import (
-    TrainingSet,
     device,
     load_classifier,
     predict_probabilities,
@@ -26,21 +22,6 @@ from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_array, write_array
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
-
-
-class Rows:
-    """A subset of a training set, as a training set."""
-
-    def __init__(self, data: TrainingSet, positions: NDArray[np.int64]) -> None:
-        self._data, self._positions = data, positions
-        self.labels = np.asarray(data.labels)[positions]
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def tensors(self, positions: Sequence[int] | NDArray[np.int64]) -> Tensor:
-        """Pictures at positions among the rows."""
-        return self._data.tensors(self._positions[np.asarray(positions, np.int64)])
 
 
 def run_confidence(run: Run) -> Work:
@@ -66,7 +47,7 @@ def run_confidence(run: Run) -> Work:
         part, note = stage / f"fold-{k}.npy", f"self_confidence, fold {k + 1} of {folds}"
         if not part.exists():
             events = train_classifier(
-                Rows(train, outside),
+                Subset(train, outside),
                 classes,
                 config,
                 stage / f"fold-{k}",
@@ -80,7 +61,7 @@ def run_confidence(run: Run) -> Work:
             net = load_classifier(
                 stage / f"fold-{k}" / "final.pt", config.architecture, classes
             ).to(device())
-            write_array(part, predict_probabilities(net, Rows(train, inside)))
+            write_array(part, predict_probabilities(net, Subset(train, inside)))
         probabilities[inside] = read_array(part)
         yield Progress("influence", k + 1, folds, note)
     confident = get_label_quality_scores(train.labels, probabilities, method="self_confidence")

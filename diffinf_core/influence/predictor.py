@@ -23,6 +23,7 @@ from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import feature_epoch
 from diffinf_core.influence.stage import INFLUENCE, ranking, ranking_key
 from diffinf_core.records import Progress
+from diffinf_core.runs.divergence import check_loss, lower
 from diffinf_core.runs.files import read_tensors, write_array, write_tensors
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
@@ -65,7 +66,8 @@ def train_predictor(
     optimiser = torch.optim.Adam(net.parameters(), config.learning_rate, weight_decay=1e-3)
     positive = ((high == 0).sum() / high.sum().clamp(min=1)).clamp(1, 20)
     spread = features.std(0) * config.feature_noise
-    for _ in range(config.epochs):
+    for epoch in range(config.epochs):
+        losses = torch.zeros(())
         for rows in torch.randperm(len(features)).split(_BATCH):
             if len(rows) < 2:
                 continue
@@ -76,6 +78,13 @@ def train_predictor(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            losses += loss.detach() * len(rows)
+        check_loss(
+            float(losses) / len(features),
+            "The influence predictor's training",
+            f"epoch {epoch + 1}",
+            lower("predictor.learning_rate", config.learning_rate),
+        )
     net.prior.fill_(float(positive.log()))
     return net.eval().requires_grad_(False)
 
@@ -128,7 +137,7 @@ PREDICTOR = Stage(
     run_predictor,
     "learn what high influence looks like",
     inputs=(INFLUENCE,),
-    settings=lambda run: [*ranking_key(run)[1:], run.config.predictor.model_dump(mode="json")],
+    settings=lambda run: [*ranking_key(run)[1:], run.config.predictor.provenance()],
 )
 
 

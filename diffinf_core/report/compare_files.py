@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from diffinf_core.experiments.comparison import Comparison, tidy
 from diffinf_core.report import compare_plots
+from diffinf_core.report.page import page
 from diffinf_core.report.verdict import (
     arms_in_words,
     coverage,
@@ -18,21 +19,6 @@ from diffinf_core.report.verdict import (
     warnings,
 )
 from diffinf_core.runs.files import write_table, write_text
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; padding: 0 1rem;
-  color: #1f2733; background: #fff; }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid #d8dde6; padding: .3rem .6rem; text-align: left; vertical-align: top;
-  white-space: pre-line; }
-.scroll { overflow-x: auto; }
-.warning { border-left: 4px solid #a31621; padding: .3rem .7rem; background: #f4f5f8; }
-@media (prefers-color-scheme: dark) { body { color: #e8ebf0; background: #11161d; }
-  th, td { border-color: #3a4352; } .warning { background: #1c222c; } }
-"""
 
 
 def write_csv(c: Comparison, against: str, file: Path) -> None:
@@ -69,17 +55,5 @@ def write_html(
         for name, shown in words
         if len(shown)
     ]
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>DiffInf: arms compared</title>'
-        f"<style>{_STYLE}</style></head><body><h1>Arms compared</h1>{''.join(said)}{''.join(tables)}"
-        f"<p>{escape(coverage(c))}</p>{_drawn(figures)}</body></html>"
-    )
-    write_text(file, page)
-
-
-def _drawn(figures: list[go.Figure]) -> str:
-    """The figures as HTML; the library comes once, with the first."""
-    return "".join(
-        figure.to_html(include_plotlyjs=i == 0, full_html=False, config={"responsive": True})
-        for i, figure in enumerate(figures)
-    )
+    body = f"{''.join(said)}{''.join(tables)}<p>{escape(coverage(c))}</p>"
+    write_text(file, page("DiffInf: arms compared", "Arms compared", body, figures))

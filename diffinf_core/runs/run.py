@@ -32,7 +32,8 @@ CONFIG_COPY = ".config.yaml"
 _CODE = "code"
 #: what a run keeps in folders of its own
 FOLDERS = (
-    "ablation", "edited", "edits", "faces", "generator", "inversions", "review", "rounds", "stages",
+    "ablation", "benchmark", "edited", "edits", "faces", "generator", "inversions", "review", "rounds",
+    "stages",
 )  # fmt: skip
 
 
@@ -104,12 +105,17 @@ class Run:
             raise DiffInfError(f"{root} is not a run folder: it has no {CONFIG_FILE}.")
         return cls(root, read_config(file))
 
+    @staticmethod
+    def begun(root: Path) -> bool:
+        """Whether any stage of the run in a folder is complete: until then it may get another data set."""
+        return any((root / "stages").glob("*/done.json"))
+
     @classmethod
     def prepare(cls, root: Path, config: RunConfig) -> Run:
         """A new run, or a run under other settings; nothing is written before :meth:`store`.
 
-        A folder keeps its data set: a configuration with another data, split or noise section is refused,
-        any other change only leads to other stages.
+        A folder keeps its data set once that is read: a configuration with another data, split or noise
+        section is refused then, any other change only leads to other stages.
         """
         if not (root / CONFIG_FILE).exists():
             if root.exists() and not root.is_dir():
@@ -120,7 +126,7 @@ class Run:
                 )
             return cls._with(root, config)
         stored = cls.open(root).config
-        for section in ("data", "split", "noise"):
+        for section in ("data", "split", "noise") if cls.begun(root) else ():
             if getattr(stored, section) != getattr(config, section):
                 old = getattr(stored, section).model_dump(mode="json")
                 new = getattr(config, section).model_dump(mode="json")

@@ -289,7 +289,7 @@ def test_what_a_method_lacks_is_named(tmp_path: Path) -> None:
         ("removal", {"ranking": None}, "needs a ranking"),
         ("removal", {"ranking": np.zeros(3)}, "one finite score for each of the 97"),
         ("removal", {"ranking": np.full(97, np.nan)}, "one finite score"),
-        ("repair", {"refined": None}, "needs a repaired training set"),
+        ("repair", {"refined": None}, "trains on a set of its own"),
         ("noisy", {"classes": 2}, "numbered 0 to 1"),
         ("cleanlab", {"classes": 4}, "class number 3 has 0"),
     ]

@@ -28,7 +28,7 @@ from diffinf_core.correction.edits import edit_folder, load_edit
 from diffinf_core.correction.judge import JUDGE
 from diffinf_core.correction.people import People
 from diffinf_core.correction.stage import REPAIR
-from diffinf_core.data.folder import decode
+from diffinf_core.data.decode import decode
 from diffinf_core.data.overlay import Pictures
 from diffinf_core.data.part import Part, open_training, to_tensor
 from diffinf_core.data.pictures import decode_all

@@ -166,7 +166,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     (folder / "labels.csv").write_text("\n".join(["file,label", *lines]) + "\n")
     over = {
         "data": {"source": "folder", "path": str(folder), "image_size": 64},
-        "split": {"val_share": 0.2, "test_share": 0.2, "seed": 1},
+        "split": {"val_share": 0.2, "test_share": 0.2, "seed": 10},
         "noise": {"rate": 0},
     }
     run = Run.prepare(tmp_path / "run", make_config("demo", over)).store()

@@ -17,7 +17,7 @@ from PIL import Image
 
 from diffinf_core.config import make_config
 from diffinf_core.data import pictures as module
-from diffinf_core.data.folder import decode
+from diffinf_core.data.decode import Pixels, decode_with_digest
 from diffinf_core.data.ingest import DATA, preflight, source_folder
 from diffinf_core.data.part import Part, open_training, open_validation, to_image, to_tensor
 from diffinf_core.data.truth import open_truth
@@ -249,11 +249,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the pictures that were decoded; progress is kept every ten."""
     names: list[str] = []
 
-    def counting(path: Path, size: int) -> np.ndarray:
+    def counting(path: Path, size: int, pixels: Pixels) -> tuple[np.ndarray, str]:
         names.append(path.name)
-        return decode(path, size)
+        return decode_with_digest(path, size, pixels)
 
-    monkeypatch.setattr(module, "decode", counting)
+    monkeypatch.setattr(module, "decode_with_digest", counting)
     monkeypatch.setattr(module, "_SAVE_EVERY", 10)
     return names
 
@@ -264,8 +264,9 @@ def test_a_stopped_ingest_leaves_no_half_stage_and_goes_on_where_it_was(
 ) -> None:
     run = open_run(folder)
     events = DATA.compute(run)
+    pictures = (event for event in events if event.note == "reading pictures")
     for _ in range(stop):
-        event = next(events)
+        event = next(pictures)
     events.close()
     assert event.done == 10 * stop
     stage = DATA.folder(run)
@@ -290,8 +291,7 @@ def test_pictures_that_were_cut_on_the_disk_are_read_again(
 ) -> None:
     run = open_run(folder)
     events = DATA.compute(run)
-    while next(events).done < 60:
-        pass
+    next(e for e in events if e.note == "reading pictures" and e.done >= 60)
     events.close()
     file = DATA.folder(run) / "images.npy"
     with open(file, "r+b") as images:
@@ -307,17 +307,17 @@ def test_a_kill_between_two_marks_repeats_only_the_last_few(
     folder: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = open_run(folder)
-    counting = module.decode
+    counting = module.decode_with_digest
 
-    def dying(path: Path, size: int) -> np.ndarray:
+    def dying(path: Path, size: int, pixels: Pixels) -> tuple[np.ndarray, str]:
         if path.name == name_of(37):
             raise KeyboardInterrupt
-        return counting(path, size)
+        return counting(path, size, pixels)
 
-    monkeypatch.setattr(module, "decode", dying)
+    monkeypatch.setattr(module, "decode_with_digest", dying)
     with pytest.raises(KeyboardInterrupt):
         done(run)
-    monkeypatch.setattr(module, "decode", counting)
+    monkeypatch.setattr(module, "decode_with_digest", counting)
     decoded.clear()
     done(run)
     assert sorted(decoded) == sorted(name_of(i) for i in range(30, 120))
@@ -331,16 +331,16 @@ def test_the_first_broken_picture_is_named_whichever_fails_first(
     monkeypatch.setattr(module.os, "cpu_count", lambda: 2)
     later = threading.Event()
 
-    def failing(path: Path, size: int) -> np.ndarray:
+    def failing(path: Path, size: int, pixels: Pixels) -> tuple[np.ndarray, str]:
         if path.name == name_of(6):
             later.set()
             raise DiffInfError("not a readable picture")
         if path.name == name_of(5):
             assert later.wait(60)
             raise DiffInfError("not a readable picture")
-        return decode(path, size)
+        return decode_with_digest(path, size, pixels)
 
-    monkeypatch.setattr(module, "decode", failing)
+    monkeypatch.setattr(module, "decode_with_digest", failing)
     with pytest.raises(DiffInfError, match=name_of(5)):
         done(open_run(folder))
 
@@ -412,7 +412,7 @@ def test_bad_rows_stop_the_run_before_anything_is_read(folder: Path, decoded: li
     assert "row 5: gone.png: no such file" in text and "diffinf check" in text
     assert decoded == []
     with pytest.raises(DiffInfError, match=r"gone\.png"):
-        preflight(open_run(folder).config.data)
+        preflight(open_run(folder).config)
 
 
 def test_a_broken_picture_is_named(folder: Path) -> None:
@@ -458,4 +458,4 @@ def test_a_group_column_that_a_run_uses_itself_is_refused(folder: Path, name: st
     data = {"source": "folder", "path": str(folder), "label_column": "kind", "group_column": name}
     over = {"data": data}
     with pytest.raises(DiffInfError, match="rename that column"):
-        preflight(make_config("demo", over).data)
+        preflight(make_config("demo", over))

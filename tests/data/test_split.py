@@ -8,7 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffinf_core.config import SplitConfig
-from diffinf_core.data.split import TEST, TRAIN, VAL, split_of, split_samples
+from diffinf_core.data.split import (
+    SPLIT_NAMES,
+    TEST,
+    TRAIN,
+    VAL,
+    Split,
+    split_named,
+    split_of,
+    split_rows,
+    too_small,
+)
+from diffinf_core.records import DiffInfError
+
+
+def split_samples(keys: list[str], config: SplitConfig) -> list[str]:
+    """What the hash alone says of each group."""
+    return [split_of(key, config) for key in keys]
+
 
 names = st.text(max_size=12)
 shares = st.floats(0.01, 0.49)
@@ -67,3 +84,153 @@ def test_the_split_of_known_names_stays_what_it_was() -> None:
     names = [f"{i}.png" for i in range(40)]
     found = "".join(part[1] for part in split_samples(names, SplitConfig()))
     assert found == "rarrerrrrrrerrerrrrearrarrerrrrrrearraar"
+
+
+# ---------------------------------------------------------------- by class
+
+
+def split(
+    labels: list[str],
+    given: list[str] | None = None,
+    groups: list[str] | None = None,
+    **over: object,
+) -> Split:
+    """The split of samples 0.png, 1.png, ..."""
+    keys = [f"{i}.png" for i in range(len(labels))]
+    config = SplitConfig.model_validate(over)
+    return split_rows(labels, given or [""] * len(labels), groups, keys, config)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    sizes=st.lists(st.integers(3, 40), min_size=1, max_size=8),
+    val=shares,
+    test=shares,
+    seed=st.integers(0, 99),
+)
+def test_every_class_is_cut_by_the_shares_and_has_a_picture_in_each_part(
+    sizes: list[int], val: float, test: float, seed: int
+) -> None:
+    labels = [f"c{k}" for k, n in enumerate(sizes) for _ in range(n)]
+    done = split(labels, val_share=val, test_share=test, seed=seed)
+    assert not done.small
+    for k, n in enumerate(sizes):
+        mine = [p for p, label in zip(done.parts, labels, strict=True) if label == f"c{k}"]
+        counts = {part: mine.count(part) for part in (TRAIN, VAL, TEST)}
+        assert min(counts.values()) >= 1
+        for part, share in ((VAL, val), (TEST, test)):
+            whole = max(1, int(n * share + 0.5))
+            # a picture is taken back where training would have none
+            assert counts[part] == whole or (counts[TRAIN] == 1 and counts[part] < whole)
+
+
+@settings(max_examples=50, deadline=None)
+@given(order=st.permutations(range(24)))
+def test_the_order_of_the_rows_does_not_matter(order: list[int]) -> None:
+    labels, keys = ["a", "b", "c"] * 8, [f"{i}.png" for i in range(24)]
+    plain = split_rows(labels, [""] * 24, None, keys, SplitConfig()).parts
+    turned = split_rows(
+        [labels[i] for i in order], [""] * 24, None, [keys[i] for i in order], SplitConfig()
+    )
+    assert turned.parts == [plain[i] for i in order]
+
+
+def test_classes_that_are_too_small_are_named_dropped_or_trained_on() -> None:
+    labels = ["a"] * 10 + ["one"] + ["b"] * 10 + ["two"] * 2
+    refused = split(labels)
+    assert refused.small == {"one": 1, "two": 2}
+    text = too_small(refused.small, SplitConfig(), False)
+    for part in ("'one' (1 picture)", "'two' (2 pictures)", "--drop-small-classes", "=train"):
+        assert part in text
+    dropped = split(labels, small_classes="drop")
+    assert [p == "" for p in dropped.parts] == [label in ("one", "two") for label in labels]
+    trained = split(labels, small_classes="train")
+    small = [p for p, label in zip(trained.parts, labels, strict=True) if label in ("one", "two")]
+    assert small == [TRAIN] * 3
+    assert {"a", "b"} == {
+        label for p, label in zip(trained.parts, labels, strict=True) if p == TEST
+    }
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_every_picture_is_tested_once_in_cross_validation(folds: int) -> None:
+    labels = ["a", "b", "c"] * 7 + ["d"] * 5
+    runs = [split(labels, folds=folds, fold=k).parts for k in range(folds)]
+    assert all([run[i] for run in runs].count(TEST) == 1 for i in range(len(labels)))
+    for run in runs:
+        for name in "abcd":
+            assert {p for p, label in zip(run, labels, strict=True) if label == name} == {
+                TRAIN, VAL, TEST
+            }  # fmt: skip
+
+
+def test_a_fold_that_is_not_there_is_refused() -> None:
+    for wrong in ({"fold": 1}, {"folds": 3, "fold": 3}):
+        with pytest.raises(ValueError, match="there is no fold"):
+            SplitConfig.model_validate(wrong)
+
+
+# ---------------------------------------------------------------- given splits
+
+
+def test_a_given_split_is_honoured() -> None:
+    given = [TRAIN, VAL, TEST, TRAIN] * 6
+    assert split(["a"] * 12 + ["b"] * 12, given).parts == given
+
+
+def test_a_part_that_is_not_given_is_drawn_from_training_alone() -> None:
+    labels = ["a", "b"] * 20
+    given = [TRAIN] * 30 + [TEST] * 10
+    done = split(labels, given)
+    assert done.parts[30:] == [TEST] * 10 and not done.small
+    assert set(done.parts[:30]) == {TRAIN, VAL}
+    assert done.parts.count(VAL) == 2 * max(1, int(15 * 0.1 + 0.5))
+
+
+def test_a_given_part_is_never_overruled_where_others_are_drawn() -> None:
+    labels, given = ["a", "b"] * 20, [TRAIN] * 10 + [TEST] * 6 + [""] * 24
+    done = split(labels, given)
+    assert done.parts[:16] == given[:16] and set(done.parts[16:]) == {TRAIN, VAL, TEST}
+
+
+def test_a_class_that_a_given_split_lacks_is_named() -> None:
+    given = [TRAIN, VAL, TEST] * 5 + [TRAIN] * 5
+    assert split(["a"] * 15 + ["b"] * 5, given).small == {"b": 5}
+
+
+@pytest.mark.parametrize("name", [*SPLIT_NAMES, " Train ", "VAL", "Test"])
+def test_names_of_splits_are_known_in_any_case(name: str) -> None:
+    assert split_named(name) == SPLIT_NAMES[name.strip().lower()]
+
+
+@pytest.mark.parametrize("name", ["", "trains", "0", "fold1"])
+def test_other_names_are_no_splits(name: str) -> None:
+    assert split_named(name) is None
+
+
+# ---------------------------------------------------------------- groups
+
+
+@settings(max_examples=80, deadline=None)
+@given(groups=st.lists(st.integers(0, 12), min_size=1, max_size=60), seed=st.integers(0, 30))
+def test_a_group_of_several_classes_is_never_cut(groups: list[int], seed: int) -> None:
+    labels = [f"c{i % 3}" for i in range(len(groups))]
+    names = [f"p{g}" for g in groups]
+    done = split(labels, groups=names, seed=seed)
+    assert len(set(zip(names, done.parts, strict=True))) == len(set(names))
+    for name in done.small:  # only where the class really lacks a part
+        mine = {p for p, label in zip(done.parts, labels, strict=True) if label == name}
+        assert len(mine) < 3
+
+
+def test_groups_move_where_a_class_lacks_a_part_and_stay_where_none_does() -> None:
+    groups = [f"p{i}" for i in range(200)]
+    many = split(["a", "b"] * 100, groups=groups)
+    assert many.parts == [split_of(g, SplitConfig()) for g in groups]
+    few = split(["a"] * 197 + ["b"] * 3, groups=groups)
+    assert set(few.parts[197:]) == {TRAIN, VAL, TEST} and not few.small
+
+
+def test_a_group_that_stands_in_two_given_splits_is_named() -> None:
+    with pytest.raises(DiffInfError, match="'p1' stands in the splits train and test"):
+        split(["a"] * 2, [TRAIN, TEST], ["p1", "p1"])

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.special import softmax
+from sklearn.metrics import average_precision_score
 
-from diffinf_core.baselines import Recipe, Task, make_method
+from diffinf_core.baselines import Method, Recipe, Task, make_method
+from diffinf_core.baselines.cross_entropy import CrossEntropy
+from diffinf_core.baselines.training import Fit
 from diffinf_core.classifier.metrics import evaluate
 from diffinf_core.experiments.benchmark import (
     Result,
@@ -19,11 +24,13 @@ from diffinf_core.experiments.benchmark import (
     benchmark_results,
     job_folder,
     run_benchmark,
-    to_latex,
-    to_markdown,
-    to_table,
+    unfinished,
 )
+from diffinf_core.experiments.differences import Difference
+from diffinf_core.experiments.suite import Table
 from diffinf_core.records import DiffInfError
+from diffinf_core.report.benchmark import order
+from diffinf_core.report.benchmark_rows import to_latex, to_markdown, to_table
 from tests.baselines.blobs import Points, blob_task, blobs
 
 SEEDS = (0, 1)
@@ -33,20 +40,38 @@ SEEDS = (0, 1)
 class Blobs:
     """A problem that can be sent to another process."""
 
-    key: str = "blobs"
+    name: str = "blobs"
     epochs: int = 3
     classes: Sequence[str] = ("a", "b", "c")
     noise_rate: float | None = 0.3
+    samples: int = 150
 
-    def task(self, seed: int) -> Task:
+    @property
+    def recipe(self) -> Recipe:
+        """A few epochs."""
+        return Recipe(epochs=self.epochs, learning_rate=5e-3)
+
+    def key(self, method: Method) -> str:
+        """The same for every method."""
+        return self.name
+
+    def task(self, seed: int, method: Method) -> Task:
         """One noise file, another seed of the training."""
-        recipe = Recipe(epochs=self.epochs, learning_rate=5e-3)
-        task, _, _ = blob_task(150, recipe=recipe, validation=blobs(60, 3, 7))
+        task, _, _ = blob_task(self.samples, recipe=self.recipe, validation=blobs(60, 3, 7))
         return replace(task, seed=seed, noise_rate=self.noise_rate)
 
     def test(self) -> Points:
         """Clean points."""
         return blobs(120, 3, 9)
+
+    def groups(self) -> Mapping[tuple[str, str], NDArray[np.bool_]]:
+        """Two halves of the plane."""
+        upper = (self.test().x[:, 1] > 0).numpy()
+        return {("by half", "upper"): upper, ("by half", "lower"): ~upper}
+
+    def wrong(self) -> NDArray[np.bool_]:
+        """Which labels are wrong."""
+        return blob_task(self.samples)[1]
 
 
 ROWS = [Row(make_method("noisy")), Row(make_method("elr")), Row(make_method("loss_removal"))]
@@ -73,8 +98,8 @@ def test_figures_are_those_of_the_predictions(finished: Path) -> None:
         for row in ROWS:
             found = []
             for seed in SEEDS:
-                task = problem.task(seed)
-                folder = job_folder(finished, problem, row, task)
+                task = problem.task(seed, row.method)
+                folder = job_folder(finished, problem, row, seed)
                 z = row.method.predictions(task, folder, test, best=epoch == "best")
                 found.append(evaluate(test.labels, softmax(z, 1)))
             shown = results(finished, epoch)[row.name]
@@ -96,15 +121,34 @@ def test_differences_are_paired_and_refer_to_plain_training(finished: Path) -> N
     assert rows["loss_removal"].cost is not None and rows["loss_removal"].cost > 1
 
 
+def test_every_row_is_compared_with_the_repair(tmp_path: Path) -> None:
+    rows = [*ROWS[:1], Row(make_method("repair")), Row(make_method("removal"))]
+    list(run_benchmark(tmp_path, Blobs(epochs=1), rows, SEEDS))
+    found = {r.name: r for r in benchmark_results(tmp_path, Blobs(epochs=1), rows, SEEDS)}
+    noisy, ours, removal = found["noisy"], found["repair"], found["removal"]
+    assert ours.behind is None and removal.behind is not None and noisy.behind is not None
+    gap = ours.mean["accuracy"] - removal.mean["accuracy"]
+    assert removal.behind.value == pytest.approx(gap)
+    assert noisy.behind == ours.differences["accuracy"]
+    said = order(Table(10, 0.2, "last", tuple(found.values()), ()))
+    assert [text.split(",")[0] for text in said] == [
+        "Self-influence removal less Noisy", "DiffInf less Noisy",
+        "DiffInf less Self-influence removal",
+    ]  # fmt: skip
+    sure = Difference(0.1, 0.05, 0.2, 0.01)
+    for shown, word in ((sure, "holds"), (replace(sure, value=-0.1, low=-0.2, high=-0.05), "reversed"),
+                        (replace(sure, low=-0.1), "do not decide")):  # fmt: skip
+        table = Table(10, 0.2, "last", (replace(noisy, behind=shown), ours), ())
+        assert word in order(table)[0]
+
+
 def test_a_finished_benchmark_has_nothing_to_do_and_a_new_seed_only_its_own(finished: Path) -> None:
     events = list(run_benchmark(finished, Blobs(), ROWS, SEEDS))
     assert [(e.done, e.total) for e in events] == [(6, 6)]
-    problem = Blobs(key="other data")
-    assert job_folder(finished, problem, ROWS[0], problem.task(0)) != job_folder(
-        finished, Blobs(), ROWS[0], Blobs().task(0)
-    )
+    problem = Blobs(name="other data")
+    assert job_folder(finished, problem, ROWS[0], 0) != job_folder(finished, Blobs(), ROWS[0], 0)
     folders = {
-        job_folder(finished, Blobs(), Row(make_method("elr", beta=b)), Blobs(epochs=e).task(s))
+        job_folder(finished, Blobs(epochs=e), Row(make_method("elr", beta=b)), s)
         for b in (0.7, 0.9)
         for e in (3, 4)
         for s in (0, 1)
@@ -136,6 +180,10 @@ def test_two_processes_give_the_same_bits(finished: Path, tmp_path: Path) -> Non
 
 def test_a_row_without_all_its_seeds_is_not_shown(finished: Path) -> None:
     assert benchmark_results(finished, Blobs(), ROWS, (0, 1, 2)) == []
+    assert unfinished(finished, Blobs(), ROWS[:1], (0, 1, 2)) == [
+        "Noisy is trained under 2 of 3 seeds."
+    ]
+    assert unfinished(finished, Blobs(), ROWS, SEEDS) == []
     one = benchmark_results(finished, Blobs(), ROWS[:1], (0,))
     assert one[0].deviation is None and "±" not in to_markdown(one)
 
@@ -154,9 +202,10 @@ def test_tables(finished: Path) -> None:
     text = to_markdown(rows).splitlines()
     assert len(text) == 2 + len(ROWS) and len({line.count("|") for line in text}) == 1
     accuracy = f"{100 * rows[0].mean['accuracy']:.2f} ±"
-    assert text[2].startswith(f"| Noisy | {accuracy}") and text[2].endswith("| - | 1.0 |")
+    assert text[2].startswith(f"| Noisy | {accuracy}") and text[2].endswith("|  | 1.0 |")
+    assert "Uses" not in text[0] and "Paper" not in text[0] and "Worst group (%)" in text[0]
     latex = to_latex(rows)
-    assert latex.startswith(r"\begin{tabular}{lrrrrr}") and latex.endswith(r"\end{tabular}")
+    assert latex.startswith(r"\begin{tabular}{lrrrrrrr}") and latex.endswith(r"\end{tabular}")
     assert r"Accuracy (\%)" in latex and latex.count(r"\\") == 1 + len(ROWS)
     assert "toprule" in latex and "%" not in latex.replace(r"\%", "")
     records = to_table(rows)
@@ -168,8 +217,62 @@ def test_tables(finished: Path) -> None:
 def test_presets_are_rows_of_their_own() -> None:
     row = Row(make_method("elr", "source"), "source")
     assert (row.name, row.title) == ("elr (source)", "ELR (source)")
-    task = Blobs().task(0)
     root = Path("x")
-    assert job_folder(root, Blobs(), row, task) != job_folder(
-        root, Blobs(), Row(make_method("elr")), task
-    )
+    matched = job_folder(root, Blobs(), Row(make_method("elr")), 0)
+    assert job_folder(root, Blobs(), row, 0) != matched
+
+
+def test_suspicion_is_measured_where_the_wrong_labels_are_known(finished: Path) -> None:
+    rows, wrong = results(finished), Blobs().wrong()
+    assert rows["noisy"].detection is None
+    found = []
+    for seed in SEEDS:
+        outcome = ROWS[1].method.scores(job_folder(finished, Blobs(), ROWS[1], seed))
+        assert outcome is not None and outcome.suspicion is not None
+        found.append(average_precision_score(wrong, outcome.suspicion))
+    detection = rows["elr"].detection
+    assert detection is not None
+    assert detection["average_precision"] == pytest.approx(np.mean(found))
+
+
+def test_a_row_that_cannot_be_trained_is_left_out_and_says_why(tmp_path: Path) -> None:
+    rows = [ROWS[0], Row(make_method("loss_removal", fraction=0.99)), ROWS[1]]
+    events = list(run_benchmark(tmp_path, Blobs(epochs=1), rows, (0,)))
+    assert (events[-1].done, events[-1].total) == (3, 3)
+    shown = [r.name for r in benchmark_results(tmp_path, Blobs(epochs=1), rows, (0,))]
+    assert shown == ["noisy", "elr"]
+    (text,) = unfinished(tmp_path, Blobs(epochs=1), rows, (0,))
+    assert text.startswith("Loss removal is left out: Loss removal would remove every sample")
+
+
+def test_the_truth_is_closed_while_a_method_trains(tmp_path: Path) -> None:
+    secret = tmp_path / "stages" / "data-0a" / "truth" / "labels.csv"
+    secret.parent.mkdir(parents=True)
+    secret.write_text("true")
+
+    @dataclass(frozen=True)
+    class Peeking(CrossEntropy):
+        name = "peeking"
+        title = "Peeking"
+
+        def begin_epoch(self, fit: Fit) -> None:
+            secret.read_text()
+
+    rows = [Row(Peeking())]
+    list(run_benchmark(tmp_path / "out", Blobs(), rows, (0,)))
+    (text,) = unfinished(tmp_path / "out", Blobs(), rows, (0,))
+    assert "is closed to training" in text
+    secret.read_text()
+
+
+def test_a_damaged_file_says_what_to_remove(finished: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(finished, root)
+    file = next((root / "elr").rglob("test_last.npy"))
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(DiffInfError, match="damaged; remove the folder") as error:
+        benchmark_results(root, Blobs(), ROWS, SEEDS)
+    shutil.rmtree(file.parent)
+    assert str(file.parent) in str(error.value)
+    list(run_benchmark(root, Blobs(), ROWS, SEEDS))
+    assert len(benchmark_results(root, Blobs(), ROWS, SEEDS)) == 3

@@ -83,13 +83,14 @@ def test_a_module_counts_for_every_stage_whose_key_would_not_show_its_change(
 
 
 def test_every_module_that_computes_results_counts_for_a_stage() -> None:
-    """Apart: what trains shipped weights, shows figures, or is called by programs without a run."""
+    """Apart: what trains shipped weights, shows figures, starts stages, or runs without a run."""
     counted = {file for stage in every_stage() for file in files_of(stage)}
     package = ROOT / "diffinf_core"
     apart = {
         "classifier/__init__.py", "correction/__init__.py", "correction/published/__init__.py",
         "data/__init__.py", "influence/__init__.py",
         "correction/assets.py", "correction/train_perceptors.py", "data/rendered/scenes.py", "data/show.py",
+        "data/update.py",
         "diffusion/assets.py", "diffusion/attributes.py", "diffusion/monitor.py", "diffusion/sources.py",
         "diffusion/loss.py", "diffusion/processes.py", "diffusion/settings.py", "diffusion/trainer.py",
         "correction/repair.py", "influence/arrays.py", "influence/labels.py", "influence/predict.py",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffinf_core.config import DataConfig
-from diffinf_core.data.folder import Listing, Problem, decode, too_few_classes
+from diffinf_core.config import DataConfig, SplitConfig
+from diffinf_core.data.decode import Pixels, decode, depth_of, highest_level
+from diffinf_core.data.folder import Listing, Problem, too_few_classes
+from diffinf_core.data.planning import small_classes
 from diffinf_core.data.sources.base import Source
 from diffinf_core.data.sources.folders import ClassFolders
 from diffinf_core.data.sources.table import Table
@@ -46,15 +48,27 @@ def list_folder(config: DataConfig) -> Listing:
     return source_of(config).read()
 
 
-def check_folder(config: DataConfig) -> tuple[Listing, list[Problem]]:
-    """List a folder and decode every picture; the second value holds every problem."""
+def check_folder(
+    config: DataConfig, split: SplitConfig | None = None
+) -> tuple[Listing, list[Problem]]:
+    """List a folder and decode every picture as a run would; the second value holds every problem.
+
+    Under ``split`` a class too small for every part is a problem, too.
+    """
     listing = list_folder(config)
     problems = list(listing.problems)
+    pixels = Pixels(config.bit_depth or 16, config.max_megapixels)
+    if config.bit_depth is None:
+        levels = (highest_level(listing.root / row.file, pixels) for row in listing.rows)
+        highest = max((level for level in levels if level is not None), default=65535)
+        pixels = Pixels(depth_of(highest), config.max_megapixels)
     for row in listing.rows:
         try:
-            decode(listing.root / row.file, config.image_size)
+            decode(listing.root / row.file, config.image_size, pixels)
         except DiffInfError as error:
             problems.append(Problem(None, row.file, str(error)))
     if len(listing.classes) < 2:
         problems.append(Problem(None, str(listing.root), too_few_classes(listing)))
+    elif listing.rows:
+        problems += small_classes(listing, config, split or SplitConfig())
     return listing, problems

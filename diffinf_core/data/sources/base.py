@@ -11,6 +11,7 @@ import pandas as pd
 
 from diffinf_core.config import DataConfig
 from diffinf_core.data.folder import Listing, Problem, Row, inside
+from diffinf_core.data.text import natural_key
 from diffinf_core.data.walk import Contents, walk
 from diffinf_core.records import DiffInfError, Progress
 
@@ -98,7 +99,7 @@ class Source(ABC):
         """What :meth:`read` returns; ``order`` is that of the classes unless the configuration has one."""
         labels = {row.label for row in rows}
         wanted = self.config.classes or order
-        classes = [c for c in wanted if c in labels] if wanted else sorted(labels)
+        classes = [c for c in wanted if c in labels] if wanted else sorted(labels, key=natural_key)
         return Listing(
             self.root,
             rows,

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffinf_core.config import DataConfig
-from diffinf_core.data.folder import Listing, Problem, Row
+from diffinf_core.data.folder import Listing, Problem, Row, needs_table
 from diffinf_core.data.sources.base import Source
 from diffinf_core.data.split import split_named
-from diffinf_core.data.table import MAX_FILE_NAME, MAX_LABEL, bad_text
+from diffinf_core.data.text import MAX_FILE_NAME, MAX_LABEL, bad_text
 from diffinf_core.records import DiffInfError
 
 
@@ -103,11 +103,7 @@ class ClassFolders(Source):
     def read(self) -> Listing:
         """See :meth:`Source.read`."""
         contents, config = self.walk(), self.config
-        if config.group_column:
-            raise DiffInfError(
-                f"data.group_column {config.group_column!r} needs the table {config.labels}, "
-                f"and {self.root} has none."
-            )
+        needs_table(config, self.root)
         layout = layout_of(contents.pictures)
         if layout is None:
             raise DiffInfError(

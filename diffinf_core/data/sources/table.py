@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffinf_core.config import DataConfig
-from diffinf_core.data.folder import Listing, inside, rows_of_table
+from diffinf_core.data.folder import Listing, inside
 from diffinf_core.data.sources.base import Source
+from diffinf_core.data.table import table_path
+from diffinf_core.data.table_rows import rows_of_table
 from diffinf_core.records import DiffInfError
 
 
@@ -19,19 +21,26 @@ class Table(Source):
     @classmethod
     def recognises(cls, config: DataConfig) -> bool:
         """A folder that holds the table."""
-        return config.path is not None and (config.path / config.labels).exists()
+        return config.path is not None and table_path(config.path, config.labels).exists()
 
     def read(self) -> Listing:
         """See :meth:`Source.read`."""
-        contents, table = self.walk(), self.root / self.config.labels
+        contents, table = self.walk(), table_path(self.root, self.config.labels)
         if not table.exists():
             raise DiffInfError(f"{self.root} holds no table {self.config.labels}.")
-        if inside(self.root, self.config.labels) is None:
+        if inside(self.root, str(table.relative_to(self.root))) is None:
             raise DiffInfError(f"{table} lies outside the data folder; put the table itself there.")
         present = set(contents.pictures)
-        rows, problems, unlabelled = rows_of_table(self.root, table, self.config, present)
-        return self.listing(rows, problems, unlabelled, f"the table {self.config.labels}", contents)
+        read = rows_of_table(self.root, table, self.config, present, self.config.outside_links)
+        return self.listing(
+            read.rows,
+            read.problems,
+            read.unlabelled,
+            f"the table {table.name}",
+            contents,
+            read.remarks,
+        )
 
     def tables(self) -> list[Path]:
         """The table."""
-        return [self.root / self.config.labels]
+        return [table_path(self.root, self.config.labels)]

@@ -12,6 +12,7 @@ import gradio as gr
 from diffinf_core.records import GROUP_SIZES, DiffInfError
 from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
+from diffinf_core.ui.compare.benchmark import BenchmarkPart
 from diffinf_core.ui.compare.pictures import PicturesPart
 from diffinf_core.ui.session import Session
 from diffinf_core.ui.updates import QUIET, Updates
@@ -54,12 +55,13 @@ class ComparePage:
                 self.against = gr.Dropdown([], label="Compared with", elem_id="compare-against")
             self.table = gr.HTML(elem_id="arms")
             self._figures()
+        self.benchmark = BenchmarkPart(session)
         #: name and state of the job when the page last looked
         self.seen = gr.State("")
         self.inputs = [self.arm, self.against]
         self.outputs = [
             self.reading, self.body, self.arm, self.against, self.table, self.classes, self.groups,
-            *self.pictures.outputs, *self.plots.values(),
+            *self.pictures.outputs, *self.plots.values(), *self.benchmark.outputs,
         ]  # fmt: skip
         self._wire()
 
@@ -103,7 +105,10 @@ class ComparePage:
     # ------------------------------------------------------------ results
 
     def load(self, arm: str | None = None, against: str | None = None) -> Updates:
-        """The comparison of two arms, or a sentence where there is none yet."""
+        """The comparison of two arms, or a sentence where there is none yet, and the last benchmark."""
+        return self._comparison(arm, against) | self.benchmark.load()
+
+    def _comparison(self, arm: str | None, against: str | None) -> Updates:
         try:
             compare = self.session.run.compare
             arms = compare.comparison().arms
@@ -196,7 +201,7 @@ class ComparePage:
         if now == "retrain:running" or (now != before and before):
             updates[self.message] = self._progress()
         if now == "retrain:done" and now != before:
-            updates |= self.load(arm, against)
+            updates |= self._comparison(arm, against)
         return updates
 
     # ------------------------------------------------------------ events
@@ -207,6 +212,7 @@ class ComparePage:
         for trigger in (self.refresh.click, self.arm.input, self.against.input):
             trigger(self.load, self.inputs, self.outputs, queue=False)
         self.pictures.wire(self.arm, self.against)
+        self.benchmark.wire(_TAKE)
         for button, kind in ((self.html, "html"), (self.csv, "csv")):
             button.click(
                 partial(self._write, kind), [self.against], [self.file, self.message]

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from diffinf_core.config import DataConfig, SplitConfig
+from diffinf_core.config import DataConfig
 from diffinf_core.data.sources import list_folder, named_source, source_of
 from diffinf_core.data.sources.folders import layout_of
-from diffinf_core.data.split import split_named, split_rows, split_samples
+from diffinf_core.data.split import split_named
 from diffinf_core.records import DiffInfError
 
 
@@ -163,21 +163,3 @@ def test_whatever_the_folders_every_picture_has_a_class_or_is_left_out(
 
 
 # ---------------------------------------------------------------- given splits
-
-
-def test_given_splits_stand_and_missing_ones_are_drawn_from_training() -> None:
-    keys = [f"k{i}" for i in range(400)]
-    config = SplitConfig(val_share=0.2, test_share=0.2)
-    drawn = split_samples(keys, config)
-    assert split_rows([""] * 400, keys, config) == drawn
-    given_ = ["train"] * 300 + ["test"] * 100
-    out = split_rows(given_, keys, config)
-    assert out[300:] == ["test"] * 100 and set(out[:300]) == {"train", "val"}
-    assert [o == "val" for o in out[:300]] == [d == "val" for d in drawn[:300]]
-    every = ["train"] * 200 + ["val"] * 100 + ["test"] * 100
-    assert split_rows(every, keys, config) == every
-
-
-def test_a_group_in_two_given_splits_is_refused() -> None:
-    with pytest.raises(DiffInfError, match="'ann' stands in the splits train and test"):
-        split_rows(["train", "test"], ["ann", "ann"], SplitConfig())

@@ -1,0 +1,245 @@
+"""A benchmark of a run: which methods under which tau and noise, driven, and stored with its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from diffinf_core.baselines import CONTROLS, METHODS, Method, Recipe, make_method
+from diffinf_core.baselines.registry import Preset
+from diffinf_core.config import change
+from diffinf_core.data.lineage import origin
+from diffinf_core.data.profile import profile_of
+from diffinf_core.experiments.benchmark import (
+    EPOCHS,
+    Epoch,
+    Result,
+    Row,
+    benchmark_results,
+    run_benchmark,
+    unfinished,
+)
+from diffinf_core.experiments.controls import EDITING, distances
+from diffinf_core.experiments.differences import Difference
+from diffinf_core.experiments.fairness import GroupFigures
+from diffinf_core.experiments.run_problem import RunProblem
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.files import read_json, write_json
+from diffinf_core.runs.run import Run
+
+#: sets of methods by name, beside each method's own
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "table1": ("noisy", "small_loss", "elr_plus", "proselflc", "promix", "removal", "repair"),
+    "methods": tuple(METHODS),
+    "controls": tuple(CONTROLS),
+    "all": (*METHODS, *CONTROLS),
+}
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """What is benchmarked.
+
+    ``methods`` are names or :data:`GROUPS`; ``taus`` (per cent) and ``noises`` (fractions) are swept,
+    every combination, and are the run's own where empty. ``augment`` None follows the run's classifier.
+    ``noise_rate`` is what methods are told in the place of the rate that was injected.
+    """
+
+    methods: tuple[str, ...] = ("table1",)
+    seeds: int = 3
+    taus: tuple[float, ...] = ()
+    noises: tuple[float, ...] = ()
+    augment: bool | None = None
+    schedule: Literal["cosine", "constant"] = "cosine"
+    preset: Preset = "matched"
+    noise_rate: float | None = None
+
+    def names(self) -> list[str]:
+        """The methods, groups spelt out, each once, the reference first where it is among them."""
+        names = [n for name in self.methods for n in GROUPS.get(name) or (make_method(name).name,)]
+        return sorted(dict.fromkeys(names), key=lambda name: name != "noisy")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of tau and noise: a run under these settings, and the rows for it."""
+
+    tau: float
+    noise: float
+    problem: RunProblem
+    rows: tuple[Row, ...]
+
+    @property
+    def stage(self) -> str:
+        """The stage of the run that its rows need."""
+        needs = [row.method.needs for row in self.rows]
+        if any(row.method.name in EDITING for row in self.rows):
+            return "repair"
+        return "influence" if any(n.ranking or n.refined for n in needs) else "data"
+
+
+def _method(name: str, tau: float, preset: Preset) -> Method:
+    """A method; one that drops a fraction drops tau per cent."""
+    method = make_method(name, preset)
+    if "fraction" in {f.name for f in fields(type(method))}:
+        method = make_method(name, preset, fraction=tau / 100)
+    return method
+
+
+def cells(run: Run, settings: BenchmarkSettings) -> list[Cell]:
+    """Every combination; :class:`DiffInfError` for settings that cannot be, before anything is computed."""
+    if settings.seeds < 1:
+        raise DiffInfError(f"A benchmark needs at least one seed, not {settings.seeds}.")
+    rate = settings.noise_rate
+    if rate is not None and not 0 <= rate < 1:
+        raise DiffInfError(f"A noise rate of {rate} is not in [0, 1).")
+    stored = run.config
+    out = []
+    for noise, tau in product(
+        settings.noises or (stored.noise.rate,), settings.taus or (stored.influence.tau,)
+    ):
+        config = change(stored, {"influence": {"tau": tau}, "noise": {"rate": noise}}, "benchmark")
+        if noise != stored.noise.rate and origin(run) != run.root:
+            raise DiffInfError(
+                f"{run.root} is a later round, whose labels are not made anew: benchmark it without "
+                "--noise, or benchmark the first round."
+            )
+        own = run if config == stored else Run(run.root, config, run.root / "benchmark" / "edits")
+        augment = stored.classifier.augment if settings.augment is None else settings.augment
+        rows = [
+            Row(_method(name, tau, settings.preset), settings.preset) for name in settings.names()
+        ]
+        problem = RunProblem(own, augment, settings.schedule, settings.noise_rate)
+        out.append(Cell(tau, noise, problem, tuple(rows)))
+    return out
+
+
+def run_suite(
+    run: Run,
+    settings: BenchmarkSettings,
+    compute: Callable[[Run, str], Iterator[Progress]],
+    workers: int = 1,
+) -> Iterator[Progress]:
+    """Train and measure what is missing of every cell; ``compute`` brings a run up to a stage.
+
+    Can be killed at any moment; the trainings are shared by all benchmarks of the run.
+    """
+    for cell in cells(run, settings):
+        yield from compute(cell.problem.run, cell.stage)
+        for row in cell.rows:
+            yield from cell.problem.prepare(row.method)
+        yield from run_benchmark(
+            trainings(run), cell.problem, cell.rows, range(settings.seeds), workers
+        )
+
+
+def trainings(run: Run) -> Path:
+    """Where a run's benchmarks train."""
+    return run.root / "benchmark" / "trainings"
+
+
+# ---------------------------------------------------------------- results
+
+
+@dataclass(frozen=True)
+class Table:
+    """The finished rows for one tau, noise and choice of epoch, and a sentence for each of the others."""
+
+    tau: float
+    noise: float
+    epoch: Epoch
+    results: tuple[Result, ...]
+    unfinished: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark's settings and figures, as stored.
+
+    ``data`` describes the data set: name, classes, n_train, n_test. ``distances`` are those of
+    :func:`~diffinf_core.experiments.controls.distances`, for the first cell.
+    """
+
+    settings: BenchmarkSettings
+    data: Mapping[str, Any]
+    recipe: Recipe
+    augment: bool
+    tables: tuple[Table, ...]
+    distances: tuple[Mapping[str, Any], ...]
+
+
+def collect(run: Run, settings: BenchmarkSettings) -> Benchmark:
+    """The figures of everything that is finished."""
+    found, tables = cells(run, settings), []
+    for cell in found:
+        for epoch in EPOCHS:
+            results = benchmark_results(
+                trainings(run), cell.problem, cell.rows, range(settings.seeds), epoch
+            )
+            left = unfinished(trainings(run), cell.problem, cell.rows, range(settings.seeds))
+            tables.append(Table(cell.tau, cell.noise, epoch, tuple(results), tuple(left)))
+    first = found[0].problem
+    data = {
+        "name": profile_of(run).name,
+        "classes": list(first.classes),
+        "n_train": len(first.task(0, make_method("noisy")).data),
+        "n_test": len(first.test()),
+        "clean_test": profile_of(run).clean_test,
+    }
+    edits = distances(first.run, [row.method.name for row in found[0].rows])
+    return Benchmark(settings, data, first.recipe, first.augment, tuple(tables), tuple(edits))
+
+
+def store(benchmark: Benchmark, file: Path) -> None:
+    """Write a benchmark as JSON."""
+    write_json(file, asdict(benchmark))
+
+
+def load(file: Path) -> Benchmark:
+    """Read what :func:`store` wrote; :class:`DiffInfError` for a file that is missing or damaged."""
+    if not file.exists():
+        raise DiffInfError(f"There is no benchmark {file}; 'diffinf benchmark RUN' makes one.")
+    saved = read_json(file)
+    try:
+        tables: list[Table] = []
+        for table in saved["tables"]:
+            rest = {"results": _results(table["results"]), "unfinished": tuple(table["unfinished"])}
+            tables.append(Table(**{**table, **rest}))
+        return Benchmark(
+            settings=BenchmarkSettings(**_tuples(saved["settings"])),
+            data=saved["data"],
+            recipe=Recipe(**_tuples(saved["recipe"])),
+            augment=saved["augment"],
+            tables=tuple(tables),
+            distances=tuple(saved["distances"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DiffInfError(
+            f"{file} is damaged or of another version of DiffInf; run the benchmark again."
+        ) from error
+
+
+def _tuples(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has lists where a dataclass has tuples."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()}
+
+
+def _results(saved: Sequence[Mapping[str, Any]]) -> tuple[Result, ...]:
+    out = []
+    for record in saved:
+        groups, behind = record["groups"], record["behind"]
+        out.append(
+            Result(
+                **{
+                    **record,
+                    "differences": {m: Difference(**d) for m, d in record["differences"].items()},
+                    "knows": tuple(record["knows"]),
+                    "behind": None if behind is None else Difference(**behind),
+                    "groups": None if groups is None else GroupFigures(**groups),
+                }
+            )
+        )
+    return tuple(out)

@@ -1,0 +1,167 @@
+"""The Benchmark view: the rivals of Table 1 trained on the run, and the tables of the last benchmark."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from functools import partial
+
+import gradio as gr
+import pandas as pd
+
+from diffinf_core.engine import BenchmarkSettings, method_choices
+from diffinf_core.records import DiffInfError
+from diffinf_core.ui import markup
+from diffinf_core.ui.compare import markup as compare_markup
+from diffinf_core.ui.session import Session
+from diffinf_core.ui.updates import QUIET, Updates
+
+_JOB = "benchmark"
+_KINDS = {"html": "page", "md": "Markdown", "tex": "LaTeX", "csv": "table", "json": "JSON"}
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in (text or "").split(",") if part.strip())
+    except ValueError:
+        raise DiffInfError(
+            f"Cannot read {text!r}; write numbers with commas between, e.g. 5,10,20."
+        ) from None
+
+
+class BenchmarkPart:
+    """The view; :meth:`load` updates ``outputs``."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        # The system's folder for temporary files is where Gradio may take a file from to serve it.
+        self._files = tempfile.TemporaryDirectory(prefix="diffinf-benchmark-")
+        with gr.Accordion("Benchmark: the rivals of Table 1", open=False, elem_id="benchmark"):
+            gr.Markdown(
+                "Trains published methods and controls on this run's noisy labels, each with the same split, "
+                "network, epochs and seeds. Rows that use the truth are upper bounds."
+            )
+            self.methods = gr.CheckboxGroup(
+                method_choices(),
+                value=["noisy", "removal", "repair"],
+                label="Methods and controls",
+                elem_id="benchmark-methods",
+            )
+            with gr.Row():
+                self.seeds = gr.Number(3, label="Seeds", precision=0, minimum=1)
+                self.taus = gr.Textbox(
+                    "", label="tau, per cent", placeholder="the run's; or 5,10,20"
+                )
+                self.augment = gr.Checkbox(False, label="Augment: flips and shifts")
+            self._buttons()
+            self.message = gr.HTML(elem_id="benchmark-message")
+            self.tables = gr.HTML(elem_id="benchmark-tables")
+            self.plots = [gr.Plot(show_label=False, visible=False) for _ in range(2)]
+        self.seen = gr.State("")
+        self.outputs = [self.tables, *self.plots]
+        self._settings = [self.methods, self.seeds, self.taus, self.augment]
+
+    def _buttons(self) -> None:
+        with gr.Row(elem_classes="di-buttons"):
+            self.start = gr.Button("Train and compare", size="md", elem_id="benchmark-start")
+            self.cancel = gr.Button("Cancel", size="md", elem_id="benchmark-cancel")
+            self.files = {
+                kind: gr.Button(f"Download {name}", size="md", elem_id=f"benchmark-{kind}")
+                for kind, name in _KINDS.items()
+            }
+            self.file = gr.DownloadButton("File", visible="hidden", elem_id="benchmark-file")
+
+    def load(self) -> Updates:
+        """The tables of the last benchmark, or a sentence where there is none."""
+        try:
+            benchmark = self.session.run.benchmark
+            shown = [markup.notice(benchmark.summary())]
+            for title, lines, left in benchmark.in_words():
+                if lines:
+                    table = pd.DataFrame(lines[1:], columns=lines[0])
+                    shown.append(compare_markup.table(table, title))
+                if left:
+                    shown.append(markup.notice(left))
+            plots = benchmark.plots()
+        except DiffInfError as error:
+            return {
+                self.tables: markup.notice(str(error), "empty"),
+                **{plot: gr.update(visible=False) for plot in self.plots},
+            }
+        # the accuracies of the first table, and what was swept last
+        chosen = plots[:1] + plots[1:][-1:]
+        return {
+            self.tables: "".join(shown),
+            **{
+                plot: gr.update(value=figure, visible=figure is not None)
+                for plot, figure in zip(self.plots, [*chosen, None, None], strict=False)
+            },
+        }
+
+    # ------------------------------------------------------------ the training
+
+    def _progress(self) -> str:
+        snapshot = self.session.jobs.snapshot()
+        if snapshot.name != _JOB:
+            return ""
+        if snapshot.state == "failed":
+            return markup.notice(snapshot.error, "error")
+        event = snapshot.stages.get(_JOB) or next(reversed(snapshot.stages.values()), None)
+        if event is None:
+            return markup.notice("Starting.")
+        text = f"{event.stage}: {event.done} of {event.total}. {event.note}"
+        if snapshot.state == "running" and event.stage in snapshot.left:
+            text += f", {markup.duration(snapshot.left[event.stage])} left"
+        return markup.notice(f"{snapshot.state}: {text}")
+
+    def _begin(self, methods: list[str], seeds: float, taus: str, augment: bool) -> str:
+        try:
+            if not methods:
+                raise DiffInfError("Choose at least one method.")
+            settings = BenchmarkSettings(
+                methods=tuple(methods), seeds=int(seeds or 0), taus=_numbers(taus), augment=augment
+            )
+            job = self.session.run.benchmark.run(settings)
+            self.session.jobs.start(_JOB, lambda: job)
+        except DiffInfError as error:
+            return markup.notice(str(error), "error")
+        return self._progress()
+
+    def _stop(self) -> str:
+        snapshot = self.session.jobs.snapshot()
+        if snapshot.name != _JOB or snapshot.state != "running":
+            return markup.notice("No benchmark is running.")
+        self.session.jobs.cancel()
+        return markup.notice("Stopping; finished trainings are kept.")
+
+    def _tick(self, before: str) -> Updates:
+        snapshot = self.session.jobs.snapshot()
+        event = snapshot.stages.get(_JOB)
+        done = event.done if event and snapshot.name == _JOB else 0
+        now = f"{snapshot.name}:{snapshot.state}:{done}"
+        updates: Updates = {self.seen: now}
+        if now.startswith(f"{_JOB}:running") or (now != before and before):
+            updates[self.message] = self._progress()
+        # the tables grow with each training
+        if snapshot.name == _JOB and now != before and before:
+            updates |= self.load()
+        return updates
+
+    def _take(self, kind: str) -> Updates:
+        try:
+            file = self.session.run.benchmark.file(kind)
+            return {self.file: shutil.copy(file, self._files.name)}
+        except (DiffInfError, OSError) as error:
+            return {self.file: None, self.message: markup.notice(str(error), "error")}
+
+    def wire(self, download: str) -> None:
+        """Connect the buttons; ``download`` is the script that starts the download of a file."""
+        self.start.click(self._begin, self._settings, [self.message], queue=False)
+        self.cancel.click(self._stop, outputs=[self.message], queue=False)
+        for kind, button in self.files.items():
+            button.click(partial(self._take, kind), None, [self.file, self.message]).then(
+                None, [self.file], js=download
+            )
+        gr.Timer(1.5).tick(
+            self._tick, [self.seen], [self.seen, self.message, *self.outputs], **QUIET
+        )

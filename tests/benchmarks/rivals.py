@@ -1,0 +1,30 @@
+"""Put the tables of a run's benchmark into docs/results.md:
+
+    diffinf demo --out runs/expression --no-app --no-retrain
+    diffinf benchmark runs/expression --methods noisy,removal,repair
+    python -m tests.benchmarks.rivals expression runs/expression
+
+The place is a pair of comments with that name on the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from diffinf_core.engine import open_run
+from tests.benchmarks.pages import ROOT, put
+
+
+def main() -> None:
+    """Read the stored benchmark of a run and write its tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", help="place on the page, such as expression")
+    parser.add_argument("run", type=Path, help="folder of the run")
+    given = parser.parse_args()
+    text = open_run(given.run).benchmark.markdown()
+    put(ROOT / "docs" / "results.md", given.name, text.strip())
+
+
+if __name__ == "__main__":
+    main()

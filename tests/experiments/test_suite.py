@@ -1,0 +1,238 @@
+"""A benchmark of a run from one command: sweeps, tables, files, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from diffinf_core.baselines import Recipe
+from diffinf_core.cli.app import app
+from diffinf_core.data.part import open_training
+from diffinf_core.engine import OpenRun, open_run
+from diffinf_core.experiments.benchmark import Result
+from diffinf_core.experiments.suite import (
+    Benchmark,
+    BenchmarkSettings,
+    Table,
+    cells,
+    collect,
+    load,
+    store,
+    trainings,
+)
+from diffinf_core.influence.stage import ranking
+from diffinf_core.records import DiffInfError
+from diffinf_core.report import benchmark as text
+from diffinf_core.report import benchmark_files as files
+from diffinf_core.report import benchmark_rows as rows
+from diffinf_core.runs.run import Run
+
+METHODS = ("repair", "noisy", "removal", "random_removal")
+SETTINGS = BenchmarkSettings(methods=METHODS, seeds=1, taus=(8.0, 20.0))
+
+
+@pytest.fixture(scope="module")
+def run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> OpenRun:
+    """A run with a benchmark of four methods at two taus."""
+    root = tmp_path_factory.mktemp("suite") / "run"
+    shutil.copytree(finished_run, root)
+    given = ["benchmark", str(root), "--methods", ",".join(METHODS), "--seeds", "1"]
+    found = CliRunner().invoke(app, [*given, "--tau", "8, 20", "--no-augment"])
+    assert found.exit_code == 0, found.output
+    assert "| DiffInf | edits |" in found.output and "Tau 20 %, noise 20%" in found.output
+    return open_run(root)
+
+
+def test_every_cell_has_its_rows_and_shares_trainings_that_tau_does_not_touch(run: OpenRun) -> None:
+    benchmark = run.benchmark.last()
+    assert [(t.tau, t.epoch) for t in benchmark.tables] == [
+        (8, "last"), (8, "best"), (20, "last"), (20, "best"),
+    ]  # fmt: skip
+    assert benchmark.settings == replace(SETTINGS, augment=False) and not benchmark.augment
+    for table in benchmark.tables:
+        assert {r.name for r in table.results} == set(METHODS) and table.unfinished == ()
+    counts = {name: len(list((trainings(run.folder) / name).glob("*"))) for name in METHODS}
+    assert counts == {"noisy": 1, "removal": 2, "random_removal": 2, "repair": 2}
+    first, _, second, _ = ({r.name: r for r in t.results} for t in benchmark.tables)
+    assert first["noisy"].mean == second["noisy"].mean
+    assert first["repair"].mean != second["repair"].mean
+
+
+def test_a_row_trains_on_what_the_run_says(run: OpenRun) -> None:
+    train = open_training(run.folder)
+    for cell in cells(run.folder, SETTINGS):
+        methods = {row.method.name: row.method for row in cell.rows}
+        high = int(ranking(cell.problem.run)["high"].sum())
+        assert high == int(np.floor(cell.tau / 100 * len(train) + 0.5))
+        task = cell.problem.task(0, methods["removal"])
+        assert task.ranking is not None and task.refined is None
+        np.testing.assert_array_equal(task.ranking, ranking(cell.problem.run)["score"])
+        repaired = cell.problem.task(0, methods["repair"])
+        assert repaired.ranking is None and repaired.refined is not None
+        assert (repaired.refined.edited >= 0).sum() == high  # type: ignore[attr-defined]
+        assert task.weak is None and task.noise_rate == 0.2
+        assert methods["removal"].fraction == cell.tau / 100  # type: ignore[attr-defined]
+    augmented = cells(run.folder, replace(SETTINGS, augment=True))[0].problem
+    assert augmented.task(0, methods["noisy"]).weak is not None
+    told = cells(run.folder, replace(SETTINGS, noise_rate=0.35))[0].problem
+    assert told.task(0, methods["noisy"]).noise_rate == 0.35
+    assert run.config.influence.tau == 8, "the run's own settings stay"
+
+
+def test_the_run_is_left_as_it_was(run: OpenRun, finished_run: Path) -> None:
+    assert (run.folder.root / "config.yaml").read_text() == (
+        finished_run / "config.yaml"
+    ).read_text()
+    edits = {p.relative_to(run.folder.root) for p in run.folder.edits.rglob("edit.json")}
+    assert edits == {
+        p.relative_to(finished_run) for p in (finished_run / "edits").rglob("edit.json")
+    }
+
+
+def test_nothing_is_left_to_do_and_the_tables_come_back_as_stored(
+    run: OpenRun, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, augment=False)
+    before = {p: p.stat().st_mtime_ns for p in trainings(run.folder).rglob("*")}
+    events = list(run.benchmark.run(settings, out=tmp_path))
+    assert {(e.done, e.total) for e in events if e.stage == "benchmark"} == {(4, 4)}
+    assert {p: p.stat().st_mtime_ns for p in trainings(run.folder).rglob("*")} == before
+    benchmark = collect(run.folder, settings)
+    store(benchmark, tmp_path / "again.json")
+    assert load(tmp_path / "again.json") == benchmark == load(tmp_path / files.FILES[0])
+    for name in files.FILES:
+        assert (tmp_path / name).exists()
+        if "json" not in name and "html" not in name:
+            assert (tmp_path / name).read_bytes() == (run.benchmark.home / name).read_bytes()
+
+
+def test_files_hold_the_figures(run: OpenRun) -> None:
+    benchmark = run.benchmark.last()
+    table = pd.read_csv(run.benchmark.file("csv"))
+    assert len(table) == 16 and set(table["method"]) == set(METHODS)
+    row = table[(table.method == "repair") & (table.tau == 20) & (table.epoch == "best")].iloc[0]
+    result = next(r for r in benchmark.tables[3].results if r.name == "repair")
+    assert row["accuracy"] == pytest.approx(result.mean["accuracy"])
+    assert row["accuracy_low"] <= row["accuracy_difference"] <= row["accuracy_high"]
+    page = run.benchmark.file("html").read_text()
+    assert page.count("<h2>") == 5 and "plotly" in page.lower()
+    own = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"<link|(src|href)=", own) and not re.search(r"<script[^>]* src=", page)
+    tex = run.benchmark.file("tex").read_text()
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\bottomrule") == 5 and "±" not in tex
+    json.loads(run.benchmark.file("json").read_text())
+    titles = [figure.layout.title.text for figure in run.benchmark.plots()]
+    assert len(titles) == 5 and "Accuracy over tau" in titles[-1]
+    labels = {d["label"] for d in benchmark.distances}
+    assert labels <= set(benchmark.data["classes"]) and benchmark.distances[0]["method"] == "repair"
+    with pytest.raises(DiffInfError, match=r"no .*benchmark\.exe"):
+        run.benchmark.file("exe")
+
+
+def shaped(benchmark: Benchmark, classes: list[str], tau: float, noise: float) -> Benchmark:
+    """A benchmark of other classes, tau and noise."""
+    tables = tuple(replace(t, tau=tau, noise=noise) for t in benchmark.tables[:1])
+    return replace(
+        benchmark, data={**benchmark.data, "classes": classes}, tables=tables, distances=()
+    )
+
+
+def test_the_papers_figures_stand_beside_its_own_tasks_alone(run: OpenRun) -> None:
+    benchmark = run.benchmark.last()
+    age = ["Young", "Middle", "Old"]
+    shown = text.markdown(shaped(benchmark, age, 10, 0.3))
+    assert "83.37, 94.94, 0.78" in shown and "70.44, 85.48, 0.58" in shown
+    expression = text.markdown(shaped(benchmark, ["sad", "happy", "neutral", "surprised"], 10, 0.2))
+    assert "94.24, 99.38, 0.90" in expression
+    for classes, tau, noise in ((age, 20, 0.3), (age, 10, 0.2), (["cat", "dog", "cow"], 10, 0.3)):
+        assert "Paper" not in text.markdown(shaped(benchmark, classes, tau, noise))
+
+
+def test_the_papers_table_is_consistent_with_itself() -> None:
+    """The gains that its text quotes follow from its table."""
+    from diffinf_core.report.paper import paper_task
+
+    age, expression = paper_task(["old", "young", "middle"]), paper_task(list("abc"))
+    assert age is not None and expression is None
+    noisy, ours = age.rows["noisy"], age.rows["repair"]
+    assert [round(a - b, 2) for a, b in zip(ours, noisy, strict=True)] == [12.93, 9.46, 0.2]
+    expression = paper_task(["happy", "neutral", "surprised", "sad"])
+    assert expression is not None
+    noisy, ours = expression.rows["noisy"], expression.rows["repair"]
+    assert [round(a - b, 2) for a, b in zip(ours, noisy, strict=True)] == [15.29, 4.95, 0.21]
+
+
+def test_text_of_a_hostile_name_cannot_break_a_table() -> None:
+    result = Result(
+        "x", r"a|b_c & 5 % \x <img>", "last", 1, dict.fromkeys(("accuracy", "auroc", "kappa_linear"), 0.5),
+        None, None, {},
+    )  # fmt: skip
+    assert rows.to_markdown([result]).splitlines()[2].startswith(r"| a\|b_c")
+    latex = rows.to_latex([result])
+    assert r"b\_c \& 5 \% \textbackslash{}x" in latex
+    assert "<img>" not in files.table_html(rows.table_lines([result]))
+
+
+def test_another_noise_is_injected_ranked_and_trained_beside_the_run(run: OpenRun) -> None:
+    settings = BenchmarkSettings(methods=("noisy", "removal"), seeds=1, noises=(0.4,))
+    out = run.benchmark.home / "noise"
+    list(run.benchmark.run(settings, out=out))
+    (last, _) = run.benchmark.last(out).tables
+    assert last.noise == 0.4 and {r.name for r in last.results} == {"noisy", "removal"}
+    (cell,) = cells(run.folder, settings)
+    assert cell.stage == "influence" and cell.problem.task(0, cell.rows[0].method).noise_rate == 0.4
+    wrong = cell.problem.wrong()
+    assert wrong is not None and wrong.sum() == int(np.floor(0.4 * len(wrong) + 0.5))
+    assert run.folder.config.noise.rate == 0.2 and open_run(run.folder.root).status()["repair"]
+
+
+def test_what_cannot_be_is_said_before_anything_is_trained(run: OpenRun, tmp_path: Path) -> None:
+    cases = [
+        (BenchmarkSettings(methods=("nothing",)), "Unknown method 'nothing'"),
+        (BenchmarkSettings(seeds=0), "at least one seed"),
+        (BenchmarkSettings(taus=(0.0,)), "influence.tau"),
+        (BenchmarkSettings(noises=(1.5,)), "noise.rate"),
+        (BenchmarkSettings(noise_rate=-0.1), r"not in \[0, 1\)"),
+    ]
+    for settings, message in cases:
+        with pytest.raises(DiffInfError, match=message) as error:
+            run.benchmark.run(settings)
+        assert "\n" not in str(error.value)
+    with pytest.raises(DiffInfError, match="'diffinf benchmark RUN' makes one"):
+        run.benchmark.last(tmp_path)
+    (tmp_path / files.FILES[0]).write_text('{"settings": {}}')
+    with pytest.raises(DiffInfError, match="damaged or of another version"):
+        run.benchmark.last(tmp_path)
+    assert BenchmarkSettings(methods=("removal", "table1")).names()[0] == "noisy"
+    assert len(BenchmarkSettings(methods=("all", "noisy")).names()) == 23
+
+
+def test_a_folder_whose_rate_nobody_knows_says_what_to_give(run_copy: Path) -> None:
+    from diffinf_core.config import change
+
+    run = Run.open(run_copy)
+    unknown = Run(run.root, change(run.config, {"noise": {"rate": 0.0}}))
+    (cell,) = cells(unknown, BenchmarkSettings(methods=("promix",), seeds=1))
+    assert cell.problem.known_rate is None and cell.stage == "data"
+    (given,) = cells(unknown, BenchmarkSettings(methods=("promix",), seeds=1, noise_rate=0.1))
+    assert given.problem.known_rate == 0.1 and given.problem.key(given.rows[0].method) != (
+        cell.problem.key(cell.rows[0].method)
+    )
+
+
+def test_a_table_without_finished_rows_says_so_and_has_no_lines() -> None:
+    table = Table(10, 0.2, "last", (), ("Noisy is trained under 0 of 3 seeds.",))
+    data = {"name": "x", "classes": ["a", "b"], "n_train": 3, "n_test": 2, "clean_test": False}
+    recipe = Recipe(epochs=1)
+    benchmark = Benchmark(BenchmarkSettings(), data, recipe, False, (table,), ())
+    shown = text.markdown(benchmark)
+    assert "0 of 3 seeds" in shown and "| ---" not in shown and "as the data set came" in shown
+    assert files.plots(benchmark) == [] and "Noisy is trained" in files.html(benchmark)

@@ -1,0 +1,105 @@
+"""The Benchmark view of Compare: starting, what it refuses, and the tables of the last one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from diffinf_core.engine import open_run
+from diffinf_core.engine.benchmark import BenchmarkSettings, method_choices
+from diffinf_core.ui.compare.benchmark import BenchmarkPart
+from diffinf_core.ui.session import Session
+from tests.ui.browser import SHOTS, Server, open_page
+
+
+@pytest.fixture(scope="module")
+def root(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a small benchmark."""
+    root = tmp_path_factory.mktemp("benchmark") / "run"
+    shutil.copytree(finished_run, root)
+    settings = BenchmarkSettings(methods=("noisy", "removal", "repair"), seeds=1)
+    list(open_run(root).benchmark.run(settings))
+    return root
+
+
+@pytest.fixture
+def part(root: Path) -> BenchmarkPart:
+    """The view of that run."""
+    with gr.Blocks():
+        return BenchmarkPart(Session(root))
+
+
+def test_the_last_benchmark_is_shown(part: BenchmarkPart) -> None:
+    shown = part.load()
+    tables = shown[part.tables]
+    assert tables.count("di-figures") == 3 and "Self-influence removal" in tables
+    assert "1 seed of the training" in tables
+    assert shown[part.plots[0]]["visible"] and shown[part.plots[1]]["visible"]
+
+
+def test_without_a_benchmark_a_sentence_says_what_to_do(finished_run: Path) -> None:
+    with gr.Blocks():
+        part = BenchmarkPart(Session(finished_run))
+    shown = part.load()
+    assert "There is no benchmark" in shown[part.tables] and not shown[part.plots[0]]["visible"]
+    assert "There is no" in part._take("html")[part.message]
+
+
+def test_a_started_benchmark_runs_to_its_end_and_its_files_can_be_taken(
+    part: BenchmarkPart,
+) -> None:
+    assert (
+        "running" in part._begin(["noisy", "removal"], 1, "8", False) or part.session.jobs.running
+    )
+    part.session.jobs.wait(300)
+    assert part.session.jobs.snapshot().state == "done"
+    assert part._tick("benchmark:running:0")[part.tables].count("di-figures") >= 2
+    for kind in ("html", "md", "tex", "csv", "json"):
+        file = Path(part._take(kind)[part.file])
+        assert file.read_bytes() == part.session.run.benchmark.file(kind).read_bytes()
+    assert "No benchmark is running" in part._stop()
+
+
+@pytest.mark.parametrize(
+    "given,message",
+    [
+        (([], 1, "", False), "at least one method"),
+        ((["noisy"], 0, "", False), "at least one seed"),
+        ((["noisy"], 1, "ten", False), "Cannot read"),
+        ((["noisy"], 1, "0", False), "influence.tau"),
+        ((["nothing"], 1, "", False), "Unknown method"),
+    ],
+)
+def test_what_cannot_be_is_said(part: BenchmarkPart, given: Any, message: str) -> None:
+    assert message in part._begin(*given) and not part.session.jobs.running
+
+
+def test_choices_say_which_rows_use_the_truth() -> None:
+    titles = {name: title for title, name in method_choices()}
+    assert len(titles) == 23 and "uses the truth" in titles["oracle_removal"]
+    assert "truth" not in titles["repair"]
+
+
+@pytest.fixture(scope="module")
+def server(root: Path) -> Iterator[Server]:
+    with Server(root) as server:
+        yield server
+
+
+@pytest.mark.browser
+def test_the_view_in_a_browser(chromium: Any, server: Server) -> None:
+    SHOTS.mkdir(exist_ok=True)
+    page = open_page(chromium, server, "?__theme=light", color_scheme="light")
+    page.set_viewport_size({"width": 1440, "height": 950})
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    page.locator("#benchmark button").first.click()
+    page.wait_for_selector("#benchmark-tables .di-figures", timeout=60_000)
+    assert "DiffInf" in page.inner_text("#benchmark-tables")
+    page.screenshot(path=SHOTS / "benchmark.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1440
+    page.close()
