@@ -82,12 +82,14 @@ def print_precision(found: dict[str, Any]) -> None:
     if planted:
         taus = list(next(iter(planted["scores"].values()))["precision"])
         table = Table(
-            "score", "average precision", *(f"top {tau} %" for tau in taus),
-            title="precision estimated from planted errors, with 95 % intervals", title_justify="left",
+            "score", "average", *(f"top {tau} %" for tau in taus),
+            title="precision in per cent, estimated from planted errors, with 95 % intervals",
+            title_justify="left",
         )  # fmt: skip
 
         def cell(e: dict[str, float]) -> str:
-            return f"{e['value']:.2f}\n{e['low']:.2f}-{e['high']:.2f}"
+            value, low, high = (100 * e[key] for key in ("value", "low", "high"))
+            return f"{value:.0f}\n{low:.0f}-{high:.0f}"
 
         scores = planted["scores"]
         for name in sorted(scores, key=lambda n: -scores[n]["average_precision"]["value"]):

@@ -61,6 +61,13 @@ class Scores:
         )
         return found or {"planted": None, "reviewed": None, "in_words": []}
 
+    def precision_plot(self) -> Any:
+        """The precision as a Plotly figure over tau; None where nothing is known of it."""
+        found = self.precision()
+        reviewed = (found["reviewed"] or {}).get("curve", [])
+        planted = (found["planted"] or {}).get("curve", {})
+        return plots.precision(planted, reviewed) if planted or reviewed else None
+
     def tau_for(self, wished: float, by: str | None = None) -> str:
         """Up to which tau a precision in (0, 1] holds by planted errors, in a sentence."""
         return tau_words(

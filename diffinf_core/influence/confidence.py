@@ -7,6 +7,7 @@ The folds are trained here; the score is computed by cleanlab.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffinf_core.classifier.stage import CLASSIFIER, imagenet_weights
 from diffinf_core.classifier.subset import Subset

@@ -125,11 +125,11 @@ class PlantedErrors:
         score = score_of(self.scores, name)
         others = np.sort(np.delete(score, self.positions))
         own = score[self.positions]
-        ends = [np.searchsorted(others, own, side) for side in ("left", "right")]
-        place = 1 - np.mean(ends, 0) / len(others)
-        cells = np.minimum((place * len(GRID)).astype(int), len(GRID) - 1)
-        hot = (cells[:, None] == np.arange(len(GRID))).astype(float)
-        steps = self._draws @ hot / len(own)
+        left, right = (np.searchsorted(others, own, side) for side in ("left", "right"))
+        # among equal scores a sample stands anywhere, and is spread evenly over their ranks
+        first, last = 1 - (right + 1) / (len(others) + 1), 1 - left / (len(others) + 1)
+        within = np.minimum(last[:, None], GRID) - np.maximum(first[:, None], GRID - GRID[0])
+        steps = self._draws @ (np.maximum(within, 0) / (last - first)[:, None]) / len(own)
         falling = np.stack([isotonic_regression(row, increasing=False).x for row in steps])
         return falling.cumsum(1)
 

@@ -36,7 +36,7 @@ def planted_figures(run: Run) -> dict[str, Any] | None:
         return None
     errors, estimator, tau = planted_errors(run), estimator_of(run), run.config.influence.tau
     taus = sorted({*TAUS, tau})
-    names = list(errors.scores)
+    names = [str(name) for name in errors.scores]
     if all(part in names for part in estimator.split("+")) and estimator not in names:
         names.append(estimator)
     scores = {}

@@ -96,13 +96,13 @@ def test_the_help_of_until_names_the_stages_there_are() -> None:
 def test_a_run_of_another_version_says_what_to_do(
     finished_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from diffinf_core.cli.app import _open
+    from diffinf_core.cli.opening import open_folder
     from diffinf_core.correction.stage import REPAIR
 
-    assert _open(finished_run).outdated() is None
+    assert open_folder(finished_run).outdated() is None
     object.__setattr__(REPAIR, "version", REPAIR.version + 1)
     try:
-        _open(finished_run)
+        open_folder(finished_run)
     finally:
         object.__setattr__(REPAIR, "version", REPAIR.version - 1)
     said = " ".join(capsys.readouterr().err.split())

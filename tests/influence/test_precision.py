@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diffinf_core.influence.precision import DRAWS, Estimate, PlantedErrors
+from diffinf_core.influence.precision import DRAWS, GRID, Estimate, PlantedErrors
 
 N = 1000
 
@@ -45,8 +45,20 @@ def test_a_ranking_at_random_has_the_rate_of_wrong_labels_everywhere() -> None:
 
 def test_equal_scores_are_a_ranking_at_random() -> None:
     errors = made(np.arange(1, 51))
-    recall = errors.recall("aum")
-    assert recall[0] == pytest.approx(np.minimum(np.arange(1, 101) / 51, 1), abs=0.02)
+    np.testing.assert_allclose(errors.recall("aum")[0], GRID, atol=1e-9)
+
+
+def test_a_score_with_few_values_gains_nothing_by_its_ties() -> None:
+    """One flag for the first fifth: the planted errors of it may stand at any rank of the fifth."""
+    ranks = np.concatenate([np.arange(1, 200, 5), np.arange(300, 1000, 70)])
+    errors = made(ranks)
+    flagged = errors.scores["mean_loss"].rank(ascending=False) <= 200
+    errors.scores["forgetting"] = flagged.astype(float)
+    inside = flagged.to_numpy()[errors.positions].mean()
+    width = np.delete(flagged.to_numpy(), errors.positions).mean()
+    recall = errors.recall("forgetting")[0]
+    assert recall[9] == pytest.approx(inside * 0.1 / width, rel=0.02)
+    assert errors.best(["forgetting", "mean_loss"]) == "mean_loss"
 
 
 def test_memorised_errors_widen_the_bracket_to_the_corrected_count() -> None:
