@@ -4,13 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test bench lint docs clean
+.PHONY: install demo test bench soak lint docs clean
 
-$(BIN)/.ready: requirements.txt pyproject.toml
+$(BIN)/.ready: requirements.txt requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "DiffInf needs Python 3.11, 3.12 or 3.13; this is %d.%d. Use make PYTHON=python3.12." % v[:2])'
 	@echo "Setting up $(VENV): this downloads PyTorch, about two minutes."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
@@ -46,6 +46,9 @@ bench: $(BIN)/.ready-dev  ## ratios, written to tests/benchmarks/results
 	$(BIN)/python tests/install_browser.py
 	$(BIN)/python -m tests.benchmarks.review
 	$(BIN)/python -m tests.benchmarks.explore
+
+soak: $(BIN)/.ready-dev  ## kills, full disks, floods: about fifteen minutes; docs/reliability.md
+	$(BIN)/python -m tests.benchmarks.soak
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache

@@ -32,6 +32,11 @@ def main() -> None:
         metavar="ADDRESS",
         help="address or network of a proxy whose X-Forwarded-For is believed; repeatable",
     )
+    parser.add_argument(
+        "--no-token",
+        action="store_true",
+        help="without a log-in, let in every user of this machine",
+    )
     arguments = parser.parse_args()
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded
@@ -50,6 +55,7 @@ def main() -> None:
             ssl_cert=arguments.ssl_cert,
             ssl_key=arguments.ssl_key,
             trusted_proxies=arguments.trusted_proxy,
+            token=not arguments.no_token,
         )
     except DiffInfError as error:
         print(f"diffinf: {error}", file=sys.stderr)

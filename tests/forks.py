@@ -41,6 +41,11 @@ def _command(
     runpy.run_module("diffinf_core.cli", run_name="__main__", alter_sys=True)
 
 
+def run_command(words: Sequence[str], folder: Path, said: Path) -> None:
+    """A command, as the target of a process that may be killed; it writes out and err into ``said``."""
+    _command(words, {**os.environ, "COLUMNS": "200"}, folder, said)
+
+
 def diffinf(*words: str, cwd: Path = ROOT, limit: float = 300) -> subprocess.CompletedProcess[str]:
     """A command of the command line, run to its end; raises TimeoutError after ``limit`` seconds."""
     environment = {**os.environ, "COLUMNS": "200"}

@@ -69,9 +69,16 @@ def made_up_run(root: Path, labels: Sequence[str], others: int = 2) -> Run:
 
 
 def write_edit(
-    run: Run, sample: str, version: str, image: np.ndarray, flagged: bool = False
+    run: Run,
+    sample: str,
+    version: str,
+    image: np.ndarray,
+    flagged: bool = False,
+    reconstruction: np.ndarray | None = None,
 ) -> None:
-    """One version of a sample's edit."""
+    """One version of a sample's edit; the plain reconstruction is the original unless another is given."""
+    if reconstruction is None:
+        reconstruction = plain(0, int(sample, 16))
     third = [1 / 3] * 3
     edit = Edit(
         sample=sample, version=version, label=CLASSES[0], settings={"w_id": 1.0}, generator="g",
@@ -80,7 +87,7 @@ def write_edit(
         influence_after=0.5, judge_before=third, judge_after=third, classifier_before=third,
         classifier_after=third, losses={}, flags={"blurred": "0.2"} if flagged else {}, seconds=1.0,
     )  # fmt: skip
-    publish_edit(run, edit, image, image)
+    publish_edit(run, edit, image, reconstruction)
 
 
 def propose(run: Run, versions: Mapping[str, str]) -> None:

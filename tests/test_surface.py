@@ -154,6 +154,7 @@ READS_TRUTH = {
     "experiments/retrain.py",
     "experiments/rounds.py",
     "experiments/run_problem.py",
+    "export/plan.py",
     "report/summary.py",
     "engine/compare.py",
     "engine/describe.py",

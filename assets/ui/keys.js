@@ -80,6 +80,8 @@
   const typing = (el) => el && (el.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(el.tagName)
     && !/^(radio|checkbox|range|button)$/.test(el.type || ""));
   const of = (event) => (event.key.length === 1 ? event.key.toLowerCase() : event.key);
+  /* the digits that relabel, as the pair on the screen says */
+  const digits = () => document.querySelector("#review-head .di-head")?.dataset.keys || "";
   const dialog = () => document.querySelector("dialog[open]");
 
   document.addEventListener("keydown", (event) => {
@@ -89,8 +91,9 @@
     if (/^Arrow|^Home|^End|^Page/.test(key) && /radio|range/.test(event.target.type || "")) return;
     const review = shown(document.getElementById("review-head"));
     /* the pictures are not those of the pair that a decision would be on */
-    if (review && window.DiffInf.stale() && /^[1-9]$/.test(key)) return;
-    if (review && /^[1-9]$/.test(key)) {
+    const relabels = review && /^[0-9]$/.test(key) && digits().includes(key);
+    if (relabels && window.DiffInf.stale()) return;
+    if (relabels) {
       window.DiffInf.settled(() => tell("relabel", key), true);
       return event.preventDefault();
     }
@@ -112,9 +115,9 @@
     const rows = Object.entries(ACTIONS).map(([name, [, text]]) =>
       `<tr><th scope="row">${text}</th><td><button type="button" data-name="${name}"><kbd></kbd></button></td></tr>`);
     box.innerHTML = `<h2 id="di-keys-title">Keys</h2><p>Click a key to choose another one.
-      <kbd>1</kbd> to <kbd>9</kbd> relabel to the class of that number. Keys are ignored while you type; Escape leaves a field.</p>
+      A digit relabels to the class beside which it stands. Keys are ignored while you type; Escape leaves a field.</p>
       <table>${rows.join("")}</table><p role="status" class="di-keys-said"></p>
-      <div class="di-dialog-row"><button type="button" data-reset>Usual keys</button>
+      <div class="di-dialog-row"><button type="button" data-reset>Reset to defaults</button>
       <button type="button" data-close autofocus>Close</button></div>`;
     const said = box.querySelector(".di-keys-said");
     const draw = () => box.querySelectorAll("[data-name]").forEach((el) => {
@@ -126,7 +129,7 @@
       const el = event.target.closest("button");
       if (!el) return;
       if ("close" in el.dataset) return box.close();
-      if ("reset" in el.dataset) { remember("diffinf-keys", "{}"); bind(); draw(); label(); said.textContent = "The usual keys are back."; return; }
+      if ("reset" in el.dataset) { remember("diffinf-keys", "{}"); bind(); draw(); label(); said.textContent = "The default keys are back."; return; }
       waiting = el.dataset.name;
       said.textContent = `Press the new key for: ${ACTIONS[waiting][1]}.`;
     });

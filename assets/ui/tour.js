@@ -30,6 +30,7 @@
     document.body.append(box);
     if (target && shown(target)) {
       target.classList.add("di-spot");
+      box.classList.add("di-lit");
       target.scrollIntoView({ block: "nearest" });
       const spot = target.getBoundingClientRect();
       box.showModal();
@@ -41,7 +42,13 @@
       box.showModal();
     }
   };
-  const dark = (on) => document.body.classList.toggle("dark", on);
+  /* The button names what a click gives. */
+  const named = () => {
+    const button = document.getElementById("switch-theme");
+    const next = document.body.classList.contains("dark") ? "Light" : "Dark";
+    if (button && button.textContent !== next) button.textContent = next;
+  };
+  const dark = (on) => { document.body.classList.toggle("dark", on); named(); };
   document.addEventListener("click", (event) => {
     if (event.target.closest("#show-tour")) show(0);
     if (event.target.closest("#switch-theme")) {
@@ -51,6 +58,7 @@
     }
   });
   const begin = () => {
+    named();
     if (!document.querySelector("#review-pair img")) return setTimeout(begin, 400);
     if (!recall("diffinf-tour") && shown(document.getElementById("review-head"))) show(0);
   };
@@ -58,6 +66,7 @@
     if (!document.body) return setTimeout(theme, 50);
     const kept = recall("diffinf-theme");
     if (kept && !new URL(window.location).searchParams.has("__theme")) dark(kept === "dark");
+    new MutationObserver(named).observe(document.body, { attributes: true, attributeFilter: ["class"] });
   };
   theme();
   begin();

@@ -20,9 +20,19 @@
     const el = root();
     if (!el) return false;
     for (const other of ["di-slide", "di-heat-large"]) el.classList.toggle(other, other === name && !el.classList.contains(name));
+    captioned();
     return true;
   };
-  const blink = (on) => { const el = root(); if (el) el.classList.toggle("di-blink", on); return Boolean(el); };
+  /* The caption says what its place shows now. */
+  const captioned = () => {
+    const caption = document.querySelector("#review-pair .di-edit figcaption");
+    if (!caption || !document.querySelector("#review-pair .di-over")) return;
+    caption.dataset.usual ??= caption.textContent;
+    const el = root().classList;
+    const text = el.contains("di-blink") ? "original" : el.contains("di-slide") ? "original left of the line, edit right of it" : caption.dataset.usual;
+    if (caption.textContent !== text) caption.textContent = text;
+  };
+  const blink = (on) => { const el = root(); if (el) el.classList.toggle("di-blink", on); captioned(); return Boolean(el); };
   window.DiffInf.view = {
     blink: () => blink(true),
     blinkOff: () => blink(false),
@@ -48,6 +58,14 @@
     }
     zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2);
   }, { passive: false });
+  document.addEventListener("click", (event) => {
+    const copy = event.target.closest && event.target.closest("[data-copy]");
+    if (!copy || !navigator.clipboard) return;
+    navigator.clipboard.writeText(copy.dataset.copy).then(() => {
+      copy.textContent = "copied";
+      setTimeout(() => { copy.textContent = "copy"; }, 1200);
+    });
+  });
   let drag = null;
   document.addEventListener("pointerdown", (event) => {
     const stack = event.target.closest && event.target.closest("#review-pair .di-stack");
@@ -103,7 +121,9 @@
     const cut = pair?.querySelector(".di-cut"), at = parseFloat(root().style.getPropertyValue("--cut"));
     if (cut && Number.isFinite(at)) cut.value = at; // the knob of a new pair stands where the cut is
     compare();
+    captioned();
     announce();
+    document.getElementById("do-accept")?.setAttribute("aria-disabled", String(!pair?.querySelector(".di-edit")));
     if (!pair || pair.dataset.sample === sample) return;
     sample = pair.dataset.sample;
     const address = new URL(window.location);

@@ -22,6 +22,7 @@ from diffinf_core.cli.console import (
     watch,
 )
 from diffinf_core.cli.doctor import doctor
+from diffinf_core.cli.export import audit, export, verify
 from diffinf_core.cli.opening import (
     RunFolder,
     Settings,
@@ -58,6 +59,9 @@ app = typer.Typer(
 
 def _config(preset: str, file: Path | None, settings: list[str] | None, **data: Any) -> RunConfig:
     over = parse_overrides(settings or [])
+    features = over.get("data", {}).get("features")
+    if isinstance(features, str):  # it is kept, and read from another folder
+        over["data"]["features"] = str(Path(features).resolve())
     if file is not None:
         if not file.exists():
             raise DiffInfError(f"The configuration file {file} does not exist.")
@@ -153,14 +157,14 @@ def run(
         opened = open_folder(out, _config(preset, config, settings, **source), without_decisions)
     for remark in opened.remarks:
         console.print(remark, markup=False, highlight=False)
-    if changed := opened.source_changes():
+    if changed := opened.source.changes():
         console.print(
             f"The data set has changed: {changed}. What depends on it is computed again; what was computed "
             "before is kept and used again once the files are restored.",
             markup=False,
             highlight=False,
         )
-        watch(opened.update_source())
+        watch(opened.source.update())
     rate = opened.config.noise.rate
     if opened.config.data.source == "folder" and rate:
         console.print(
@@ -172,7 +176,7 @@ def run(
         if until != "repair":
             raise DiffInfError("--rounds needs the whole chain; leave --until out.")
         watch(opened.rounds(rounds))
-        print_rounds(opened.round_figures())
+        print_rounds(opened.compare.rounds())
         return
     watch(opened.compute(until))
     if until == "repair":
@@ -209,28 +213,9 @@ app.command()(benchmark)
 app.command("benchmark-cifar")(benchmark_cifar)
 
 
-@app.command()
-def export(
-    run: RunFolder,
-    out: Annotated[Path, typer.Option(help="New folder for the data set.")],
-    undecided: Annotated[
-        str,
-        typer.Option(
-            help="Edited samples that nobody decided on: keep the 'original', take the edit ('repaired'), "
-            "or take it where it has no flag ('unflagged')."
-        ),
-    ] = "original",
-    without_decisions: WithoutDecisions = False,
-) -> None:
-    """Write the refined data set with a manifest of hashes and lineage."""
-    opened = open_folder(run, without_decisions=without_decisions)
-    watch(opened.export(out, undecided))
-    data = opened.report()["dataset"]
-    console.print(
-        f"Wrote {out}: the training split, {data['n_train']} pictures before any were dropped; "
-        "validation and test pictures are not part of it.",
-        markup=False,
-    )
+app.command()(export)
+app.command()(verify)
+app.command()(audit)
 
 
 @app.command()

@@ -139,6 +139,9 @@ def print_report(figures: dict[str, Any]) -> None:
             print_quality(section["by_signal"], section["tau"])
         if name == "influence" and figures["precision"]:
             print_precision(figures["precision"])
+    from diffinf_core.cli.export import print_audit
+
+    print_audit(figures["audit"])
     print_arms(figures["arms"])
 
 

@@ -45,6 +45,34 @@ def train_generator(
         list[str] | None,
         typer.Option("--set", help="Any other setting, e.g. precision=bfloat16. Repeatable."),
     ] = None,
+    first_stage: Annotated[
+        str | None,
+        typer.Option(
+            help="Train on latents of this autoencoder, with --run: auto, taef2, its file or folder; "
+            "photographs need it."
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="Time budget, in place of --steps.")
+    ] = None,
+    covariate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column that an edit must keep, e.g. sex. With --first-stage; repeatable."
+        ),
+    ] = None,
+    colour: Annotated[
+        bool, typer.Option(help="An edit keeps the coarse colour. With --first-stage.")
+    ] = True,
+    trust: Annotated[
+        float | None,
+        typer.Option(
+            min=0.05,
+            max=1,
+            help="Fraction of each class's labels, the least suspicious, to train on; "
+            "default: estimated.",
+        ),
+    ] = None,
     scenes: Annotated[
         int, typer.Option(min=64, help="Rendered scenes, four pictures each.")
     ] = 10000,
@@ -66,7 +94,14 @@ def train_generator(
     """
     from diffinf_core.engine import train_generator as work
 
-    changes = {"steps": steps, "warmup_steps": warmup_steps, "batch_size": batch_size}
+    if first_stage is None and (covariate or trust is not None or not colour):
+        raise DiffInfError("--covariate, --trust and --no-colour need --first-stage.")
+    changes = {
+        "steps": steps,
+        "warmup_steps": warmup_steps,
+        "batch_size": batch_size,
+        "minutes": minutes,
+    }
     given = {k: v for k, v in changes.items() if v is not None}
     for pair in settings or []:
         if "=" not in pair:
@@ -87,6 +122,10 @@ def train_generator(
             scene_seed=scene_seed,
             age_fraction=age_fraction,
             cache=cache,
+            first_stage=first_stage,
+            covariates=tuple(covariate or ()),
+            colour=colour,
+            trust=trust,
         )
     )
 

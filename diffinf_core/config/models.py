@@ -50,9 +50,9 @@ class DataConfig(Section):
 
     source: Literal["demo", "folder"] = Field("demo", description="rendered faces, or a folder")
     path: Path | None = Field(None, description="folder with pictures and labels.csv")
-    kind: Literal["auto", "table", "folders"] = later(
-        "auto", description="what the path holds; auto: guessed from its files"
-    )
+    kind: Literal[
+        "auto", "table", "folders", "hf", "datasets", "ffhq", "utkface", "archive", "export"
+    ] = later("auto", description="what the path holds; auto: guessed from its files")
     outside_links: bool = later(False, description="follow links that lead out of the folder")
     labels: str = Field("labels.csv", description="table in the folder: file, label, ...")
     file_column: str | None = later(
@@ -82,7 +82,24 @@ class DataConfig(Section):
     skip_bad: bool = later(
         False, description="go on without unreadable pictures and bad rows, which are counted"
     )
-    attribute: Literal["expression", "age"] = Field("expression", description="demo label")
+    attribute: Literal["expression", "age"] = Field(
+        "expression", description="label of the rendered faces, and of FFHQ"
+    )
+    features: Path | None = later(
+        None, description="folder of FFHQ's DCGM features; default: json/ in the data folder"
+    )
+    ages: Literal["A", "B"] = later(
+        "A",
+        description="age classes of FFHQ and UTKFace; A: 0-18, 25-40, 50 and up; B: 0-18, 25-50, 60 and up",
+    )
+    confidence: float = later(
+        0.0, ge=0, le=1, description="FFHQ: least confidence of an expression"
+    )
+    one_face: bool = later(False, description="FFHQ: leave out pictures that show several faces")
+    quality: bool = later(
+        False,
+        description="FFHQ: leave out several faces, turned heads, dark glasses, covered eyes or mouths, blur",
+    )
     image_size: Literal[32, 64, 128, 256] = Field(64, description="side in pixels")
     demo_faces: int = Field(
         5000, ge=60, le=1_000_000, description="rendered faces, all splits together"
@@ -297,10 +314,16 @@ class RepairConfig(Section):
     )
     iterations: int = Field(8, ge=1, le=200, description="steps of a latent optimisation")
     learning_rate: float = Field(0.05, gt=0, le=1, description="Adam rate of z_sem")
-    transfer: Literal["gated", "delta", "none"] = Field(
+    objective_every: int = later(
+        1, ge=1, le=100, description="guided steps between gradients of the objective; 1: at each"
+    )
+    transfer: Literal["gated", "delta", "masked", "none"] = Field(
         "gated",
         description="add the detail that the generator cannot reproduce back to the edit: where it changed "
-        "little, everywhere, nowhere",
+        "little, everywhere, nowhere; or masked: keep the original where the edit changes little",
+    )
+    mask_quantile: float = later(
+        0.6, ge=0, lt=1, description="fraction of a picture that a masked edit leaves as it is"
     )
     identity: Literal["auto", "demo", "facenet", "dlib", "z_sem", "none"] = Field(
         "auto",
@@ -320,6 +343,9 @@ class RepairConfig(Section):
         "one",
         description="one attempt; or from lower t0 up to this one, until the classifier's checkpoints see "
         "the label; or flagged edits, or all, under a grid of other settings, too",
+    )
+    strength: Literal["t0", "guidance"] = later(
+        "t0", description="what tries=smallest raises until the label is reached"
     )
     reached: float = Field(
         1.9,

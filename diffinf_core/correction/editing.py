@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffinf_core.correction.guidance import Task, transfer
+from diffinf_core.correction.guidance import Task
 from diffinf_core.correction.methods import METHODS
 from diffinf_core.data.part import to_image, to_tensor
 from diffinf_core.diffusion.autoencoder import Autoencoder
@@ -44,12 +44,14 @@ class Preview:
 @dataclass(frozen=True)
 class Edited:
     """A finished batch: edits and plain reconstructions, uint8 (B, S, S, 3), and each picture's terms
-    at each step. ``final`` (B, 3, S, S) holds the edits as they are stored, eight bits per channel."""
+    at each step. ``final`` (B, 3, S, S) holds the edits as they are stored, eight bits per channel, and
+    ``plain`` the reconstructions as they were decoded."""
 
     images: NDArray[np.uint8]
     reconstructions: NDArray[np.uint8]
     final: Tensor
     losses: list[dict[str, list[float]]]
+    plain: Tensor
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,13 @@ class LabelCondition:
         out[:, self.attribute] = torch.tensor(self.index, device=labels.device)[labels]
         return out
 
+    def with_covariates(self, label: Tensor | None, covariates: Tensor | None) -> Tensor | None:
+        """Labels (B, attributes) that say what an edit must keep: ``covariates`` (B, K), -1 for unknown."""
+        if label is None or covariates is None or not covariates.shape[1]:
+            return label
+        # they stand after the attribute that the data labels
+        return torch.cat([label[:, : -covariates.shape[1]], covariates], 1)
+
     def unknown(self, n: int, device: torch.device) -> Tensor:
         """Labels that say nothing, for classifier-free guidance."""
         return torch.full((n, self.attributes), -1, device=device)
@@ -81,6 +90,8 @@ def label_condition(generator: Autoencoder, classes: Sequence[str]) -> LabelCond
     attributes = generator.architecture.attributes
     for i, attribute in enumerate(attributes):
         theirs = [c.lower() for c in attribute.classes]
+        if attribute.covariate:
+            continue
         if set(ours) <= set(theirs):
             return LabelCondition(len(attributes), i, tuple(theirs.index(c) for c in ours))
     return None
@@ -103,7 +114,9 @@ def denoising_errors(
     The class of the smallest error is the one that the picture shows (Li et al. 2023, "Your Diffusion
     Model is Secretly a Zero-Shot Classifier").
     """
-    z = generator.encode(x)
+    x0_known = generator.latent(x)
+    z = generator.encode(x, x0_known)
+    x = x0_known
     rng = torch.Generator().manual_seed(seed)
     # One noise for all pictures: what is seen in one does not depend on its batch.
     noises = torch.randn(SEEN_DRAWS, *x.shape[1:], generator=rng).to(x.device)
@@ -120,11 +133,11 @@ def denoising_errors(
 
 def edited(task: Task) -> Generator[Preview, None, Edited]:
     """Edit a batch by the configured method, a preview per step."""
-    x, plain, config = task.objective.reference.x, task.inversion.reconstruction, task.config
+    x, plain, config = task.objective.reference.x, task.plain, task.config
     history: list[dict[str, Tensor]] = []
     edit = partial(torch.clone, plain)
     for step in METHODS[config.method](task):
-        edit = partial(transfer, x, step.x0, plain, config.transfer)
+        edit = partial(_pictures, task, step.x0)
         history.append(step.terms)
         means = {k: float(v.mean()) for k, v in step.terms.items()}
         yield Preview(step.done, step.total, edit, means)
@@ -136,4 +149,9 @@ def edited(task: Task) -> Generator[Preview, None, Edited]:
         }
         for i in range(len(x))
     ]
-    return Edited(images, to_image(plain), to_tensor(images).to(x.device), losses)
+    return Edited(images, to_image(plain), to_tensor(images).to(x.device), losses, plain)
+
+
+@torch.no_grad()
+def _pictures(task: Task, x0: Tensor) -> Tensor:
+    return task.pictures(x0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class GuidedStep:
 
 @dataclass(frozen=True)
 class Inversion:
-    """An inverted original: its codes z_sem (B, d) and x_T, and its plain reconstruction (B, 3, S, S)."""
+    """An inverted original: its codes z_sem (B, d) and x_T, and the x_0 of its plain reconstruction."""
 
     z_sem: Tensor
     x_T: Tensor
@@ -47,9 +48,10 @@ class Inversion:
 def invert(
     generator: Autoencoder, x: Tensor, label: Tensor | None, config: RepairConfig
 ) -> Inversion:
-    """Codes of x at noise level t0, and their decoding under the same label without guidance."""
-    z = generator.encode(x)
-    x_T = generator.invert(x, z, config.steps, config.t0, label)
+    """Codes of pictures x at noise level t0, and their decoding under the same label without guidance."""
+    x0 = generator.latent(x)
+    z = generator.encode(x, x0)
+    x_T = generator.invert(x0, z, config.steps, config.t0, label)
     return Inversion(z, x_T, generator.decode(x_T, z, config.steps, config.t0, label))
 
 
@@ -76,10 +78,40 @@ class Task:
             return self.generator.predict(x_t, t, z, label)
         return self.generator.guide(x_t, t, z, label, negative, guidance)
 
+    @cached_property
+    def original(self) -> Tensor:
+        """x_0 of the originals."""
+        with torch.no_grad():
+            return self.generator.latent(self.objective.reference.x)
+
+    @cached_property
+    def plain(self) -> Tensor:
+        """The plain reconstructions (B, 3, S, S)."""
+        with torch.no_grad():
+            return self.generator.pixels(self.inversion.reconstruction)
+
+    @cached_property
+    def _decoder_error(self) -> Tensor:
+        """What the first stage itself loses of the originals (B, 3, S, S)."""
+        with torch.no_grad():
+            return self.objective.reference.x - self.generator.pixels(self.original)
+
+    def pictures(self, x0: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S) of an edit's x_0, with the original's detail transferred.
+
+        On latents the transfer takes place there: the result is decoded once, and what the decoder loses of
+        the original itself is added back.
+        """
+        how, plain = self.config.transfer, self.inversion.reconstruction
+        if self.generator.on_pixels:
+            return transfer(self.original, x0, plain, how, self.config.mask_quantile)
+        moved = transfer(self.original, x0, plain, how, self.config.mask_quantile, on_pixels=False)
+        out = self.generator.pixels(moved)
+        return out if how == "none" else out + self._decoder_error
+
     def terms(self, x0: Tensor) -> dict[str, Tensor]:
-        """The objective's terms for x_0 (B, 3, S, S) as it would be stored, with detail transferred."""
-        x, plain = self.objective.reference.x, self.inversion.reconstruction
-        return self.objective.terms(transfer(x, x0, plain, self.config.transfer))
+        """The objective's terms for an x_0 as it would be stored, with detail transferred."""
+        return self.objective.terms(self.pictures(x0))
 
 
 def guided_decode(task: Task) -> Iterator[GuidedStep]:
@@ -96,7 +128,7 @@ def guided_decode(task: Task) -> Iterator[GuidedStep]:
         with torch.no_grad():
             x0, eps = task.predict(h, t, z)
         terms: dict[str, Tensor] = {}
-        if config.step_size:
+        if config.step_size and i % config.objective_every == 0:
             with torch.enable_grad():
                 moving = x0.detach().requires_grad_(True)
                 terms = task.terms(moving)
@@ -111,20 +143,43 @@ def guided_decode(task: Task) -> Iterator[GuidedStep]:
         yield GuidedStep(config.steps - i, config.steps, x0, detached)
 
 
-def transfer(x: Tensor, edit: Tensor, reconstruction: Tensor, how: str) -> Tensor:
-    """Restore the original's sharpness in an edit.
+def transfer(
+    x: Tensor,
+    edit: Tensor,
+    reconstruction: Tensor,
+    how: str,
+    quantile: float = 0.6,
+    on_pixels: bool = True,
+) -> Tensor:
+    """Restore the original's sharpness in an edit; all are x_0 of pictures or of latents.
 
     The residual x - reconstruction is the detail that the generator cannot reproduce. "delta" adds all of
     it to the edit, so that the result is x + (edit - reconstruction); "gated" adds it only where the edit
     left the picture unchanged, because where a mouth opened, the residual still holds the lines of the
-    closed one; "none" adds nothing.
+    closed one; "masked" adds the change to the original where the change is strong, and leaves the original
+    as it is elsewhere; "none" adds nothing.
     """
     if how == "none":
         return edit
+    if how == "masked":
+        return x + strongly_changed(edit, reconstruction, quantile) * (edit - reconstruction)
     residual = x - reconstruction
-    if how == "gated":
+    if how == "gated" and on_pixels:
         residual = residual * (1 - changed(edit, reconstruction))
+    elif how == "gated":
+        residual = residual * (1 - strongly_changed(edit, reconstruction, quantile))
     return edit + residual
+
+
+def strongly_changed(edit: Tensor, reconstruction: Tensor, quantile: float) -> Tensor:
+    """Soft mask (B, 1, s, s) in [0, 1] of where label and no-label decodings differ most, for each picture.
+
+    The mean absolute difference, smoothed over 3 x 3: 0 up to its ``quantile``, 1 from 1.5 times that on.
+    """
+    with torch.no_grad():
+        d = F.avg_pool2d((edit - reconstruction).abs().mean(1, keepdim=True), 3, 1, 1)
+        q = d.flatten(1).float().quantile(quantile, dim=1)[:, None, None, None].clamp_min(1e-8)
+        return ((d / q - 1) * 2).clamp(0, 1)
 
 
 def changed(edit: Tensor, reconstruction: Tensor) -> Tensor:

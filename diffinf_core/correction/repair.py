@@ -287,7 +287,7 @@ class _Editor:
         inversion = invert(self.generator, x, before, self.config)
         task = Task(self.generator, inversion, label, before, objective, self.config)
         done = yield from edited(task)
-        return self._records(done, objective, inversion.reconstruction)
+        return self._records(done, objective, done.plain)
 
     @torch.no_grad()
     def _records(

@@ -45,6 +45,7 @@ from diffinf_core.correction.search import variants
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.part import open_training, to_image, to_tensor
 from diffinf_core.data.profile import profile_of
+from diffinf_core.diffusion.conditions import covariate_indices
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.schedule import SPACING
 from diffinf_core.influence.predictor import PREDICTOR, CrossFittedPredictor
@@ -153,7 +154,7 @@ class Repairer:
 
     def version(self, position: int, config: RepairConfig) -> str:
         """The content address of an edit."""
-        settings = config.provenance({"batch_size", "generator", "tries", "reached"})
+        settings = config.provenance({"batch_size", "generator", "tries", "strength", "reached"})
         picture = self.train.images([position]).tobytes()
         perceptors = perceptors_key(self.run, config)
         return digest(picture, int(self.train.labels[position]), settings, perceptors, self._key)
@@ -163,6 +164,14 @@ class Repairer:
         if not config.use_label or self.condition is None:
             return None
         return self.condition.of(labels)
+
+    def covariates(self, positions: NDArray[np.int64]) -> Tensor | None:
+        """The covariates (B, K) of training pictures, which an edit keeps; None where there are none."""
+        kept = [a for a in self.generator.architecture.attributes if a.covariate]
+        if not kept:
+            return None
+        indices = covariate_indices(self.train.table.iloc[positions], kept)
+        return torch.from_numpy(indices).to(self.device)
 
     def negative_condition(self, x: Tensor, config: RepairConfig) -> Tensor | None:
         """The condition of the inversion and negative condition of guidance, as :meth:`label_for`.
@@ -273,11 +282,15 @@ class Repairer:
         objective = Objective(config, perceptors, influence, classifier, x, y)
         self.generator.precision = computed_in(config.precision, self.device)
         label, negative = self.label_for(y, config), self.negative_condition(x, config)
+        if self.condition is not None:
+            fixed = self.covariates(positions)
+            label = self.condition.with_covariates(label, fixed)
+            negative = self.condition.with_covariates(negative, fixed)
         inversion = self.inversion(x, negative, config)
         start = self.start(inversion, y, config)
         done = yield from edited(Task(self.generator, start, label, negative, objective, config))
         records = self.checks.measure(
-            positions, done.final, inversion.reconstruction, objective.reference, perceptors, config
+            positions, done.final, done.plain, objective.reference, perceptors, config
         )
         seconds = (time.perf_counter() - began) / len(positions)
         edits = []

@@ -18,12 +18,24 @@ _GUIDANCE, _T0, _MARGIN = (0.8, 1.4), (0.75, 1.25), (0.5, 2.0)
 _MOST_T0 = 950
 #: noise levels of "smallest", from the least change allowed to the configured t0, as fractions of it
 _T0_FRACTIONS = (0.83, 0.92, 1.0)
+#: guidance of "smallest" by guidance, as fractions of the configured one
+_GUIDANCE_FRACTIONS = (0.4, 0.7, 1.0)
 
 
 def t0_schedule(config: RepairConfig) -> list[RepairConfig]:
     """The settings that "smallest" tries, with ascending t0; the last are the given ones."""
     levels = sorted({max(config.steps, round(config.t0 * fraction)) for fraction in _T0_FRACTIONS})
     return [config.model_copy(update={"t0": t0}) for t0 in levels]
+
+
+def strengths(config: RepairConfig) -> list[RepairConfig]:
+    """The settings that "smallest" tries, from the weakest to the given ones: by t0, or by guidance."""
+    if config.strength == "t0":
+        return t0_schedule(config)
+    return [
+        config.model_copy(update={"guidance": round(config.guidance * fraction, 3)})
+        for fraction in _GUIDANCE_FRACTIONS
+    ]
 
 
 def variants(

@@ -18,7 +18,7 @@ from diffinf_core.correction.repairer import (
     perceptors_key,
     scores_key,
 )
-from diffinf_core.correction.search import propose, t0_schedule
+from diffinf_core.correction.search import propose, strengths
 from diffinf_core.data.lineage import earlier_edits
 from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import ranking
@@ -113,6 +113,10 @@ def _edited(
     yield Progress(name, done, total, note)
 
 
+def _strength(config: RepairConfig) -> str:
+    return f"t0 {config.t0}" if config.strength == "t0" else f"guidance {config.guidance:g}"
+
+
 def _smallest(
     repairer: Repairer,
     order: NDArray[np.int64],
@@ -126,10 +130,10 @@ def _smallest(
     the nearest.
     """
     config, best = repairer.run.config.repair, dict[int, float]()
-    left, grid = order, t0_schedule(config)
+    left, grid = order, strengths(config)
     for i, settings in enumerate(grid, 1):
         name = "repair" if i == 1 else "several"
-        message = ", ".join(part for part in (f"t0 {settings.t0}", note) if part)
+        message = ", ".join(part for part in (_strength(settings), note) if part)
         yield from _edited(repairer, left, settings, name, message)
         for start in range(0, len(left), config.batch_size):
             batch = left[start : start + config.batch_size]

@@ -31,6 +31,8 @@ from diffinf_core.data.pictures import (
 from diffinf_core.data.planning import Plan, make_plan, without
 from diffinf_core.data.profile import Profile, profile, profile_of
 from diffinf_core.data.sources import list_folder
+from diffinf_core.data.sources.hf import label_tables
+from diffinf_core.data.sources.unpacked import MARK, reading_unpacked
 from diffinf_core.data.split import TRAIN
 from diffinf_core.data.state import (
     GENERATION,
@@ -65,6 +67,8 @@ def source_table(run: Run) -> Path:
 
 def reading(data: DataConfig, source: Profile, folder: Path) -> DataConfig:
     """The configuration that reads the source folder; what was rendered is a folder like any other."""
+    if source.rendered == MARK:
+        return reading_unpacked(data, folder)
     return data.model_copy(
         update={
             "path": folder,
@@ -140,7 +144,7 @@ def ingest(run: Run, known: Known | None = None) -> Work:
             f"{run.root} is a later round that another version of DiffInf made; compute the first round, "
             f"{origin(run)}, again with --rounds."
         )
-    if source.render is not None and not (folder / source.labels).exists():
+    if source.render is not None and not (folder / (source.rendered or source.labels)).exists():
         yield from source.render(folder)
     table = table_state(source_table(run))
     data = reading(config.data, source, folder)
@@ -265,7 +269,7 @@ DATA = Stage(
     settings=_settings,
     files=lambda run: [run.root / GENERATION],
     sealed=False,
-    withheld=lambda run: [source_table(run), _state_file(run)],
+    withheld=lambda run: [source_table(run), _state_file(run), *label_tables(source_folder(run))],
 )
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from diffinf_core.config import DataConfig
 from diffinf_core.data.rendered import faces
 from diffinf_core.data.rendered.demo import write_demo_faces
+from diffinf_core.data.sources import packed_source
+from diffinf_core.data.sources.unpacked import MARK
 from diffinf_core.records import Progress
 from diffinf_core.runs.run import Run
 
@@ -42,12 +44,12 @@ class Profile:
     """One data set as every stage sees it.
 
     ``folder`` holds the pictures and the table ``labels``; None where ``render`` writes them into the
-    run's own folder. ``classes`` is their order, None for the sorted names. ``group_column`` names the
-    pictures that must stay together in splits and folds. ``hidden`` columns of the source are withheld
-    from every stage, because they tell which labels are wrong; those in ``test_columns`` are shown for
-    the test split alone. ``truth_known``: the labels of the source are known to be right, and so are those
-    of the test split if ``clean_test``. ``generator`` names a shipped file; ``perceptors`` maps identity
-    and parsing to the network that "auto" stands for.
+    run's own folder, which is done when it holds the file ``rendered``. ``classes`` is their order, None for
+    the sorted names. ``group_column`` names the pictures that must stay together in splits and folds.
+    ``hidden`` columns of the source are withheld from every stage, because they tell which labels are
+    wrong; those in ``test_columns`` are shown for the test split alone. ``truth_known``: the labels of
+    the source are known to be right, and so are those of the test split if ``clean_test``. ``generator``
+    names a shipped file; ``perceptors`` maps identity and parsing to the network that "auto" stands for.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Profile:
     truth_known: bool = False
     clean_test: bool = False
     render: Callable[[Path], Iterator[Progress]] | None = None
+    rendered: str | None = None
     generator: str | None = None
     judge: ShippedJudge | None = None
     perceptors: Mapping[str, str] = field(default_factory=dict)
@@ -74,6 +77,7 @@ def rendered_faces(data: DataConfig) -> Profile:
     return Profile(
         name="Rendered faces",
         folder=None,
+        rendered="labels.csv",
         labels="labels.csv",
         label_column=data.attribute,
         group_column="identity",
@@ -99,9 +103,12 @@ def rendered_faces(data: DataConfig) -> Profile:
 
 def user_folder(data: DataConfig) -> Profile:
     """A user's pictures: labels as given, networks trained on them or published ones."""
+    source = packed_source(data)
     return Profile(
         name=str(data.path),
-        folder=data.path,
+        folder=None if source else data.path,
+        render=source.unpack if source else None,
+        rendered=MARK if source else None,
         labels=data.labels,
         label_column=data.label_column,
         group_column=data.group_column,

@@ -45,7 +45,7 @@ def natural_key(text: str) -> tuple[int, float, tuple[tuple[int, str], ...], str
     """Sorts numbers by value before all else, and digits inside names by value: 2, 10, img2, img10."""
     number = re.fullmatch(r"[+-]?\d{1,15}(\.\d{1,15})?", text, re.ASCII)
     parts = tuple(
-        (int(part), "") if part.isdigit() else (-1, part)
+        (int(part), "") if part.isdecimal() else (-1, part)
         for part in re.split(r"([0-9]{1,15})", text)
         if part
     )

@@ -30,6 +30,7 @@ READERS: Mapping[str, frozenset[str]] = {
     "overview": frozenset({"test"}),
     "ablation": frozenset({"training"}),
     "report": frozenset({"training"}),
+    "export": frozenset({"test"}),
     "rounds": frozenset({"table"}),
     "benchmark": frozenset({"training", "test", "test_columns", "table"}),
 }

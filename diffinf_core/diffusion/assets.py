@@ -18,7 +18,9 @@ from diffinf_core.data.part import open_training, to_tensor
 from diffinf_core.data.pictures import pack_pictures
 from diffinf_core.data.rendered.scenes import open_scenes, render_scenes
 from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
+from diffinf_core.diffusion.card import card_text
 from diffinf_core.diffusion.figures import reconstruction_figures
+from diffinf_core.diffusion.first_stage import FirstStage
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.processes import main_process, main_process_first
 from diffinf_core.diffusion.settings import GeneratorTraining
@@ -42,7 +44,8 @@ from diffinf_core.weights.files import card_of, save_weights
 _FIGURE_SEED = 77001
 
 
-def _settings(given: dict[str, Any], start: Path | None) -> GeneratorTraining:
+def make_settings(given: dict[str, Any], start: Path | None) -> GeneratorTraining:
+    """The settings of a training; :class:`DiffInfError` for one that does not exist or is out of range."""
     # Given weights need no encoder-only phase, and have no plain decoder to train.
     begin = {} if start is None else {"warmup_steps": 0, "warmup_weight": 0.0}
     try:
@@ -51,7 +54,7 @@ def _settings(given: dict[str, Any], start: Path | None) -> GeneratorTraining:
         raise DiffInfError(explain(error)) from error
 
 
-def _train(
+def train_and_publish(
     source: Source,
     architecture: Architecture,
     settings: GeneratorTraining,
@@ -59,7 +62,9 @@ def _train(
     data: dict[str, Any],
     command: str,
     start: Path | None,
+    first_stage: FirstStage | None = None,
 ) -> Iterator[Progress]:
+    """Train, resuming what a kill left in ``out``, and write generator.safetensors with its card there."""
     out.mkdir(parents=True, exist_ok=True)
     if main_process():
         remove_orphans(out)
@@ -77,7 +82,10 @@ def _train(
             "sha256": file_digest(start),
             "command": card_of(start).get("command", "unknown"),
         }
-    for event in train_generator(source, architecture, settings, checkpoint, None, weights, about):
+    events = train_generator(
+        source, architecture, settings, checkpoint, None, weights, about, first_stage
+    )
+    for event in events:
         if event.done % settings.checkpoint_every == 0:
             write_json(clock, {"seconds": spent + time.perf_counter() - began})
         yield event
@@ -85,6 +93,8 @@ def _train(
         return
     where = "cuda" if torch.cuda.is_available() else "cpu"
     model = averaged_weights(checkpoint).to(where)
+    if first_stage is not None:
+        model.attach(first_stage)
     held = source.held_out()
     steps = int(read_tensors(checkpoint)["step"])
     yield Progress("train-generator", steps, steps, "measuring reconstruction")
@@ -106,35 +116,6 @@ def _train(
     write_text(out / "generator.md", card_text(read_json(out / "generator.json")))
     checkpoint.unlink()
     clock.unlink(missing_ok=True)
-
-
-def card_text(card: dict[str, Any]) -> str:
-    """The model card as Markdown, every line from the card of the weights."""
-    attributes = card["architecture"]["attributes"]
-    conditions = "; ".join(f"{a['name']}: {', '.join(a['classes'])}" for a in attributes)
-    lines = [
-        "# Generator",
-        "",
-        "A small diffusion autoencoder, trained by DiffInf to repair training pictures.",
-        "",
-        f"* Pictures: {card['architecture']['image_size']} pixels; parameters: "
-        f"{card['parameters']:,}; SHA-256 {card['sha256']}.",
-        f"* Conditioned on: {conditions or 'no labels'}.",
-        *(f"* Data, {key}: {value}." for key, value in card["data"].items()),
-        f"* Trained on {card['device']}, {card['steps_made']:,} steps in {card['seconds']:,} s, by "
-        f"`{card['command']}`.",
-        *(f"* {key.replace('_', ' ')}: {_short(value)}." for key, value in card["figures"].items()),
-        "",
-        "Meant for repairing pictures like those it was trained on, under human review. What it generates "
-        "is synthetic and must be marked as such; it inherits the bias of its data and the licence and "
-        "the consent under which that data may be used.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def architecture_for(
@@ -179,14 +160,16 @@ def architecture_for(
         ) from error
 
 
-def _command(begin: str, given: dict[str, Any], start: Path | None, width: float) -> str:
+def command_line(begin: str, given: dict[str, Any], start: Path | None, width: float) -> str:
+    """The command that trains the same again, for the card."""
     extra = "".join(f" --set {k}={v}" for k, v in given.items())
     extra += f" --start {start.name}" if start is not None else ""
     extra += f" --width {width:g}" if width != 1 else ""
     return begin + extra
 
 
-def _refuse_finished(out: Path) -> None:
+def refuse_finished(out: Path) -> None:
+    """:class:`DiffInfError` where ``out`` holds a finished generator."""
     if (out / "generator.safetensors").exists() and not (out / "generator.ckpt").exists():
         raise DiffInfError(
             f"{out} holds a finished generator, which edits may depend on; move it away or give "
@@ -205,8 +188,8 @@ def train_on_scenes(
     width: float = 1.0,
 ) -> Iterator[Progress]:
     """The shipped generator: rendered faces, conditioned on expression and age."""
-    settings = _settings(given, start)
-    _refuse_finished(out)
+    settings = make_settings(given, start)
+    refuse_finished(out)
     attributes = tuple(Attribute.model_validate(a) for a in SceneSource.attributes())
     architecture = architecture_for(64, attributes, start, width)
     folder = cache / f"{scenes}-{seed}"
@@ -224,8 +207,8 @@ def train_on_scenes(
     }
     begin = f"diffinf train-generator --out {out} --scenes {scenes} --scene-seed {seed}"
     begin += f" --age-fraction {age_fraction:g}"
-    yield from _train(
-        source, architecture, settings, out, data, _command(begin, given, start, width), start
+    yield from train_and_publish(
+        source, architecture, settings, out, data, command_line(begin, given, start, width), start
     )
 
 
@@ -234,7 +217,7 @@ def train_on_run(
     run: Run, given: dict[str, Any], out: Path | None, start: Path | None, width: float
 ) -> Iterator[Progress]:
     """A generator for a run's own pictures: its training split only, never validation or test."""
-    settings = _settings({"low_time_fraction": 0.75, **given}, start)
+    settings = make_settings({"low_time_fraction": 0.75, **given}, start)
     train = open_training(run)
     source = PictureSource(train, train.labels)
     attribute = Attribute(name="label", classes=train.classes)
@@ -247,12 +230,12 @@ def train_on_run(
         "ids": digest(train.ids.tolist()),
     }
     target = out or run.root / "generator"
-    _refuse_finished(target)
+    refuse_finished(target)
     note = f"{len(source)} of {len(train)} training pictures, {len(train) - len(source)} held out; "
     yield Progress("data", 1, 1, note + "validation and test pictures are left out")
-    command = _command("diffinf train-generator --run RUN", given, start, width)
+    command = command_line("diffinf train-generator --run RUN", given, start, width)
     with run.lock() if out is None and main_process() else nullcontext():
-        yield from _train(source, architecture, settings, target, data, command, start)
+        yield from train_and_publish(source, architecture, settings, target, data, command, start)
 
 
 def train_on_pictures(
@@ -264,8 +247,8 @@ def train_on_pictures(
     width: float,
 ) -> Iterator[Progress]:
     """An unconditional generator, from every picture under a folder."""
-    settings = _settings({"low_time_fraction": 0.75, **given}, start)
-    _refuse_finished(out)
+    settings = make_settings({"low_time_fraction": 0.75, **given}, start)
+    refuse_finished(out)
     architecture = architecture_for(size, (), start, width)
     yield from main_process_first(pack_pictures(folder, out / "pictures", size))
     source = PictureSource(np.load(out / "pictures" / "images.npy", mmap_mode="r"))
@@ -275,5 +258,5 @@ def train_on_pictures(
         "files": read_json(out / "pictures" / "pictures.json")["files"],
     }
     begin = f"diffinf train-generator --pictures {folder.name} --out {out.name} --size {size}"
-    command = _command(begin, given, start, width)
-    yield from _train(source, architecture, settings, out, data, command, start)
+    command = command_line(begin, given, start, width)
+    yield from train_and_publish(source, architecture, settings, out, data, command, start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -11,10 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from diffinf_core.diffusion import sampling
+from diffinf_core.diffusion.first_stage import FirstStage
 from diffinf_core.diffusion.network import ConditionalUNet, SemanticEncoder
 from diffinf_core.diffusion.sampling import Predictor, StepCallback, eps_for, from_v
+from diffinf_core.records import DiffInfError
 
 DEFAULT_T0 = 999
+#: values of the coarse colour in a code
+COLOUR = 3
 
 
 class Attribute(BaseModel):
@@ -24,6 +29,29 @@ class Attribute(BaseModel):
 
     name: str
     classes: tuple[str, ...] = Field(min_length=2)
+    covariate: bool = Field(
+        False,
+        description="a property of the picture that an edit must not change; named after a column of "
+        "the data, and known for each original",
+    )
+
+
+class LatentSpace(BaseModel):
+    """The latents that a generator works on: of which first stage, and how they are normalised."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first_stage: str = Field(description="SHA-256 of the first stage's weights")
+    name: str = Field(description="what the first stage was made from")
+    factor: int = Field(ge=1, description="pixels per latent cell and side")
+    mean: tuple[float, ...] = Field(min_length=1, description="of each channel over training")
+    deviation: tuple[float, ...] = Field(min_length=1, description="of each channel over training")
+
+    @model_validator(mode="after")
+    def _one_per_channel(self) -> LatentSpace:
+        if len(self.mean) != len(self.deviation) or min(self.deviation) <= 0:
+            raise ValueError("mean and deviation need one value per channel, the latter above 0.")
+        return self
 
 
 class Architecture(BaseModel):
@@ -31,7 +59,7 @@ class Architecture(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    image_size: int = Field(64, ge=16, le=256, description="side of the square picture in pixels")
+    image_size: int = Field(64, ge=16, le=512, description="side of the square picture in pixels")
     z_dim: int = Field(128, ge=8, description="length of z_sem")
     patch: int = Field(2, ge=1, description="pixel-unshuffle factor in front of both networks")
     widths: tuple[int, ...] = Field((32, 96, 128, 144), description="UNet channels per level")
@@ -44,15 +72,37 @@ class Architecture(BaseModel):
         False,
         description="trained with conditioning dropout of z_sem: the label has an effect without the code",
     )
+    latent: LatentSpace | None = Field(None, description="works on these latents; None: on pixels")
+    colour: bool = Field(
+        False, description="conditioned on the mean colour of the picture's middle, beside z_sem"
+    )
+
+    @property
+    def side(self) -> int:
+        """Side of what the networks work on: of the picture, or of its latents."""
+        return self.image_size // (self.latent.factor if self.latent else 1)
+
+    @property
+    def channels(self) -> int:
+        """Channels of what the networks work on."""
+        return len(self.latent.mean) if self.latent else 3
+
+    @property
+    def code_dim(self) -> int:
+        """Length of a code: of z_sem, and of the colour that stands after it."""
+        return self.z_dim + (COLOUR if self.colour else 0)
 
     @model_validator(mode="after")
     def _fits(self) -> Architecture:
         if len(self.widths) < 2 or any(w % 8 for w in (*self.widths, self.encoder_width)):
             raise ValueError("widths must be at least two multiples of 8.")
-        if self.image_size % (self.patch * 2 ** (len(self.widths) - 1)):
+        by = self.patch * 2 ** (len(self.widths) - 1)
+        if self.latent:
+            by *= self.latent.factor
+        if self.image_size % by:
+            what = "first stage's factor x " if self.latent else ""
             raise ValueError(
-                f"image_size {self.image_size} must be divisible by patch x 2^(levels - 1) "
-                f"= {self.patch * 2 ** (len(self.widths) - 1)}."
+                f"image_size {self.image_size} must be divisible by {what}patch x 2^(levels - 1) = {by}."
             )
         return self
 
@@ -62,6 +112,9 @@ class Shape(Protocol):
 
     @property
     def image_size(self) -> int: ...
+
+    @property
+    def z_dim(self) -> int: ...
 
     @property
     def attributes(self) -> tuple[Attribute, ...]: ...
@@ -75,10 +128,11 @@ def half_precision(where: torch.device, kind: torch.dtype | None) -> torch.autoc
 
 class Autoencoder(nn.Module, ABC):
     """A generator. Pictures are (B, 3, S, S) in [-1, 1]; labels long (B, attributes),
-    -1 for unknown, or None; z_sem is (B, d).
+    -1 for unknown, or None; z_sem is (B, d), with what else a code holds of the picture after it.
 
-    A subclass defines encoding and prediction and, where the default does not fit, full inversion and
-    decoding (t0 None).
+    Diffusion runs on x_0 = latent(x), and x = pixels(x_0): the same for a generator on pixels, normalised
+    latents (B, channels, side, side) of a first stage for another. A subclass defines encoding and
+    prediction and, where the default does not fit, full inversion and decoding (t0 None).
     """
 
     architecture: Shape
@@ -87,9 +141,22 @@ class Autoencoder(nn.Module, ABC):
     #: where the weights come from, None for a generator that was made in memory
     file: Path | None = None
 
+    @property
+    def on_pixels(self) -> bool:
+        """Whether x_0 is the picture itself."""
+        return True
+
+    def latent(self, x: Tensor) -> Tensor:
+        """x_0 of pictures x."""
+        return x
+
+    def pixels(self, x0: Tensor) -> Tensor:
+        """Pictures of x_0, differentiable."""
+        return x0
+
     @abstractmethod
-    def encode(self, x: Tensor) -> Tensor:
-        """z_sem (B, d) of pictures x."""
+    def encode(self, x: Tensor, x0: Tensor | None = None) -> Tensor:
+        """z_sem (B, d) of pictures x; ``x0`` is latent(x), where that is known."""
 
     @abstractmethod
     def predict(
@@ -111,8 +178,8 @@ class Autoencoder(nn.Module, ABC):
         t0: int | None = None,
         label: Tensor | None = None,
     ) -> Tensor:
-        """The stochastic code x_T (B, 3, S, S) at time t0; with None, full inversion to noise."""
-        predictor = self._predictor(z_sem, label, 1.0)
+        """The stochastic code x_T of x_0 = ``x`` at time t0; with None, full inversion to noise."""
+        predictor = self.predictor(z_sem, label, 1.0)
         if t0 is None:
             return self._invert_fully(predictor, x, steps)
         return sampling.invert(predictor, x, steps, t0)
@@ -128,26 +195,35 @@ class Autoencoder(nn.Module, ABC):
         callback: StepCallback | None = None,
         gradient_checkpointing: bool = False,
     ) -> Tensor:
-        """A picture from its codes.
+        """x_0 from its codes.
 
         With ``guidance`` other than 1, classifier-free guidance between the conditional and the
         unconditional x_0 estimate, both from one doubled batch. ``gradient_checkpointing`` recomputes
         activations in the backward pass instead of keeping those of every step.
         """
-        predictor = self._predictor(z_sem, label, guidance)
+        predictor = self.predictor(z_sem, label, guidance)
         if gradient_checkpointing:
             predictor = sampling.with_gradient_checkpointing(predictor)
         if t0 is None:
             return self._decode_fully(predictor, x_T, steps, callback)
         return sampling.decode(predictor, x_T, steps, t0, callback)
 
-    def _predictor(self, z_sem: Tensor, label: Tensor | None, guidance: float) -> Predictor:
+    def predictor(
+        self,
+        z_sem: Tensor,
+        label: Tensor | None,
+        guidance: float,
+        negative: Tensor | None = None,
+    ) -> Predictor:
+        """What DDIM runs on: predictions under a label, guided away from ``negative`` (default: no label)."""
+
         def plain(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
             return self.predict(x_t, t, z_sem, label)
 
         def guided(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
             assert label is not None
-            return self.guide(x_t, t, z_sem, label, torch.full_like(label, -1), guidance)
+            base = torch.full_like(label, -1) if negative is None else negative
+            return self.guide(x_t, t, z_sem, label, base, guidance)
 
         return plain if label is None or not self.needs_guiding(guidance) else guided
 
@@ -179,21 +255,90 @@ class Autoencoder(nn.Module, ABC):
 
 
 class DiffusionAutoencoder(Autoencoder):
-    """The small diffusion autoencoder; it predicts v and can be conditioned on labels."""
+    """The small diffusion autoencoder; it predicts v and can be conditioned on labels.
+
+    Where its architecture names latents it needs the ``first_stage`` that they come from to encode pictures;
+    training, which reads latents, does without.
+    """
 
     architecture: Architecture
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, first_stage: FirstStage | None = None) -> None:
         super().__init__()
         a = architecture
         self.architecture = a
-        self.encoder = SemanticEncoder(a.image_size, a.z_dim, a.encoder_width, a.patch)
+        self.encoder = SemanticEncoder(a.side, a.z_dim, a.encoder_width, a.patch, a.channels)
         classes = tuple(len(attribute.classes) for attribute in a.attributes)
-        self.unet = ConditionalUNet(a.image_size, a.z_dim, a.widths, a.embed, classes, a.patch)
+        self.unet = ConditionalUNet(
+            a.side, a.code_dim, a.widths, a.embed, classes, a.patch, a.channels
+        )
+        # a list hides it from the state dict: its weights lie in a file of their own
+        self._first_stage: list[FirstStage] = []
+        if first_stage is not None:
+            self.attach(first_stage)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """z_sem (B, z_dim), each row with mean 0 and variance 1."""
-        return self.encoder(x)
+    def attach(self, first_stage: FirstStage) -> None:
+        """Take a first stage; :class:`DiffInfError` where it is another than that of the training."""
+        space = self.architecture.latent
+        if space is None or space.first_stage != first_stage.sha256:
+            raise DiffInfError(
+                f"The generator was trained on {f'latents of {space.name}' if space else 'pixels'}, and this "
+                f"first stage is another file ({first_stage.name}, SHA-256 {first_stage.sha256[:12]}...)."
+            )
+        self._first_stage = [first_stage.to(next(self.parameters()).device)]
+
+    @property
+    def on_pixels(self) -> bool:
+        """Whether x_0 is the picture itself."""
+        return self.architecture.latent is None
+
+    @property
+    def first_stage(self) -> FirstStage:
+        """The attached first stage; :class:`DiffInfError` without one."""
+        if not self._first_stage:
+            raise DiffInfError("This generator works on latents and has no first stage attached.")
+        return self._first_stage[0]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DiffusionAutoencoder:
+        super()._apply(fn, recurse)
+        for stage in self._first_stage:
+            stage._apply(fn)
+        return self
+
+    def normalise(self, latents: Tensor) -> Tensor:
+        """x_0 of a first stage's latents: each channel with mean 0 and deviation 1 over the training set."""
+        mean, deviation = self._scale(latents)
+        return (latents - mean) / deviation
+
+    def _scale(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        space = self.architecture.latent
+        assert space is not None
+        mean, deviation = (
+            torch.tensor(values, device=like.device, dtype=like.dtype)[:, None, None]
+            for values in (space.mean, space.deviation)
+        )
+        return mean, deviation
+
+    def latent(self, x: Tensor) -> Tensor:
+        """x_0 of pictures: themselves, or their normalised latents."""
+        if self.on_pixels:
+            return x
+        with half_precision(x.device, self.precision):
+            latents = self.first_stage.encode(x)
+        return self.normalise(latents.float())
+
+    def pixels(self, x0: Tensor) -> Tensor:
+        """Pictures of x_0: itself, or what the first stage decodes."""
+        if self.on_pixels:
+            return x0
+        mean, deviation = self._scale(x0)
+        with half_precision(x0.device, self.precision):
+            return self.first_stage.decode(x0 * deviation + mean).float()
+
+    def encode(self, x: Tensor, x0: Tensor | None = None) -> Tensor:
+        """z_sem (B, z_dim), each row with mean 0 and variance 1; then the coarse colour, if it is used."""
+        z = self.encoder(self.latent(x) if x0 is None else x0)
+        return torch.cat([z, coarse_colour(x)], 1) if self.architecture.colour else z
 
     def needs_guiding(self, guidance: float) -> bool:
         """Always, where the network was trained with conditioning dropout of z_sem."""
@@ -210,7 +355,7 @@ class DiffusionAutoencoder(Autoencoder):
         """
         if not self.architecture.label_alone:
             return super().guide(x_t, t, z_sem, label, negative, guidance)
-        dropped = torch.zeros_like(z_sem)
+        dropped = self.without_code(z_sem)
         x0, _ = self.predict(
             x_t.repeat(3, 1, 1, 1),
             t,
@@ -221,6 +366,13 @@ class DiffusionAutoencoder(Autoencoder):
         x0 = plain + guidance * (positive - base)
         return x0, eps_for(x_t, x0, t)
 
+    def without_code(self, z_sem: Tensor) -> Tensor:
+        """Codes whose z_sem is dropped; the colour stays."""
+        dropped = torch.zeros_like(z_sem)
+        if self.architecture.colour:
+            dropped[:, self.architecture.z_dim :] = z_sem[:, self.architecture.z_dim :]
+        return dropped
+
     def predict(
         self, x_t: Tensor, t: int | Tensor, z_sem: Tensor, label: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -229,3 +381,12 @@ class DiffusionAutoencoder(Autoencoder):
         with half_precision(x_t.device, self.precision):
             v = self.unet(x_t, times, z_sem, label)
         return from_v(x_t, v.to(x_t.dtype), t)
+
+
+def coarse_colour(x: Tensor) -> Tensor:
+    """Mean colour (B, 3) of the middle half of pictures (B, 3, S, S): skin and light, and no more.
+
+    A thumbnail of 4 x 4 would tell an age by itself, and weaken what a label can do.
+    """
+    n = x.shape[-1] // 4
+    return x[..., n : 3 * n, n : 3 * n].mean((2, 3))

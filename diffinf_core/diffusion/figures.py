@@ -31,8 +31,9 @@ def reconstruction_figures(
     """Invert pictures to t0, decode them without a label, and compare; L1 is of 255."""
     made = []
     for part in x.split(50):
-        z = model.encode(part)
-        made.append(model.decode(model.invert(part, z, steps, t0), z, steps, t0))
+        x0 = model.latent(part)
+        z = model.encode(part, x0)
+        made.append(model.pixels(model.decode(model.invert(x0, z, steps, t0), z, steps, t0)))
     out = torch.cat(made).clamp(-1, 1)
     return {
         "reconstruction_l1": float((out - x).abs().mean() * 127.5),

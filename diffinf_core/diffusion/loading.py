@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diffinf_core.config import explain
 from diffinf_core.diffusion.autoencoder import Architecture, Autoencoder, DiffusionAutoencoder
+from diffinf_core.diffusion.first_stage import BESIDE, load_first_stage
 from diffinf_core.diffusion.published import (
     PUBLISHED,
     PublishedArchitecture,
@@ -194,8 +195,25 @@ def load_autoencoder(
     else:
         model = DiffusionAutoencoder(architecture)
     load_weights(path, model)
+    if isinstance(model, DiffusionAutoencoder) and model.architecture.latent is not None:
+        _attach(model, path)
     model.file = path
     return model.to(device)
+
+
+def _attach(model: DiffusionAutoencoder, path: Path) -> None:
+    """Give a generator on latents the first stage that lies beside it."""
+    space = model.architecture.latent
+    assert space is not None
+    if not (path.parent / BESIDE).is_file():
+        raise DiffInfError(
+            f"{path} works on latents of {space.name}, and its {BESIDE} is not beside it; copy that file and "
+            "its card from where the generator was trained."
+        )
+    try:
+        model.attach(load_first_stage(path.parent / BESIDE))
+    except DiffInfError as error:
+        raise DiffInfError(f"{path}: {error}") from error
 
 
 def convert(source: Path, target: Path, architecture: str | None = None) -> PublishedArchitecture:

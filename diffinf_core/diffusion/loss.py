@@ -12,6 +12,9 @@ from diffinf_core.diffusion.schedule import TIMES, abar
 from diffinf_core.diffusion.settings import GeneratorTraining
 from diffinf_core.diffusion.sources import SeededBatch
 
+#: noise on the coarse colour while training, so that its exact value says nothing about a picture
+COLOUR_NOISE = 0.02
+
 
 class GeneratorLoss(nn.Module):
     """Both phases' losses as one forward pass, so that several processes can wrap it.
@@ -23,13 +26,14 @@ class GeneratorLoss(nn.Module):
         super().__init__()
         self.model = DiffusionAutoencoder(architecture)
         a = architecture
-        self.plain = WarmupDecoder(a.image_size, a.z_dim, a.encoder_width, a.patch)
+        self.plain = WarmupDecoder(a.side, a.z_dim, a.encoder_width, a.patch, a.channels)
         self.config, self.paired = config, paired
 
     def forward(
         self, seeded: SeededBatch, device: torch.device, warming: bool
     ) -> dict[str, Tensor]:
-        """ "loss", and its unweighted terms "plain" (L1) and "denoise" (squared error of v), scalars."""
+        """ "loss", and its unweighted terms, scalars: "plain" (L1) and "denoise" (squared error of v); with
+        an adversary in the training also "z", the noisy codes (B, z_dim)."""
         c = self.config
         batch = seeded.batch
         noise = torch.Generator(device).manual_seed(seeded.seed)
@@ -40,23 +44,27 @@ class GeneratorLoss(nn.Module):
         def uniform(*shape: int) -> Tensor:
             return torch.rand(*shape, generator=noise, device=device)
 
-        x = _pictures(batch.target, device)
+        x = self._x0(batch.target, device)
         label = torch.from_numpy(batch.label).to(device)
         weight = torch.ones((), device=device)
         if batch.weight is not None:
             weight = torch.from_numpy(batch.weight).to(device)[:, None]
         if warming:
-            z = self.model.encode(x)
+            z = self.model.encoder(x)
             plain = self.plain(z + c.z_noise * gauss(z))
             loss = (weight * (plain.float() - x).abs()).mean()
             return {"loss": loss, "plain": loss.detach()}
-        source = x if batch.source is batch.target else _pictures(batch.source, device)
-        z = self.model.encode(source)
+        source = x if batch.source is batch.target else self._x0(batch.source, device)
+        z = self.model.encoder(source)
         z = z + c.z_noise * gauss(z)
         code = z
         if not self.paired and c.z_dropout and label.shape[1]:
             dropped = uniform(len(z), 1) < c.z_dropout
             code = torch.where(dropped, torch.zeros_like(z), z)
+        if batch.colour is not None:
+            colour = torch.from_numpy(batch.colour).to(device)
+            colour = colour + COLOUR_NOISE * gauss(colour)
+            code = torch.cat([code, colour], 1)
         low, u = uniform(len(x)) < c.low_time_fraction, uniform(len(x))
         t = torch.where(low, u * c.low_time, c.low_time + u * (TIMES - c.low_time))
         t = t.long().clamp_(max=TIMES - 1)
@@ -74,7 +82,16 @@ class GeneratorLoss(nn.Module):
             plain_loss = (part * (plain.float() - x[same]).abs()).mean()
             loss = loss + c.warmup_weight * plain_loss
             out["plain"] = plain_loss.detach()
+        if c.label_free:
+            out["z"] = z
         return {"loss": loss, **out}
+
+    def _x0(self, values: np.ndarray, device: torch.device) -> Tensor:
+        """x_0 on the device, of pictures or of latents as a first stage gives them."""
+        if values.dtype == np.uint8:
+            return _pictures(values, device)
+        x = torch.from_numpy(values).to(device, non_blocking=True).float()
+        return self.model.normalise(x).contiguous(memory_format=torch.channels_last)
 
 
 def _pictures(images: np.ndarray, device: torch.device) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffinf_core.data.part import to_image
+from diffinf_core.diffusion import sampling
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.figures import reconstruction_figures
 from diffinf_core.diffusion.schedule import abar
+from diffinf_core.diffusion.sources import Source
 from diffinf_core.runs.files import write_png, write_table, write_text
 
 #: pictures of a grid, and of the held-out figures
@@ -26,10 +29,12 @@ SHOWN, MEASURED = 8, 24
 #: steps between rows of the curve
 _ROW_EVERY = 50
 _STEPS, _T0, _GUIDANCE = 8, 600, 2.0
+_T0_LATENT, _GUIDANCE_LATENT = 900, 4.0
 _CURVES = (
     ("denoise", "training, v-prediction"),
     ("validation", "held out, v-prediction"),
     ("plain", "plain decoder, L1"),
+    ("adversary", "label guessed from z_sem, cross-entropy"),
     ("reconstruction_l1", "reconstruction, L1 of 255"),
 )
 
@@ -108,61 +113,111 @@ class StepLog:
         self._restart(done)
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """Pictures (N, 3, S, S) that a training does not see, their x_0, and their covariates (N, attributes)."""
+
+    x: Tensor
+    x0: Tensor
+    conditions: Tensor | None = None
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model: DiffusionAutoencoder, source: Source, device: torch.device) -> HeldOut:
+        """The held-out pictures of a source, encoded once where the model works on latents."""
+        x, conditions = source.held_out().to(device), source.held_conditions()
+        x0 = x if model.on_pixels else torch.cat([model.latent(part) for part in x.split(16)])
+        return cls(x, x0, None if conditions is None else conditions.to(device))
+
+    def labels(self, attributes: int, attribute: int | None = None, k: int = -1) -> Tensor | None:
+        """Covariates and, where asked for, class ``k`` of an attribute; None where there is neither."""
+        if self.conditions is None and attribute is None:
+            return None
+        if self.conditions is None:
+            label = torch.full((len(self.x), attributes), -1, device=self.x.device)
+        else:
+            label = self.conditions.clone()
+        if attribute is not None:
+            label[:, attribute] = k
+        return label
+
+    def first(self, count: int) -> HeldOut:
+        """The first pictures alone."""
+        conditions = None if self.conditions is None else self.conditions[:count]
+        return HeldOut(self.x[:count], self.x0[:count], conditions)
+
+
 @torch.no_grad()
-def validation_loss(model: DiffusionAutoencoder, x: Tensor, seed: int) -> float:
+def validation_loss(model: DiffusionAutoencoder, held: HeldOut, seed: int) -> float:
     """v-prediction error on held-out pictures, with the same times and noise at each call."""
     rng = torch.Generator().manual_seed(seed)
     errors = []
-    for part in x.split(32):
-        t = torch.linspace(20, 980, len(part)).long().to(x.device)
-        eps = torch.randn(part.shape, generator=rng).to(x.device)
+    label = held.labels(len(model.architecture.attributes))
+    labels = [None] * len(held.x) if label is None else label.split(32)
+    parts = zip(held.x.split(32), held.x0.split(32), labels, strict=False)
+    for pictures, part, known in parts:
+        t = torch.linspace(20, 980, len(part)).long().to(part.device)
+        eps = torch.randn(part.shape, generator=rng).to(part.device)
         a = abar(t, part)
         x_t = a.sqrt() * part + (1 - a).sqrt() * eps
         v = a.sqrt() * eps - (1 - a).sqrt() * part
-        z = model.encode(part)
-        errors.append(F.mse_loss(model.unet(x_t, t, z, None).float(), v, reduction="sum").cpu())
-    return float(torch.stack(errors).sum() / x.numel())
+        z = model.encode(pictures, part)
+        errors.append(F.mse_loss(model.unet(x_t, t, z, known).float(), v, reduction="sum").cpu())
+    return float(torch.stack(errors).sum() / held.x0.numel())
 
 
 @torch.no_grad()
-def held_out_figures(model: DiffusionAutoencoder, x: Tensor, seed: int) -> dict[str, float]:
+def held_out_figures(model: DiffusionAutoencoder, held: HeldOut, seed: int) -> dict[str, float]:
     """Validation loss on all held-out pictures, and reconstruction on the first of them."""
-    figures = reconstruction_figures(model, x[:MEASURED], _STEPS, min(_T0, 999))
+    figures = reconstruction_figures(model, held.x[:MEASURED], _STEPS, min(_T0, 999))
     return {
-        "validation": validation_loss(model, x, seed),
+        "validation": validation_loss(model, held, seed),
         "reconstruction_l1": figures["reconstruction_l1"],
         "reconstruction_ssim": figures["reconstruction_ssim"],
     }
 
 
 @torch.no_grad()
-def grid(model: DiffusionAutoencoder, x: Tensor, seed: int) -> np.ndarray:
+def grid(model: DiffusionAutoencoder, held: HeldOut, seed: int) -> np.ndarray:
     """A picture (rows x S, columns x S, 3): original, reconstruction, its z_sem with fresh noise, and
     one row for each class of each attribute that the original is edited to."""
-    x = x[:SHOWN]
-    z = model.encode(x)
-    x_T = model.invert(x, z, _STEPS, _T0)
-    rng = torch.Generator().manual_seed(seed)
-    noise = torch.randn(x.shape, generator=rng).to(x.device)
-    rows = [x, model.decode(x_T, z, _STEPS, _T0), model.decode(noise, z, 2 * _STEPS)]
+    held = held.first(SHOWN)
+    x, x0 = held.x, held.x0
+    t0, guidance = (_T0, _GUIDANCE) if model.on_pixels else (_T0_LATENT, _GUIDANCE_LATENT)
+    z = model.encode(x, x0)
     attributes = model.architecture.attributes
+    plain = held.labels(len(attributes))
+    x_T = model.invert(x0, z, _STEPS, t0, plain)
+    rng = torch.Generator().manual_seed(seed)
+    noise = torch.randn(x0.shape, generator=rng).to(x.device)
+    made = [
+        model.decode(x_T, z, _STEPS, t0, plain),
+        model.decode(noise, z, 2 * _STEPS, None, plain),
+    ]
     for i, attribute in enumerate(attributes):
+        if attribute.covariate:
+            continue
         for k in range(len(attribute.classes)):
-            label = torch.full((len(x), len(attributes)), -1, device=x.device)
-            label[:, i] = k
-            rows.append(model.decode(x_T, z, _STEPS, _T0, label, _GUIDANCE))
+            label = held.labels(len(attributes), i, k)
+            made.append(
+                sampling.decode(model.predictor(z, label, guidance, plain), x_T, _STEPS, t0)
+            )
+    rows = [x, *(model.pixels(row) for row in made)]
     pictures = [np.concatenate(list(to_image(row)), 1) for row in rows]
     return np.concatenate(pictures, 0)
 
 
-def write_grid(folder: Path, model: DiffusionAutoencoder, x: Tensor, step: int, seed: int) -> Path:
+def write_grid(
+    folder: Path, model: DiffusionAutoencoder, held: HeldOut, step: int, seed: int
+) -> Path:
     """Write a grid as ``grids/step-000500.png``."""
     file = folder / "grids" / f"step-{step:06d}.png"
-    classes = [f"{a.name}: {c}" for a in model.architecture.attributes for c in a.classes]
+    attributes = [a for a in model.architecture.attributes if not a.covariate]
+    classes = [f"{a.name}: {c}" for a in attributes for c in a.classes]
     notes = {
         "Software": "DiffInf",
         "Synthetic": "drawn by a diffusion autoencoder; only the first row is from the data set",
         "Rows": "; ".join(["original", "reconstruction", "code with fresh noise", *classes]),
     }
-    write_png(file, grid(model, x, seed), notes)
+    write_png(file, grid(model, held, seed), notes)
     return file

@@ -49,13 +49,15 @@ class _EncoderBlock(nn.Module):
 class SemanticEncoder(nn.Module):
     """E_phi: pictures (B, 3, S, S) in [-1, 1] to z_sem (B, d), each row with mean 0 and variance 1.
 
+    ``channels`` and ``size`` are those of its input where that is not a picture.
+
     The fixed norm makes the training noise on z_sem mean the same for every picture.
     """
 
-    def __init__(self, size: int, z_dim: int, width: int, patch: int) -> None:
+    def __init__(self, size: int, z_dim: int, width: int, patch: int, channels: int = 3) -> None:
         super().__init__()
         self.patch = patch
-        self.stem = nn.Conv2d(3 * patch * patch, width, 3, 1, 1)
+        self.stem = nn.Conv2d(channels * patch * patch, width, 3, 1, 1)
         widths = [width, 2 * width, 3 * width, 4 * width]
         blocks: list[nn.Module] = [_EncoderBlock(width, width, False)]
         side = size // patch
@@ -85,7 +87,7 @@ class WarmupDecoder(nn.Module):
     Used in training only and not part of the shipped weights.
     """
 
-    def __init__(self, size: int, z_dim: int, width: int, patch: int) -> None:
+    def __init__(self, size: int, z_dim: int, width: int, patch: int, channels: int = 3) -> None:
         super().__init__()
         self.patch, self.width, self.side = patch, width, size // patch
         widths = [4 * width, 4 * width, 3 * width, 2 * width, width]
@@ -100,7 +102,7 @@ class WarmupDecoder(nn.Module):
         while side < size // patch:
             layers += [nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, 1, 1), nn.SiLU()]
             side *= 2
-        layers.append(nn.Conv2d(width, 3 * patch * patch, 3, 1, 1))
+        layers.append(nn.Conv2d(width, channels * patch * patch, 3, 1, 1))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -173,13 +175,14 @@ class ConditionalUNet(nn.Module):
         embed: int,
         classes: tuple[int, ...],
         patch: int,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         self.patch, self.classes = patch, classes
         self.side = size // patch // 2 ** (len(widths) - 1)
         first, last = widths[0], widths[-1]
         code_in = z_dim + _LABEL_FEATURES * len(classes)
-        self.stem = nn.Conv2d(3 * patch * patch, first, 3, 1, 1)
+        self.stem = nn.Conv2d(channels * patch * patch, first, 3, 1, 1)
         self.time = nn.Sequential(
             nn.Linear(_TIME_FEATURES, embed), nn.SiLU(), nn.Linear(embed, embed), nn.SiLU()
         )
@@ -200,7 +203,7 @@ class ConditionalUNet(nn.Module):
         self.attention = _Attention(widths[-2])
         self.narrow = nn.ModuleList(_Block(b, a, embed) for a, b in pairwise(widths))
         self.out = nn.Sequential(
-            _norm(first), nn.SiLU(), nn.Conv2d(first, 3 * patch * patch, 3, 1, 1)
+            _norm(first), nn.SiLU(), nn.Conv2d(first, channels * patch * patch, 3, 1, 1)
         )
         for parameter in self.out[2].parameters():
             nn.init.zeros_(parameter)

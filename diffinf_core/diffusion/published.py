@@ -290,7 +290,7 @@ class PublishedAutoencoder(Autoencoder):
             h = self._through(entry, torch.cat([h, skips.pop()], 1), time, z_sem)
         return self.out(h)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, x0: Tensor | None = None) -> Tensor:
         """z_sem (B, d) of pictures x."""
         return self.encoder(x)
 

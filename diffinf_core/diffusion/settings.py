@@ -41,11 +41,30 @@ class GeneratorTraining(BaseModel):
     z_dropout: float = Field(
         0.3, ge=0, le=1, description="conditioning dropout of z_sem, for unpaired data"
     )
+    label_free: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the adversary that keeps the label out of z_sem; 0: none",
+    )
+    label_free_after: int = Field(1000, ge=1, description="steps in which that weight rises")
+    balance: float = Field(
+        0.0, ge=0, le=1, description="fraction of the draws that give each class the same chance"
+    )
+    copies: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="latents per picture: as it is, mirrored, and slightly turned, moved and lit otherwise",
+    )
+    minutes: float | None = Field(
+        None, gt=0, description="time budget, in place of steps; the learning rate decays in time"
+    )
     warmup_weight: float = Field(0.5, ge=0, description="weight of the plain decoder in phase two")
     low_time: int = Field(700, ge=1, le=TIMES, description="times below this get most of the steps")
     low_time_fraction: float = Field(
         0.85, ge=0, le=1, description="fraction of the sampled times below low_time"
     )
+    weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights")
     clip: float = Field(1.0, gt=0, description="gradient norm above which a step is scaled down")
     patience: int = Field(
@@ -72,6 +91,22 @@ class GeneratorTraining(BaseModel):
                 raise ValueError(f"{former} is the former name of {name}; give {name} alone.")
         return _renamed(values, _FORMER_SETTINGS)
 
+
+#: what suits a generator on latents of photographs; the rest is as on pixels
+ON_LATENTS: dict[str, Any] = {
+    "warmup_steps": 0,
+    "warmup_weight": 0.0,
+    "batch_size": 32,
+    "learning_rate": 8e-4,
+    "decay_fraction": 0.5,
+    "weight_decay": 1e-2,
+    "ema": 0.999,
+    "z_dropout": 0.12,
+    "low_time_fraction": 0.6,
+    "label_free": 0.04,
+    "balance": 0.2,
+    "patience": 0,
+}
 
 #: settings that may change when a training resumes: they affect its speed, or are turned down after a
 #: divergence

@@ -28,17 +28,20 @@ HELD_FRACTION, HELD_MOST = 0.05, 128
 
 @dataclass(frozen=True)
 class Batch:
-    """``target`` and ``source`` (B, S, S, 3) uint8: encode the source, produce the target.
+    """``target`` and ``source``: encode the source, produce the target. Pictures (B, S, S, 3) uint8, which
+    stay bytes until they are on the device, or latents (B, C, s, s) float16 as a first stage gives them.
 
     ``label`` (B, attributes) int64 with -1 for unknown; ``weight`` (B, S, S) float32 of the loss, mean
-    1, or None for 1 everywhere. Pictures stay bytes until they are on the device: a quarter of the
-    traffic.
+    1, or None for 1 everywhere. ``colour`` (B, 3) is the target's coarse colour in [-1, 1], None where the
+    generator is not conditioned on it; ``shown`` (B,) are the labels of the sources, before label dropout.
     """
 
-    target: NDArray[np.uint8]
-    source: NDArray[np.uint8]
+    target: NDArray[np.uint8] | NDArray[np.float16]
+    source: NDArray[np.uint8] | NDArray[np.float16]
     label: NDArray[np.int64]
     weight: NDArray[np.float32] | None = None
+    colour: NDArray[np.float32] | None = None
+    shown: NDArray[np.int64] | None = None
 
 
 class Source(Protocol):
@@ -50,8 +53,16 @@ class Source(Protocol):
         """A training batch, random by ``rng`` alone."""
         ...
 
+    def frequencies(self) -> NDArray[np.float64] | None:
+        """How often each class (C,) is among the labels that batches show; None without labels."""
+        ...
+
     def held_out(self) -> Tensor:
         """Pictures (N, 3, S, S) in [-1, 1] that no batch contains."""
+        ...
+
+    def held_conditions(self) -> Tensor | None:
+        """What they are conditioned on beside a label (N, attributes), -1 for unknown; None for nothing."""
         ...
 
 
@@ -114,9 +125,15 @@ class SceneSource:
             weight=weight[:, 0].numpy(),
         )
 
+    def frequencies(self) -> NDArray[np.float64] | None:
+        return None
+
     def held_out(self) -> Tensor:
         assert self._held is not None
         return self._held
+
+    def held_conditions(self) -> Tensor | None:
+        return None
 
 
 def held_rows(n: int) -> NDArray[np.int64]:
@@ -162,10 +179,18 @@ class PictureSource:
             label = np.zeros((size, 0), np.int64)
         else:
             label = np.where(conditioned, self._labels[rows], -1)[:, None]
-        return Batch(x, x, label)
+        return Batch(x, x, label, shown=None if self._labels is None else self._labels[rows])
+
+    def frequencies(self) -> NDArray[np.float64] | None:
+        if self._labels is None:
+            return None
+        return np.bincount(self._labels[self._used]) / len(self._used)
 
     def held_out(self) -> Tensor:
         return to_tensor(self._read(self._held))
+
+    def held_conditions(self) -> Tensor | None:
+        return None
 
 
 @dataclass(frozen=True)

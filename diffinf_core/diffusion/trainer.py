@@ -16,8 +16,10 @@ averaged.
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from diffinf_core.diffusion.autoencoder import Architecture, DiffusionAutoencoder
+from diffinf_core.diffusion.first_stage import FirstStage
+from diffinf_core.diffusion.label_free import LabelAdversary
 from diffinf_core.diffusion.loss import GeneratorLoss
-from diffinf_core.diffusion.monitor import Curve, StepLog, held_out_figures, write_grid
+from diffinf_core.diffusion.monitor import Curve, HeldOut, StepLog, held_out_figures, write_grid
 from diffinf_core.diffusion.processes import make_accelerator
 from diffinf_core.diffusion.settings import FREE, GeneratorTraining, with_current_names
 from diffinf_core.diffusion.sources import SeededBatch, Source, read_ahead
@@ -37,6 +41,8 @@ from diffinf_core.runs.files import read_tensors, write_tensors
 
 #: relative decrease of the held-out loss that counts as better
 _BETTER = 0.002
+#: the step of a decay whose begin depends on the clock
+_NOT_YET = 2**62
 
 
 def train_generator(
@@ -47,8 +53,11 @@ def train_generator(
     device: str | None = None,
     start: dict[str, Tensor] | None = None,
     about: dict[str, Any] | None = None,
+    first_stage: FirstStage | None = None,
 ) -> Iterator[Progress]:
     """Train; the averaged weights are read afterwards with :func:`averaged_weights`.
+
+    ``first_stage`` is the one whose latents ``source`` gives, for held-out figures and grids.
 
     Writes ``checkpoint``, and beside it ``curve.csv``, ``curve.html`` and ``grids/``. ``start`` are
     initial weights, ``about`` describes the data. Resumes from ``checkpoint`` where it exists; on a CPU a
@@ -56,7 +65,9 @@ def train_generator(
     where there is one. Raises :class:`DiffInfError` where the checkpoint belongs to another
     configuration or other data, and where the loss is not finite any more.
     """
-    trainer = _Trainer(source, architecture, config, checkpoint, device, start, about or {})
+    trainer = _Trainer(
+        source, architecture, config, checkpoint, device, start, about or {}, first_stage
+    )
     accelerator, schedule = trainer.accelerator, trainer.schedule
     images_per_step = config.batch_size * config.accumulate * accelerator.num_processes
     log = StepLog(Curve(checkpoint.parent, trainer.done), trainer.done, images_per_step)
@@ -64,7 +75,7 @@ def train_generator(
     batches = read_ahead(
         source,
         config.seed,
-        range(trainer.done, config.warmup_steps + config.steps),
+        count(trainer.done) if schedule.timed else range(trainer.done, schedule.total),
         accelerator.process_index,
         config.accumulate,
         config.batch_size,
@@ -76,6 +87,8 @@ def train_generator(
                 break
             rate = config.learning_rate * schedule.factor(step)
             losses = trainer.take_step(step, parts, rate)
+            if schedule.record_time(trainer.seconds, trainer.done) and accelerator.is_main_process:
+                trainer.save()  # a resumed training decays at the same step
             figures = trainer.evaluate() if trainer.evaluation_due else None
             if not accelerator.is_main_process:
                 continue
@@ -85,7 +98,7 @@ def train_generator(
             if trainer.done % config.checkpoint_every == 0 or trainer.finished:
                 trainer.save()
             yield Progress(
-                "train-generator", trainer.done, schedule.total, trainer.note, values=dict(values)
+                "train-generator", trainer.done, trainer.total, trainer.note, values=dict(values)
             )
     finally:
         batches.close()
@@ -102,14 +115,35 @@ def averaged_weights(checkpoint: Path) -> DiffusionAutoencoder:
 class _RateSchedule:
     """The learning rate: linear warm-up, a plateau, and a linear decay to one hundredth.
 
-    The decay begins at the configured step, or earlier where the held-out loss has stalled.
+    The decay begins at the configured step, or earlier where the held-out loss has stalled. With a time
+    budget it begins when the plateau's part of the time is spent, and takes as many steps as fit into the
+    rest at the speed so far; from then on it no longer depends on a clock.
     """
 
     def __init__(self, config: GeneratorTraining) -> None:
         self._config = config
         self.decay_from = round(config.steps * (1 - config.decay_fraction))
         self._decay_steps = config.steps - self.decay_from
+        if config.minutes is not None:
+            self.decay_from = _NOT_YET
         self.best, self.waited = float("inf"), 0
+
+    @property
+    def timed(self) -> bool:
+        """Whether the number of steps depends on how long they take, and is not known yet."""
+        return self.decay_from == _NOT_YET
+
+    def record_time(self, seconds: float, done: int) -> bool:
+        """Take the time that ``done`` steps took; whether the decay begins because of it."""
+        c = self._config
+        if c.minutes is None or not self.timed or done <= c.warmup_steps:
+            return False
+        if seconds < 60 * c.minutes * (1 - c.decay_fraction):
+            return False
+        self.decay_from = done - c.warmup_steps
+        left = max(0.0, 60 * c.minutes - seconds)
+        self._decay_steps = max(1, round(done * left / max(seconds, 1e-9)))
+        return True
 
     @property
     def total(self) -> int:
@@ -133,15 +167,21 @@ class _RateSchedule:
             self.waited += 1
         reached = done - self._config.warmup_steps
         stalled = 0 < self._config.patience <= self.waited and reached < self.decay_from
-        if stalled:
+        if stalled and not self.timed:
             self.decay_from = reached
-        return stalled
+        return stalled and not self.timed
 
     def state(self) -> dict[str, Any]:
-        return {"decay_from": self.decay_from, "best": self.best, "waited": self.waited}
+        return {
+            "decay_from": self.decay_from,
+            "decay_steps": self._decay_steps,
+            "best": self.best,
+            "waited": self.waited,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         self.decay_from = state["decay_from"]
+        self._decay_steps = state.get("decay_steps", self._decay_steps)
         self.best, self.waited = state["best"], state["waited"]
 
 
@@ -157,6 +197,7 @@ class _Trainer:
         device: str | None,
         start: dict[str, Tensor] | None,
         about: dict[str, Any],
+        first_stage: FirstStage | None,
     ) -> None:
         self.config, self.checkpoint = config, checkpoint
         self.accelerator = make_accelerator(config, device)
@@ -171,11 +212,17 @@ class _Trainer:
         self.done = 0
         #: what the progress says beside the numbers
         self.note = ""
-        self._build(source, architecture, start)
+        self._build(source, architecture, start, first_stage)
+        self._seconds = 0.0
         self._restore_and_prepare()
+        self._began = time.perf_counter()
 
     def _build(
-        self, source: Source, architecture: Architecture, start: dict[str, Tensor] | None
+        self,
+        source: Source,
+        architecture: Architecture,
+        start: dict[str, Tensor] | None,
+        first_stage: FirstStage | None,
     ) -> None:
         """Fresh or given weights, their average, the optimiser and the held-out pictures."""
         torch.manual_seed(self.config.seed)
@@ -187,25 +234,40 @@ class _Trainer:
         device = self.accelerator.device
         self._net = net.to(device).to(memory_format=torch.channels_last)
         self._ema = copy.deepcopy(self._net.model).requires_grad_(False).eval()
+        frequencies = source.frequencies()
+        self._adversary: LabelAdversary | None = None
+        if self.config.label_free and frequencies is not None:
+            shown = torch.from_numpy(frequencies).to(device)
+            self._adversary = LabelAdversary(architecture.z_dim, shown).to(device)
         self._optimiser = torch.optim.AdamW(
-            self._net.parameters(), self.config.learning_rate, weight_decay=1e-4, betas=(0.9, 0.98)
+            net.parameters(),
+            self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            betas=(0.9, 0.98),
         )
-        main = self.accelerator.is_main_process
-        self._held_out = source.held_out().to(device) if main else None
+        if first_stage is not None:
+            self._ema.attach(first_stage)
+        self._held_out = None
+        if self.accelerator.is_main_process:
+            self._held_out = HeldOut.of(self._ema, source, device)
 
     def _restore_and_prepare(self) -> None:
         """Take up the checkpoint, if there is one, and hand everything to Accelerate."""
         state: dict[str, Any] = {}
         if self.checkpoint.exists():
             state = with_current_names(read_tensors(self.checkpoint))
-            if state["provenance"] != self._provenance:
+            if _with_defaults(state["provenance"]) != self._provenance:
                 raise DiffInfError(
                     f"{self.checkpoint} was written with another configuration or for other data; "
                     "remove it or train with the same one."
                 )
             self._net.load_state_dict(state["net"])
             self._ema.load_state_dict(state["ema"])
+            if self._adversary is not None:
+                self._adversary.load_state_dict(state["adversary"])
+                self._adversary.optimiser.load_state_dict(state["adversary_optimiser"])
             self.done = state["step"]
+            self._seconds = float(state.get("seconds", 0.0))
             self.schedule.load(state)
         if self.config.compile:
             self._net.model.unet.compile()
@@ -215,6 +277,18 @@ class _Trainer:
             self._optimiser.load_state_dict(state["optimiser"])
         if self.accelerator.scaler is not None and state.get("scaler"):
             self.accelerator.scaler.load_state_dict(state["scaler"])
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, that of the resumed trainings included."""
+        return self._seconds + time.perf_counter() - self._began
+
+    @property
+    def total(self) -> int:
+        """Steps in all; estimated from the speed so far while the time budget decides."""
+        if not self.schedule.timed or self.config.minutes is None:
+            return self.schedule.total
+        return max(self.done + 1, round(self.done * 60 * self.config.minutes / self.seconds))
 
     @property
     def finished(self) -> bool:
@@ -243,6 +317,8 @@ class _Trainer:
             ):
                 out = self._wrapped(part, accelerator.device, step < self.config.warmup_steps)
                 loss = out.pop("loss")
+                if "z" in out:
+                    loss = loss + self._against_label(out.pop("z"), part, step, out)
                 accelerator.backward(loss / len(parts))
             for name, value in out.items():
                 losses.setdefault(name, []).append(float(value))
@@ -264,6 +340,21 @@ class _Trainer:
         self.done = step + 1
         return losses
 
+    def _against_label(
+        self, z: Tensor, part: SeededBatch, step: int, out: dict[str, Tensor]
+    ) -> Tensor:
+        """The weighted loss that keeps the label out of codes z (B, z_dim); the adversary learns first."""
+        shown = part.batch.shown
+        if self._adversary is None or shown is None or not (shown >= 0).any():
+            return z.new_zeros(())
+        known = torch.from_numpy(shown >= 0).to(z.device)
+        label = torch.from_numpy(shown).to(z.device)[known]
+        rng = torch.Generator(z.device).manual_seed(part.seed ^ 1)
+        with torch.autocast(z.device.type, enabled=False):
+            out["adversary"] = self._adversary.learn(z[known], label, rng)
+            pull = self._adversary.pull(z[known], rng)
+        return self.config.label_free * min(1.0, step / self.config.label_free_after) * pull
+
     def evaluate(self) -> dict[str, float]:
         """Held-out figures and a grid of previews, in the main process; the rate may begin to decay."""
         figures: dict[str, float] = {}
@@ -276,6 +367,14 @@ class _Trainer:
             self.note = "the held-out loss has stalled: the learning rate decays early"
         return figures
 
+    def _adversary_state(self) -> dict[str, Any]:
+        if self._adversary is None:
+            return {}
+        return {
+            "adversary": self._adversary.state_dict(),
+            "adversary_optimiser": self._adversary.optimiser.state_dict(),
+        }
+
     def save(self) -> None:
         """Write the checkpoint: everything that a bit-identical resume needs."""
         scaler = self.accelerator.scaler
@@ -284,11 +383,24 @@ class _Trainer:
             "net": self._net.state_dict(),
             "ema": self._ema.state_dict(),
             "optimiser": self._optimiser.state_dict(),
+            **self._adversary_state(),
             "scaler": scaler.state_dict() if scaler is not None else {},
             "step": self.done,
+            "seconds": self.seconds,
             **self.schedule.state(),
         }
         write_tensors(self.checkpoint, state)
+
+
+def _with_defaults(provenance: dict[str, Any]) -> dict[str, Any]:
+    """A stored provenance, with the defaults of settings that came after it was stored."""
+    architecture = Architecture(**provenance["architecture"])
+    training = GeneratorTraining(**provenance["training"])
+    return {
+        **provenance,
+        "architecture": architecture.model_dump(mode="json"),
+        "training": training.model_dump(mode="json", exclude=FREE),
+    }
 
 
 def _start_from(model: DiffusionAutoencoder, weights: dict[str, Tensor]) -> int:

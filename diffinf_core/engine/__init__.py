@@ -13,6 +13,9 @@ from diffinf_core.engine.pictures import Pictures
 from diffinf_core.engine.pipeline import STAGES
 from diffinf_core.engine.run import OpenRun, open_run
 from diffinf_core.engine.tools import check, convert_generator, train_generator, train_perceptor
+from diffinf_core.export.dataset import read_export
+from diffinf_core.export.formats import FORMATS
+from diffinf_core.export.plan import EDITS, SPLITS
 from diffinf_core.influence.embedding import methods as map_methods
 from diffinf_core.influence.estimators import ESTIMATORS
 from diffinf_core.report.explore import STATES, View
@@ -20,7 +23,10 @@ from diffinf_core.review.bulk import Bulk
 from diffinf_core.review.rules import Rule
 
 __all__ = [
+    "EDITS",
     "ESTIMATORS",
+    "FORMATS",
+    "SPLITS",
     "STAGES",
     "STATES",
     "BenchmarkSettings",
@@ -43,6 +49,7 @@ __all__ = [
     "method_choices",
     "named_source",
     "open_run",
+    "read_export",
     "train_generator",
     "train_perceptor",
 ]

@@ -12,6 +12,7 @@ from PIL import Image
 
 from diffinf_core.data.truth import open_truth
 from diffinf_core.engine.pipeline import status
+from diffinf_core.engine.rounds import round_figures
 from diffinf_core.engine.tables import Tables
 from diffinf_core.experiments.comparison import (
     Comparison,
@@ -24,6 +25,7 @@ from diffinf_core.experiments.comparison import (
 from diffinf_core.records import DiffInfError
 from diffinf_core.report import compare_plots, plots, verdict
 from diffinf_core.report.compare_files import write_csv, write_html
+from diffinf_core.runs.files import naming_full_disk
 
 
 class Compare:
@@ -106,6 +108,10 @@ class Compare:
             out.append(file.getvalue())
         return out
 
+    def rounds(self) -> list[dict[str, Any]]:
+        """What each round did, in figures, the first one first."""
+        return round_figures(self._tables.folder)
+
     def write(
         self,
         html: str | Path | None = None,
@@ -117,6 +123,8 @@ class Compare:
         against = against or comparison.reference
         if html is not None:
             history, repair = histories(self._tables.folder), self._tables.report()["repair"]
-            write_html(comparison, history, repair, against, Path(html))
+            with naming_full_disk(Path(html)):
+                write_html(comparison, history, repair, against, Path(html))
         if csv is not None:
-            write_csv(comparison, against, Path(csv))
+            with naming_full_disk(Path(csv)):
+                write_csv(comparison, against, Path(csv))

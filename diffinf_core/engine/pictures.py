@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -13,10 +15,13 @@ from diffinf_core.correction.edits import (
     versions_of,
     whole_png,
 )
+from diffinf_core.data.ingest import source_folder
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.engine.tables import Tables
 from diffinf_core.records import DiffInfError, Edit
 
+#: columns of the sample table that the data set did not bring
+_OURS = ("id", "file", "label", "split")
 _OF_AN_EDIT = ("edit", "reconstruction", "heat")
 
 
@@ -35,6 +40,33 @@ class Pictures:
         """The picture of a training sample, uint8 (S, S, 3)."""
         train = self._tables.training
         return train.images([train.position(sample)])[0]
+
+    def described(self, sample: str) -> dict[str, str]:
+        """The "file" of a training sample, and what the data set's own columns say of it."""
+        train = self._tables.training
+        row = train.table.iloc[train.position(sample)]
+        columns = [c for c in train.table.columns if c not in _OURS and str(row[c]).strip()]
+        return {"file": str(row["file"]), **{c: str(row[c]) for c in columns}}
+
+    def file(self, sample: str) -> tuple[bytes, str]:
+        """The original file of a training sample as it lies in the data set, and its media type.
+
+        Raises :class:`DiffInfError` for a file that is no more there, lies outside of the data folder, or
+        is no picture.
+        """
+        name, root = self.described(sample)["file"], source_folder(self._tables.folder)
+        path = (root / name).resolve()
+        if not path.is_relative_to(root.resolve()) or not path.is_file():
+            raise DiffInfError(f"{root} holds no file {name}.")
+        content = path.read_bytes()
+        try:
+            with Image.open(io.BytesIO(content)) as picture:
+                media = Image.MIME.get(picture.format or "", "")
+        except (OSError, ValueError, Image.DecompressionBombError):
+            media = ""
+        if not media.startswith("image/"):
+            raise DiffInfError(f"{path} is no picture that a browser could show.")
+        return content, media
 
     def edit(self, sample: str, version: str) -> NDArray[np.uint8]:
         """The edited picture of a version, uint8 (S, S, 3)."""

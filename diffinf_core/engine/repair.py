@@ -49,6 +49,10 @@ class Repair:
                 yield event
         yield propose(made, self._tables.training.classes)
 
+    def tries(self, overrides: Mapping[str, Any] | None = None) -> int:
+        """How many settings :meth:`best_of` tries."""
+        return len(self._repairer.variants(self._settings(overrides)))
+
     @cached_property
     def _repairer(self) -> Repairer:
         return Repairer(self._tables.folder)

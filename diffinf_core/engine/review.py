@@ -86,6 +86,8 @@ class Review:
         if choice.action != "accept":
             return
         version, folder = choice.version or "", self._tables.folder
+        if not version:
+            raise DiffInfError("This picture has no edit to accept. Press E to make one.")
         if not (edit_folder(folder, choice.sample, version) / "edit.json").exists():
             raise DiffInfError(f"There is no edit {version!r} of sample {choice.sample!r}.")
         towards = load_edit(folder, choice.sample, version).label

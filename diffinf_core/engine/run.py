@@ -12,7 +12,6 @@ import pandas as pd
 from diffinf_core.config import RunConfig
 from diffinf_core.data.ingest import preflight
 from diffinf_core.data.part import Part
-from diffinf_core.data.update import source_changes
 from diffinf_core.engine import pipeline
 from diffinf_core.engine.ablation import Ablation
 from diffinf_core.engine.assignment import Assignment
@@ -24,11 +23,13 @@ from diffinf_core.engine.explore import Explore
 from diffinf_core.engine.pictures import Pictures
 from diffinf_core.engine.repair import Repair
 from diffinf_core.engine.review import Review
-from diffinf_core.engine.rounds import round_figures, run_rounds
+from diffinf_core.engine.rounds import run_rounds
 from diffinf_core.engine.scores import ranked_by
-from diffinf_core.engine.source import update
+from diffinf_core.engine.source import Source
 from diffinf_core.engine.tables import Tables
+from diffinf_core.engine.unrecorded import refuse_unrecorded_damage
 from diffinf_core.experiments.retrain import RETRAIN
+from diffinf_core.export.audit import run_audit, stored_audit
 from diffinf_core.export.dataset import Export, read_export
 from diffinf_core.export.folder import export_folder
 from diffinf_core.influence.planted import PLANTED
@@ -48,8 +49,9 @@ class OpenRun:
 
     ``review`` writes decisions, ``assignment`` hands pairs to reviewers, ``pictures`` reads pictures and
     edits, ``repair`` edits one picture again, ``explore`` looks at the whole training split, ``compare``
-    at the retrained arms, ``ablation`` takes the repair apart, ``benchmark`` trains rivals. What is slow
-    returns a job: iterate over its events, or ask for its result. Make one with :func:`open_run`.
+    at the retrained arms, ``ablation`` takes the repair apart, ``benchmark`` trains rivals,
+    ``source`` follows changes of the data set. What is slow returns a job: iterate over its events, or ask
+    for its result. Make one with :func:`open_run`.
     """
 
     def __init__(self, folder: Run) -> None:
@@ -63,6 +65,7 @@ class OpenRun:
         self.compare = Compare(tables)
         self.ablation = Ablation(folder)
         self.benchmark = Benchmarks(folder)
+        self.source = Source(tables)
 
     @property
     def config(self) -> RunConfig:
@@ -73,17 +76,6 @@ class OpenRun:
     remarks: tuple[str, ...] = ()
 
     # ------------------------------------------------------------ computing
-
-    def source_changes(self) -> str:
-        """What changed in the data set since the run read it, in words; empty where nothing did."""
-        return str(source_changes(self.folder))
-
-    def update_source(self, callback: Callback = None) -> Job[Progress, dict[str, bool]]:
-        """Read a changed data set anew, so that :meth:`compute` does again what depends on it.
-
-        What was computed before stays; decided samples whose label or picture changed need another look.
-        """
-        return Job.of(update(self._tables), self.status, callback)
 
     def status(self) -> dict[str, bool]:
         """Which stages are complete for the present configuration, by name and in order."""
@@ -146,9 +138,9 @@ class OpenRun:
 
         Each is a run of its own under ``rounds/``; it ends early where nothing is left to take over, or
         where half of the high-influence set was in the one before. Decisions of reviewers are followed;
-        undecided edits are taken over where they have no flag. The result is :meth:`round_figures`.
+        undecided edits are taken over where they have no flag. The result is :meth:`Compare.rounds`.
         """
-        return Job.of(run_rounds(self.folder, most), self.round_figures, callback)
+        return Job.of(run_rounds(self.folder, most), self.compare.rounds, callback)
 
     # ------------------------------------------------------------ reading
 
@@ -181,10 +173,6 @@ class OpenRun:
         """The run in figures, None where a thing was not run; JSON-able."""
         return self._tables.report()
 
-    def round_figures(self) -> list[dict[str, Any]]:
-        """One dict per round so far: its folder, figures of its repair, overlap with the round before."""
-        return round_figures(self.folder)
-
     def dataset(self, each: int = 6) -> dict[str, Any] | None:
         """The data set in figures; None before the data stage.
 
@@ -197,15 +185,33 @@ class OpenRun:
     # ------------------------------------------------------------ the refined data set
 
     def export(
-        self, target: str | Path, undecided: str = "original", callback: Callback = None
+        self,
+        target: str | Path,
+        undecided: str = "original",
+        callback: Callback = None,
+        **options: Any,
     ) -> Job[Progress, Export]:
         """Write the refined data set to a new folder; the result is the export, read back.
 
         ``undecided`` is what becomes of samples that nobody decided on, see
-        :func:`diffinf_core.review.refine.refine`.
+        :func:`diffinf_core.review.refine.refine`. ``options``: ``format`` is one of :data:`FORMATS`,
+        ``splits`` train or all, ``edits`` full (the change on the original at its size, lossless),
+        like-original (encoded as the original was) or working (the edit at the run's size), ``audit``
+        whether the shortcut audit is made first.
         """
-        events = export_folder(self.folder, target, undecided)
+        events = export_folder(self.folder, target, undecided, **options)
         return Job.of(events, lambda: read_export(target), callback)
+
+    def audit(
+        self, undecided: str = "original", edits: str | None = None, callback: Callback = None
+    ) -> Job[Progress, dict[str, Any] | None]:
+        """Look for shortcuts: whether edits are recognisable by anything but what they show.
+
+        In each form of ``edits`` (see :meth:`export`) or in one; the result is what :meth:`report` has under
+        "audit".
+        """
+        events = run_audit(self.folder, undecided, edits)
+        return Job.of(events, lambda: stored_audit(self.folder), callback)
 
     def export_preview(self, undecided: str = "original") -> dict[str, Any]:
         """What :meth:`export` would write: ``counts`` by kind, ``total``, and ``earlier`` rounds' changes."""
@@ -229,6 +235,7 @@ def open_run(
     remarks = preflight(config) if config is not None and not Run.begun(root) else ()
     folder = Run.open(root) if config is None else Run.prepare(root, config)
     refuse_damaged(root)
+    refuse_unrecorded_damage(root)
     folder.without_decisions = without_decisions
     opened = OpenRun(folder)
     opened.remarks = remarks

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from diffinf_core.data.state import Changes
 from diffinf_core.data.update import source_changes, take_over
+from diffinf_core.engine.pipeline import status
 from diffinf_core.engine.tables import Tables
-from diffinf_core.records import Choice, Progress, Sample
+from diffinf_core.records import Choice, Job, Progress, Sample
 
 #: who asks for another look at samples whose label or picture changed
 REVIEWER = "changed data set"
 
 
-def update(tables: Tables) -> Iterator[Progress]:
+class Source:
+    """What changed in a run's data set since the run read it, and reading it anew."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def changes(self) -> str:
+        """What changed, in words; empty where nothing did."""
+        return str(source_changes(self._tables.folder))
+
+    def update(
+        self, callback: Callable[[Progress], object] | None = None
+    ) -> Job[Progress, dict[str, bool]]:
+        """Read a changed data set anew, so that computing does again what depends on it.
+
+        The result says which stages are complete. What was computed before stays; decided samples whose
+        label or picture changed need another decision.
+        """
+        return Job.of(_update(self._tables), lambda: status(self._tables.folder), callback)
+
+
+def _update(tables: Tables) -> Iterator[Progress]:
     """Take a changed source over; decided samples whose label or picture changed need another decision."""
     run = tables.folder
     with run.lock():

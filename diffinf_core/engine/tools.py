@@ -30,15 +30,32 @@ def train_generator(
     scene_seed: int = 20261,
     age_fraction: float = 0.3,
     cache: str | Path = "cache/scenes",
+    first_stage: str | None = None,
+    covariates: tuple[str, ...] = (),
+    colour: bool = True,
+    trust: float | None = None,
 ) -> Iterator[Progress]:
-    """Train a generator on a run's training split, on a folder of pictures, or on rendered scenes."""
+    """Train a generator on a run's training split, on a folder of pictures, or on rendered scenes.
+
+    With a ``first_stage`` it works on its latents instead of on pixels, for a run's pictures: then an edit
+    keeps the columns ``covariates`` and the coarse ``colour``, and ``trust`` is the
+    fraction of labels used of each class.
+    """
     from diffinf_core.diffusion.assets import train_on_pictures, train_on_run, train_on_scenes
+    from diffinf_core.diffusion.on_latents import LatentOptions, train_on_latents
 
     if run_root is not None and pictures is not None:
         raise DiffInfError("Give a run or a folder of pictures, not both.")
     target, weights = _path(out), _path(start)
     if run_root is not None:
-        yield from train_on_run(Run.open(Path(run_root)), settings, target, weights, width)
+        opened = Run.open(Path(run_root))
+        if first_stage is None:
+            yield from train_on_run(opened, settings, target, weights, width)
+        else:
+            options = LatentOptions(first_stage, covariates, colour, trust)
+            yield from train_on_latents(opened, settings, target, weights, width, options)
+    elif first_stage is not None:
+        raise DiffInfError("Training on latents needs a run: give --run.")
     elif pictures is not None:
         if target is None:
             raise DiffInfError("Give --out, the folder for the weights.")

@@ -16,21 +16,29 @@ from torch.utils.data import Dataset
 
 from diffinf_core.data.decode import decode, open_upright
 from diffinf_core.data.part import open_training, to_tensor
-from diffinf_core.export.folder import COLUMNS
+from diffinf_core.data.split import TRAIN
+from diffinf_core.export.formats.patch import FILE as CHANGES
+from diffinf_core.export.verify import verify_export
 from diffinf_core.records import DiffInfError
 from diffinf_core.review.refine import refined_set
 from diffinf_core.review.training_set import refined_training
 from diffinf_core.runs.cells import readable
-from diffinf_core.runs.files import file_digest, read_json
+from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import CONFIG_FILE, Run
+
+#: the table of an export; that of a patch
+_TABLES = ("labels.csv", CHANGES)
+#: columns without which it is none; earlier versions wrote no more
+_NEEDED = ("file", "label", "assigned_label", "source", "id")
 
 
 @dataclass(frozen=True)
 class Export:
     """An exported data set.
 
-    ``table`` has the columns file, label, assigned_label, source (original, repaired or relabelled) and id,
-    a row per picture; ``manifest`` the lineage of each picture, and what became of the others.
+    ``table`` has a row per picture: :data:`diffinf_core.export.plan.COLUMNS` (file, label, assigned_label,
+    source: original, repaired or relabelled, id, split, original), then the data set's own columns;
+    ``manifest`` the lineage of each picture, and what became of the others.
     """
 
     root: Path
@@ -48,46 +56,24 @@ class Export:
         return [self.root / name for name in self.table["file"]]
 
     def verify(self) -> None:
-        """Compare every picture with its SHA-256, and the count with the size equation of D'.
+        """Compare every file with its SHA-256, and the counts with the size equation of D'.
 
         Raises :class:`DiffInfError` that names the first thing that differs.
         """
-        entries = {entry["file"]: entry for entry in self.manifest["samples"]}
-        if list(entries) != self.table["file"].tolist():
-            raise DiffInfError(
-                f"{self.root}: labels.csv and manifest.json list different pictures."
-            )
-        for row in self.table.itertuples():
-            entry, file = entries[row.file], self.root / str(row.file)
-            if not file.is_file():
-                raise DiffInfError(f"{file} is missing.")
-            if file_digest(file) != entry["sha256"]:
-                raise DiffInfError(f"{file} was changed after the export.")
-            if row.label != entry["label"]:
-                raise DiffInfError(
-                    f"{self.root}: {row.file} is {row.label!r} in labels.csv and {entry['label']!r} in "
-                    "manifest.json."
-                )
-        beside = {p.relative_to(self.root).as_posix() for p in (self.root / "images").glob("*")}
-        if extra := sorted(beside - set(entries)):
-            raise DiffInfError(f"{self.root / extra[0]} is not part of the export.")
-        # equation 13: as many pictures as before, less those that reviewers dropped
-        given, kept = self.manifest["n_original"], self.manifest["n"]
-        if not len(entries) == kept == given - len(self.manifest["dropped"]):
-            raise DiffInfError(
-                f"{self.root} holds {len(entries)} pictures; {given} less "
-                f"{len(self.manifest['dropped'])} dropped should be there."
-            )
+        verify_export(self.root, self.table, self.manifest)
 
 
 def read_export(path: str | Path) -> Export:
-    """Read what an export wrote; :class:`DiffInfError` for a folder that is no export."""
+    """Read what an export wrote, in any format; :class:`DiffInfError` for a folder that is no export."""
     root = Path(path)
-    if not (root / "manifest.json").is_file() or not (root / "labels.csv").is_file():
-        raise DiffInfError(f"{root} is not an export: it has no manifest.json and labels.csv.")
+    names = [name for name in _TABLES if (root / name).is_file()]
+    if not (root / "manifest.json").is_file() or not names:
+        raise DiffInfError(f"{root} is not an export: it has no manifest.json and {_TABLES[0]}.")
     manifest = read_json(root / "manifest.json")
     try:
-        table = readable(pd.read_csv(root / "labels.csv", dtype=str, keep_default_na=False))
+        table = readable(pd.read_csv(root / names[0], dtype=str, keep_default_na=False))
+        if names[0] == CHANGES:
+            table = table[table["action"] != "dropped"].rename(columns={"action": "source"})
         classes, samples = manifest["classes"], manifest["samples"]
         for sample in samples:
             _ = sample["file"], sample["label"], sample["sha256"]
@@ -99,13 +85,13 @@ def read_export(path: str | Path) -> Export:
         ) from error
     except (OSError, ValueError, TypeError) as error:
         raise DiffInfError(f"{root} is a damaged export ({error}); export again.") from error
-    missing = [name for name in COLUMNS if name not in table]
+    missing = [name for name in _NEEDED if name not in table]
     if missing or len(table) != len(samples):
-        reason = f"labels.csv has no column {missing[0]!r}" if missing else "rows are missing"
+        reason = f"{names[0]} has no column {missing[0]!r}" if missing else "rows are missing"
         raise DiffInfError(f"{root} is a damaged export: {reason}; export again.")
-    names = table["file"].map(Path)
-    if any(name.is_absolute() or ".." in name.parts for name in names):
-        raise DiffInfError(f"{root}: labels.csv names a picture outside the export.")
+    files = table["file"].map(Path)
+    if any(name.is_absolute() or ".." in name.parts for name in files):
+        raise DiffInfError(f"{root}: {names[0]} names a picture outside the export.")
     if unknown := sorted(set(table["label"]) - set(classes)):
         raise DiffInfError(f"{root}: the label {unknown[0]!r} is none of {', '.join(classes)}.")
     return Export(root, table, manifest)
@@ -189,9 +175,16 @@ class _OfExport:
     """Pictures of an export, decoded when asked for."""
 
     def __init__(self, export: Export) -> None:
-        self._files, self.classes = export.files, export.classes
+        if export.manifest.get("format") == "patch":
+            raise DiffInfError(
+                f"{export.root} is a patch, which holds only what changed; export in another format."
+            )
+        table = export.table
+        if "split" in table:
+            table = table[table["split"] == TRAIN].reset_index(drop=True)
+        self._files, self.classes = [export.root / f for f in table["file"]], export.classes
         self._size = int(export.manifest["configuration"]["data"]["image_size"])
-        self.table = export.table[["id", "label", "assigned_label", "source"]].copy()
+        self.table = table[["id", "label", "assigned_label", "source"]].copy()
 
     def small(self, i: int) -> NDArray[np.uint8]:
         with self._named(i):

@@ -1,127 +1,132 @@
-"""Write the refined data set D' (equation 13) as a folder with one manifest.
+"""Write the refined data set D' (equation 13) as a folder, in any format, with one manifest.
 
-Originals are copied byte for byte; edits are lossless PNG and say in their metadata that they are
-synthetic. Nothing in the source folder is touched. The folder appears whole or not at all.
+Originals are copied byte for byte; edits say in their metadata that they are synthetic. Nothing in the
+source folder is touched. The folder appears whole or not at all, and the same export is the same bytes.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from diffinf_core.correction.edits import read_record
 from diffinf_core.data.ingest import source_folder
 from diffinf_core.data.lineage import FOLDER as ROUNDS
 from diffinf_core.data.lineage import origin
-from diffinf_core.data.overlay import read_picture
 from diffinf_core.data.update import refuse_changed
-from diffinf_core.records import DiffInfError, Progress, RefinedSample
-from diffinf_core.review.refine import refined_set
+from diffinf_core.export.audit import audit_plan
+from diffinf_core.export.card import data_card
+from diffinf_core.export.dataset import read_export
+from diffinf_core.export.formats import Format, Layout, format_named
+from diffinf_core.export.manifest import FILE, plan_key, write_manifest
+from diffinf_core.export.plan import COLUMNS, ExportOptions, Plan, make_plan
+from diffinf_core.export.render import file_names, sha256, sync, write_picture
+from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import (
-    file_digest,
+    naming_full_disk,
+    read_json,
     staged_folder,
     sync_folder,
-    write_json,
-    write_table,
+    write_text,
 )
 from diffinf_core.runs.locks import exclusive
 from diffinf_core.runs.run import FOLDERS, Run
 
-#: of labels.csv
-COLUMNS = ("file", "label", "assigned_label", "source", "id")
+_EVERY = 100
 
 
-@dataclass(frozen=True)
-class _Item:
-    """One picture of the export: ``file`` is copied to ``name``."""
+def export_folder(
+    run: Run, target: str | Path, undecided: str = "original", **options: Any
+) -> Iterator[Progress]:
+    """Export a run after review.
 
-    sample: RefinedSample
-    file: Path
-    name: str
-
-
-def _item(sample: RefinedSample, root: Path) -> _Item:
-    file = root / sample.file if sample.edit is None else sample.edit.folder / "edit.png"
-    return _Item(sample, file, f"images/{sample.id}{file.suffix.lower()}")
-
-
-def export_folder(run: Run, target: str | Path, undecided: str = "original") -> Iterator[Progress]:
-    """Export the training split after review.
-
-    ``undecided`` says what happens to edited samples on which nobody has decided, see
-    :func:`diffinf_core.review.refine.refine`. Writes ``images/``, ``labels.csv`` (file, label,
-    assigned_label, source, id) and ``manifest.json`` (hashes, lineage, settings, and under ``earlier``
+    ``undecided`` and ``options`` are those of :class:`diffinf_core.export.plan.ExportOptions`. Writes the
+    pictures, ``labels.csv`` (:data:`diffinf_core.export.plan.COLUMNS` and the data set's own columns), what
+    the format needs, ``README.md`` and ``manifest.json`` (hashes, lineage, settings, and under ``earlier``
     what earlier rounds repaired, relabelled and dropped).
 
-    Raises :class:`DiffInfError` where ``target`` is in use: a folder that is not empty, one that another
-    export is writing, or one inside the run or the data set.
+    A target that holds this very export, unchanged, is left as it is. Raises :class:`DiffInfError` where
+    ``target`` is in use otherwise: a folder that is not empty, one that another export is writing, or one
+    inside the run or the data set.
     """
+    how = ExportOptions(undecided=undecided, **options)
+    form = format_named(how.format)
     target = Path(target).resolve()  # the lock and the rename want no link
-    root = source_folder(run)
-    _check_target(target, run)
+    _check_place(target, run)
     refuse_changed(run, "The export was not written")
-    refined = refined_set(run, undecided)
-    items = [_item(sample, root) for sample in refined.kept]
-    for item in items:
-        if not item.file.is_file():
-            raise DiffInfError(f"{item.file} is missing; the export was not written.")
-    entries = [_entry(item) for item in items]
-    total = len(entries)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    plan = make_plan(run, how)
+    total = len(plan.pictures)
+    if _is_there(target, plan):
+        yield Progress("export", total, total, "done already: nothing has changed")
+        return
+    _check_free(target)
+    for picture in plan.pictures:
+        for file in (plan.source / picture.file, *(f / "edit.png" for f in picture.edits)):
+            if not file.is_file():
+                raise DiffInfError(f"{file} is missing; the export was not written.")
+    names = file_names(plan, form)
+    audit = (yield from audit_plan(plan)) if how.audit else None
+    with naming_full_disk(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     lock = target.parent / f".{target.name}.diffinf-export.lock"
     busy = f"Another export is writing {_braced(target)}{{holder}}; wait for it."
-    with exclusive(lock, busy, keep=False), _refused(target):
-        _check_target(target, run)
+    with naming_full_disk(target), exclusive(lock, busy, keep=False), _refused(target):
+        _check_free(target)
         with staged_folder(target) as beside:
-            (beside / "images").mkdir()
-            for i, (item, entry) in enumerate(zip(items, entries, strict=True)):
-                if item.sample.edit is not None:
-                    read_picture(item.file)  # a damaged one is not for others to find
-                _copy(item.file, beside / item.name)
-                entry["sha256"] = file_digest(beside / item.name)
-                if (i + 1) % 100 == 0 or i + 1 == total:
-                    yield Progress("export", i + 1, total, "writing pictures")
-            written = sum(1 for _ in (beside / "images").iterdir())
-            if written != total:
-                raise DiffInfError(
-                    f"{written} of {total} pictures were written; the export was not made."
-                )
-            manifest = {
-                "made_by": "DiffInf",
-                "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "notice": "Pictures with source 'repaired' are synthetic edits, not photographs.",
-                "undecided": undecided,
-                "n": total,
-                "n_original": len(refined.samples),
-                "dropped": list(refined.dropped),
-                "earlier": [
-                    {k: v for k, v in asdict(e).items() if v is not None} for e in refined.earlier
-                ],
-                "classes": list(refined.classes),
-                "configuration": run.config.model_dump(mode="json"),
-                "samples": entries,
-            }
-            rows = [
-                {
-                    "file": item.name,
-                    "label": item.sample.label,
-                    "assigned_label": item.sample.assigned,
-                    "source": item.sample.source,
-                    "id": item.sample.id,
-                }
-                for item in items
-            ]
-            sync_folder(beside / "images")
-            write_table(beside / "labels.csv", pd.DataFrame(rows, columns=list(COLUMNS)))
-            write_json(beside / "manifest.json", manifest)
+            hashes = yield from _write_pictures(beside, plan, names)
+            layout = Layout(beside, plan, _table(plan, names, form))
+            yield from form.write(layout)
+            form.table(layout)
+            write_text(beside / "README.md", data_card(plan, layout.table, audit))
+            write_manifest(beside, plan, names, hashes, audit)
+            for folder in (p for p in beside.rglob("*") if p.is_dir()):
+                sync_folder(folder)
+
+
+def _write_pictures(
+    root: Path, plan: Plan, names: list[str]
+) -> Generator[Progress, None, list[str]]:
+    """Write every picture; returns the SHA-256 of each, "" for one that is not written."""
+    hashes: list[str] = []
+    total = len(names)
+    for i, (picture, name) in enumerate(zip(plan.pictures, names, strict=True)):
+        if name:
+            write_picture(plan, picture, root / name)
+        hashes.append(sha256(root / name) if name else "")
+        if (i + 1) % _EVERY == 0 or i + 1 == total:
+            yield Progress("export", i + 1, total, "writing pictures")
+    sync(root / name for name in names if name)
+    expected = sum(bool(name) for name in names)
+    written = sum((root / name).is_file() for name in names if name)
+    if written != expected:
+        raise DiffInfError(
+            f"{written} of {expected} pictures were written; the export was not made."
+        )
+    return hashes
+
+
+def _table(plan: Plan, names: list[str], form: Format) -> pd.DataFrame:
+    chosen = [i for i, p in enumerate(plan.pictures) if p.changed or not form.partial]
+    pictures = [plan.pictures[i] for i in chosen]
+    values = [
+        (names[i], p.label, p.assigned, p.source, p.id, p.split, p.file)
+        for i, p in zip(chosen, pictures, strict=True)
+    ]
+    table = pd.DataFrame(values, columns=list(COLUMNS), dtype=object)
+    own = plan.columns.iloc[chosen].reset_index(drop=True)
+    return pd.concat([table, own], axis=1)
+
+
+def _is_there(target: Path, plan: Plan) -> bool:
+    """Whether the target holds this very export; :class:`DiffInfError` where it was changed since."""
+    file = target / FILE
+    if not file.is_file() or read_json(file).get("key") != plan_key(plan):
+        return False
+    read_export(target).verify()
+    return True
 
 
 def _braced(target: Path) -> str:
@@ -140,10 +145,14 @@ def _refused(target: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_target(target: Path, run: Run) -> None:
-    """Refuse a target that holds something, or that lies where a run or a data set keeps its files."""
+def _check_free(target: Path) -> None:
+    """Refuse a target that holds something."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DiffInfError(f"{target} exists and is not empty; choose a new folder for the export.")
+
+
+def _check_place(target: Path, run: Run) -> None:
+    """Refuse a target that lies where a run or a data set keeps its files."""
     home, first = run.root.resolve(), origin(run).resolve()
     own = [source_folder(run).resolve(), *(home / name for name in FOLDERS)]
     own += [first / name for name in FOLDERS if first == home or name != ROUNDS]
@@ -156,41 +165,3 @@ def _check_target(target: Path, run: Run) -> None:
         raise DiffInfError(
             f"{target} lies inside {taken}, which is not for exports; choose another folder."
         )
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file and bring it to the disk."""
-    with open(source, "rb") as given, open(target, "wb") as out:
-        shutil.copyfileobj(given, out, 1 << 20)
-        out.flush()
-        os.fsync(out.fileno())
-
-
-def _entry(item: _Item) -> dict[str, Any]:
-    """A picture's place in the manifest."""
-    sample = item.sample
-    out: dict[str, Any] = {
-        "id": sample.id,
-        "file": item.name,
-        "label": sample.label,
-        "original": sample.file,
-        "source": sample.source,
-    }
-    if sample.edit is not None:
-        edit = read_record(sample.edit.folder)
-        out |= {
-            "synthetic": True,
-            "version": edit.version,
-            "settings": edit.settings,
-            "generator": edit.generator,
-            "identity": edit.identity,
-            "perceptual": edit.perceptual,
-        }
-    if sample.decision is not None:
-        out["decision"] = {
-            "action": sample.decision.action,
-            "reviewer": sample.decision.reviewer,
-            "time": sample.decision.time,
-            "comment": sample.decision.comment,
-        }
-    return out

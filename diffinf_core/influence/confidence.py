@@ -85,9 +85,13 @@ CONFIDENCE = Stage(
 )
 
 
-def out_of_fold(run: Run) -> NDArray[np.float64]:
-    """Probabilities (N, C) of each training sample by the network that was trained without its fold."""
-    stage, train, folds = CONFIDENCE.folder(run), open_training(run), run.config.influence.folds
+def out_of_fold(run: Run) -> NDArray[np.float64] | None:
+    """Class probabilities (N, C) of the training pictures, each by the network that was trained without it;
+    None where they are not computed."""
+    stage = CONFIDENCE.folder(run)
+    if not stage.done:
+        return None
+    train, folds = open_training(run), run.config.influence.folds
     fold = train.folds(folds, run.config.influence.seed)
     out = np.zeros((len(train), len(train.classes)))
     for k in range(folds):

@@ -286,7 +286,7 @@ def _under(model: nn.Module, weights: Weights | None, place: str) -> nn.Module:
 def _restored(model: nn.Module) -> Iterator[None]:
     """Put modules, weights, buffers and requires_grad flags back at the end."""
     # a checkpoint may have replaced tensors (``assign=True``) or whole modules
-    parts = [
+    parts: list[tuple[Any, dict[str, Any]]] = [
         (table, dict(table))
         for m in model.modules()
         for table in (m._parameters, m._buffers, m._modules)

@@ -17,6 +17,7 @@ from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
 from diffinf_core.data.truth import open_truth
 from diffinf_core.experiments.retrain import read_arms
+from diffinf_core.export.audit import stored_audit
 from diffinf_core.influence.estimators import quality
 from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import (
@@ -214,5 +215,6 @@ def summarise(
         "predictor": predictor.figures if predictor.done else None,
         "repair": repair,
         "review": _review(run, decisions),
+        "audit": stored_audit(run),
         "arms": read_arms(run) if DATA.folder(run).done else {},
     }

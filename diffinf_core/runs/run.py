@@ -18,6 +18,7 @@ from diffinf_core.config import RunConfig, from_file, to_yaml
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import (
     digest,
+    naming_full_disk,
     read_json,
     remove_orphans,
     write_json,
@@ -42,9 +43,9 @@ def read_config(file: Path) -> RunConfig:
     config, empty = from_file(file), not file.read_text().strip()
     if empty:
         home = shlex.quote(str(file.parent))
-        raise DiffInfError(
-            f"{file} is empty; 'diffinf doctor {home} --repair' restores the settings from their copy."
-        )
+        there = (file.parent / CONFIG_COPY).exists()
+        how = f"'diffinf doctor {home} --repair' restores the settings from their copy"
+        raise DiffInfError(f"{file} is empty; {how if there else 'write the settings again'}.")
     return config
 
 
@@ -174,11 +175,14 @@ class Run:
         The settings of :meth:`prepare` are stored at the first event of a stage's work or at the end, so that
         a command which fails before leaves the stored ones; those of a new run at once.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
         refusal = f"Another process is computing in {self.root}{{holder}}; wait for it or stop it."
-        with exclusive(self.root / ".lock", refusal):
-            remove_orphans(self.root)
-            if not (self.root / CONFIG_FILE).exists():
+        with naming_full_disk(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            with exclusive(self.root / ".lock", refusal):
+                remove_orphans(self.root)
+                if not (self.root / CONFIG_FILE).exists():
+                    self.store()
+                elif not (self.root / CONFIG_COPY).exists():  # a run of an earlier version
+                    write_text(self.root / CONFIG_COPY, (self.root / CONFIG_FILE).read_text())
+                yield
                 self.store()
-            yield
-            self.store()

@@ -35,6 +35,7 @@ from diffinf_core.ui.web.server import (
     private_folder,
     proxy_address,
 )
+from diffinf_core.ui.web.token import Token
 from diffinf_core.weights.files import assets_folder
 
 #: opened pages of which the server remembers the place; the longest unused is forgotten first
@@ -42,7 +43,8 @@ _PAGES = 500
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: in the order in which they need each other
 _SCRIPTS = (
-    "page", "early", "viewer", "keys", "tour", "explore", "explore_lasso", "explore_map", "explore_tau",
+    "page", "early", "viewer", "keys", "touch", "tour",
+    "explore", "explore_lasso", "explore_map", "explore_tau",
 )  # fmt: skip
 
 
@@ -63,9 +65,9 @@ def theme() -> gr.themes.Base:
 
 
 _TOP = """<header class="di-top"><h1>DiffInf</h1><p>Find the pictures whose labels disturb training, repair
-them, and judge every repair.</p><div class="di-top-buttons"><button type="button" id="switch-theme">Light or
-dark</button><button type="button" id="show-tour">Tour</button><button type="button" id="show-keys"
-aria-keyshortcuts="?">Keys</button>{out}</div></header>"""
+them, and judge every repair.</p><div class="di-top-buttons">
+<button type="button" id="switch-theme">Dark</button><button type="button" id="show-tour">Tour</button>
+<button type="button" id="show-keys" aria-keyshortcuts="?">Keys</button>{out}</div></header>"""
 _OUT = '<form method="post" action="logout"><button>Log out</button></form>'
 
 
@@ -129,8 +131,9 @@ def serve(
     ssl_cert: Path | None = None,
     ssl_key: Path | None = None,
     trusted_proxies: Sequence[str] = (),
+    token: bool = True,
 ) -> Server:
-    """Serve a run; any address but loopback needs a log-in.
+    """Serve a run; any address but loopback needs a log-in, and loopback without one a ``token``.
 
     ``allow_hosts`` are further names under which browsers may ask for it; they need one, too.
     ``trusted_proxies`` are addresses or networks of proxies that tell whom they speak for. With
@@ -152,6 +155,7 @@ def serve(
     proxies = [proxy_address(text) for text in trusted_proxies]
     private = private_folder()
     session = Session(root, shared=accounts is not None)
+    session.check()
     blocks = build(session)
     # Whoever has no page has no place in the queue either.
     blocks.queue(default_concurrency_limit=4, max_size=64, api_open=False)
@@ -162,14 +166,16 @@ def serve(
         "css_paths": sorted(assets.glob("*.css")),
         "head": library_link() + scripts(),
     }
-    app = make_app(blocks, lambda: session.run, hosts, accounts, look)
-    server = Server(app, blocks, listen(host, port), tls, proxies, private)
+    own = Token() if token and accounts is None else None
+    app = make_app(blocks, lambda: session.run, hosts, accounts, look, own)
+    server = Server(app, blocks, listen(host, port), tls, proxies, private, own)
     show_refusals()
     for line in warnings_of(host, bool(tls)):
         print(line, file=sys.stderr, flush=True)
     scheme = "https" if tls else "http"
     shown = f"[{host}]" if ":" in host else host
-    print(f"DiffInf on {scheme}://{shown}:{server.port}  (run {root}; Ctrl+C stops)", flush=True)
+    address = f"{scheme}://{shown}:{server.port}/{server.query}"
+    print(f"DiffInf on {address}  (run {root}; Ctrl+C stops)", flush=True)
     if block:
         server.run()
     else:

@@ -17,6 +17,23 @@ _VERBS = {
 }
 
 
+#: the same, of somebody who did it
+_DID = {
+    "accept": "accepted this edit",
+    "reject": "rejected this edit",
+    "keep": "kept this picture",
+    "drop": "dropped this picture",
+    "second_look": "asked for a second look",
+}
+
+
+def deed(decision: Decision) -> str:
+    """Who decided what, as the beginning of a sentence."""
+    if decision.action == "relabel":
+        return f"{decision.reviewer} relabelled this picture to {decision.new_label}"
+    return f"{decision.reviewer} {_DID[decision.action]}"
+
+
 def outcome(decision: Decision) -> str:
     """A decision in words."""
     if decision.action == "relabel":
@@ -24,10 +41,47 @@ def outcome(decision: Decision) -> str:
     return _VERBS[decision.action]
 
 
+def relabel_key(classes: Sequence[str], at: int) -> str:
+    """The digit that relabels to a class, "" where none does.
+
+    Digits count the classes from 1; where classes are numbers themselves, a digit means the class of that
+    name and no other.
+    """
+    if any(name.isdecimal() for name in classes):
+        return classes[at] if classes[at] in tuple("0123456789") else ""
+    return str(at + 1) if at < 9 else ""
+
+
 def two_opinions(decisions: Sequence[Decision]) -> str:
     """A disagreement that awaits a third decision."""
     said = "; ".join(f"{d.reviewer}: {outcome(d)}" for d in decisions)
     return notice(f"Two reviewers disagree, your decision settles it. {said}.")
+
+
+def progress(done: int, total: int, rate: float | None, reviewer: str = "") -> str:
+    """How many pairs of a queue are decided, pairs per minute, and who decides."""
+    text = f"{done} of {total} decided" + ("" if rate is None else f", {rate:.0f} a minute")
+    who = f'<span class="di-who">{escape(reviewer)}</span>' if reviewer else ""
+    return (
+        f'<span class="di-progress"><progress max="{max(1, total)}" value="{done}" aria-hidden="true">'
+        f"</progress> {text}</span>{who}"
+    )
+
+
+def facts(file: str, columns: Sequence[tuple[str, str]], link: str = "") -> str:
+    """The file of a sample, to copy, and what the data set's own columns say of it.
+
+    ``link`` is where the original file can be opened, "" where it cannot.
+    """
+    name = escape(file)
+    shown = f'<a href="{escape(link)}" target="_blank" rel="noopener">{name}</a>' if link else name
+    cells = "".join(
+        f"<span>{escape(column)} <b>{escape(value)}</b></span>" for column, value in columns
+    )
+    return (
+        f'<div class="di-file"><span class="di-name-of">{shown}</span>'
+        f'<button type="button" data-copy="{name}" aria-label="copy the file name">copy</button>{cells}</div>'
+    )
 
 
 def _hint(suggestion: str, why: str) -> str:
@@ -46,19 +100,28 @@ def headline(
     suggestion: str,
     why: str,
     sample: str = "",
+    version: str = "",
+    beside: str = "",
+    comment: str = "",
+    keys: str = "",
 ) -> str:
-    """The line above a pair."""
+    """The line above a pair; ``beside`` is HTML of its own, such as :func:`facts`.
+
+    ``keys`` are the digits that relabel, see :func:`relabel_key`.
+    """
     if decision is None:
         state = '<span class="di-state">undecided</span>'
     else:
         who = f" ({decision.reviewer})" if decision.reviewer != "local" else ""
         text = outcome(decision) + who
         state = f'<span class="di-state di-{escape(decision.action)}">{escape(text)}</span>'
+    said = f'<q class="di-comment-of">{escape(comment)}</q>' if comment else ""
     return (
-        f'<div class="di-head" data-sample="{escape(sample)}">'
+        f'<div class="di-head" data-sample="{escape(sample)}" data-version="{escape(version)}" '
+        f'data-suggestion="{escape(suggestion)}" data-keys="{escape(keys)}">'
         f'<span class="di-place">{place} of {total}</span>'
         f'<span>assigned label <strong class="di-label">{escape(label)}</strong></span>'
-        f"<span>influence rank {rank}</span>{state}"
+        f"<span>influence rank {rank}</span>{state}{said}{beside}"
         f"{_hint(suggestion, why)}</div>"
     )
 

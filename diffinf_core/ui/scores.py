@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from diffinf_core.records import Edit
+from diffinf_core.ui import markup
 
 _BINS = 16
 #: a change below this is no change
@@ -107,8 +108,11 @@ def _measures(classes: list[str], percentile: float) -> list[_Measure]:
         _Measure("identity cosine", _identity_hint, _identity, "identity", lambda e: e.identity),
         _Measure(
             "perceptual distance",
-            lambda e: f"{e.perceptual_name}; the floor is the plain reconstruction's distance.",
-            lambda e: (f"floor {e.perceptual_floor:.3f}", f"{e.perceptual:.3f}"),
+            lambda e: (
+                f"{e.perceptual_name}. Before: the distance of the plain reconstruction, which no edit can "
+                "undercut by much."
+            ),
+            lambda e: (f"reconstruction {e.perceptual_floor:.3f}", f"{e.perceptual:.3f}"),
             "perceptual",
             lambda e: e.perceptual,
         ),
@@ -229,8 +233,8 @@ def probabilities(edit: Edit, classes: list[str]) -> str:
                 edit.classifier_after,
             )
         )
-        other = i < 9 and name != edit.label
-        key = f'<kbd title="relabel to {escape(name)}">{i + 1}</kbd> ' if other else ""
+        digit = markup.relabel_key(classes, i) if name != edit.label else ""
+        key = f'<kbd title="relabel to {escape(name)}">{digit}</kbd> ' if digit else ""
         rows.append(
             f'<tr class="di-class{assigned}"><th scope="row">{key}{escape(name)}</th>{cells}</tr>'
         )

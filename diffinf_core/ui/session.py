@@ -66,6 +66,11 @@ class Session:
         """Whether there is a run."""
         return self._run is not None
 
+    def check(self) -> None:
+        """Raise :class:`DiffInfError` where the run was reviewed and its journal is lost or damaged."""
+        if self.exists and self.run.status()["data"]:
+            self.run.review.decisions()
+
     def configure(self, config: RunConfig) -> None:
         """Take over a configuration; makes the run where there is none yet.
 

@@ -63,7 +63,7 @@ def measure(run: Path, decisions: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as p:
         copy = Path(folder) / "run"
         shutil.copytree(
-            run, copy, ignore=shutil.ignore_patterns("ablation", "inversions", "review")
+            run, copy, ignore=shutil.ignore_patterns("ablation", "inversions", "review*")
         )
         server = Server(copy)
         browser = p.chromium.launch(

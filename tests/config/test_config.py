@@ -21,6 +21,7 @@ from diffinf_core.config import (
     from_yaml,
     make_config,
     parse_overrides,
+    preset_for,
     to_yaml,
 )
 from diffinf_core.records import DiffInfError
@@ -47,6 +48,12 @@ def refusal(call: Any, *args: Any) -> str:
 
 
 # ---------------------------------------------------------------- there and back
+
+
+def test_photographs_keep_their_own_labels_and_are_edited_with_a_soft_mask() -> None:
+    config = preset_for("photographs", {"data": {"source": "folder", "path": "pictures"}})
+    assert config.noise.rate == 0 and config.data.image_size == 128
+    assert config.repair.transfer == "masked" and config.repair.steps <= config.repair.t0
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -44,8 +44,8 @@ def figures(opened: OpenRun) -> dict[str, Any]:
 def test_09_corrected_labels_are_seen_and_taken_over(cases: Path, tmp_path: Path) -> None:
     opened = read(cases / "09-stale-labels", tmp_path / "run")
     shutil.copyfile(cases / "09-labels-corrected.csv", cases / "09-stale-labels" / "labels.csv")
-    assert "10 labels changed" in opened.source_changes()
-    opened.update_source().result()
+    assert "10 labels changed" in opened.source.changes()
+    opened.source.update().result()
     table = read_table(DATA.folder(opened.folder) / "samples.csv")
     assert dict(table["label"].value_counts()) == {"happy": 45, "sad": 45}
 

@@ -116,7 +116,7 @@ def test_a_change_is_said_refused_and_taken_over(
     kept = {p.name: p.read_bytes() for p in old.iterdir() if p.is_file()}
     after = change(folder, dict(before))
     write(folder, after)
-    assert words in opened.source_changes()
+    assert words in opened.source.changes()
     with pytest.raises(
         DiffInfError, match=r"has changed since .*Nothing was computed; 'diffinf run"
     ):
@@ -130,9 +130,9 @@ def test_a_change_is_said_refused_and_taken_over(
         return decode_with_digest(path, size, pixels)
 
     monkeypatch.setattr(module, "decode_with_digest", counting)
-    opened.update_source().result()
+    opened.source.update().result()
     consistent(run, after)
-    assert opened.source_changes() == "" and len(opened.training) > 0
+    assert opened.source.changes() == "" and len(opened.training) > 0
     new = {"pictures": ["05.png"], "new rows": ["new.png"], "all at once": ["05.png", "new.png"]}
     assert sorted(read) == new.get(kind, [])
     # what was computed before stays as it was
@@ -144,27 +144,27 @@ def test_restored_files_lead_back_to_what_was_computed(opened: OpenRun, folder: 
     shutil.copytree(folder, copy)
     labels = relabel(folder, {f"{i:02d}.png": "ab"[i % 2] for i in range(N)})
     write(folder, labels)
-    opened.update_source().result()
+    opened.source.update().result()
     second = DATA.folder(opened.folder).path
     shutil.copyfile(copy / "labels.csv", folder / "labels.csv")
-    events = list(opened.update_source())
+    events = list(opened.source.update())
     assert [e.note for e in events] == ["the data set is as it was before"]
     assert DATA.folder(opened.folder).path == first != second
     write(folder, labels)
-    opened.update_source().result()
+    opened.source.update().result()
     assert DATA.folder(opened.folder).path == second
 
 
 def test_files_that_were_only_touched_or_copied_are_the_same(opened: OpenRun, folder: Path) -> None:
     for file in folder.iterdir():
         os.utime(file, ns=(1, 1))
-    assert opened.source_changes() == ""
+    assert opened.source.changes() == ""
 
 
 def test_another_column_counts_as_a_change(opened: OpenRun, folder: Path) -> None:
     text = (folder / "labels.csv").read_text().replace("\n", ",1\n").replace("label,1", "label,age")
     (folder / "labels.csv").write_text(text)
-    assert f"{N} rows with other cells" in opened.source_changes()
+    assert f"{N} rows with other cells" in opened.source.changes()
 
 
 def test_a_changed_table_that_cannot_be_used_leaves_the_run_as_it_was(
@@ -173,21 +173,21 @@ def test_a_changed_table_that_cannot_be_used_leaves_the_run_as_it_was(
     run, good = opened.folder, (folder / "labels.csv").read_text()
     (folder / "labels.csv").write_text(good.replace("04.png", "gone.png"))
     with pytest.raises(DiffInfError, match="bad rows"):
-        opened.update_source().result()
+        opened.source.update().result()
     assert DATA.folder(run).done
     (folder / "labels.csv").write_text(good)
-    assert opened.source_changes() == ""
+    assert opened.source.changes() == ""
 
 
 def test_a_stopped_update_goes_back_and_can_be_begun_again(opened: OpenRun, folder: Path) -> None:
     labels = turn(folder, {f"{i:02d}.png": "ab"[i % 2] for i in range(N)})
     write(folder, labels)
     first = DATA.folder(opened.folder).path
-    events = opened.update_source()
+    events = opened.source.update()
     next(events)
     events.close()
-    assert DATA.folder(opened.folder).path == first and opened.source_changes()
-    opened.update_source().result()
+    assert DATA.folder(opened.folder).path == first and opened.source.changes()
+    opened.source.update().result()
     consistent(opened.folder, labels)
 
 
@@ -227,7 +227,7 @@ def test_a_decision_on_what_changed_is_to_be_made_again(opened: OpenRun, folder:
     labels = {f"{i:02d}.png": "ab"[i % 2] for i in range(N)}
     labels[files[0]] = "b" if labels[files[0]] == "a" else "a"
     write(folder, labels)
-    opened.update_source().result()
+    opened.source.update().result()
     now = opened._tables.journal.decisions()
     assert now[ids[files[1]]].action == "keep"
     kept = open_part(opened.folder, "train").table["file"].tolist()
@@ -257,9 +257,9 @@ def test_bad_pictures_and_rows_are_skipped_counted_and_named(folder: Path, tmp_p
     labels = {f"{i:02d}.png": "ab"[i % 2] for i in range(N) if i not in (3, 4)}
     consistent(out.folder, labels)
     assert out.report()["dataset"]["skipped"] == {"rows": 2, "pictures": 2}
-    assert out.source_changes() == ""
+    assert out.source.changes() == ""
     Image.fromarray(colour(3)).save(folder / "03.png")  # repaired
-    assert "1 picture replaced (03.png)" in out.source_changes()
+    assert "1 picture replaced (03.png)" in out.source.changes()
 
 
 def test_settings_given_after_a_refused_first_run_are_taken(folder: Path, tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_settings_given_after_a_refused_first_run_are_taken(folder: Path, tmp_pa
 
 
 def test_nothing_is_taken_over_where_nothing_changed(opened: OpenRun) -> None:
-    assert list(opened.update_source()) == [] and not source_changes(opened.folder)
+    assert list(opened.source.update()) == [] and not source_changes(opened.folder)
     round_ = Run(opened.folder.root / "rounds" / "2-00000000", opened.config)
     round_.root.mkdir(parents=True)
     (round_.root / "round.json").write_text('{"round": 2, "parent": "", "earlier": {}}')

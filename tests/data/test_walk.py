@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from diffinf_core.data import kinds
-from diffinf_core.data.folder import decode
+from diffinf_core.data.decode import decode
 from diffinf_core.data.kinds import HEAD, kind_of, readable
 from diffinf_core.data.walk import walk
 from diffinf_core.records import DiffInfError

@@ -177,6 +177,12 @@ def test_accumulated_passes_are_the_mean_of_their_gradients(
         def held_out(self) -> torch.Tensor:
             return source.held_out()
 
+        def held_conditions(self) -> None:
+            return None
+
+        def frequencies(self) -> None:
+            return None
+
     # z_noise is drawn from the seed of a part, so it is off here.
     one = SETTINGS.model_copy(update={"steps": 1, "warmup_steps": 2, "z_noise": 0.0})
     two = one.model_copy(update={"accumulate": 2})
@@ -249,6 +255,12 @@ def _two_classes(source: SceneSource) -> Any:
 
         def held_out(self) -> torch.Tensor:
             return source.held_out()
+
+        def held_conditions(self) -> None:
+            return None
+
+        def frequencies(self) -> None:
+            return None
 
     return Fewer()
 

@@ -40,7 +40,7 @@ def test_a_second_round_trains_on_the_edits_and_keeps_everything_else(run_copy: 
     before = {s: first.images([first.position(s)])[0] for s in first.ids}
     events = list(engine.rounds(2))
     assert events[-1].stage == "rounds"
-    figures = engine.round_figures()
+    figures = engine.compare.rounds()
     assert [row["round"] for row in figures] == [1, 2]
     second = open_run(Path(figures[1]["folder"]))
     assert origin(second.folder) == run_copy and number(second.folder) == 2
@@ -108,8 +108,8 @@ def test_an_export_of_a_round_holds_the_edits_of_all(run_copy: Path, tmp_path: P
     engine = open_run(run_copy)
     for _ in engine.rounds(2):
         pass
-    second = open_run(Path(engine.round_figures()[1]["folder"]))
-    for _ in second.export(tmp_path / "out"):
+    second = open_run(Path(engine.compare.rounds()[1]["folder"]))
+    for _ in second.export(tmp_path / "out", edits="working"):
         pass
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     entries = {e["id"]: e for e in manifest["samples"]}
@@ -192,8 +192,11 @@ def test_an_accepted_edit_is_taken_over_though_its_sample_is_ranked_no_more(
 
 def test_a_round_with_nothing_new_to_edit_still_reports(run_copy: Path) -> None:
     run = Run.open(run_copy)
-    write_json(REPAIR.folder(run) / "versions.json", {})
+    stage = REPAIR.folder(run)
+    figures, code = stage.figures, stage.code
+    write_json(stage / "versions.json", {})
+    stage.finish(figures, code)
     engine = open_run(run_copy)
     assert len(engine.queue) == 0 and "label" in engine.queue
     assert engine.report()["repair"] is None
-    assert engine.round_figures()[0]["edited"] is None
+    assert engine.compare.rounds()[0]["edited"] is None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from diffinf_core.experiments.rounds import next_round
-from diffinf_core.export import folder
+from diffinf_core.export import render
 from diffinf_core.export.dataset import read_export
 from diffinf_core.export.folder import export_folder
 from diffinf_core.records import DiffInfError
@@ -26,7 +26,7 @@ from pathlib import Path
 from diffinf_core.export.folder import export_folder
 from diffinf_core.runs.run import Run
 for event in export_folder(Run.open(Path(sys.argv[1])), Path(sys.argv[2])):
-    print(event.done, flush=True)
+    print(event.note, flush=True)
     if len(sys.argv) > 3:
         os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -80,17 +80,18 @@ def test_what_a_killed_export_left_goes_with_the_next_and_nothing_else(
     assert not left.exists() and other.is_dir() and living.is_dir()
     assert (alike / "notes.txt").read_text() == "years of work"
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "images", "labels.csv", "manifest.json"
+        "README.md", "images", "labels.csv", "manifest.json"
     ]  # fmt: skip
     read_export(tmp_path / "out").verify()
 
 
 def test_two_exports_to_one_target_never_mix(run_copy: Path, tmp_path: Path) -> None:
     processes = [start(run_copy, tmp_path / "out") for _ in range(4)]
-    for process in processes:
-        process.communicate()
-    done = [p for p in processes if p.returncode == 0]
-    assert len(done) == 1
+    said = [process.communicate()[0] for process in processes]
+    done = [text for p, text in zip(processes, said, strict=True) if p.returncode == 0]
+    # a later one may see that this very export is there
+    wrote = [text for text in done if "writing pictures" in text]
+    assert len(wrote) == 1 and all("nothing has changed" in t for t in done if t not in wrote)
     read_export(tmp_path / "out").verify()
     assert not list(tmp_path.glob(".out*"))
 
@@ -142,7 +143,7 @@ def test_an_empty_target_and_a_link_to_one_are_filled(run_copy: Path, tmp_path: 
     read_export(tmp_path / "empty {x}").verify()
     assert (tmp_path / ".empty {x}.lock").read_text() == "another program's"
     with pytest.raises(DiffInfError, match="is not empty"):
-        export(run_copy, tmp_path / "link")
+        list(export_folder(Run.open(run_copy), tmp_path / "link", "repaired"))
 
 
 def test_an_empty_target_stays_where_the_export_fails(run_copy: Path, tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_a_target_that_is_taken_meanwhile_is_left_alone(run_copy: Path, tmp_path
 def test_pictures_that_went_missing_are_counted(
     run_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = folder._copy
+    copy = render.copy
 
     def lose(source: Path, target: Path) -> None:
         copy(source, target)
@@ -175,7 +176,7 @@ def test_pictures_that_went_missing_are_counted(
             if other != target:
                 other.unlink()
 
-    monkeypatch.setattr(folder, "_copy", lose)
+    monkeypatch.setattr(render, "copy", lose)
     with pytest.raises(DiffInfError, match=r"1 of \d+ pictures were written"):
         export(run_copy, tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
@@ -194,3 +195,26 @@ def test_a_round_exports_into_its_own_folder_and_no_other(tmp_path: Path) -> Non
             list(export_folder(made, target))
     list(export_folder(made, made.root / "export"))
     read_export(made.root / "export").verify()
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def test_the_same_export_is_the_same_bytes_and_in_its_place_changes_nothing(tmp_path: Path) -> None:
+    run = made_up_run(tmp_path / "run", ["happy", "sad"])
+    write_edit(run, sample_id(2), version_id(1), plain(1, 1))
+    propose(run, {sample_id(2): version_id(1)})
+    for name in ("a", "b"):
+        list(export_folder(run, tmp_path / name, "repaired"))
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    times = {p: p.stat().st_mtime_ns for p in (tmp_path / "a").rglob("*")}
+    (event,) = export_folder(run, tmp_path / "a", "repaired")
+    assert event.note == "done already: nothing has changed"
+    assert times == {p: p.stat().st_mtime_ns for p in (tmp_path / "a").rglob("*")}
+    (tmp_path / "a" / "README.md").write_text("mine")
+    with pytest.raises(DiffInfError, match=r"README\.md was changed after the export"):
+        list(export_folder(run, tmp_path / "a", "repaired"))
+    with pytest.raises(DiffInfError, match="is not empty"):
+        list(export_folder(run, tmp_path / "b", "original"))

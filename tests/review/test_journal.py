@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from diffinf_core.records import ACTIONS, Choice, DiffInfError
-from diffinf_core.review.journal import MAX_COMMENT, Journal
+from diffinf_core.review.journal import MAX_COMMENT, MAX_REVIEWER, Journal
 from tests.review.places import Place
 
 
@@ -130,12 +130,19 @@ def test_the_key_depends_on_what_stands_and_not_on_the_way_there(
     assert b.key() == one
 
 
-@pytest.mark.parametrize("reviewer", ["", "n" * 81])
+@pytest.mark.parametrize("reviewer", ["", "n" * MAX_REVIEWER])
 def test_a_reviewer_without_a_name_or_with_a_long_one_can_undo(
     journal: Journal, reviewer: str
 ) -> None:
     journal.decide("s1", "keep", reviewer)
     assert journal.undo(reviewer) == ["s1"]
+
+
+def test_a_name_that_would_be_cut_is_refused(journal: Journal) -> None:
+    """Cut, two people could become one."""
+    with pytest.raises(DiffInfError, match="81 characters; 80 are allowed"):
+        journal.decide("s1", "keep", "n" * 81)
+    assert journal.decisions() == {}
 
 
 @pytest.mark.parametrize("text", ["null \0 byte", "half a pair \ud800"])

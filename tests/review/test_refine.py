@@ -226,18 +226,19 @@ def expected(fate: Fate, r: int, s: int, now: Standing, policy: str) -> Standing
     return number, label, choice.action == "drop"
 
 
-def enact(run: Run, round_: list[Fate], r: int, alive: list[int]) -> None:
-    """Write the edits and the decisions of a round."""
+def enact(run: Run, round_: list[Fate], r: int, now: dict[int, Standing]) -> None:
+    """Write the edits and the decisions of a round that began with ``now``."""
     proposed: dict[str, str] = {}
-    for s in alive:
+    for s, (stands, _, _) in now.items():
         fate, sample, first = round_[s], sample_id(s + OTHERS), 16 * (16 * r + s)
         for number in [first] * fate.proposed + [first + 1] * fate.other:
             flagged = fate.flagged and number == first
-            write_edit(run, sample, version_id(number), picture(s, number), flagged)
+            before = picture(s, stands)
+            write_edit(run, sample, version_id(number), picture(s, number), flagged, before)
         if fate.proposed:
             proposed[sample] = version_id(first)
     propose(run, proposed)
-    choices = [c for s in alive if (c := round_[s].choice(r, s)) is not None]
+    choices = [c for s in now if (c := round_[s].choice(r, s)) is not None]
     if choices:
         journal = open_journal(run)
         journal.decide_many(choices, "ann")
@@ -306,7 +307,7 @@ def _check_renderings(folder: Path, given: list[str], history: list[list[Fate]])
     run = made_up_run(folder / "run", given, OTHERS)
     now: dict[int, Standing] = {s: (0, label, False) for s, label in enumerate(given)}
     for r, round_ in enumerate(history, 1):
-        enact(run, round_, r, list(now))
+        enact(run, round_, r, now)
         want = {
             policy: {s: expected(round_[s], r, s, now[s], policy) for s in now}
             for policy in UNDECIDED

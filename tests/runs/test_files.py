@@ -340,10 +340,13 @@ def test_a_run_keeps_its_configuration(tmp_path: Path) -> None:
 def test_a_run_refuses_another_data_set_and_says_what_differs(
     tmp_path: Path, section: str, key: str, old: object, new: object
 ) -> None:
-    Run.prepare(tmp_path, make_config()).store()
+    run = Run.prepare(tmp_path, make_config()).store()
+    other = make_config("demo", {section: {key: new}})
+    Run.prepare(tmp_path, other)  # nothing is read yet, so these are taken
+    run.stage("data", "read").finish()
     before = (tmp_path / CONFIG_FILE).read_text()
     with pytest.raises(DiffInfError) as error:
-        Run.prepare(tmp_path, make_config("demo", {section: {key: new}})).store()
+        Run.prepare(tmp_path, other).store()
     text = sentence(error)
     assert f"{section}.{key}" in text and repr(old) in text and repr(new) in text
     assert (tmp_path / CONFIG_FILE).read_text() == before

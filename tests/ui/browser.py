@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 def _serve(run: str, port: int, environment: dict[str, str]) -> None:
-    take_place(environment, ROOT, ["app.py", "--run", run, "--port", str(port)])
+    take_place(environment, ROOT, ["app.py", "--run", run, "--port", str(port), "--no-token"])
     runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
 
 

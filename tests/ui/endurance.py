@@ -169,7 +169,7 @@ def main() -> None:
         ):
             copy = Path(folder) / name / "run"
             shutil.copytree(
-                given.run, copy, ignore=shutil.ignore_patterns("ablation", "inversions", "review")
+                given.run, copy, ignore=shutil.ignore_patterns("ablation", "inversions", "review*")
             )
             print(name, work(copy), flush=True)
 

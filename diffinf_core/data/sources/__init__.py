@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from diffinf_core.config import DataConfig, SplitConfig
 from diffinf_core.data.decode import Pixels, decode, depth_of, highest_level
 from diffinf_core.data.folder import Listing, Problem, too_few_classes
 from diffinf_core.data.planning import small_classes
+from diffinf_core.data.sources.archive import Archive
 from diffinf_core.data.sources.base import Source
+from diffinf_core.data.sources.datasets import Datasets
+from diffinf_core.data.sources.export import OwnExport
+from diffinf_core.data.sources.ffhq import FFHQ
 from diffinf_core.data.sources.folders import ClassFolders
+from diffinf_core.data.sources.hf import ImageFolder
 from diffinf_core.data.sources.table import Table
+from diffinf_core.data.sources.unpacked import reading_unpacked
+from diffinf_core.data.sources.utkface import UTKFace
 from diffinf_core.records import DiffInfError
 
 #: in the order in which they are tried on a folder
-SOURCES: tuple[type[Source], ...] = (Table, ClassFolders)
+SOURCES: tuple[type[Source], ...] = (
+    Archive, OwnExport, Table, Datasets, ImageFolder, FFHQ, UTKFace, ClassFolders,
+)  # fmt: skip
 
 
 def source_of(config: DataConfig) -> Source:
@@ -32,11 +42,25 @@ def source_of(config: DataConfig) -> Source:
 
 
 def named_source(text: str) -> dict[str, str]:
-    """``hf:FOLDER``, or a plain path, as values of the data section: source, kind and path."""
+    """``hf:FOLDER``, or a plain path, as values of the data section: source, kind and path.
+
+    Raises :class:`DiffInfError` for a file that is no data set.
+    """
     prefix, colon, rest = text.partition(":")
     known = colon and prefix in {kind.name for kind in SOURCES} and not Path(text).exists()
     path = Path(rest if known else text).expanduser().resolve()
-    return {"source": "folder", "path": str(path), "kind": prefix if known else "auto"}
+    kind = prefix if known else "auto"
+    if not known and path.exists():
+        # what has to be unpacked is decided once: a run opens also where its source is gone
+        guess = source_of(DataConfig(source="folder", path=path))
+        kind = guess.name if guess.packed else "auto"
+    return {"source": "folder", "path": str(path), "kind": kind}
+
+
+def packed_source(config: DataConfig) -> Source | None:
+    """The source that has to be unpacked first, None where the path is a folder that is read as it is."""
+    kind = next((k for k in SOURCES if k.name == config.kind and k.packed), None)
+    return kind(config) if kind else None
 
 
 def list_folder(config: DataConfig) -> Listing:
@@ -55,6 +79,16 @@ def check_folder(
 
     Under ``split`` a class too small for every part is a problem, too.
     """
+    packed = packed_source(config)
+    if packed is not None:
+        with TemporaryDirectory(prefix="diffinf-check-") as scratch:
+            for _ in packed.unpack(Path(scratch) / "unpacked"):
+                pass
+            return _check(reading_unpacked(config, Path(scratch) / "unpacked"), split)
+    return _check(config, split)
+
+
+def _check(config: DataConfig, split: SplitConfig | None) -> tuple[Listing, list[Problem]]:
     listing = list_folder(config)
     problems = list(listing.problems)
     pixels = Pixels(config.bit_depth or 16, config.max_megapixels)

@@ -63,6 +63,13 @@ def preview(found: dict[str, Any], undecided: str) -> str:
     return markup.notice(said) + compare_markup.table(rows, "What the export will hold")
 
 
+def _written(path: str, event: Progress | None) -> str:
+    """What an export that ended has done."""
+    if event is not None and "nothing has changed" in event.note:
+        return f"{path} holds this export already; nothing has changed."
+    return f"Wrote {path}."
+
+
 class ExportPage:
     """The page; :meth:`load` takes the values of ``inputs`` and updates ``outputs``."""
 
@@ -73,9 +80,10 @@ class ExportPage:
         self._target: Path | None = None
         gr.Markdown(
             "## Export\nWrites the training split as you decided, as a folder: `images/` with originals byte "
-            "for byte and edits as lossless PNG marked as synthetic, `labels.csv`, and `manifest.json` with "
-            "hashes and the history of each picture. The source folder is never touched; validation and "
-            "test pictures are not part of it."
+            "for byte and edits put onto their originals at full size, losslessly and marked as synthetic, "
+            "`labels.csv`, a data card, and `manifest.json` with hashes and the history of each picture. The "
+            "source folder is never touched; validation and test pictures are not part of it. `diffinf "
+            "export` writes other formats and all splits."
         )
         with gr.Row():
             self.counts = gr.HTML(elem_id="export-counts")
@@ -152,7 +160,7 @@ class ExportPage:
         if snapshot.state == "done":
             path = str(self._target)
             return {
-                self.message: markup.notice(f"Wrote {path}."),
+                self.message: markup.notice(_written(path, event)),
                 self.written: gr.update(value=path, visible=True),
             }
         updates: Updates = {self.written: gr.update(visible=False)}

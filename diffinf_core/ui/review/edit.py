@@ -63,6 +63,12 @@ def preset(name: str, usual: RepairConfig, shown: Edit | None = None) -> list[fl
     return out
 
 
+def _made(known: bool, count: int, of: int) -> str:
+    """What an edit that arrived is, the ``count``-th of ``of``."""
+    what = "These settings gave a version that is there already." if known else "New version."
+    return f"{what} {count} of {of}." if of > 1 else what
+
+
 #: how the browser says, as the third input, when an edit or Cancel was asked for; see assets/ui/keys.js
 _WHEN = (
     "(page_state, showing, now, ...more) => [page_state, showing, window.DiffInf.{0}(), ...more]"
@@ -153,14 +159,21 @@ class Editor:
             return
         run, last, said = self.session.run, None, False
         label = str(self.session.run.review.row(sample)["label"])
-        page_state.editing = sample, len(run.pictures.versions(sample))
-        work = run.repair.best_of if verb == "several" else run.repair.edit
+        known = set(run.pictures.versions(sample))
+        page_state.editing = sample, len(known)
+        several = verb == "several"
+        work = run.repair.best_of if several else run.repair.edit
+        count, of = 0, run.repair.tries(overrides) if several else 1
         try:
             for event in work(sample, overrides):
                 here = page_state.sample == sample
                 if isinstance(event, Edit):
-                    last = event.version
-                    yield self._arrived(page_state, who, sample, last)
+                    last, count = event.version, count + 1
+                    if count > of:
+                        continue  # the proposed one, again
+                    text = _made(last in known, count, of)
+                    known.add(last)
+                    yield self._arrived(page_state, who, sample, last, text)
                 elif now <= page_state.halted:
                     # A preview may have overtaken what Cancel drew, which said how it ended.
                     if here:
@@ -174,8 +187,8 @@ class Editor:
                     said = False
         finally:
             page_state.editing = None
-        if verb == "several" and page_state.sample == sample:
-            text = "Proposed among all that were tried; each is kept as a version."
+        if several and page_state.sample == sample:
+            text = f"Proposed among {of} settings; each edit is kept as a version."
             yield self._rendered(page_state, who, last, markup.notice(text))
 
     def _rendered(
@@ -188,12 +201,14 @@ class Editor:
         shown[place] = said + shown[place] if isinstance(said, str) else said
         return shown
 
-    def _arrived(self, page_state: PageState, who: str, sample: str, version: str) -> list[Any]:
+    def _arrived(
+        self, page_state: PageState, who: str, sample: str, version: str, text: str
+    ) -> list[Any]:
         with page_state.turn:
             if page_state.sample == sample:
-                said = markup.notice("New version; the earlier ones are kept.")
-                return self._rendered(page_state, who, version, said)
-        said = "The edit of an earlier pair is ready; it is kept as a version there."
+                return self._rendered(page_state, who, version, markup.notice(text))
+        name = self.session.run.pictures.described(sample)["file"]
+        said = f"The edit of {name} is ready; it is kept as a version there."
         return self.presenter.update(message=markup.notice(said))
 
     def _shot(

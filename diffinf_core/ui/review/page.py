@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 import gradio as gr
 
-from diffinf_core.records import Choice, DiffInfError, OutdatedError
+from diffinf_core.records import Choice, Decision, DiffInfError, OutdatedError
 from diffinf_core.ui import markup
 from diffinf_core.ui.filters import FLAGS, SCORES, SORTS, STATES, Filter, subgroups
 from diffinf_core.ui.review import edit as review_edit
@@ -49,12 +50,12 @@ class Page:
         # What a click or key inside the pictures says, as JSON: {"verb": ..., "value": ...}.
         self.inbox = gr.HTML("", html_template="", js_on_load=_SAY, elem_id="review-said")
         with gr.Row(elem_classes="di-desk"):
-            with gr.Column(scale=3, min_width=480):
+            with gr.Column(scale=2, min_width=480):
                 self.view = gr.HTML(elem_id="review-pair")
                 self._buttons()
                 self.message = gr.HTML(elem_id="review-message")
                 self.strip = gr.HTML(elem_id="versions")
-            with gr.Column(scale=2, min_width=380):
+            with gr.Column(scale=1, min_width=380):
                 self.table = gr.HTML(elem_id="review-scores")
                 self.editor = review_edit.Editor(session, self.presenter)
                 self.many = review_many.Many(session, self.presenter)
@@ -134,7 +135,8 @@ class Page:
         self.buttons[action] = gr.Button(
             name,
             size="sm",
-            variant="primary" if action == "accept" else "secondary",
+            # which one stands out is what is suggested for the pair, see diffinf.css
+            variant="secondary",
             elem_id=element,
         )
 
@@ -194,8 +196,10 @@ class Page:
                 self.session.decide(choice, who, shown.stamp, shown.role)
             except DiffInfError as error:
                 # what changed meanwhile is shown as it is now
-                kept = None if isinstance(error, OutdatedError) else shown.version
-                said += markup.notice(str(error), "error")
+                outdated = isinstance(error, OutdatedError)
+                kept = None if outdated else shown.version
+                text = self._overtaken(shown.sample, who) if outdated else str(error)
+                said += markup.notice(text, "error")
                 return [gr.skip(), *self.presenter.render(page_state, who, kept, said)]
             # A comment that is begun meanwhile stays.
             cleared = "" if comment else gr.skip()
@@ -208,11 +212,21 @@ class Page:
                 return [cleared, *self.presenter.render(page_state, who, None, said)]
             return [cleared, *self.presenter.render(page_state, who, None, said, onward=True)]
 
+    def _overtaken(self, sample: str, who: str) -> str:
+        """Why a decision was not saved: somebody else's came first, as far as ``who`` may know it."""
+        standing = self.session.visible_decision(sample, who)
+        if self.session.disagreement(sample):
+            return "Two reviewers disagree about this pair by now; your decision was not saved."
+        if standing is None or standing.reviewer == who:
+            return "This pair changed while you looked; your decision was not saved."
+        return f"{markup.deed(standing)} while you looked; your decision was not saved."
+
     def take_back(self, verb: str, request: gr.Request, page_state: PageState) -> list[Any]:
         """Undo or redo, and show the pair, with all that were decided at once on the table."""
         who, run = reviewer_of(request), self.session.run
         with page_state.turn:
             known = self._entered(page_state, who)
+            before = run.review.decisions()
             try:
                 samples = (run.review.undo if verb == "undo" else run.review.redo)(who)
             except DiffInfError as error:
@@ -222,9 +236,8 @@ class Page:
             if not samples:
                 said = known + markup.notice(f"Nothing to {verb}.")
                 return self.presenter.render(page_state, who, None, said)
-            many = f" ({len(samples)} pairs)" if len(samples) > 1 else ""
-            text = ("Taken back" if verb == "undo" else "Decided again") + many + "."
             first = samples[0]
+            text = self._taken(verb, samples, before)
             standing = self.session.visible_decision(first, who)
             if verb == "redo" and standing is not None and standing.reviewer != who:
                 text += f" {standing.reviewer} decided since, and that stands."
@@ -236,6 +249,17 @@ class Page:
                 page_state.order = [*(samples[:1] if done else samples), *rest]
             page_state.at = page_state.order.index(first)
             return self.presenter.render(page_state, who, None, known + markup.notice(text))
+
+    def _taken(self, verb: str, samples: list[str], before: Mapping[str, Decision]) -> str:
+        """What undo or redo did, by name."""
+        first, run = samples[0], self.session.run
+        known = before if verb == "undo" else run.review.decisions()
+        what = f": {markup.outcome(known[first])}" if first in known else ""
+        name = run.pictures.described(first)["file"]
+        done = "Took back" if verb == "undo" else "Decided again"
+        if len(samples) > 1:
+            return f"{done} {len(samples)} decisions, {name} first{what}."
+        return f"{done} {name}{what}."
 
     def on_message(
         self,
@@ -255,9 +279,9 @@ class Page:
             return [gr.skip()] * (1 + len(self.shown))
         if verb == "relabel" and value.isdecimal():
             classes = self.session.run.training.classes
-            if not 1 <= int(value) <= len(classes):
+            digits = {markup.relabel_key(classes, i): name for i, name in enumerate(classes)}
+            if (name := digits.get(value)) is None:
                 return [gr.skip()] * (1 + len(self.shown))
-            name = classes[int(value) - 1]
             return self.decide("relabel", request, page_state, showing, name, comment, advance)
         if verb in ("redraw", "version"):
             with page_state.turn:
@@ -271,7 +295,8 @@ class Page:
         query = dict(request.query_params) if request else {}
         asked = str(query.get("run", ""))
         if asked and asked != self.session.root.name:
-            text = f"This app shows the run {self.session.root.name!r}, not {asked!r}: start it with --run."
+            own = self.session.root.name
+            text = f"This app shows the run {own!r}; open the other with 'diffinf review {asked}'."
             page_state.trouble = text
             return [*self._same(), *self.presenter.blank(text, "error")]
         first = str(query.get("sample", ""))

@@ -18,7 +18,9 @@ from diffinf_core.records import Decision, DiffInfError, Edit
 from diffinf_core.ui import markup, scores
 from diffinf_core.ui.filters import Filter
 from diffinf_core.ui.review import view
+from diffinf_core.ui.review.pace import pace
 from diffinf_core.ui.session import Session
+from diffinf_core.ui.web.pictures import file_address
 
 #: pairs whose pictures are fetched ahead
 _AHEAD = 3
@@ -243,7 +245,7 @@ class Presenter:
         page_state.sample, page_state.version = sample, shown
         page_state.displayed = DisplayedPair(sample, shown, stamp, role)
         return [
-            self._head(page_state, row, decision),
+            self._head(page_state, row, decision, reviewer),
             view.pair(sample, shown, label, self._following(page_state), run.pictures.data_key),
             view.strip(edits, shown, decided, usual, proposed),
             self._figures(by_version.get(shown), classes, row),
@@ -252,7 +254,26 @@ class Presenter:
             _relabel_choices(classes, label, str(row["judge_class_before"])),
         ]
 
-    def _head(self, page_state: PageState, row: pd.Series, decision: Decision | None) -> str:
+    def _facts(self, sample: str) -> str:
+        """The file and the data set's own columns of a sample."""
+        described = self.session.run.pictures.described(sample)
+        file = described.pop("file")
+        link = "" if self.session.shared else file_address(sample)
+        return markup.facts(file, list(described.items()), link)
+
+    def _progress(self, reviewer: str) -> str:
+        """Who reviews, how far the queue is decided, and how fast it goes."""
+        run = self.session.run
+        decisions = run.review.decisions()
+        queue = run.queue.index
+        done = len(decisions.keys() & set(queue))
+        name = reviewer if self.session.shared else ""
+        return markup.progress(done, len(queue), pace(decisions, reviewer), name)
+
+    def _head(
+        self, page_state: PageState, row: pd.Series, decision: Decision | None, reviewer: str
+    ) -> str:
+        sample, classes = str(row["id"]), self.session.run.training.classes
         text = markup.headline(
             page_state.at + 1,
             len(page_state.order),
@@ -261,14 +282,18 @@ class Presenter:
             decision,
             str(row["suggestion"]),
             str(row["reason"]),
-            str(row["id"]),
+            sample,
+            page_state.version,
+            self._progress(reviewer) + self._facts(sample),
+            decision.comment if decision else "",
+            "".join(markup.relabel_key(classes, i) for i in range(len(classes))),
         )
-        opinions = self.session.disagreement(str(row["id"]))
+        opinions = self.session.disagreement(sample)
         return text + (markup.two_opinions(opinions) if opinions else "")
 
     def _figures(self, edit: Edit | None, classes: list[str], row: pd.Series) -> str:
         if edit is None:
-            return markup.notice("No edit of this picture yet; Re-edit makes one.", "empty")
+            return markup.notice("This picture has no edit yet. Press E to make one.", "empty")
         known = self.session.distributions()
         return (
             scores.flags(edit)
@@ -294,5 +319,5 @@ def _relabel_choices(classes: Sequence[str], label: str, guess: str) -> Any:
 
 def _nothing(wanted: Filter) -> str:
     if wanted == Filter():
-        return "All done: every pair has a decision. Choose 'all' to look at them, or go to Export."
+        return "Every pair is decided. Choose 'all' to see them again, or go to Export."
     return "Nothing here. Change the filters, or look at 'all'."

@@ -17,6 +17,7 @@ from gradio.components import Component
 from pydantic.fields import FieldInfo
 
 from diffinf_core.config import ARMS, AUTO, ON_REQUEST, SIGNALS, RunConfig, change
+from diffinf_core.records import DiffInfError
 from diffinf_core.ui.updates import Updates
 
 #: sections that belong to a run's folder and cannot change once it is there
@@ -43,6 +44,26 @@ def _plain(annotation: Any) -> tuple[Any, bool]:
         kinds = [a for a in get_args(annotation) if a is not type(None)]
         return kinds[0], len(kinds) < len(get_args(annotation))
     return annotation, False
+
+
+def _is_mapping(annotation: Any) -> bool:
+    return get_origin(annotation) in (dict, Mapping)
+
+
+def _written(value: Any) -> Any:
+    """A value as its control shows it: a mapping as "a=b, c=d"."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={meaning}" for name, meaning in value.items())
+    return value
+
+
+def _pairs(text: str, key: str) -> dict[str, str]:
+    """A mapping from how :func:`_written` shows it; :class:`DiffInfError` names the key."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    pairs = [part.partition("=") for part in parts]
+    if wrong := [part for part, (_, sign, _) in zip(parts, pairs, strict=True) if not sign]:
+        raise DiffInfError(f"{key}: write pairs as a=b, c=d; {wrong[0]!r} has no '='.")
+    return {name.strip(): meaning.strip() for name, _, meaning in pairs}
 
 
 def bounds(field: FieldInfo) -> dict[str, float]:
@@ -75,6 +96,8 @@ def control(section: str, key: str, field: FieldInfo) -> Component:
     kind, optional = _plain(field.annotation)
     known = _KNOWN.get(f"{section}.{key}")
     info = field.description or ""
+    if _is_mapping(kind):
+        info += "; pairs, as a=b, c=d"
     # What is typed before the page has filled the form would be lost, so it is closed until then.
     common: dict[str, Any] = {
         "label": key,
@@ -139,7 +162,7 @@ class ConfigForm:
         """
         return {
             made: gr.update(
-                value=values[section][key],
+                value=_written(values[section][key]),
                 interactive=section not in closed and f"{section}.{key}" not in closed,
             )
             for made, (section, key) in zip(self.inputs, self.keys, strict=True)
@@ -155,7 +178,9 @@ class ConfigForm:
         found: dict[str, dict[str, Any]] = {}
         for (section, key), value in zip(self.keys, values, strict=True):
             model: Any = RunConfig.model_fields[section].annotation
-            optional = _plain(model.model_fields[key].annotation)[1]
+            kind, optional = _plain(model.model_fields[key].annotation)
+            if _is_mapping(kind):
+                value = _pairs(value or "", f"{section}.{key}")
             empty = value is None or value == "" or value == []
             found.setdefault(section, {})[key] = None if optional and empty else value
         for section, more in (over or {}).items():

@@ -25,12 +25,13 @@ _ABOUT = {
     "demo-age": "the same on rendered ages, 30 % wrong labels",
     "paper-age": "the paper's ages: Young, Middle, Old; 30 % of the labels made wrong",
     "paper-expression": "the paper's expressions: happy, neutral, surprised, sad; 20 % made wrong",
+    "photographs": "your photographs, 128 pixels; train a generator on latents before the repair",
 }
 
 
 def presets_of(source: str) -> list[tuple[str, str]]:
     """The presets for a kind of source, with what each is."""
-    names = [n for n in PRESETS if (n == "demo" or ("paper" in n) == (source == "folder"))]
+    names = [n for n in PRESETS if (n == "demo" or n.startswith("demo") != (source == "folder"))]
     return [(f"{n}: {_ABOUT.get(n, '')}".rstrip(": "), n) for n in names]
 
 

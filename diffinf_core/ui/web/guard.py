@@ -24,6 +24,7 @@ from diffinf_core.records import DiffInfError
 from diffinf_core.ui.web.calls import InvalidCall, is_call
 from diffinf_core.ui.web.login import Login
 from diffinf_core.ui.web.refusals import policy_hash, refusal
+from diffinf_core.ui.web.token import Token
 
 #: where the name of the user stands in a request's scope
 USER = "diffinf.user"
@@ -112,7 +113,10 @@ class Hosts:
 
 
 class Guard:
-    """The app behind its checks; ``check`` raises :class:`InvalidCall` for a call that is none."""
+    """The app behind its checks; ``check`` raises :class:`InvalidCall` for a call that is none.
+
+    With ``token``, which is for a server without a log-in, every request has to bring it.
+    """
 
     def __init__(
         self,
@@ -121,7 +125,9 @@ class Guard:
         login: Login | None,
         check: Callable[[str, bytes], None],
         head: str = "",
+        token: Token | None = None,
     ) -> None:
+        self._token = token
         self._app, self._hosts, self._login, self._check = app, hosts, login, check
         # Gradio's page puts these in again by itself, where no nonce is left.
         own = re.findall(r"<script>(.*?)</script>", head, re.DOTALL)
@@ -164,6 +170,12 @@ class Guard:
             user = self._login.user(Request(scope))
             if user is None:
                 return self._ask(scope, headers)
+        if self._token is not None:
+            request = Request(scope)
+            if (entered := self._token.entered(request)) is not None:
+                return entered
+            if not self._token.admits(request):
+                raise _Refused(401, "open the address that the terminal printed, with its token")
         scope[USER] = user
         self._check_path(method, path)
         return None

@@ -42,6 +42,11 @@ def address(kind: str, sample: str, version: str = "-", of: str = "") -> str:
     return f"di/picture/{kind}/{sample}/{version}.png{known}"
 
 
+def file_address(sample: str) -> str:
+    """Where the original file of a sample can be opened; only for an app without log-in."""
+    return f"di/file/{sample}"
+
+
 def thumb_url(run: OpenRun, sample: str, side: int = 96) -> str:
     """The address of a small original; ``side`` is one of :data:`SIDES`."""
     return f"di/thumb/{sample}.webp?side={side}&of={run.pictures.data_key}"
@@ -77,8 +82,11 @@ class ByteCache:
         return made
 
 
-def picture_routes(opened: Callable[[], OpenRun]) -> APIRouter:
-    """The routes; ``opened`` gives the opened run at each request."""
+def picture_routes(opened: Callable[[], OpenRun], files: bool = False) -> APIRouter:
+    """The routes; ``opened`` gives the opened run at each request.
+
+    ``files``: whether the original files may be opened too, as on the machine that holds them.
+    """
     routes = APIRouter(prefix="/di")
     cache = ByteCache()
 
@@ -128,6 +136,22 @@ def picture_routes(opened: Callable[[], OpenRun]) -> APIRouter:
             "image/webp",
             lambda pictures: pictures.thumbnail(sample, int(side)),
         )
+
+    @routes.get("/file/{sample}", response_class=Response)
+    def file(request: Request, sample: str) -> Response:
+        """The original file of a training sample."""
+        if not files or not _SAMPLE.fullmatch(sample):
+            return refusal(request.scope, 404, "there is no such file")
+        try:
+            content, media = opened().pictures.file(sample)
+        except DiffInfError as error:
+            return refusal(request.scope, 404, str(error).rstrip("."))
+        headers = {
+            "Cache-Control": _ASKED,
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+        }
+        return Response(content, media_type=media, headers=headers)
 
     @routes.get("/plotly.min.js", response_class=Response)
     def library() -> Response:

@@ -30,10 +30,11 @@ from diffinf_core.engine import OpenRun
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.web.accounts import Accounts
 from diffinf_core.ui.web.calls import check_call
-from diffinf_core.ui.web.connections import Connections
+from diffinf_core.ui.web.connections import MOST_OF_ONE, Connections
 from diffinf_core.ui.web.guard import USER, Guard, Hosts
 from diffinf_core.ui.web.login import Login, login_routes
 from diffinf_core.ui.web.pictures import picture_routes
+from diffinf_core.ui.web.token import Token
 
 #: seconds that open streams get to end when the server stops
 _GRACE = 1
@@ -46,6 +47,7 @@ def make_app(
     hosts: Hosts,
     accounts: Accounts | None = None,
     look: Mapping[str, Any] | None = None,
+    token: Token | None = None,
 ) -> ASGIApp:
     """The whole server as an ASGI application.
 
@@ -55,7 +57,7 @@ def make_app(
     app = FastAPI(title="DiffInf", docs_url=None, redoc_url=None)
     login = None if accounts is None else Login(accounts)
     app.include_router(login_routes(login))
-    app.include_router(picture_routes(opened))
+    app.include_router(picture_routes(opened, files=accounts is None))
 
     def user(request: Request) -> str | None:
         name: str | None = request.scope.get(USER)
@@ -79,7 +81,7 @@ def make_app(
     # Otherwise the queue learns of its app with the first event, and cannot end streams before.
     blocks._queue.set_server_app(_mounted(app))
     head = str((look or {}).get("head", ""))
-    return Guard(app, hosts, login, lambda path, body: check_call(blocks, path, body), head)
+    return Guard(app, hosts, login, lambda path, body: check_call(blocks, path, body), head, token)
 
 
 def _mounted(app: FastAPI) -> App:
@@ -177,7 +179,9 @@ class Server:
         tls: Mapping[str, str] | None = None,
         trusted_proxies: Sequence[str] = (),
         private: Path | None = None,
+        token: Token | None = None,
     ) -> None:
+        self._token = token
         self.blocks, self._listener, self._private = blocks, listener, private
         #: the port it listens on
         self.port: int = listener.getsockname()[1]
@@ -189,7 +193,8 @@ class Server:
             access_log=False,
             server_header=False,
             ws="none",
-            http=Connections().protocol,  # type: ignore[arg-type]
+            # behind a proxy all come from one address
+            http=Connections(of_one=None if trusted_proxies else MOST_OF_ONE).protocol,  # type: ignore[arg-type]
             # uvicorn would believe any program on this machine who it speaks for
             proxy_headers=bool(trusted_proxies),
             forwarded_allow_ips=list(trusted_proxies),
@@ -203,6 +208,11 @@ class Server:
     def url(self) -> str:
         """Where this machine's own browser finds it."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/"
+
+    @property
+    def query(self) -> str:
+        """What belongs behind the address for who may enter; empty where there is no token."""
+        return "" if self._token is None else f"?token={self._token.text}"
 
     def run(self) -> None:
         """Serve until Ctrl+C, which ends it without a trace."""

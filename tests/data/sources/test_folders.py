@@ -160,6 +160,3 @@ def test_whatever_the_folders_every_picture_has_a_class_or_is_left_out(
             assert bool(label) == bool(split)
         elif layout.wrapper == ():
             assert label == (name.split("/")[0] if "/" in name else "")
-
-
-# ---------------------------------------------------------------- given splits

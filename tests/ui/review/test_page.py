@@ -115,6 +115,45 @@ def test_a_key_for_another_pair_says_so_and_decides_nothing(page: Page) -> None:
     assert not page.session.run.review.decisions()
 
 
+def test_undo_and_redo_name_the_picture_and_the_decision(page: Page) -> None:
+    window, run = Window(page), page.session.run
+    name = run.pictures.described(window.sample)["file"]
+    window.key("drop")
+    window.undo()
+    assert f"Took back {name}: dropped from the data set." in window.message
+    window.take(page.take_back("redo", window.request, window.page_state))
+    assert f"Decided again {name}: dropped from the data set." in window.message
+
+
+def test_the_pair_names_its_file_and_what_the_data_set_says_of_it(page: Page) -> None:
+    window, run = Window(page), page.session.run
+    described = run.pictures.described(window.sample)
+    assert f'data-copy="{described.pop("file")}"' in window.head
+    assert described and not {"id", "file", "label", "split"} & set(described)
+    for column, value in described.items():
+        assert f"{column} <b>{value}</b>" in window.head
+    assert f'data-suggestion="{run.review.row(window.sample)["suggestion"]}"' in window.head
+
+
+def test_a_comment_stays_with_its_decision(page: Page) -> None:
+    window = Window(page)
+    given = (window.request, window.page_state, window.showing, None)
+    page.decide("keep", *given, "a <twin>", True)
+    window.step(-1) if window.page_state.at else None
+    assert "<q" in window.head and "a &lt;twin&gt;" in window.head
+
+
+def test_a_picture_without_an_edit_cannot_be_accepted(page: Page) -> None:
+    run = page.session.run
+    plain = next(i for i in run.training.ids.tolist() if i not in run.queue.index)
+    page.session.select("local", [plain])
+    window = Window(page)
+    window.take(page.again(window.request, window.page_state))
+    assert window.sample == plain
+    assert "This picture has no edit to accept. Press E to make one." in window.key("accept")
+    assert not run.review.decisions()
+
+
 def test_a_comment_that_was_begun_meanwhile_stays(page: Page) -> None:
     window = Window(page)
     given = (window.request, window.page_state, window.showing, None)
@@ -134,7 +173,7 @@ def test_a_blind_opinion_in_another_window_settles_nothing_unseen(shared: Page) 
     other.key("drop")
     assert set(engine.review.disagreements()) == {sample}
     said = first.key("drop")
-    assert "Something else is asked about this pair" in said
+    assert "Two reviewers disagree about this pair by now; your decision was not saved." in said
     assert set(engine.review.disagreements()) == {sample}, "nobody has seen both opinions yet"
     assert "bob" in first.head and "ann" in first.head
     first.key("drop")
@@ -199,7 +238,7 @@ def test_pairs_that_others_took_back_come_up_before_all_is_done(shared: Page) ->
     engine.review.undo("bob")
     engine.review.undo("ann")
     window.key("keep")
-    assert window.sample in order[1:] and "All done" not in window.head
+    assert window.sample in order[1:] and "Every pair is decided" not in window.head
 
 
 def test_a_plan_belongs_to_the_filter_it_was_made_under(page: Page) -> None:
@@ -227,13 +266,13 @@ def test_a_server_that_began_anew_says_that_no_filter_is_in_force(page: Page) ->
     assert "no longer knows" in window.step()
     window.page_state = PageState()
     window.undo()
-    assert "no longer knows" in window.message and "All done" not in window.head
+    assert "no longer knows" in window.message and "Every pair is decided" not in window.head
     window.page_state = PageState()
     window.apply((3, ((Choice(sample, "drop"), 0),)))
     assert "no longer knows" in window.head and not engine.review.decisions().get("drop")
     window.page_state = PageState()
     window.take(page.editor._halted(window.request, window.page_state, window.showing, "0001"))
-    assert "All done" not in window.head
+    assert "Every pair is decided" not in window.head
 
 
 def test_the_first_pair_comes_first_where_there_was_no_queue_before(page: Page) -> None:

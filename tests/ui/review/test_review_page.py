@@ -129,7 +129,7 @@ def test_the_address_names_the_pair_and_opens_it(chromium: Any, server: Server) 
     assert showing(other) == sample
     other.close()
     page.goto(f"{server.address}?run=elsewhere&sample={sample}")
-    page.wait_for_selector("#review-head :text('not \\'elsewhere\\'')")
+    page.wait_for_selector("#review-head :text('diffinf review elsewhere')")
     page.goto(f"{server.address}?sample=%3Cb%3E'; drop")
     page.wait_for_selector("#review-message :text('There is no training sample')")
     wait_place(page, "1 of")
@@ -387,7 +387,7 @@ def test_a_bulk_decision_is_previewed_applied_and_undone_at_once(
     assert engine.review.decisions() == {}, "a preview decides nothing"
     page.click("#bulk-apply")
     eventually(lambda: len(engine.review.decisions()) == n)
-    page.wait_for_selector("#review-head :text('All done')")
+    page.wait_for_selector("#review-head :text('Every pair is decided')")
     page.locator("body").press("u")
     eventually(lambda: engine.review.decisions() == {})
     page.wait_for_selector("#review-pair img")
@@ -435,7 +435,9 @@ def test_two_reviewers_at_once_never_see_the_same_pair(chromium: Any, run_copy: 
         ann.keyboard.press(key)
         eventually(lambda: engine.review.decisions()[order[0]].action == action)
         bob.keyboard.press("r")
-        bob.wait_for_selector("#review-message :text('Somebody else decided')")
+        deed = "dropped" if action == "drop" else "kept"
+        said = f"ann {deed} this picture while you looked; your decision was not saved."
+        bob.wait_for_selector(f'#review-message :text("{said}")')
         assert engine.review.decisions()[order[0]].action == action
 
 

@@ -13,7 +13,7 @@ import pytest
 from diffinf_core.config import RepairConfig
 from diffinf_core.engine import open_run
 from diffinf_core.records import Edit
-from diffinf_core.ui import scores
+from diffinf_core.ui import markup, scores
 from diffinf_core.ui.review import view
 from diffinf_core.ui.review.edit import _KNOBS, RUN_DEFAULT, SHOWN, preset
 
@@ -90,6 +90,15 @@ def test_the_table_says_better_and_worse_and_where_it_stands(edit: Edit) -> None
     assert "higher than 82% of the queue" in better  # 0 to .8 lie below .9: nine of eleven
     gone = scores.table(replace(edit, identity=None), classes, 99.0, queue)
     assert "identity cosine" not in gone
+
+
+def test_a_digit_means_the_class_of_that_name_where_classes_are_numbers(edit: Edit) -> None:
+    numbers = ["0", "1", "2", "10"]
+    assert [markup.relabel_key(numbers, i) for i in range(4)] == ["0", "1", "2", ""]
+    html = scores.probabilities(replace(edit, label="1"), numbers)
+    assert re.findall(r"<kbd[^>]*>(\d)</kbd>", html) == ["0", "2"]
+    many = [f"class {i}" for i in range(12)]
+    assert [markup.relabel_key(many, i) for i in (0, 8, 9)] == ["1", "9", ""]
 
 
 def test_probabilities_name_the_key_of_each_other_class(edit: Edit) -> None:

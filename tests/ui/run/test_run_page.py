@@ -69,7 +69,7 @@ def test_bounds_reach_the_control_and_its_words(form: ConfigForm) -> None:
     weight = made["repair", "w_id"]
     assert (weight.minimum, weight.maximum, weight.step) == (0, 20, 0.1)
     assert "(0 to 20)" in weight.info
-    assert "(at least 1)" in made["classifier", "epochs"].info
+    assert "(1 to 100000)" in made["classifier", "epochs"].info
     assert made["classifier", "epochs"].step == 1
     assert "above 0" in made["influence", "tau"].info
     assert "4.29" not in made["split", "seed"].info
@@ -79,7 +79,7 @@ def test_bounds_reach_the_control_and_its_words(form: ConfigForm) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_the_form_shows_reads_back_the_same(form: ConfigForm, preset: str) -> None:
-    over = {"data": {"path": "/pictures"}} if "paper" in preset else {}
+    over = {} if preset.startswith("demo") else {"data": {"path": "/pictures"}}
     config = make_config(preset, over)
     assert form.read(shown(form, config)) == config
 
@@ -124,6 +124,20 @@ def test_a_wrong_value_is_a_sentence_that_names_its_key(
 ) -> None:
     values = keyed(form, shown(form, RunConfig()), key, value)
     with pytest.raises(DiffInfError, match=said):
+        form.read(values)
+
+
+def test_a_mapping_is_written_as_pairs(form: ConfigForm) -> None:
+    config = make_config("demo", {"judge": {"classes": {"grin": "happy", "junior": "0-19"}}})
+    shown = form.show(config.model_dump(mode="json"))
+    values = [update["value"] for update in shown.values()]
+    at = form.keys.index(("judge", "classes"))
+    assert values[at] == "grin=happy, junior=0-19"
+    assert form.read(values) == config
+    values[at] = " grin = happy ,"
+    assert form.read(values).judge.classes == {"grin": "happy"}
+    values[at] = "grin"
+    with pytest.raises(DiffInfError, match="write pairs as a=b, c=d; 'grin' has no"):
         form.read(values)
 
 
@@ -175,7 +189,8 @@ def test_a_bad_folder_makes_no_run(tmp_path: Path) -> None:
 
 def test_presets_fit_the_pictures_and_a_path_is_whole() -> None:
     assert [n for _, n in presets_of("demo")] == ["demo", "demo-age"]
-    assert [n for _, n in presets_of("folder")] == ["demo", "paper-age", "paper-expression"]
+    of_folder = ["demo", "paper-age", "paper-expression", "photographs"]
+    assert [n for _, n in presets_of("folder")] == of_folder
     assert where("demo", "/x") == {"data": {"source": "demo", "path": None}}
     assert where("folder", " ~/x ")["data"]["path"] == str(Path.home() / "x")
 

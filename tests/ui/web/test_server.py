@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -43,7 +44,7 @@ def app(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """The whole app on a copy of a finished run."""
     run = tmp_path_factory.mktemp("served") / "run"
     shutil.copytree(finished_run, run)
-    server = serve(run, 0, block=False)
+    server = serve(run, 0, block=False, token=False)
     server.opened = open_run(run)  # type: ignore[attr-defined]
     yield server
     server.close()
@@ -75,6 +76,62 @@ def ask(app: Server) -> Iterator[httpx.Client]:
     """A client of the whole app."""
     with httpx.Client(base_url=app.url) as client:
         yield client
+
+
+# ---------------------------------------------------------------- who may enter
+
+
+def test_on_loopback_without_a_log_in_only_the_printed_address_opens_the_app(
+    run_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(run_copy, 0, block=False)
+    try:
+        printed = re.search(r"http://\S+", capsys.readouterr().out)
+        assert printed is not None and "?token=" in printed[0]
+        token = printed[0].rpartition("=")[2]
+        data = {"data": ["x", "keep", "", "", ""]}
+        for path in (
+            "",
+            "config",
+            "?token=",
+            "?token=wrong",
+            "di/thumb/x",
+            "login",
+            "gradio_api/info",
+        ):
+            with httpx.Client(base_url=server.url) as other:
+                found = other.get(path)
+                assert found.status_code == 401 and "token" in found.text, path
+                assert not other.cookies
+                assert other.post("gradio_api/run/decide", json=data).status_code == 401
+                assert other.post(f"?token={token}", json=data).status_code == 401
+        with httpx.Client() as mine:
+            found = mine.get(printed[0] + "&sample=a%2F%2Fb")
+            assert found.status_code == 303 and found.headers["location"] == "/?sample=a%2F%2Fb"
+            assert "HttpOnly" in found.headers["set-cookie"]
+            assert "SameSite=strict" in found.headers["set-cookie"]
+            assert token not in found.headers["set-cookie"], "what is in no address any more"
+            assert mine.get(server.url).status_code == 200
+            assert mine.get(server.url + "config").status_code == 200
+            away = mine.get(f"{server.url}/evil.example/?token={token}")
+            assert not away.headers.get("location", "").startswith("//")
+        headers = {"Authorization": f"Bearer {token}"}
+        assert httpx.get(server.url + "config", headers=headers).status_code == 200
+        from gradio_client import Client
+
+        client = Client(server.url, headers=headers, verbose=False, analytics_enabled=False)
+        assert client.predict(api_name="/status")
+    finally:
+        server.close()
+
+
+def test_with_a_log_in_there_is_no_token(
+    run_copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DIFFINF_LOGIN", f"ann:{PASSWORD}")
+    server = serve(run_copy, 0, block=False)
+    server.close()
+    assert "token" not in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- closed doors
@@ -146,7 +203,7 @@ def test_ctrl_c_ends_it_cleanly_though_a_page_is_open(run_copy: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "app.py", "--run", str(run_copy), "--port", str(port)],
+        [sys.executable, "app.py", "--run", str(run_copy), "--port", str(port), "--no-token"],
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip

@@ -1,0 +1,112 @@
+"""What a run's pictures tell a generator: labels that the ranking trusts, and covariates from columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from diffinf_core.data.part import Part
+from diffinf_core.diffusion.autoencoder import Attribute
+from diffinf_core.influence.confidence import out_of_fold
+from diffinf_core.influence.stage import read_scores
+from diffinf_core.records import DiffInfError
+from diffinf_core.runs.run import Run
+
+#: what trust is taken from, the better first: wrong labels stay improbable to networks that did not train on
+#: them, and keep a high loss while right ones are learnt
+TRUST_SCORES = ("self_confidence", "mean_loss")
+#: groups of a covariate
+FEWEST, MOST = 2, 20
+#: fraction of right labels that is assumed where nothing tells
+_USUAL_RIGHT = 0.9
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Which training labels (N,) a generator is trained on, and by which score they were chosen."""
+
+    trusted: NDArray[np.bool_]
+    score: str
+
+
+def right_fractions(run: Run, train: Part) -> NDArray[np.float64]:
+    """The estimated fraction (C,) of right labels among those assigned to each class.
+
+    By the rate of labels made wrong on purpose, else by confident learning from out-of-fold probabilities
+    where the run has them (Northcutt et al., JAIR 2021), else 0.9.
+    """
+    counts = np.bincount(train.labels, minlength=len(train.classes))
+    if run.config.noise.rate:
+        return symmetric_right(counts, run.config.noise.rate)
+    probabilities = out_of_fold(run)
+    if probabilities is None:
+        return np.full(len(counts), _USUAL_RIGHT)
+    from cleanlab.count import estimate_joint
+
+    joint = np.asarray(estimate_joint(train.labels, probabilities))
+    return np.diag(joint) / np.maximum(joint.sum(1), 1e-12)
+
+
+def symmetric_right(counts: NDArray[np.int64], rate: float) -> NDArray[np.float64]:
+    """The expected fraction (C,) of right labels in assigned classes of sizes (C,), under symmetric noise.
+
+    A small class receives wrong labels from all others and loses few: with 20 % noise half of its
+    labels may be wrong.
+    """
+    n, classes = counts.sum(), len(counts)
+    received = rate / (classes - 1)
+    true = np.maximum((counts - received * n) / max(1 - rate - received, 1e-3), 0)
+    return np.clip((1 - rate) * true / np.maximum(counts, 1), 0.05, 1.0)
+
+
+def trusted(run: Run, train: Part, fraction: float | None) -> Trust:
+    """Train on the least suspicious labels of each class: on ``fraction`` of each, or, with None, on
+    somewhat fewer than :func:`right_fractions`, as no score ranks every wrong label behind every right one.
+
+    Raises :class:`DiffInfError` for a run that is not ranked.
+    """
+    table = read_scores(run)
+    score = next(name for name in TRUST_SCORES if name in table)
+    suspicion = table[score].to_numpy()
+    right = right_fractions(run, train) if fraction is None else None
+    out = np.zeros(len(train), bool)
+    for k in range(len(train.classes)):
+        rows = np.flatnonzero(train.labels == k)
+        part = right[k] * (1 + right[k]) / 2 if right is not None else fraction
+        kept = max(1, round(float(part or 0) * len(rows)))
+        out[rows[np.argsort(suspicion[rows], kind="stable")[:kept]]] = True
+    return Trust(out, score)
+
+
+def covariate(table: pd.DataFrame, column: str) -> Attribute:
+    """A column of the training table as a covariate; empty cells are unknown.
+
+    Raises :class:`DiffInfError` for a column that is not there or does not hold 2 to 20 groups.
+    """
+    if column not in table:
+        known = ", ".join(c for c in table.columns if c not in ("id", "file", "label"))
+        raise DiffInfError(
+            f"There is no column {column!r} to keep fixed; the table has {known or 'no others'}."
+        )
+    groups = sorted(set(table[column].astype(str)) - {"", "nan"})
+    if not FEWEST <= len(groups) <= MOST:
+        raise DiffInfError(
+            f"The column {column!r} holds {len(groups)} groups; a covariate needs {FEWEST} to {MOST}: put "
+            "its values into few coarse groups in a column of their own."
+        )
+    return Attribute(name=column, classes=tuple(groups), covariate=True)
+
+
+def covariate_indices(table: pd.DataFrame, attributes: Sequence[Attribute]) -> NDArray[np.int64]:
+    """The covariates (N, K) of rows, -1 where a cell is empty, new, or the column missing."""
+    out = np.full((len(table), len(attributes)), -1, np.int64)
+    for i, attribute in enumerate(attributes):
+        if attribute.name in table:
+            index = {name: k for k, name in enumerate(attribute.classes)}
+            values = table[attribute.name].astype(str)
+            out[:, i] = [index.get(value, -1) for value in values]
+    return out

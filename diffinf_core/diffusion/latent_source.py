@@ -1,0 +1,106 @@
+"""Training batches of latents: labels that are trusted, and covariates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diffinf_core.data.part import Part, to_tensor
+from diffinf_core.diffusion.latents import Latents
+from diffinf_core.diffusion.sources import Batch, held_rows
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a generator is conditioned on, for each of N pictures.
+
+    ``labels`` (N,) are class indices, -1 where the label is not trusted and therefore unknown to the
+    training. ``covariates`` (N, K) are indices, -1 for unknown.
+    """
+
+    labels: NDArray[np.int64]
+    covariates: NDArray[np.int64]
+
+
+class LatentSource:
+    """Encoded pictures, a random copy of each.
+
+    ``balance`` is the fraction of the draws that give each class the same chance, from pictures with a
+    trusted label; the others are uniform. A label is dropped in :data:`LABEL_DROPOUT` of a batch and
+    each covariate in :data:`COVARIATE_DROPOUT`, so that the generator also knows what to do without them.
+    """
+
+    paired = False
+    LABEL_DROPOUT, COVARIATE_DROPOUT = 0.15, 0.1
+
+    def __init__(
+        self,
+        latents: Latents,
+        pictures: Part | NDArray[np.uint8],
+        conditions: Conditions,
+        colour: bool = True,
+        balance: float = 0.0,
+    ) -> None:
+        self._latents, self._pictures, self._given = latents, pictures, conditions
+        self._colour = colour
+        self._held = held_rows(len(latents.values))
+        self._used = np.setdiff1d(np.arange(len(latents.values)), self._held)
+        if not len(self._used):
+            self._used = self._held
+        self._chance = _chances(conditions.labels[self._used], balance)
+        self._cumulated = np.cumsum(self._chance)
+
+    def __len__(self) -> int:
+        return len(self._used)
+
+    def batch(self, rng: np.random.Generator, size: int) -> Batch:
+        """A training batch, random by ``rng`` alone."""
+        places = np.searchsorted(self._cumulated, rng.random(size) * self._cumulated[-1], "right")
+        rows = np.sort(self._used[places])
+        copy = rng.integers(0, self._latents.values.shape[1], size)
+        values = self._latents.values[rows, copy]
+        label = self._labels(rows)
+        shown = label[:, 0].copy()
+        label[rng.random(size) < self.LABEL_DROPOUT, 0] = -1
+        dropped = rng.random((size, label.shape[1] - 1)) < self.COVARIATE_DROPOUT
+        label[:, 1:][dropped] = -1
+        colour = self._latents.colours[rows, copy] if self._colour else None
+        return Batch(values, values, label, colour=colour, shown=shown)
+
+    def frequencies(self) -> NDArray[np.float64] | None:
+        """How often each class (C,) is among the labels that batches show."""
+        labels = self._given.labels[self._used]
+        known = labels >= 0
+        counts = np.bincount(labels[known], self._chance[known])
+        return counts / counts.sum() if known.any() else None
+
+    def _labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Label and covariates (B, attributes) of pictures."""
+        return np.concatenate([self._given.labels[rows, None], self._given.covariates[rows]], 1)
+
+    def held_out(self) -> Tensor:
+        """Pictures (N, 3, S, S) in [-1, 1] that no batch contains."""
+        pictures = self._pictures
+        read = pictures.images if isinstance(pictures, Part) else pictures.__getitem__
+        return to_tensor(np.asarray(read(self._held)))
+
+    def held_conditions(self) -> Tensor:
+        """Their covariates (N, attributes), with the label unknown."""
+        out = self._labels(self._held)
+        out[:, 0] = -1
+        return torch.from_numpy(out)
+
+
+def _chances(labels: NDArray[np.int64], balance: float) -> NDArray[np.float64]:
+    """The probability (N,) of drawing each picture."""
+    known = labels >= 0
+    uniform = np.full(len(labels), 1 / len(labels))
+    if not balance or not known.any():
+        return uniform
+    counts = np.bincount(labels[known])
+    by_class = np.where(known, 1 / np.maximum(counts[np.maximum(labels, 0)], 1), 0.0)
+    return (1 - balance) * uniform + balance * by_class / by_class.sum()

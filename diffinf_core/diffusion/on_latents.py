@@ -1,0 +1,194 @@
+"""Train a generator on the latents of a run's photographs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from diffinf_core.config import explain
+from diffinf_core.data.ingest import DATA
+from diffinf_core.data.part import Part, open_training
+from diffinf_core.diffusion.assets import (
+    command_line,
+    make_settings,
+    refuse_finished,
+    train_and_publish,
+)
+from diffinf_core.diffusion.autoencoder import Architecture, Attribute, LatentSpace
+from diffinf_core.diffusion.conditions import Trust, covariate, covariate_indices, trusted
+from diffinf_core.diffusion.first_stage import (
+    BESIDE,
+    find_first_stage,
+    import_first_stage,
+    load_first_stage,
+)
+from diffinf_core.diffusion.latent_source import Conditions, LatentSource
+from diffinf_core.diffusion.latents import VERSION, encode_latents, open_latents
+from diffinf_core.diffusion.loading import load_autoencoder
+from diffinf_core.diffusion.processes import main_process, main_process_first
+from diffinf_core.diffusion.settings import ON_LATENTS, GeneratorTraining
+from diffinf_core.diffusion.speed import measured_precision
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.files import digest, read_json, write_json
+from diffinf_core.runs.run import Run
+from diffinf_core.runs.seal import under_seal
+
+#: beside the training state: what the networks compute in, measured once for a training
+_PRECISION = "precision.json"
+
+
+def latent_architecture(
+    size: int,
+    attributes: tuple[Attribute, ...],
+    space: LatentSpace,
+    colour: bool,
+    start: Path | None = None,
+    width: float = 1.0,
+) -> Architecture:
+    """A network for latents; ``width`` multiplies the channels, ``start`` has the shape that is taken."""
+    if start is not None:
+        given = load_autoencoder(start).architecture
+        if not isinstance(given, Architecture) or given.latent is None:
+            raise DiffInfError(f"{start} does not work on latents; training cannot start from it.")
+        if (given.image_size, given.latent.first_stage) != (size, space.first_stage):
+            raise DiffInfError(
+                f"{start} was trained on {given.image_size} pixels and latents of {given.latent.name}; the "
+                f"pictures have {size} and the first stage is {space.name}."
+            )
+        if width != 1:
+            raise DiffInfError(
+                "--width has no effect with --start, whose shape is taken; leave it out."
+            )
+        return given.model_copy(update={"attributes": attributes, "colour": colour})
+    side = size // space.factor
+    widths = (128, 192, 256) if side <= 16 else (128, 192, 256, 256)
+    try:
+        return Architecture(
+            image_size=size,
+            z_dim=256,
+            patch=1,
+            widths=tuple(max(8, 8 * math.ceil(w * width / 8)) for w in widths),
+            embed=max(8, 8 * math.ceil(256 * width / 8)),
+            encoder_width=max(8, 8 * math.ceil(64 * width / 8)),
+            attributes=attributes,
+            latent=space,
+            colour=colour,
+        )
+    except ValidationError as error:
+        raise DiffInfError(
+            f"There is no network for {size} pixels on latents of {space.name}: {explain(error)}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class LatentOptions:
+    """How to train on latents.
+
+    ``first_stage`` is a name, a path or "auto"; ``covariates`` are columns that an edit keeps, as it does the
+    coarse ``colour``; ``trust`` is the fraction of the labels of each class to train on, None: estimated.
+    """
+
+    first_stage: str = "auto"
+    covariates: tuple[str, ...] = ()
+    colour: bool = True
+    trust: float | None = None
+
+
+@under_seal
+def train_on_latents(
+    run: Run,
+    given: dict[str, Any],
+    out: Path | None,
+    start: Path | None,
+    width: float,
+    options: LatentOptions,
+) -> Iterator[Progress]:
+    """A generator on latents for a run's own pictures, conditioned on the labels that the ranking trusts."""
+    settings = make_settings({**ON_LATENTS, **given}, start)
+    train = open_training(run)
+    columns = tuple(covariate(train.table, column) for column in options.covariates)
+    trust = trusted(run, train, options.trust)
+    target = out or run.root / "generator"
+    refuse_finished(target)
+    where = find_first_stage(options.first_stage)
+    if where is None:
+        raise DiffInfError(
+            "No first stage is here: run 'diffinf weights fetch taef2', or give --first-stage."
+        )
+    with run.lock() if main_process() else nullcontext():
+        yield from main_process_first(_first_stage(where, target, train, settings))
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        stage = load_first_stage(target / BESIDE, device)
+        precision = read_json(target / _PRECISION)["precision"]
+        if device.type == "cpu":
+            settings = settings.model_copy(update={"precision": precision})
+        kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        key = (DATA.key(run), stage.sha256, settings.copies, precision)
+        folder = run.stage("latents", VERSION, *key)
+        yield from main_process_first(
+            encode_latents(
+                folder, stage, train.images, len(train), train.size, settings.copies, kind
+            )
+        )
+        latents = open_latents(folder)
+        labels = np.where(trust.trusted, train.labels, -1)
+        conditions = Conditions(labels, covariate_indices(train.table, columns))
+        source = LatentSource(latents, train, conditions, options.colour, settings.balance)
+        attributes = (Attribute(name="label", classes=train.classes), *columns)
+        architecture = latent_architecture(
+            train.size, attributes, latents.space, options.colour, start, width
+        )
+        data = {
+            "kind": "training split of a run, assigned labels; validation and test left out",
+            "pictures": len(source),
+            "ids": digest(train.ids.tolist()),
+            "trusted labels": _trust_text(trust, train),
+        }
+        note = f"{len(source)} of {len(train)} training pictures, {len(train) - len(source)} held out; "
+        yield Progress("data", 1, 1, f"{note}trusted labels: {_trust_text(trust, train)}")
+        command = command_line(_begin(options), given, start, width)
+        yield from train_and_publish(
+            source, architecture, settings, target, data, command, start, stage
+        )
+        if main_process():
+            (target / _PRECISION).unlink(missing_ok=True)
+
+
+def _first_stage(
+    where: Path, target: Path, train: Part, settings: GeneratorTraining
+) -> Iterator[Progress]:
+    """The first stage beside the generator to be, and the precision that a resumed training keeps."""
+    import_first_stage(where, target)
+    if (target / _PRECISION).exists():
+        return
+    precision: str = settings.precision
+    if precision == "auto":
+        yield Progress("latents", 0, 1, "measuring float32 and bfloat16")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        x = train.tensors(np.arange(min(4, len(train)))).to(device)
+        precision = measured_precision(load_first_stage(target / BESIDE, device), x)
+    write_json(target / _PRECISION, {"precision": precision})
+
+
+def _trust_text(trust: Trust, train: Part) -> str:
+    """How many labels of each class are trained on, for the card."""
+    kept = np.bincount(train.labels[trust.trusted], minlength=len(train.classes))
+    of = np.bincount(train.labels, minlength=len(train.classes))
+    each = (f"{name} {k} of {n}" for name, k, n in zip(train.classes, kept, of, strict=True))
+    return f"{', '.join(each)}; those of lowest {trust.score}, the others count as unknown"
+
+
+def _begin(options: LatentOptions) -> str:
+    """The begin of the command that trains the same again."""
+    out = f"diffinf train-generator --run RUN --first-stage {Path(options.first_stage).name}"
+    out += "".join(f" --covariate {name}" for name in options.covariates)
+    out += "" if options.colour else " --no-colour"
+    return out + ("" if options.trust is None else f" --trust {options.trust:g}")
