@@ -30,7 +30,7 @@ from diffinf_core.config import SIGNALS
 from diffinf_core.data.overlay import map_array
 from diffinf_core.data.part import Part, open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs, last_useful_epoch, training_curve
-from diffinf_core.influence.confidence import CONFIDENCE, out_of_fold
+from diffinf_core.influence.confidence import out_of_fold
 from diffinf_core.influence.estimators import logged_scores
 from diffinf_core.influence.planting import Planting, count_wrong, plant
 from diffinf_core.influence.precision import PlantedErrors
@@ -177,8 +177,9 @@ def planted_errors(run: Run) -> PlantedErrors:
     stage, train = _finished(run), open_training(run)
     planting = _read(stage, train)
     found = _errors(stage, stage.figures, train, planting)
-    if CONFIDENCE.folder(run).done:
-        confidence = out_of_fold(run)[np.arange(len(train)), planting.labels]
+    probabilities = out_of_fold(run)
+    if probabilities is not None:
+        confidence = probabilities[np.arange(len(train)), planting.labels]
         found.scores["self_confidence"] = 1 - confidence
     return found
 

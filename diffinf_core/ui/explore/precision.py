@@ -45,7 +45,7 @@ class PrecisionPart:
             "Plant errors and train once more", size="md", elem_id="precision-plant", visible=False
         )
         self.curve = gr.Plot(show_label=False, elem_id="plot-precision", visible=False)
-        self.scores = gr.HTML(elem_id="precision-scores", elem_classes="di-optional")
+        self.scores = gr.HTML(elem_id="precision-scores", visible=False)
         self.outputs = [self.words, self.plant, self.curve, self.scores]
         self.plant.click(self._begin, None, self.outputs, queue=False, show_progress="hidden")
 
@@ -71,7 +71,7 @@ class PrecisionPart:
             "".join(said),
             gr.update(visible=planted is None),
             gr.update(value=curve, visible=curve is not None),
-            scores_table(planted) if planted else "",
+            gr.update(value=scores_table(planted) if planted else "", visible=bool(planted)),
         ]
 
     def _begin(self) -> list[Any]:
