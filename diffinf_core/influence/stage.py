@@ -104,10 +104,13 @@ def ranking(
 ) -> pd.DataFrame:
     """Columns id, score, rank (1 is the most suspicious), percentile, high (in the top tau %).
 
-    ``scores`` are those of :func:`read_scores` where the caller has read them already.
+    ``config`` says by which estimator and tau, in the place of the run's; ``scores`` are those of
+    :func:`read_scores` where the caller has read them already.
     """
     if config is not None:
-        run = Run(run.root, run.config.model_copy(update={"influence": config}))
+        ranked_by = {"estimator": config.estimator, "tau": config.tau}
+        influence = run.config.influence.model_copy(update=ranked_by)
+        run = Run(run.root, run.config.model_copy(update={"influence": influence}))
     table = read_scores(run) if scores is None else scores
     estimator = estimator_of(run)
     missing = [n for n in estimator_names(estimator) if n not in table]
