@@ -198,8 +198,9 @@ FLAGS = (
     "blurred",
     "background changed",
     "covariate drift",
-    "implausible",
     "no visible change",
+    "implausible",
+    "extreme change",
 )
 #: how many values a column may have to cut a data set into groups; with more it names pictures or people
 GROUP_SIZES = range(2, 21)

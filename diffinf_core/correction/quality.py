@@ -27,8 +27,6 @@ CHANGED_LEVELS = 12.0
 COLOUR_MOVED = 3.0
 #: a published network's probability of the other sex changes by this much, and crosses one half
 SEX_MOVED = 0.3
-#: rise of the generator's denoising error in some region, as a fraction of the original's mean
-IMPLAUSIBLE = 0.25
 #: where between strangers and the person's own spread an identity counts as lost
 DRIFT_AT = 0.5
 
@@ -112,11 +110,6 @@ def picture_flags(edit: Mapping[str, Any]) -> dict[str, str]:
     if shift is not None and plain is not None and shift > plain + COLOUR_MOVED:
         flags["covariate drift"] = (
             f"mean colour moved by {shift:.1f} in L*a*b*, {plain:.1f} by the plain reconstruction"
-        )
-    odd = edit.get("implausibility")
-    if odd is not None and odd > IMPLAUSIBLE:
-        flags["implausible"] = (
-            f"in some place the generator's own error rises by {odd:.0%} of the original's"
         )
     if edit["l1"] < NO_CHANGE_L1:
         flags["no visible change"] = f"mean difference {edit['l1']:.2f} of 255"
