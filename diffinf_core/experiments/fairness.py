@@ -1,15 +1,58 @@
-"""What a method does to groups: worst-group accuracy and equal opportunity."""
+"""What a method does to groups: who they are, whom it harms, worst group and equal opportunity."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from diffinf_core.experiments.differences import FEWEST
+from diffinf_core.experiments.differences import BY, FEWEST, WITHIN
+from diffinf_core.records import GROUP_SIZES
+
+#: a change of a group's accuracy is reported where its corrected p-value is below
+ALPHA = 0.05
+Groups = Mapping[tuple[str, str], NDArray[np.bool_]]
+
+
+def subgroups(table: pd.DataFrame) -> dict[tuple[str, str], NDArray[np.bool_]]:
+    """Who belongs to which value of each column of ``table`` (N rows) that cuts the split into groups."""
+    out: dict[tuple[str, str], NDArray[np.bool_]] = {}
+    for column in table.columns:
+        values = sorted(set(table[column]))
+        if len(values) in GROUP_SIZES:
+            for value in values:
+                # a column may carry the name of one of the report's own sections
+                out[f"{BY}{column}", value or "(empty)"] = (table[column] == value).to_numpy()
+    return out
+
+
+def cells(
+    groups: Groups, labels: NDArray[np.int64], classes: Sequence[str], fewest: int = FEWEST
+) -> dict[tuple[str, str], NDArray[np.bool_]]:
+    """The pictures of each class within each group, where there are ``fewest`` or more.
+
+    Accuracy in such a cell is the recall of the class within the group.
+    """
+    out: dict[tuple[str, str], NDArray[np.bool_]] = {}
+    for (section, value), member in groups.items():
+        for c, name in enumerate(classes):
+            cell = member & (labels == c)
+            if cell.sum() >= fewest:
+                out[section.replace(BY, WITHIN, 1), f"{value}, {name}"] = cell
+    return out
+
+
+def changed_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of :func:`.differences.tabulate` in which an arm changes a group's accuracy beyond chance.
+
+    The interval excludes 0 and so does the test, as corrected over all groups of all arms.
+    """
+    beyond = (table["low"] > 0) | (table["high"] < 0)
+    return table[beyond & (table["p_holm"] < ALPHA)]
 
 
 @dataclass(frozen=True)
@@ -32,7 +75,7 @@ class GroupFigures:
 def group_figures(
     labels: NDArray[np.int64],
     probabilities: NDArray[np.floating],
-    groups: Mapping[tuple[str, str], NDArray[np.bool_]],
+    groups: Groups,
     fewest: int = FEWEST,
 ) -> GroupFigures | None:
     """Figures of one method from ``probabilities`` (S, N, C) of pictures with ``labels`` (N,).
@@ -58,7 +101,7 @@ def group_figures(
     return GroupFigures(
         worst=float(worst.mean()),
         worst_sd=_deviation(worst),
-        worst_group=f"{lowest[0].removeprefix('by ')} = {lowest[1]}",
+        worst_group=f"{lowest[0].removeprefix(BY)} = {lowest[1]}",
         gap=None if gap is None else float(gap.mean()),
         gap_sd=None if gap is None else _deviation(gap),
     )

@@ -19,13 +19,13 @@ from diffinf_core.experiments.comparison import (
     changed,
     confusion,
     histories,
-    subgroups,
     tidy,
 )
 from diffinf_core.experiments.differences import measure
+from diffinf_core.experiments.fairness import cells, subgroups
 from diffinf_core.experiments.retrain import arm
 from diffinf_core.records import DiffInfError
-from diffinf_core.report import compare_plots, verdict
+from diffinf_core.report import compare_plots, fairness, verdict
 from diffinf_core.report.compare_files import write_csv, write_html
 from tests.arms import predictions, write_arms
 from tests.forks import diffinf
@@ -54,7 +54,8 @@ def comparison(
         labels=labels,
         probabilities=p,
         n_train=dict.fromkeys(p, 100),
-        measured=measure(labels, p, classes, groups),
+        groups=groups,
+        measured=measure(labels, p, classes, groups | cells(groups, labels, classes)),
         **values,  # type: ignore[arg-type]
     )
 
@@ -79,7 +80,7 @@ def test_a_help_that_harms_a_subgroup_is_said() -> None:
     helped = np.where(dark, rng.random(n) < 0.4, rng.random(n) < 0.99)
     table = pd.DataFrame({"skin": np.where(dark, "<dark>", "light")})
     c = comparison({"noisy": [noisy], "repaired": [helped]}, labels, table)
-    said = verdict.warnings(c, tidy(c, "noisy"))
+    said = fairness.harms(tidy(c, "noisy"))
     assert len(said) == 1
     assert said[0].startswith("Repaired helps overall (+")
     assert "but harms pictures with skin <dark>: -" in said[0]
@@ -99,7 +100,7 @@ def test_a_harm_within_chance_is_not_said() -> None:
     c = comparison({"noisy": [noisy], "repaired": [helped]}, labels, table)
     found = tidy(c, "noisy").query("arm == 'repaired' and name == '0'").iloc[0]
     assert found["difference"] == pytest.approx(-2 / 40)
-    assert verdict.warnings(c, tidy(c, "noisy")) == []
+    assert fairness.harms(tidy(c, "noisy")) == []
 
 
 def test_sentences_claim_no_more_than_the_intervals() -> None:
@@ -196,7 +197,8 @@ def test_the_page_is_whole_and_its_names_cannot_be_markup(tmp_path: Path) -> Non
     right = {k: [rng.random(120) < 0.7 for _ in range(2)] for k in ("noisy", "repaired")}
     c = comparison(right, labels, table, classes=(bad, "<img src=x onerror=alert(2)>"))
     history = pd.DataFrame({"arm": "noisy", "seed": 0, "epoch": [1, 2], "train_loss": [1.0, 0.5]})
-    write_html(c, history, None, "noisy", tmp_path / "c.html")
+    audit = fairness.audit(None, None, pd.DataFrame(), {}, None, c)
+    write_html(c, history, None, "noisy", tmp_path / "c.html", audit)
     page = (tmp_path / "c.html").read_text()
     assert bad not in page and "<img src=x" not in page
     assert page.count("plotly-graph-div") == 6

@@ -177,4 +177,4 @@ def test_holm_by_hand_in_any_order() -> None:
     p = {0.01: 0.03, 0.04: 0.06, 0.03: 0.06, 0.005: 0.02}
     for order in permutations(p):
         assert holm(order) == pytest.approx([p[v] for v in order])
-    assert holm([0.9, 0.8]) == [1, 1] and holm([]) == []
+    assert holm([0.9, 0.8]).tolist() == [1, 1] and holm([]).tolist() == []
