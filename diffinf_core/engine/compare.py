@@ -71,7 +71,7 @@ class Compare:
             "warnings": fairness.harms(table),
             "arms": verdict.arms_in_words(table),
             "classes": verdict.parts_in_words(table, ("recall", "precision")),
-            "subgroups": fairness.test_in_words(table),
+            "subgroups": fairness.accuracy_in_words(table),
         }
 
     def audit(self) -> Audit:
@@ -118,7 +118,7 @@ class Compare:
         found = self.audit()
         return {
             "training": fairness.training_in_words(found.training),
-            "test": fairness.test_in_words(found.test),
+            "test": fairness.accuracy_in_words(found.test),
             "against": "" if found.test.empty else str(found.test["against"].iloc[0]),
             "arms": fairness.arms_in_words(found.arms),
             "warnings": [*found.harms, *found.disparities],

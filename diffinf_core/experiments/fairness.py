@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,24 @@ def changed_groups(table: pd.DataFrame) -> pd.DataFrame:
     """
     beyond = (table["low"] > 0) | (table["high"] < 0)
     return table[beyond & (table["p_holm"] < ALPHA)]
+
+
+def by_group(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """The accuracy of each arm in all test pictures and in each group and cell, JSON-able.
+
+    ``table`` is :func:`.differences.tabulate`'s; the rows keep its columns but for the arm. Empty without
+    groups.
+    """
+    grouped = table["section"].str.startswith((BY, WITHIN))
+    if not grouped.any():
+        return {}
+    whole = (table["section"] == "metric") & (table["name"] == "accuracy")
+    chosen = table[whole | grouped].astype(object)
+    chosen = chosen.where(chosen.notna(), None)
+    return {
+        str(arm): rows.drop(columns="arm").to_dict("records")
+        for arm, rows in chosen.groupby("arm", sort=False)
+    }
 
 
 @dataclass(frozen=True)

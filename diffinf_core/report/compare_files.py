@@ -53,7 +53,7 @@ def write_html(
     words = [
         ("Arms", arms_in_words(table)),
         ("Classes", parts_in_words(table, ("recall", "precision"))),
-        ("Subgroups, accuracy", fairness.test_in_words(table)),
+        ("Subgroups, accuracy", fairness.accuracy_in_words(table)),
         ("Subgroups, worst and equal opportunity", fairness.arms_in_words(audit.arms)),
         (
             "Subgroups, what was flagged, edited and decided",

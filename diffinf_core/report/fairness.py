@@ -238,7 +238,7 @@ def arms_in_words(arms: Mapping[str, GroupFigures]) -> pd.DataFrame:
     )
 
 
-def test_in_words(table: pd.DataFrame, within: bool = True) -> pd.DataFrame:
+def accuracy_in_words(table: pd.DataFrame, within: bool = True) -> pd.DataFrame:
     """Accuracy by group (and class ``within`` it) under each arm, with its change and interval."""
     if table.empty:
         return table
