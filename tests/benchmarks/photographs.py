@@ -182,7 +182,7 @@ def of_people(
     x = np.stack([_picture(folder / file, side, grey) for file in table["file"]])
     asked = ["happy" if label == "neutral" else "neutral" for label in table["label"]]
     names = ("happy", "neutral", "surprised")
-    known = known_classes(names, None)
+    known = known_classes(names, {})
     assert known is not None
     judge, y = FaceJudge(known, _CPU), np.array([names.index(label) for label in asked])
     before, shown = judge.judge(to_tensor(x)), [x]
@@ -196,7 +196,6 @@ def of_people(
         found = row(measures.pairs(x, pictures), seen, y, names)
         at = np.arange(len(y))
         found["way"] = float((seen[at, y] > before[at, y]).mean())
-        found["implausibility"] = [round(edit.implausibility, 4) for edit in made]
         _keep(name, "people", f"{words}{', grey' if grey else ''}", found)
         shown.append(pictures)
         print(words, json.dumps(found), flush=True)
