@@ -24,7 +24,7 @@ from diffinf_core.cli.settings import (
 from diffinf_core.records import DiffInfError
 
 if TYPE_CHECKING:
-    from diffinf_core.data.check import Checked
+    from diffinf_core.engine import Checked
 
 
 def check(

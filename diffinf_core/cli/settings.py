@@ -47,7 +47,7 @@ def new_config(
     preset: str, file: Path | None, settings: Sequence[str] | None, **data: Any
 ) -> RunConfig:
     """The configuration of a new run on ``data``, which goes before a YAML file's and after ``--set``."""
-    over = parse_overrides(settings or [])
+    over = parse_overrides(list(settings or []))
     features = over.get("data", {}).get("features")
     if isinstance(features, str):  # it is kept, and read from another folder
         over["data"]["features"] = str(Path(features).resolve())

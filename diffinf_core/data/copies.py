@@ -72,7 +72,7 @@ def find_copies(
 ) -> Generator[Progress, None, Copies]:
     """The copies among N files with these digests (N, 32) and thumbnails (N, 32, 32)."""
     exact = equal_files(digests)
-    single = digests.any(1)  # not of files that could not be read
+    single = np.asarray(digests.any(1))  # not of files that could not be read
     for group in exact:
         single[group[1:]] = False
     rows, near = np.flatnonzero(single), pd.DataFrame()

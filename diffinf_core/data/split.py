@@ -14,6 +14,8 @@ from diffinf_core.config import SplitConfig
 from diffinf_core.records import DiffInfError
 
 TRAIN, VAL, TEST = "train", "val", "test"
+#: in their usual order
+PARTS = (TRAIN, VAL, TEST)
 #: names of folders and cells that stand for a split, in lower case
 SPLIT_NAMES = {
     "train": TRAIN, "training": TRAIN, "train_set": TRAIN, "trainset": TRAIN,

@@ -4,6 +4,7 @@ A stage takes the run folder and yields progress; it holds no live object across
 plan can be driven by a thread, a process or a cluster.
 """
 
+from diffinf_core.data.check import Checked
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.data.sources import named_source
 from diffinf_core.engine.benchmark import BenchmarkSettings, method_choices
@@ -33,6 +34,7 @@ __all__ = [
     "STATES",
     "BenchmarkSettings",
     "Bulk",
+    "Checked",
     "Diagnosis",
     "Finding",
     "OpenRun",

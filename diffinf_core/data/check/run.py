@@ -19,7 +19,7 @@ from diffinf_core.data.ingest import listed
 from diffinf_core.data.planning import group_of, split_of_listing, without
 from diffinf_core.data.sources import packed_source
 from diffinf_core.data.sources.unpacked import reading_unpacked
-from diffinf_core.data.split import TEST, TRAIN, VAL, Split, too_small
+from diffinf_core.data.split import PARTS, Split, too_small
 from diffinf_core.records import DiffInfError, Progress
 
 #: examples of all classes together, and sizes that are told apart
@@ -110,9 +110,7 @@ def _small(split: Split, config: RunConfig) -> list[Finding]:
 def _counts(used: Listing, parts: Mapping[str, str]) -> dict[str, dict[str, int]]:
     counts = Counter((row.label, parts.get(row.file, "")) for row in used.rows)
     return {
-        name: {
-            part: counts[name, part] for part in (TRAIN, VAL, TEST, "") if part or counts[name, ""]
-        }
+        name: {part: counts[name, part] for part in (*PARTS, "") if part or counts[name, ""]}
         for name in used.classes
     }
 
