@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffinf_core.cli.console import console, watch
+from diffinf_core.cli.opening import Settings
 from diffinf_core.cli.settings import (
     ConfigFile,
     DropSmall,
     FileColumn,
     LabelColumn,
     Preset,
-    Settings,
     SkipBad,
     SplitColumn,
     new_config,

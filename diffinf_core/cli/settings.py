@@ -12,13 +12,6 @@ import typer
 from diffinf_core.config import PRESETS, RunConfig, change, from_file, parse_overrides, preset_for
 from diffinf_core.records import DiffInfError
 
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="Change one setting for good, e.g. --set influence.tau=20; null takes it back. Repeatable.",
-    ),
-]
 Preset = Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML instead of a preset.")]
 SkipBad = Annotated[

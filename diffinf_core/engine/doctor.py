@@ -272,10 +272,9 @@ def _cleared(
         except DiffInfError:
             file.unlink(missing_ok=True)
     if not os.environ.get(STORE, "").strip() and fault_of(_journal(root)):
-        kept, lost, aside = keep_whole(_journal(root))
+        kept = keep_whole(_journal(root))
         forget_last(root / REVIEWED)
-        note = f"journal: {kept} lines kept, {lost} damaged; the damaged file is {aside}"
-        yield Progress("doctor", 1, 1, note)
+        yield Progress("doctor", 1, 1, kept.sentence())
 
 
 def _edited_again(

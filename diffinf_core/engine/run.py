@@ -32,6 +32,7 @@ from diffinf_core.experiments.retrain import RETRAIN
 from diffinf_core.export.audit import run_audit, stored_audit
 from diffinf_core.export.dataset import Export, read_export
 from diffinf_core.export.folder import export_folder
+from diffinf_core.influence.planted import PLANTED
 from diffinf_core.influence.stage import ranking, request, requested
 from diffinf_core.records import DiffInfError, Job, Progress
 from diffinf_core.review.refine import refined_set
@@ -95,6 +96,17 @@ class OpenRun:
     ) -> Job[Progress, pd.DataFrame]:
         """Compute what a ranking by ``by`` needs beyond every run's scores; the result is that ranking."""
         return Job.of(self._score(by), lambda: self.ranking(by), callback)
+
+    def plant(self, callback: Callback = None) -> Job[Progress, dict[str, Any]]:
+        """Train once more with planted errors; the result is ``explore.scores.precision()``."""
+        return Job.of(self._plant(), self.explore.scores.precision, callback)
+
+    def _plant(self) -> Iterator[Progress]:
+        if not self.status()["influence"]:
+            yield from self.compute("influence")
+        if not PLANTED.done(self.folder):
+            with self.folder.lock():
+                yield from PLANTED.compute(self.folder)
 
     def _score(self, by: str | None) -> Iterator[Progress]:
         folder = Run(self.folder.root, ranked_by(self.config, by))

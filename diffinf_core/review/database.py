@@ -121,17 +121,18 @@ class Database:
     """The tables of one run's review, shared by threads and processes.
 
     ``where`` is a file for SQLite, None for a review that nobody has begun, or the URL of a PostgreSQL, where
-    ``run`` keeps runs apart. A file is made by the first write; until then it reads as empty.
+    ``run`` keeps runs apart. A file is made by the first write; until then it reads as empty. With
+    ``only_read`` it stays byte for byte as it is, also one of an earlier version without today's columns.
     """
 
-    def __init__(self, where: Path | str | None, run: str = "") -> None:
+    def __init__(self, where: Path | str | None, run: str = "", only_read: bool = False) -> None:
         self.run = run
         self._secrets: list[str] = []
         self._file: SqliteFile | None = None
         self._server: Engine | None = None
         if where is None or isinstance(where, Path):
             self.name = str(where or "of nobody's decisions")
-            self._file = SqliteFile(where, self._prepare)
+            self._file = SqliteFile(where, self._prepare, only_read)
             if self._file.exists:
                 self._engine()  # what is wrong with it is said now
             return
@@ -156,6 +157,13 @@ class Database:
     @property
     def _shared(self) -> bool:
         return self._server is not None
+
+    @property
+    def remedy(self) -> str:
+        """How to get lines back that are gone, as the beginning of a sentence."""
+        if self._shared:
+            return "Restore the table 'journal' from a backup of the database"
+        return "Put a copy of it back, without files ending in -wal or -shm beside it"
 
     @property
     def exists(self) -> bool:

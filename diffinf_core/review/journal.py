@@ -32,12 +32,12 @@ MAX_COMMENT, MAX_REVIEWER, _MAX_CLIENT = 2000, 80, 64
 class LostJournalError(DiffInfError):
     """A run was reviewed, and its journal is missing, empty, or ends before lines that it had."""
 
-    def __init__(self, name: str, mark: Path, last: int = 0, had: int = 0) -> None:
+    def __init__(self, database: Database, mark: Path, last: int = 0, had: int = 0) -> None:
         what = f"ends at line {last} and had {had}" if last else "is missing or empty"
         begin = "what is there is taken as it is" if last else "a new review can begin"
         super().__init__(
-            f"{mark.parent} was reviewed, and its journal {name} {what}. Put a copy of it back, without "
-            "files ending in -wal or -shm beside it; --without-decisions goes on as if nobody had decided, "
+            f"{mark.parent} was reviewed, and its journal {database.name} {what}. {database.remedy}; "
+            "--without-decisions goes on as if nobody had decided, "
             f"and {begin} once {mark} is removed."
         )
 
@@ -92,11 +92,11 @@ class Journal:
     def _not_lost(self, last: int, had: int) -> None:
         """Refuse to take a journal that is empty or cut for a whole one; else remember its last line.
 
-        ``last`` is the number of its last line, 0 for none; ``had`` what the mark said before it was read.
+        ``last`` is the number of its last line, 0 for none; ``had`` what :meth:`Mark.last` was before the
+        journal was read.
         """
-        file = self._mark.file
-        if file is not None and (last < had or (last == 0 and file.exists())):
-            raise LostJournalError(self.database.name, file, last, had)
+        if self._mark.file is not None and had >= 0 and last < max(had, 1):
+            raise LostJournalError(self.database, self._mark.file, last, had)
         if last:
             self._mark.keep(last)
 
@@ -176,8 +176,9 @@ class Journal:
     @contextmanager
     def _written(self, what: str) -> Iterator[Connection]:
         """A transaction, in a journal that is not lost; nothing is made where one is missing."""
+        had = self._mark.last()
         if not self.database.exists:
-            self._not_lost(0, self._mark.last())
+            self._not_lost(0, had)
         with self.database.write(what) as connection:
             yield connection
         if self._mark.file is not None:

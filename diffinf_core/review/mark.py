@@ -20,7 +20,7 @@ class Mark:
     def __init__(self, file: Path | None, journal: str) -> None:
         self.file, self._journal = file, journal
         self._stamp: tuple[int, ...] = ()
-        self._last = 0
+        self._last = -1
         self._kept = -1
 
     @property
@@ -29,16 +29,17 @@ class Mark:
         return self.file is not None and self.file.exists()
 
     def last(self) -> int:
-        """The number of the last line that the journal is known to have had; 0 where that is not known.
+        """The number of the last line that the journal is known to have had.
 
-        Ask before the journal is read: lines that others write meanwhile come after both.
+        It is 0 where there was one and its number is not known, and -1 where there never was one. Ask
+        before the journal is read: lines that others write meanwhile come after both.
         """
         if self.file is None:
-            return 0
+            return -1
         try:
             found = self.file.stat()
         except OSError:
-            return 0
+            return -1
         stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
         if stamp != self._stamp:
             self._stamp, self._last = stamp, self._read()

@@ -108,11 +108,14 @@ def _writable(file: Path) -> bool:
 class SqliteFile:
     """The file of one journal, opened when it is asked for; without ``path`` it is always empty.
 
-    ``prepare(engine)`` makes the tables what they should be, each time that a file is opened.
+    ``prepare(engine)`` makes the tables what they should be, each time that a file is opened. With
+    ``only_read`` that happens to a copy, as it does where the file may not be written.
     """
 
-    def __init__(self, path: Path | None, prepare: Callable[[Engine], None]) -> None:
-        self.path, self._prepare = path, prepare
+    def __init__(
+        self, path: Path | None, prepare: Callable[[Engine], None], only_read: bool = False
+    ) -> None:
+        self.path, self._prepare, self._only_read = path, prepare, only_read
         self._lock = threading.RLock()
         self._opened: Engine | None = None
         self._known: tuple[int, ...] = ()
@@ -126,7 +129,9 @@ class SqliteFile:
     @property
     def read_only(self) -> bool:
         """Whether the file is there and nothing may be written to it."""
-        return self.path is None or (self.exists and not _writable(self.path))
+        if self.path is None or self._only_read:
+            return True
+        return self.exists and not _writable(self.path)
 
     def unchanged(self) -> bool:
         """Whether the file that is open is still the one in its place."""

@@ -51,15 +51,15 @@ def holder_of(file: Path) -> str:
         return ""
 
 
-def _held_elsewhere(file: Path) -> bool:
-    """Whether a process of another host holds a lock that is free on this one."""
+def _held_elsewhere(file: Path) -> float:
+    """For how many seconds a lock that is free on this host counts as held by another; 0: it is free."""
     try:
         held = json.loads(file.read_text())
         # a time far ahead is of a clock that was set back, or of a file restored from a copy
         age = abs(time.time() - file.stat().st_mtime)
-        return held["boot"] != writer.boot_id() and age < SILENT
+        return max(0.0, SILENT - age) if held["boot"] != writer.boot_id() else 0.0
     except (OSError, ValueError, KeyError, TypeError):
-        return False  # given back, or of a version that named no boot
+        return 0.0  # given back, or of a version that named no boot
 
 
 @contextmanager
@@ -123,9 +123,12 @@ def exclusive(file: Path, refusal: str, keep: bool = True) -> Iterator[None]:
         if current:
             break
         os.close(handle)  # its holder removed it meanwhile
-    if _held_elsewhere(file):
+    if seconds := _held_elsewhere(file):
         os.close(handle)
-        raise DiffInfError(refusal.format(holder=holder_of(file)))
+        raise DiffInfError(
+            f"{refusal.format(holder=holder_of(file))} That is another machine, or this one before it was "
+            f"started anew: where the process is known to be gone, remove {file}, or wait {seconds:.0f} s."
+        )
     try:
         os.ftruncate(handle, 0)
         os.write(handle, _holder().encode())

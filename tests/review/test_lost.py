@@ -6,9 +6,12 @@ import os
 import shutil
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from diffinf_core.engine import open_run
 from diffinf_core.engine.doctor import diagnose, mend
@@ -254,6 +257,7 @@ def damage(file: Path, sql: str) -> None:
         ("UPDATE journal SET action = 'drop' WHERE seq = 2", "line 2 on: it is damaged", 3),
         ("UPDATE journal SET comment = 'x' WHERE seq = 4", "line 4 on: it is damaged", 3),
         ("UPDATE journal SET checksum = 'ffffffffffffffff' WHERE seq = 3", "line 3 on", 3),
+        ("UPDATE journal SET checksum = NULL WHERE seq = 3", "line 3 on: it is damaged", 3),
         ("DELETE FROM journal WHERE seq = 2", "line 3 on: a line before it is missing", 3),
     ],
 )
@@ -270,12 +274,56 @@ def test_a_damaged_or_missing_line_is_named_and_the_others_are_kept(
     with pytest.raises(DiffInfError, match=words):
         again.decisions()
     again.close()
-    kept, _, aside = keep_whole(file)
-    assert kept == left and aside.exists() and fault_of(file) == ""
+    kept = keep_whole(file)
+    assert kept.lines == left and kept.damaged + kept.missing == 1
+    assert kept.aside.exists() and fault_of(file) == ""
     fresh = Journal(file, CLASSES)
     assert len(fresh.decisions()) == left
     fresh.decide("e", "keep", "ann")
     assert fault_of(file) == "" and len(fresh.decisions()) == left + 1
+
+
+def test_a_damaged_undo_names_the_samples_whose_decisions_stand_again(file: Path) -> None:
+    journal = Journal(file, CLASSES)
+    journal.decide_many([Choice("b", "drop"), Choice("a", "drop")], "ann")
+    journal.undo("ann")
+    journal.decide("c", "keep", "ann")
+    journal.close()
+    damage(file, "UPDATE journal SET time = 'x' WHERE action = 'undo'")
+    kept = keep_whole(file)
+    assert kept.samples == ("a", "b") and "look again at the decisions on a, b;" in kept.sentence()
+    assert list(Journal(file, CLASSES).decisions()) == ["b", "a", "c"]
+
+
+def test_to_find_what_is_wrong_leaves_a_journal_of_an_earlier_version_as_it_is(file: Path) -> None:
+    file.parent.mkdir(parents=True)
+    with sqlite3.connect(file) as connection:
+        connection.executescript(
+            (Path(__file__).parent / "earlier.sql").read_text(encoding="utf-8")
+        )
+    connection.close()
+    before = file.read_bytes()
+    assert fault_of(file) == "" and file.read_bytes() == before
+
+
+def test_a_reader_beside_the_first_decision_takes_nothing_for_lost(
+    file: Path, tmp_path: Path
+) -> None:
+    """The first line is written after a reader looked at the mark, or between its two looks."""
+    reader = Journal(file, CLASSES, mark=tmp_path / "mark")
+    writer = Journal(file, CLASSES, mark=tmp_path / "mark")
+    read = reader.database.read
+
+    @contextmanager
+    def late() -> Iterator[Connection]:
+        with read() as connection:
+            yield connection
+            writer.decide("a", "keep", "ann")
+
+    reader.database.read = late  # type: ignore[method-assign]
+    assert reader.decisions() == {}
+    reader.database.read = read  # type: ignore[method-assign]
+    assert list(reader.decisions()) == ["a"]
 
 
 def test_lines_cut_from_the_end_are_noticed_by_who_has_read_them(file: Path) -> None:

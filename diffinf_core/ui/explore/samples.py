@@ -198,7 +198,7 @@ class SamplesPart:
             list(samples.scores.columns),
             sort=sort[0],
             descending=sort[1],
-            ranked_by=run.config.influence.estimator,
+            ranked_by=run.explore.scores.used(),
         )
         return [table, *Pager.shown(page, len(found), "samples")]
 

@@ -80,11 +80,15 @@ class NewRun:
                 elem_id="new-path",
             )
             with gr.Row(elem_classes="di-buttons"):
+                self.check = gr.Button(
+                    "Check the data set",
+                    variant="primary",
+                    size="md",
+                    visible=False,
+                    elem_id="new-check",
+                )
                 self.create = gr.Button(
                     "Create the run", variant="primary", size="md", elem_id="new-create"
-                )
-                self.check = gr.Button(
-                    "Check the data set", size="md", visible=False, elem_id="new-check"
                 )
             self.result = gr.HTML(elem_id="new-found")
         #: what was checked last, as :func:`checked_as`
