@@ -6,7 +6,7 @@ recipe. The last epoch and the best one on validation are measured apart and nev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -175,7 +175,7 @@ class Result:
     groups: GroupFigures | None = None
     detection: dict[str, float] | None = None
     behind: Difference | None = None
-    by_group: tuple[Mapping[str, Any], ...] = ()
+    by_group: tuple[Mapping[Hashable, Any], ...] = ()
 
 
 def _knows(method: Method) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,7 @@ def changed_groups(table: pd.DataFrame) -> pd.DataFrame:
     return table[beyond & (table["p_holm"] < ALPHA)]
 
 
-def by_group(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+def by_group(table: pd.DataFrame) -> dict[str, list[dict[Hashable, Any]]]:
     """The accuracy of each arm in all test pictures and in each group and cell, JSON-able.
 
     ``table`` is :func:`.differences.tabulate`'s; the rows keep its columns but for the arm. Empty without

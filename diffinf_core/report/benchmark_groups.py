@@ -46,7 +46,11 @@ def group_warnings(results: Sequence[Result]) -> list[str]:
 
 def group_records(results: Sequence[Result]) -> list[dict[str, Any]]:
     """A flat record per method and group, or class within it; section "metric" is the whole test split."""
-    return [{"method": r.name, "epoch": r.epoch, **row} for r in results for row in r.by_group]
+    return [
+        {"method": r.name, "epoch": r.epoch} | {str(k): v for k, v in row.items()}
+        for r in results
+        for row in r.by_group
+    ]
 
 
 def _groups(result: Result) -> list[Any]:

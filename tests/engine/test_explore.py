@@ -55,7 +55,7 @@ def test_the_shifts_belong_to_the_edited_samples(finished_run: Path, monkeypatch
 
     def noting(edits: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
         seen["edits"], seen["groups"] = edits, groups
-        return pd.DataFrame({"farther": [], "adjusted": []})
+        return pd.DataFrame({"metric": [], "farther": [], "adjusted": []})
 
     monkeypatch.setattr(tables, "shifts", noting)
     assert engine.explore.subgroup_warnings() == []
