@@ -177,7 +177,7 @@ class SamplesPart:
             (f"{column}: {value or '(empty)'}", json.dumps([column, value]))
             for column in groups
             if column != "label"
-            for value in sorted(groups[column].unique())
+            for value in sorted(groups[column].unique(), key=natural_key)
         ]
         labels = [_ALL, *self.session.run.training.classes]
         return [gr.update(choices=labels), gr.update(choices=[(_ALL, _ALL), *found])]
