@@ -139,7 +139,10 @@ class Edit:
     figures behind it. ``identity_own`` is the mean cosine of the person's other pictures (of the same
     one, disturbed, where there is no other), ``identity_stranger`` that of the nearest stranger to the
     edit. ``sharpness`` is fine detail as a share of the original's; ``changed_area`` the share of
-    pixels that changed visibly, ``changed_outside`` the same of what is not the person.
+    pixels that changed visibly, ``changed_outside`` the same of what is not the person. ``colour_shift``
+    is how far the mean colour of the middle moved in L*a*b*, ``colour_shift_floor`` how far a plain
+    reconstruction moves it; ``male_before`` and ``male_after`` are a published network's probabilities
+    of that sex, where one judges; ``implausibility`` is that of :mod:`diffinf_core.correction.realism`.
     """
 
     sample: str
@@ -172,6 +175,11 @@ class Edit:
     sharpness: float | None = None
     changed_area: float | None = None
     changed_outside: float | None = None
+    colour_shift: float | None = None
+    colour_shift_floor: float | None = None
+    male_before: float | None = None
+    male_after: float | None = None
+    implausibility: float | None = None
     #: by the judge cross-fitted on the run's labels, where a published one judges
     cross_judge_before: list[float] | None = None
     cross_judge_after: list[float] | None = None
@@ -189,7 +197,10 @@ FLAGS = (
     "identity drift",
     "blurred",
     "background changed",
+    "covariate drift",
     "no visible change",
+    "implausible",
+    "extreme change",
 )
 #: how many values a column may have to cut a data set into groups; with more it names pictures or people
 GROUP_SIZES = range(2, 21)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,18 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_killed_export_is_whole_or_not_there(run_copy: Path) -> None:
-    assert soak.kills_of_export(run_copy, kills=3, longest=1.5)["cut"] == 0
+    soak.promised("export", soak.kills_of_export(run_copy, kills=3))
 
 
 def test_a_killed_repair_goes_on_and_leaves_nothing_damaged(run_copy: Path) -> None:
     for folder in (run_copy / "stages").glob("repair-*"):
         (folder / "done.json").unlink()
+    shutil.rmtree(run_copy / "edits")
+    for name in ("first", "second"):  # the first command waits until the libraries are in memory
+        once = shutil.copytree(run_copy, run_copy.parent / name)
+        seconds = soak._done(["repair", str(once)])
     words = ["repair", str(run_copy)]
-    assert soak.kills_of_work(run_copy, words, kills=2, longest=1.5)["kills"] == 2
+    soak.promised("repair", soak.kills_of_work(run_copy, words, kills=3, longest=seconds / 2))
 
 
 def test_a_full_disk_is_a_sentence_and_room_is_all_it_takes() -> None:
@@ -31,7 +36,7 @@ def test_a_full_disk_is_a_sentence_and_room_is_all_it_takes() -> None:
 
 
 def test_two_servers_and_a_command_see_every_decision(run_copy: Path) -> None:
-    assert soak.several(run_copy, decisions=6)["lost"] == 0
+    soak.promised("several", soak.several(run_copy, decisions=6))
 
 
 def test_a_reviewer_decides_beside_connections_that_never_end(run_copy: Path) -> None:
@@ -47,7 +52,13 @@ def test_the_page_shows_what_was_measured() -> None:
         "export": {"kills": 1, "while_at_work": 1, "whole": 0, "cut": 0},
         "full_disk": None,
         "several": {"decisions": 3, "commands": 1, "lost": 0},
-        "half_open": {"half_open": 9, "decisions": 3, "median_ms": 7.2, "p95_ms": 9.0},
+        "half_open": {
+            "half_open": 9,
+            "decisions": 3,
+            "median_ms": 7.2,
+            "p95_ms": 9.0,
+            "slowest_ms": 11.0,
+        },
     }
     rows = rows_of(found)
     assert len(rows) == 7 and ("9 half-open connections" in rows[-1][0]) and "7 ms" in rows[-1][2]

@@ -18,7 +18,7 @@ from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training, open_validation
 from diffinf_core.data.truth import open_truth
 from diffinf_core.records import DiffInfError
-from diffinf_core.runs.files import file_digest, read_json
+from diffinf_core.runs.files import file_digest, read_json, read_tensors
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
 from diffinf_core.weights.files import added_weights
@@ -79,10 +79,12 @@ CLASSIFIER = Stage(
 
 def load_snapshot(run: Run, epoch: int) -> tuple[Classifier, float]:
     """The network after an epoch, and the learning rate eta it was trained with."""
-    from diffinf_core.runs.files import read_tensors
+    return load_snapshot_from(CLASSIFIER.folder(run).path, run, epoch)
 
-    stage = CLASSIFIER.folder(run)
-    file = stage / f"epoch-{epoch:03d}.pt"
+
+def load_snapshot_from(folder: Path, run: Run, epoch: int) -> tuple[Classifier, float]:
+    """The same of another training in ``folder`` with the settings and classes of the run."""
+    file = folder / f"epoch-{epoch:03d}.pt"
     classes = len(read_json(DATA.folder(run) / "classes.json"))
     try:
         net = load_classifier(file, run.config.classifier.architecture, classes)
@@ -91,6 +93,6 @@ def load_snapshot(run: Run, epoch: int) -> tuple[Classifier, float]:
         # The stage is complete, so running again would not write the file anew.
         raise DiffInfError(
             f"The checkpoint {file} is missing, damaged or of another network; remove the folder "
-            f"{stage.path} and run again to train the classifier anew."
+            f"{folder} and run again to train the classifier anew."
         ) from error
     return net, eta

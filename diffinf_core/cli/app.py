@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from diffinf_core.cli.benchmark import benchmark
 from diffinf_core.cli.benchmark_cifar import benchmark_cifar
@@ -19,23 +16,27 @@ from diffinf_core.cli.console import (
     console,
     one_sentence,
     print_ablation,
-    print_agreement,
     print_arms,
-    print_quality,
     print_report,
     print_rounds,
     watch,
 )
 from diffinf_core.cli.doctor import doctor
 from diffinf_core.cli.export import audit, export, verify
+from diffinf_core.cli.opening import (
+    RunFolder,
+    Settings,
+    WithoutDecisions,
+    open_folder,
+    with_settings,
+)
+from diffinf_core.cli.rank import rank
 from diffinf_core.cli.serve import review, serve_run
 from diffinf_core.cli.train import train_generator, train_perceptor
 from diffinf_core.cli.users import users
 from diffinf_core.cli.weights import weights
 from diffinf_core.config import (
-    ON_REQUEST,
     PRESETS,
-    SIGNALS,
     RunConfig,
     change,
     described_yaml,
@@ -54,21 +55,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-RunFolder = Annotated[Path, typer.Argument(help="Folder of the run.", metavar="RUN")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="Change one setting for good, e.g. --set influence.tau=20; null takes it back. Repeatable.",
-    ),
-]
-WithoutDecisions = Annotated[
-    bool,
-    typer.Option(
-        "--without-decisions",
-        help="Go on as if nobody had decided, also where the journal of a reviewed run is lost.",
-    ),
-]
 
 
 def _config(preset: str, file: Path | None, settings: list[str] | None, **data: Any) -> RunConfig:
@@ -87,33 +73,6 @@ def _config(preset: str, file: Path | None, settings: list[str] | None, **data: 
     return preset_for(preset, over)
 
 
-def _open(run: Path, config: RunConfig | None = None, without_decisions: bool = False) -> Any:
-    from diffinf_core.engine import open_run
-
-    opened = open_run(run, config, without_decisions)
-    if sentence := opened.outdated():
-        console.print(sentence, markup=False, highlight=False)
-    return opened
-
-
-def _with_settings(run: Path, settings: list[str] | None, without_decisions: bool = False) -> Any:
-    """Open an existing run and take over changed settings."""
-    from diffinf_core.engine import open_run
-
-    if not settings:
-        return _open(run, None, without_decisions)
-    opened = open_run(run)  # what is to be said of it is said once, with its settings
-    over = parse_overrides(settings)
-    named = over.get("repair", {}).get("generator")
-    if isinstance(named, str):  # it is kept, and read from another folder
-        over["repair"]["generator"] = str(Path(named).resolve())
-    config = change(opened.config, over)
-    generator = config.repair.generator
-    if generator is not None and not generator.is_file():  # before it is saved
-        raise DiffInfError(f"The generator {generator} does not exist.")
-    return _open(run, config, without_decisions)
-
-
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/demo"),
@@ -128,7 +87,7 @@ def demo(
 
     With the app, retraining waits for you on the Compare page; headless, it runs at once.
     """
-    opened = _open(out, _config("demo", None, settings))
+    opened = open_folder(out, _config("demo", None, settings))
     watch(opened.compute())
     if app_:
         serve_run(out, port)
@@ -193,9 +152,9 @@ def run(
     ]
     source = _source(data) if data is not None else {}
     if data is None and (out / "config.yaml").exists() and config is None and preset == "demo":
-        opened = _with_settings(out, settings, without_decisions)
+        opened = with_settings(out, settings, without_decisions)
     else:
-        opened = _open(out, _config(preset, config, settings, **source), without_decisions)
+        opened = open_folder(out, _config(preset, config, settings, **source), without_decisions)
     for remark in opened.remarks:
         console.print(remark, markup=False, highlight=False)
     if changed := opened.source.changes():
@@ -239,48 +198,13 @@ def _known_stage(name: str) -> None:
         raise DiffInfError(f"Unknown stage {name!r}; choose one of {', '.join(STAGES)}.")
 
 
-@app.command()
-def rank(
-    run: RunFolder,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            help=f"{', '.join(SIGNALS)}; computed when asked for: {', '.join(ON_REQUEST)}; "
-            "several joined by + rank by their mean rank."
-        ),
-    ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Rows to print.")] = 20,
-    agreement: Annotated[
-        bool, typer.Option("--agreement", help="Print how far the scores agree instead.")
-    ] = False,
-    settings: Settings = None,
-) -> None:
-    """Print the most suspicious training samples."""
-    opened = _with_settings(run, settings)
-    watch(opened.score(by))
-    opened.folder.save()  # also where nothing had to be computed for the settings
-    if agreement:
-        print_agreement(opened)
-        return
-    table = opened.ranking(by).sort_values("rank").head(top)
-    train = opened.training
-    title = by or opened.config.influence.estimator
-    out = Table("rank", "score", "id", "file", "label", title=title)
-    for row in table.itertuples():
-        sample = train.sample(train.position(row.id))
-        out.add_row(
-            str(row.rank), f"{row.score:.4g}", sample.id, escape(sample.file), escape(sample.label)
-        )
-    Console().print(out)
-    found = opened.explore.scores.quality(by)
-    if found:
-        print_quality(found, opened.config.influence.tau)
+app.command()(rank)
 
 
 @app.command()
 def repair(run: RunFolder, settings: Settings = None) -> None:
     """Repair the high-influence set, e.g. with other weights: --set repair.w_id=2."""
-    opened = _with_settings(run, settings)
+    opened = with_settings(run, settings)
     watch(opened.compute("repair"))
 
 
@@ -302,7 +226,7 @@ def retrain(
     settings: Settings = None,
 ) -> None:
     """Retrain every arm from scratch over seeds and compare them on the clean test split."""
-    opened = _with_settings(run, settings, without_decisions)
+    opened = with_settings(run, settings, without_decisions)
     watch(opened.retrain(workers))
     print_arms(opened.report()["arms"])
 
@@ -330,7 +254,7 @@ def ablate(
     chosen: dict[str, list[Any]] = {}
     for key, text in map(_named_values, vary or []):
         chosen.setdefault(key, []).extend(values_of(text))
-    opened = _with_settings(run, settings)
+    opened = with_settings(run, settings)
     watch(opened.ablation.run(chosen or None, seeds, images, retrain_))
     print_ablation(opened.ablation.in_words())
     console.print(f"Table and plot: {run / 'ablation'}", markup=False)
@@ -357,7 +281,7 @@ def report(
     ] = None,
 ) -> None:
     """Print what a run measured."""
-    opened = _open(run)
+    opened = open_folder(run)
     if html is not None or csv is not None:
         opened.compare.write(html, csv)
     elif as_json:
@@ -376,7 +300,7 @@ app.command("train-generator")(train_generator)
 @app.command("train-classifier")
 def train_classifier(run: RunFolder, settings: Settings = None) -> None:
     """Train the classifier of a run on its noisy labels."""
-    opened = _with_settings(run, settings)
+    opened = with_settings(run, settings)
     watch(opened.compute("classifier"))
 
 

@@ -65,7 +65,7 @@ def benchmark(
     noise_rate: Annotated[
         float | None,
         typer.Option(
-            help="What methods are told in the place of the injected rate.", min=0, max=0.99
+            help="The rate that methods assume in the place of the injected one.", min=0, max=0.99
         ),
     ] = None,
     augment: Annotated[

@@ -76,6 +76,31 @@ def print_quality(found: dict[str, dict[str, float]], tau: float) -> None:
     Console().print(table)
 
 
+def print_precision(found: dict[str, Any]) -> None:
+    """How precise the ranking is by planted errors, a score per row, and what it comes to in words."""
+    planted = found["planted"]
+    if planted:
+        taus = list(next(iter(planted["scores"].values()))["precision"])
+        table = Table(
+            "score", "average", *(f"top {tau} %" for tau in taus),
+            title="precision in per cent, estimated from planted errors, with 95 % intervals",
+            title_justify="left",
+        )  # fmt: skip
+
+        def cell(e: dict[str, float]) -> str:
+            value, low, high = (100 * e[key] for key in ("value", "low", "high"))
+            return f"{value:.0f}\n{low:.0f}-{high:.0f}"
+
+        scores = planted["scores"]
+        for name in sorted(scores, key=lambda n: -scores[n]["average_precision"]["value"]):
+            row = scores[name]
+            cells = [row["average_precision"], *row["precision"].values()]
+            table.add_row(name, *map(cell, cells))
+        Console().print(table)
+    for sentence in found["in_words"]:
+        Console().print(sentence, markup=False, highlight=False)
+
+
 def print_agreement(run: Any) -> None:
     """How far the scores of a run agree."""
     tau = run.config.influence.tau
@@ -112,6 +137,8 @@ def print_report(figures: dict[str, Any]) -> None:
         out.print(table)
         if name == "influence" and section and section["by_signal"]:
             print_quality(section["by_signal"], section["tau"])
+        if name == "influence" and figures["precision"]:
+            print_precision(figures["precision"])
     from diffinf_core.cli.export import print_audit
 
     print_audit(figures["audit"])

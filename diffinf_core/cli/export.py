@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from diffinf_core.cli.console import console, watch
+from diffinf_core.cli.opening import RunFolder, WithoutDecisions, open_folder
 from diffinf_core.records import DiffInfError
 
-RunFolder = Annotated[Path, typer.Argument(help="Folder of the run.", metavar="RUN")]
 Undecided = Annotated[
     str,
     typer.Option(
@@ -20,24 +20,6 @@ Undecided = Annotated[
         "or take it where it has no flag ('unflagged')."
     ),
 ]
-
-
-WithoutDecisions = Annotated[
-    bool,
-    typer.Option(
-        "--without-decisions",
-        help="Go on as if nobody had decided, also where the journal of a reviewed run is lost.",
-    ),
-]
-
-
-def _open(run: Path, without_decisions: bool = False) -> Any:
-    from diffinf_core.engine import open_run
-
-    opened = open_run(run, None, without_decisions)
-    if sentence := opened.outdated():
-        console.print(sentence, markup=False, highlight=False)
-    return opened
 
 
 def export(
@@ -82,7 +64,7 @@ def export(
     if like_original and working_size:
         raise DiffInfError("--like-original and --working-size exclude each other.")
     edits = "like-original" if like_original else "working" if working_size else "full"
-    job = _open(run, without_decisions).export(
+    job = open_folder(run, without_decisions=without_decisions).export(
         target or out,
         undecided,
         format=format_,
@@ -133,7 +115,7 @@ def audit(
     ] = None,
 ) -> None:
     """Look for shortcuts: are edits recognisable by anything but what they show?"""
-    opened = _open(run)
+    opened = open_folder(run)
     job = opened.audit(undecided, edits)
     watch(job)
     print_audit(job.result())

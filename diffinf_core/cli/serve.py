@@ -9,7 +9,6 @@ import typer
 
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.extras import optional_imports
-from diffinf_core.runs.run import CONFIG_FILE
 
 
 def serve_run(run: Path, port: int) -> None:
@@ -22,6 +21,8 @@ def serve_run(run: Path, port: int) -> None:
 
 def check_run(run: Path, new: bool = False) -> None:
     """Refuse a folder that is no run, with the runs beside it, unless a ``new`` one is wanted there."""
+    from diffinf_core.runs.run import CONFIG_FILE
+
     if new or (run / CONFIG_FILE).is_file():
         return
     folder = run.absolute().parent

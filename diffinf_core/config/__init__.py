@@ -2,6 +2,7 @@
 
 from diffinf_core.config.models import (
     ARMS,
+    AUTO,
     ON_REQUEST,
     SIGNALS,
     ClassifierConfig,
@@ -33,6 +34,7 @@ from diffinf_core.config.text import (
 
 __all__ = [
     "ARMS",
+    "AUTO",
     "ON_REQUEST",
     "PRESETS",
     "SIGNALS",

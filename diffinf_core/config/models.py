@@ -179,6 +179,10 @@ SIGNALS = ("self_influence", "last_layer", "mean_loss", "aum", "el2n", "forgetti
 ON_REQUEST = ("self_confidence", "inverse_curvature")
 
 
+#: the score that ranks planted errors best
+AUTO = "auto"
+
+
 def estimator_names(estimator: str) -> tuple[str, ...]:
     """The scores behind ``"a"`` or a rank mean ``"a+b"``; ValueError for a name that is none."""
     names = tuple(part.strip() for part in estimator.split("+"))
@@ -198,7 +202,8 @@ class InfluenceConfig(Section):
 
     estimator: str = Field(
         "self_influence",
-        description="score to rank by; self_influence is the paper's; a+b ranks by the mean rank",
+        description="score to rank by; self_influence is the paper's; a+b ranks by the mean rank; auto "
+        "takes the one that ranks planted errors best, for one more training",
     )
     tau: float = Field(10.0, gt=0, le=100, description="per cent called high-influence")
     checkpoint_rule: Literal["all", "early", "agreement"] = Field(
@@ -225,12 +230,17 @@ class InfluenceConfig(Section):
         le=10_000_000,
         description="pictures that inverse_curvature estimates curvature from",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="seed of folds and of sampled labels")
+    planted: float = later(
+        0.02, gt=0, le=0.2, description="fraction of labels planted wrong to test the ranking"
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="seed of folds, sampled labels and planted errors"
+    )
 
     @field_validator("estimator")
     @classmethod
     def _known_estimator(cls, value: str) -> str:
-        return "+".join(estimator_names(value))
+        return value if value == AUTO else "+".join(estimator_names(value))
 
 
 class PredictorConfig(Section):

@@ -111,6 +111,18 @@ class FaceJudge:
         return self._known.probabilities(years, AGE_SPREAD)
 
 
+class FaceSex:
+    """The probability of being male by the published network."""
+
+    def __init__(self, where: torch.device) -> None:
+        self._net = load_published(FaceAge(), judge_files()[0], "age_gender.").to(where)
+
+    @torch.no_grad()
+    def male(self, x: Tensor) -> list[float]:
+        """(B,) for pictures (B, 3, S, S) in [-1, 1]."""
+        return list(self._net(x)[1].double().sigmoid().tolist())
+
+
 def networks_name(known: Known) -> str:
     """What the report calls the networks that judge these classes."""
     second = judge_files()[2 if isinstance(known, KnownExpressions) else 1]

@@ -22,6 +22,7 @@ from diffinf_core.correction.cross_fitted import EPOCHS, FOLDS, CrossFitted, cro
 from diffinf_core.correction.face_classes import Known, KnownAges, fit_cuts, known_classes
 from diffinf_core.correction.face_judge import (
     FaceJudge,
+    FaceSex,
     judge_files,
     networks_name,
     present_judges,
@@ -142,6 +143,7 @@ class Judge:
     def __init__(self, run: Run) -> None:
         train = open_training(run)
         self.second: CrossFitted | None = None
+        self._sex: FaceSex | None = None
         own = profile_of(run).judge
         self._shipped: JudgeNet | None = None
         if own is not None and _uses_shipped(run):
@@ -159,6 +161,12 @@ class Judge:
                 cuts = read_json(JUDGE.folder(run) / _CUTS)["cuts"]
                 known = KnownAges(known.rank, (-np.inf, *cuts, np.inf))
             self._first, self.second = FaceJudge(known, device()), cross_fitted
+            self._sex = FaceSex(device())
+
+    def male(self, x: Tensor) -> list[float] | None:
+        """Probabilities (B,) of being male, another attribute that an edit keeps; None where no published
+        network judges."""
+        return None if self._sex is None else self._sex.male(x.to(device()))
 
     @torch.no_grad()
     def judge(self, x: Tensor, positions: NDArray[np.int64]) -> NDArray[np.float64]:

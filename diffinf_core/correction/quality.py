@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffinf_core.correction.colour import colour_shift
 from diffinf_core.correction.objective import Reference, perceptual_distance
 from diffinf_core.correction.perceptors import Perceptors
 from diffinf_core.diffusion.figures import ssim
@@ -22,6 +23,10 @@ BLURRED = 0.75
 OUTSIDE_CHANGED = 0.1
 #: levels of 255, mean of the channels, from which a pixel counts as changed
 CHANGED_LEVELS = 12.0
+#: distances in L*a*b* by which an edit may move the mean colour more than its plain reconstruction does
+COLOUR_MOVED = 3.0
+#: a published network's probability of the other sex changes by this much, and crosses one half
+SEX_MOVED = 0.3
 #: where between strangers and the person's own spread an identity counts as lost
 DRIFT_AT = 0.5
 
@@ -86,7 +91,10 @@ def flags_of(edit: Mapping[str, Any], at: int, strangers: float | None = None) -
             flags["identity drift"] = (
                 f"a stranger is nearer ({nearest:.2f}) than it is ({same:.2f})"
             )
-    return flags | picture_flags(edit)
+    before, after = edit.get("male_before"), edit.get("male_after")
+    if before is not None and after is not None and _crossed(before, after):
+        flags["covariate drift"] = f"the published network gives male {before:.2f}, now {after:.2f}"
+    return picture_flags(edit) | flags
 
 
 def picture_flags(edit: Mapping[str, Any]) -> dict[str, str]:
@@ -98,9 +106,18 @@ def picture_flags(edit: Mapping[str, Any]) -> dict[str, str]:
     outside = edit.get("changed_outside")
     if outside is not None and outside > OUTSIDE_CHANGED:
         flags["background changed"] = f"{outside:.0%} of what is not the person changed"
+    shift, plain = edit.get("colour_shift"), edit.get("colour_shift_floor")
+    if shift is not None and plain is not None and shift > plain + COLOUR_MOVED:
+        flags["covariate drift"] = (
+            f"mean colour moved by {shift:.1f} in L*a*b*, {plain:.1f} by the plain reconstruction"
+        )
     if edit["l1"] < NO_CHANGE_L1:
         flags["no visible change"] = f"mean difference {edit['l1']:.2f} of 255"
     return flags
+
+
+def _crossed(before: float, after: float) -> bool:
+    return abs(after - before) > SEX_MOVED and (before < 0.5) != (after < 0.5)
 
 
 def _top(values: list[float]) -> int:
@@ -154,6 +171,8 @@ def picture_figures(
         "sharpness": sharpness(x, final).tolist(),
         "changed_area": fraction(changed).tolist(),
         "changed_outside": _outside(changed, final, reference, perceptors),
+        "colour_shift": colour_shift(x, final).tolist(),
+        "colour_shift_floor": colour_shift(x, reconstruction).tolist(),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,25 @@ from diffinf_core.records import Edit, Progress
 from diffinf_core.runs.files import write_json
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
+
+#: the file of :func:`usual`
+USUAL = "usual.json"
+#: edits that are needed to say what is usual, and robust standard deviations that a usual one may lie above
+_FEWEST, _DEVIATIONS = 20, 3.0
+#: a normal distribution's standard deviation over its median absolute deviation
+_NORMAL = 1.4826
+
+
+def usual(edits: Iterable[Edit]) -> dict[str, list[float]]:
+    """Median and upper limit of figures among edits: three robust standard deviations above the median."""
+    out = {}
+    for figure in ("implausibility", "perceptual"):
+        values = [v for edit in edits if (v := getattr(edit, figure)) is not None]
+        if len(values) >= _FEWEST:
+            median = float(np.median(values))
+            spread = float(np.median(np.abs(np.array(values) - median)))
+            out[figure] = [median, median + _DEVIATIONS * _NORMAL * spread]
+    return out
 
 
 def _settings(run: Run) -> list[object]:
@@ -60,6 +79,7 @@ def run_repair(run: Run) -> Work:
     if config.tries in ("flagged", "all"):
         yield from _tried(repairer, edits, spent)
     versions = {edit.sample: edit.version for edit in edits.values()}
+    write_json(stage / USUAL, usual(edits.values()))
     write_json(stage / "versions.json", versions)
     return {
         "n": len(order),

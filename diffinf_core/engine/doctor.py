@@ -20,10 +20,12 @@ from diffinf_core.engine.cache import Cache
 from diffinf_core.engine.pipeline import PIPELINE, compute
 from diffinf_core.engine.repair import Repair
 from diffinf_core.engine.tables import Tables
+from diffinf_core.engine.unrecorded import unrecorded, unrecorded_damage
 from diffinf_core.records import DiffInfError, Edit, Job, Progress
 from diffinf_core.review.database import STORE
+from diffinf_core.review.mark import forget_last
 from diffinf_core.review.opening import REVIEWED
-from diffinf_core.review.salvage import fault_of, keep_whole
+from diffinf_core.review.salvage import fault_of, has_lines, keep_whole
 from diffinf_core.runs.files import file_digest, read_json, write_text
 from diffinf_core.runs.inventory import FILES, MARK, complete_stages, damage_of
 from diffinf_core.runs.run import CONFIG_COPY, CONFIG_FILE, Run, read_config
@@ -94,11 +96,13 @@ def _check_config(out: Diagnosis) -> None:
 def _check_stages(out: Diagnosis) -> None:
     for folder in complete_stages(out.root):
         wrong = list(damage_of(folder, digests=True))
+        earlier = not wrong and unrecorded(folder)
+        wrong += unrecorded_damage(folder) if earlier else ()
         for damage in wrong:
             out.add(f"{damage}.", True)
         if wrong:
             out.damaged[folder] = [damage.file for damage in wrong]
-        elif FILES not in read_json(folder / MARK):
+        elif earlier:
             out.unverified.append(folder.name)
         else:
             out.stages += 1
@@ -124,21 +128,25 @@ def _check_edits(out: Diagnosis) -> None:
 
 
 def _settings_of(folder: Path, out: Diagnosis) -> Mapping[str, Any] | None:
-    """The settings with which a version can be made again; empty for those of the run."""
-    if folder.name in _proposed(out.root).values():
+    """The settings with which a version can be made again; empty for one that the run's stage makes."""
+    proposed = _proposed(out.root)
+    if proposed is not None and folder.name in proposed:
         return {}
     with suppress(DiffInfError):
         return read_record(folder).settings
-    return None
+    return {} if proposed is None else None
 
 
-def _proposed(root: Path) -> dict[str, str]:
-    """The versions that the repairs of a run proposed, under whatever settings."""
-    out: dict[str, str] = {}
-    for file in (root / "stages").glob(f"{REPAIR.name}-*/versions.json"):
-        with suppress(DiffInfError):
-            out |= read_json(file)
-    return out
+def _proposed(root: Path) -> set[str] | None:
+    """The versions that the repair stage makes under the present settings; None where unreadable."""
+    try:
+        run = Run.open(root)
+    except DiffInfError:
+        run = Run(root, from_file(root / CONFIG_COPY))
+    try:
+        return set(read_json(REPAIR.folder(run) / "versions.json").values())
+    except (DiffInfError, AttributeError):
+        return None
 
 
 def _check_journal(out: Diagnosis) -> None:
@@ -148,10 +156,10 @@ def _check_journal(out: Diagnosis) -> None:
     fault = fault_of(file)
     if fault:
         out.add(fault, True)
-    elif mark.exists() and not file.exists():
+    elif mark.exists() and not has_lines(file):
         out.add(
-            f"The run was reviewed, and its journal {file} is missing: put a copy of it back, or remove "
-            f"{mark} to begin anew.",
+            f"The run was reviewed, and its journal {file} is missing or empty: put a copy of it back, or "
+            f"remove {mark} to begin anew.",
             False,
         )
 
@@ -191,13 +199,46 @@ def _mend(root: Path) -> Iterator[Progress]:
     before = _digests(found)
     with run.lock():
         yield from _cleared(root, found, settings)
-    if reached and (found.damaged or any(s is not None for s in settings.values())):
-        yield from compute(run, reached[-1])
-    yield from _edited_again(run, settings)
+    yield from _made_anew(run, found, settings, reached)
     for file, digest in before.items():
         if file.exists() and file_digest(file) != digest:
             note = f"{file} was computed again and is not what it was; compute what follows from it anew"
             yield Progress("doctor", 1, 1, note)
+
+
+def _made_anew(
+    run: Run,
+    found: Diagnosis,
+    settings: Mapping[Path, Mapping[str, Any] | None],
+    reached: list[str],
+) -> Iterator[Progress]:
+    """Compute what was removed; a version that is not made again comes back as it was."""
+    try:
+        yield from _computed(run, found, settings, reached)
+    finally:
+        for folder in settings:
+            if not (aside := _aside(folder)).exists():
+                continue
+            if folder.exists():
+                shutil.rmtree(aside)
+            else:
+                aside.rename(folder)
+
+
+def _computed(
+    run: Run,
+    found: Diagnosis,
+    settings: Mapping[Path, Mapping[str, Any] | None],
+    reached: list[str],
+) -> Iterator[Progress]:
+    if reached and (found.damaged or any(s is not None for s in settings.values())):
+        yield from compute(run, reached[-1])
+    yield from _edited_again(run, settings)
+
+
+def _aside(folder: Path) -> Path:
+    """Where a damaged version waits until it is made again; no name of a version."""
+    return folder.with_name(f".damaged-{folder.name}")
 
 
 def _digests(found: Diagnosis) -> dict[Path, str]:
@@ -219,7 +260,7 @@ def _cleared(
             file.unlink(missing_ok=True)
     for folder, chosen in settings.items():
         if chosen is not None:
-            shutil.rmtree(folder)
+            folder.rename(_aside(folder))
     names = {folder.name for folder, chosen in settings.items() if chosen is not None}
     for file in (root / "stages").glob(f"{REPAIR.name}-*/versions.json"):
         with suppress(DiffInfError):
@@ -231,9 +272,9 @@ def _cleared(
         except DiffInfError:
             file.unlink(missing_ok=True)
     if not os.environ.get(STORE, "").strip() and fault_of(_journal(root)):
-        kept, lost, aside = keep_whole(_journal(root))
-        note = f"journal: {kept} lines kept, {lost} damaged; the damaged file is {aside}"
-        yield Progress("doctor", 1, 1, note)
+        kept = keep_whole(_journal(root))
+        forget_last(root / REVIEWED)
+        yield Progress("doctor", 1, 1, kept.sentence())
 
 
 def _edited_again(

@@ -10,11 +10,11 @@ from PIL import Image
 
 from diffinf_core.correction.edits import (
     edit_folder,
-    load_edit,
     read_edit,
     versions_of,
     whole_png,
 )
+from diffinf_core.correction.usual import load_flagged
 from diffinf_core.data.ingest import source_folder
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.engine.tables import Tables
@@ -82,7 +82,7 @@ class Pictures:
 
     def record(self, sample: str, version: str) -> Edit:
         """The settings and scores of a version."""
-        return load_edit(self._tables.folder, sample, version)
+        return load_flagged(self._tables.folder, sample, version)
 
     def png(self, kind: str, sample: str, version: str = "") -> bytes:
         """A picture as PNG: "original", or the "edit", "reconstruction" or "heat" of a version.

@@ -14,6 +14,7 @@ from diffinf_core.data.update import refuse_changed
 from diffinf_core.experiments.ablation import cell
 from diffinf_core.experiments.retrain import RETRAIN, arm
 from diffinf_core.influence.embedding import FEATURES, METHODS, embedding
+from diffinf_core.influence.planted import PLANTED
 from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.scoring import GRADIENTS
 from diffinf_core.influence.stage import INFLUENCE, request
@@ -31,7 +32,7 @@ STAGES: dict[str, str] = {stage.name: stage.title for stage in PIPELINE}
 def every_stage() -> tuple[Stage, ...]:
     """Every declaration, of families one member each: for documentation and tests."""
     maps = [embedding(method) for method in METHODS]
-    scores = [GRADIENTS, *map(request, ON_REQUEST)]
+    scores = [GRADIENTS, *map(request, ON_REQUEST), PLANTED]
     experiments = (arm("noisy", 0), RETRAIN, cell(1, False))
     return (*PIPELINE, *scores, FEATURES, *maps, DUPLICATES, *experiments)
 

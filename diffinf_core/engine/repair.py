@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from diffinf_core.config import RepairConfig, explain
 from diffinf_core.correction.editing import Preview
-from diffinf_core.correction.edits import load_edit, versions_of
+from diffinf_core.correction.edits import versions_of
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.correction.search import propose
+from diffinf_core.correction.usual import flagged, limits_of, load_flagged
 from diffinf_core.engine.tables import Tables
 from diffinf_core.records import DiffInfError, Edit
 
@@ -68,7 +69,7 @@ class Repair:
         folder, position = self._tables.folder, self._tables.training.position(sample)
         version = self._repairer.version(position, settings)
         if version in versions_of(folder, sample):
-            yield load_edit(folder, sample, version)
+            yield load_flagged(folder, sample, version)
             return
         for event in self._repairer.repair(np.array([position]), settings):
-            yield event if isinstance(event, Preview) else event[0]
+            yield event if isinstance(event, Preview) else flagged(event[0], limits_of(folder))

@@ -27,10 +27,12 @@ from diffinf_core.engine.rounds import run_rounds
 from diffinf_core.engine.scores import ranked_by
 from diffinf_core.engine.source import Source
 from diffinf_core.engine.tables import Tables
+from diffinf_core.engine.unrecorded import refuse_unrecorded_damage
 from diffinf_core.experiments.retrain import RETRAIN
 from diffinf_core.export.audit import run_audit, stored_audit
 from diffinf_core.export.dataset import Export, read_export
 from diffinf_core.export.folder import export_folder
+from diffinf_core.influence.planted import PLANTED
 from diffinf_core.influence.stage import ranking, request, requested
 from diffinf_core.records import DiffInfError, Job, Progress
 from diffinf_core.review.refine import refined_set
@@ -94,6 +96,17 @@ class OpenRun:
     ) -> Job[Progress, pd.DataFrame]:
         """Compute what a ranking by ``by`` needs beyond every run's scores; the result is that ranking."""
         return Job.of(self._score(by), lambda: self.ranking(by), callback)
+
+    def plant(self, callback: Callback = None) -> Job[Progress, dict[str, Any]]:
+        """Train once more with planted errors; the result is ``explore.scores.precision()``."""
+        return Job.of(self._plant(), self.explore.scores.precision, callback)
+
+    def _plant(self) -> Iterator[Progress]:
+        if not self.status()["influence"]:
+            yield from self.compute("influence")
+        if not PLANTED.done(self.folder):
+            with self.folder.lock():
+                yield from PLANTED.compute(self.folder)
 
     def _score(self, by: str | None) -> Iterator[Progress]:
         folder = Run(self.folder.root, ranked_by(self.config, by))
@@ -222,6 +235,7 @@ def open_run(
     remarks = preflight(config) if config is not None and not Run.begun(root) else ()
     folder = Run.open(root) if config is None else Run.prepare(root, config)
     refuse_damaged(root)
+    refuse_unrecorded_damage(root)
     folder.without_decisions = without_decisions
     opened = OpenRun(folder)
     opened.remarks = remarks

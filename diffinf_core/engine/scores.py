@@ -10,8 +10,10 @@ from diffinf_core.config import RunConfig, change
 from diffinf_core.engine.tables import Tables
 from diffinf_core.influence.checkpoints import checkpoint_epochs, training_curve
 from diffinf_core.influence.estimators import agreement
+from diffinf_core.influence.stage import estimator_of
 from diffinf_core.report import plots
 from diffinf_core.report.explore import disagreement
+from diffinf_core.report.precision import precision_figures, precision_key, tau_words
 from diffinf_core.report.summary import influence_figures
 from diffinf_core.runs.run import Run
 
@@ -43,6 +45,40 @@ class Scores:
         folder = Run(self._tables.folder.root, ranked_by(self._tables.folder.config, by))
         figures = influence_figures(folder, self._tables.cache.get)
         return figures["by_signal"] if figures else {}
+
+    def precision(self, by: str | None = None) -> dict[str, Any]:
+        """How precise the ranking is where no truth is known: by planted errors and by reviewers.
+
+        ``planted`` and ``reviewed`` are None where there are none or too few, ``in_words`` a list of
+        sentences; see :mod:`diffinf_core.report.precision`. ``by`` is another estimator than the run's.
+        """
+        folder = Run(self._tables.folder.root, ranked_by(self._tables.folder.config, by))
+        decisions = self._tables.journal.decisions()
+        found = self._tables.cache.get(
+            "precision",
+            precision_key(folder, decisions),
+            lambda: precision_figures(folder, decisions),
+        )
+        return found or {"planted": None, "reviewed": None, "in_words": []}
+
+    def precision_plot(self) -> Any:
+        """The precision as a Plotly figure over tau; None where nothing is known of it."""
+        found = self.precision()
+        reviewed = (found["reviewed"] or {}).get("curve", [])
+        planted = (found["planted"] or {}).get("curve", {})
+        return plots.precision(planted, reviewed) if planted or reviewed else None
+
+    def tau_for(self, wished: float, by: str | None = None) -> str:
+        """Up to which tau a precision in (0, 1] holds by planted errors, in a sentence."""
+        return tau_words(
+            Run(self._tables.folder.root, ranked_by(self._tables.folder.config, by)), wished
+        )
+
+    def used(self, by: str | None = None) -> str:
+        """The score that the run, or ``by``, ranks by; "auto" by the one that it stands for."""
+        return estimator_of(
+            Run(self._tables.folder.root, ranked_by(self._tables.folder.config, by))
+        )
 
     def figures(self) -> dict[str, Any]:
         """What the ranking was made from, and the quality of each score where truth is known.

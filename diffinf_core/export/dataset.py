@@ -193,7 +193,9 @@ class _OfExport:
 
     def small(self, i: int) -> NDArray[np.uint8]:
         with self._named(i):
-            return np.array(decode(self._files[i], self._size, self._pixels))  # a copy that may be written to
+            return np.array(
+                decode(self._files[i], self._size, self._pixels)
+            )  # a copy that may be written to
 
     def image(self, i: int) -> Image.Image:
         with self._named(i):

@@ -85,7 +85,8 @@ def paste(
 ) -> Encoded:
     """The original with a change (S, S, 3), in levels of 255, made at working ``size``; marked as AI-edited.
 
-    ``notes`` are text entries of a PNG; files with more than eight bits use ``depth`` of them. Pixels that the change does not reach keep their values.
+    ``notes`` are text entries of a PNG; files with more than eight bits use ``depth`` of them. Pixels that
+    the change does not reach keep their values.
     """
     with open_stored(original) as image:
         form, lossless_webp = _form(image), _is_lossless_webp(original)

@@ -28,12 +28,13 @@ SCHEMA = 2
 def plan_key(plan: Plan) -> str:
     """Names what an export holds: the same key, the same bytes."""
     rows = [
-        [p.id, p.file, p.split, p.label, p.source, [f.name for f in p.edits],
-         _decided(p, plan)]
+        [p.id, p.file, p.split, p.label, p.source, [f.name for f in p.edits], _decided(p, plan)]
         for p in plan.pictures
     ]
     config = _portable(plan.run.config.model_dump())
-    return digest(SCHEMA, asdict(plan.options), config, skipped(plan), list(plan.refined.dropped), rows)
+    return digest(
+        SCHEMA, asdict(plan.options), config, skipped(plan), list(plan.refined.dropped), rows
+    )
 
 
 def _decided(picture: Picture, plan: Plan) -> list[str] | None:

@@ -166,9 +166,7 @@ def _planes(picture: Floats) -> list[Floats]:
     return [np.ascontiguousarray(picture[..., c], np.float32) for c in range(picture.shape[2])]
 
 
-def add_change(
-    pixels: NDArray[Any], mode: str, change: Floats, depth: int = 16
-) -> NDArray[Any]:
+def add_change(pixels: NDArray[Any], mode: str, change: Floats, depth: int = 16) -> NDArray[Any]:
     """Stored pixels (h, w) or (h, w, bands) of a Pillow mode with a change (h, w, 3) of their colour added.
 
     Modes: L, LA, RGB, RGBA, CMYK and those that begin with I. Pixels of more than eight bits use ``depth`` of

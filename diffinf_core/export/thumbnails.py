@@ -1,7 +1,7 @@
 """Take the small copies of a picture out of its metadata: an edit must not carry what it replaced.
 
-Cameras keep a thumbnail in the second directory of EXIF, makers further previews in notes of their own, editors
-one in XMP. Everything else of the metadata keeps its bytes and its place.
+Cameras keep a thumbnail in the second directory of EXIF, makers further previews in notes of their own,
+editors one in XMP. Everything else of the metadata keeps its bytes and its place.
 https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, section 4.5
 """
 

@@ -25,7 +25,7 @@ from diffinf_core.influence.gradients import GradientNorms, NotFiniteError
 from diffinf_core.influence.layers import layer_norm_of
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import write_array
-from diffinf_core.runs.run import Run
+from diffinf_core.runs.run import Run, StageFolder
 from diffinf_core.runs.slices import map_slices, read_slices, slice_size, stored_slicing
 from diffinf_core.runs.stages import Stage, Work
 
@@ -129,33 +129,40 @@ def autocast_type(config: InfluenceConfig) -> torch.dtype | None:
     return torch.bfloat16 if config.precision == "bfloat16" else None
 
 
-def run_gradients(run: Run) -> Work:
-    """Score the whole training split, slice by slice."""
-    stage, train = GRADIENTS.folder(run), open_training(run)
-    config, n = run.config.influence, len(train)
-    epochs = checkpoint_epochs(run)
-    snapshots = [
-        (net.to(device()), eta) for net, eta in (load_snapshot(run, epoch) for epoch in epochs)
-    ]
+def score_gradients(
+    stage: StageFolder, train: Part, snapshots: list[tuple[Classifier, float]], c: InfluenceConfig
+) -> Work:
+    """Score a training split under ``snapshots`` into ``stage``, slice by slice: ``terms.npy`` (N, T, 2)."""
+    n = len(train)
+    snapshots = [(net.to(device()), eta) for net, eta in snapshots]
     slicing = stored_slicing(
         stage,
-        slice_size(train.size**2, len(epochs)),
-        lambda: config.batch_size or fitting_batch(snapshots[0][0], train.tensors([0])),
+        slice_size(train.size**2, len(snapshots)),
+        lambda: c.batch_size or fitting_batch(snapshots[0][0], train.tensors([0])),
     )
     # A size that a person gave since, after a lack of memory perhaps, goes before the stored one.
-    batch = config.batch_size or slicing.batch_size
-    with Scorer(snapshots, autocast_type(config)) as scorer:
+    batch = c.batch_size or slicing.batch_size
+    with Scorer(snapshots, autocast_type(c)) as scorer:
 
         def note() -> str:
             slow = f"; slow, because {scorer.fallback}" if scorer.fallback else ""
-            return f"self-influence over {len(epochs)} checkpoints{slow}"
+            return f"self-influence over {len(snapshots)} checkpoints{slow}"
 
         yield from map_slices(
             stage, n, slicing.slice_size, lambda rows: scorer(train, rows, batch), "influence", note
         )
         fallback = scorer.fallback
     write_array(stage / "terms.npy", read_slices(stage, n, slicing.slice_size))
-    return {"checkpoint_epochs": epochs, "batch_size": batch, "fallback": fallback}
+    return {"batch_size": batch, "fallback": fallback}
+
+
+def run_gradients(run: Run) -> Work:
+    """Score the whole training split at every checkpoint in use."""
+    epochs = checkpoint_epochs(run)
+    snapshots = [load_snapshot(run, epoch) for epoch in epochs]
+    stage, train = GRADIENTS.folder(run), open_training(run)
+    figures = yield from score_gradients(stage, train, snapshots, run.config.influence)
+    return {"checkpoint_epochs": epochs, **figures}
 
 
 #: squared gradient norms per sample and checkpoint

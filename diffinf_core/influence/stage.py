@@ -5,13 +5,14 @@ from __future__ import annotations
 import pandas as pd
 
 from diffinf_core.classifier.stage import CLASSIFIER
-from diffinf_core.config import ON_REQUEST, InfluenceConfig, estimator_names
+from diffinf_core.config import AUTO, ON_REQUEST, InfluenceConfig, estimator_names
 from diffinf_core.data.overlay import map_array
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.confidence import CONFIDENCE
 from diffinf_core.influence.curvature_score import CURVATURE
-from diffinf_core.influence.estimators import logged_scores, rank_table, score_of
+from diffinf_core.influence.estimators import rank_table, score_of
+from diffinf_core.influence.planted import PLANTED, best_score, signals_of
 from diffinf_core.influence.scoring import GRADIENTS
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import digest, read_array, write_table
@@ -22,6 +23,8 @@ from diffinf_core.runs.tables import read_table
 
 def requested(config: InfluenceConfig) -> list[str]:
     """The scores behind the configured estimator that are computed only when asked for."""
+    if config.estimator == AUTO:
+        return [PLANTED.name]
     return [name for name in estimator_names(config.estimator) if name in ON_REQUEST]
 
 
@@ -32,23 +35,31 @@ def ranking_key(run: Run) -> list[object]:
     return [INFLUENCE.key(run), asked, c.estimator, c.tau]
 
 
+def estimator_of(run: Run) -> str:
+    """The score that the run ranks by, or a rank mean ``"a+b"``: "auto" by the one that it stands for.
+
+    Raises :class:`DiffInfError` where that needs planted errors and there are none yet.
+    """
+    name = run.config.influence.estimator
+    return best_score(run) if name == AUTO else name
+
+
 def run_influence(run: Run) -> Work:
     """Score the whole training split by every estimator that costs nothing more, and by those asked for."""
     stage, train, config = INFLUENCE.folder(run), open_training(run), run.config.influence
     for part in (GRADIENTS, *map(request, requested(config))):
         yield from part.compute(run, quiet=True)
-    terms = read_array(GRADIENTS.folder(run) / "terms.npy").sum(1)
     epochs = checkpoint_epochs(run)
     logged = map_array(CLASSIFIER.folder(run) / "signals.npy")
-    columns = {"self_influence": terms[:, 0], "last_layer": terms[:, 1]}
-    columns |= logged_scores(logged, max(epochs))
+    columns = signals_of(read_array(GRADIENTS.folder(run) / "terms.npy"), logged, epochs)
     write_table(stage / "scores.csv", pd.DataFrame({"id": train.ids, **columns}))
     return {"checkpoint_epochs": epochs, "n": len(train)}
 
 
 def request(name: str) -> Stage:
-    """The stage of a score that is computed only when asked for."""
-    return {"self_confidence": CONFIDENCE, "inverse_curvature": CURVATURE}[name]
+    """The stage of a score that is computed only when asked for, or of the planted errors."""
+    known = {"self_confidence": CONFIDENCE, "inverse_curvature": CURVATURE, PLANTED.name: PLANTED}
+    return known[name]
 
 
 #: all scores; tau and the estimator only read from it
@@ -58,7 +69,7 @@ INFLUENCE = Stage(
     "rank the training pictures",
     inputs=(CLASSIFIER,),
     steps=(GRADIENTS,),
-    optional=(CONFIDENCE, CURVATURE),
+    optional=(CONFIDENCE, CURVATURE, PLANTED),
     settings=lambda run: [
         {
             "rule": run.config.influence.checkpoint_rule,
@@ -93,13 +104,18 @@ def ranking(
 ) -> pd.DataFrame:
     """Columns id, score, rank (1 is the most suspicious), percentile, high (in the top tau %).
 
-    ``scores`` are those of :func:`read_scores` where the caller has read them already.
+    ``config`` says by which estimator and tau, in the place of the run's; ``scores`` are those of
+    :func:`read_scores` where the caller has read them already.
     """
-    config = config or run.config.influence
+    if config is not None:
+        ranked_by = {"estimator": config.estimator, "tau": config.tau}
+        influence = run.config.influence.model_copy(update=ranked_by)
+        run = Run(run.root, run.config.model_copy(update={"influence": influence}))
     table = read_scores(run) if scores is None else scores
-    missing = [n for n in estimator_names(config.estimator) if n not in table]
+    estimator = estimator_of(run)
+    missing = [n for n in estimator_names(estimator) if n not in table]
     if missing:
         raise DiffInfError(
             f"{missing[0]} is not computed yet; 'diffinf rank {run.root} --by {missing[0]}' does it."
         )
-    return rank_table(table["id"], score_of(table, config.estimator), config.tau)
+    return rank_table(table["id"], score_of(table, estimator), run.config.influence.tau)

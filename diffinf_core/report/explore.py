@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.estimators import rank_table, score_of
-from diffinf_core.influence.stage import read_scores
+from diffinf_core.influence.stage import estimator_of, read_scores
 from diffinf_core.records import ACTIONS, GROUP_SIZES, Decision, DiffInfError
 from diffinf_core.report.subgroups import subgroup_columns
 from diffinf_core.runs.run import Run
@@ -89,7 +89,7 @@ def read_samples(run: Run, scores: pd.DataFrame | None = None) -> Samples:
     """
     train, config = open_training(run), run.config.influence
     scores = read_scores(run) if scores is None else scores
-    ranked = rank_table(scores["id"], score_of(scores, config.estimator), config.tau)
+    ranked = rank_table(scores["id"], score_of(scores, estimator_of(run)), config.tau)
     table = train.table[["file", "label"]].assign(
         id=train.ids,
         **{name: ranked[name].to_numpy() for name in ("score", "rank", "high")},

@@ -58,6 +58,45 @@ def signals(by_signal: dict[str, dict[str, float]]) -> go.Figure:
     return figure.update_layout(margin={"l": 140, "r": 16, "t": 48, "b": 48})
 
 
+def precision(planted: dict[str, Any], reviewed: list[dict[str, Any]]) -> go.Figure:
+    """Estimated precision over tau in per cent, with 95 % intervals: by planted errors, and by reviewers.
+
+    ``planted`` and ``reviewed`` are curves of :mod:`diffinf_core.report.precision`; either may be empty.
+    """
+    figure = go.Figure()
+    if planted:
+        ends = {"x": planted["tau"], "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+        figure.add_scatter(y=planted["high"], showlegend=False, **ends)
+        figure.add_scatter(
+            y=planted["low"], fill="tonexty", fillcolor="rgba(194,87,26,0.18)",
+            name="95 % interval", **ends,
+        )  # fmt: skip
+        figure.add_scatter(
+            x=planted["tau"], y=planted["value"], mode="lines", name="planted errors",
+            line={"color": ACCENT},
+        )  # fmt: skip
+    if reviewed:
+        value = [row["value"] for row in reviewed]
+        figure.add_scatter(
+            x=[row["tau"] for row in reviewed],
+            y=value,
+            mode="markers",
+            name="reviewers",
+            marker={"color": _COLOURS["removal"], "size": 9},
+            error_y={
+                "symmetric": False,
+                "array": [row["high"] - v for row, v in zip(reviewed, value, strict=True)],
+                "arrayminus": [v - row["low"] for row, v in zip(reviewed, value, strict=True)],
+            },
+        )
+    figure.update_xaxes(
+        title="tau, %", range=[0, 101 if planted else max(row["tau"] for row in reviewed) + 2]
+    )
+    figure.update_yaxes(title="precision", range=[0, 1.02])
+    figure = styled(figure, "Estimated precision of the top tau %")
+    return figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.28})
+
+
 def training_curve(curve: list[dict[str, Any]], chosen: list[int]) -> go.Figure:
     """Losses and fit by epoch, with a mark at each checkpoint that the score sums over."""
     epochs = [row["epoch"] for row in curve]

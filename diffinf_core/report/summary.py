@@ -22,12 +22,14 @@ from diffinf_core.influence.estimators import quality
 from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import (
     INFLUENCE,
+    estimator_of,
     ranking,
     ranking_key,
     read_scores,
     scores_key,
 )
 from diffinf_core.records import ACTIONS, Decision
+from diffinf_core.report.precision import precision_figures, precision_key
 from diffinf_core.review.opening import read_decisions
 from diffinf_core.review.queue import edit_rows, queue_key
 from diffinf_core.runs.files import digest
@@ -71,9 +73,9 @@ def influence_figures(run: Run, once: Once = _afresh) -> dict[str, Any] | None:
 
 def _influence(run: Run, table: pd.DataFrame) -> dict[str, Any]:
     stage = INFLUENCE.folder(run)
-    config = run.config.influence
+    config, estimator = run.config.influence, estimator_of(run)
     out: dict[str, Any] = {
-        "estimator": config.estimator,
+        "estimator": estimator,
         "tau": config.tau,
         "checkpoint_rule": config.checkpoint_rule,
         "checkpoint_epochs": stage.figures["checkpoint_epochs"],
@@ -87,10 +89,10 @@ def _influence(run: Run, table: pd.DataFrame) -> dict[str, Any]:
     if truth is None or not truth[1].any():
         return out
     names = [c for c in table.columns if c != "id"]
-    if config.estimator not in names:  # a rank mean
-        names.append(config.estimator)
+    if estimator not in names:  # a rank mean
+        names.append(estimator)
     out["by_signal"] = quality(table, names, truth[1], config.tau)
-    out |= out["by_signal"][config.estimator]
+    out |= out["by_signal"][estimator]
     return out
 
 
@@ -167,11 +169,10 @@ def _repair(run: Run) -> dict[str, Any] | None:
     }
 
 
-def _review(run: Run, decisions: Mapping[str, Decision] | None) -> dict[str, int] | None:
+def _review(run: Run, decisions: Mapping[str, Decision]) -> dict[str, int] | None:
     if not DATA.folder(run).done:
         return None
-    standing = read_decisions(run) if decisions is None else decisions
-    counts = Counter(d.action for d in standing.values())
+    counts = Counter(d.action for d in decisions.values())
     names = {"accept": "accepted", "reject": "rejected", "keep": "kept", "relabel": "relabelled"}
     names |= {"drop": "dropped", "second_look": "second_look"}
     return {names[a]: counts.get(a, 0) for a in ACTIONS}
@@ -185,6 +186,8 @@ def summarise(
     ``once`` may cache the slow sections by their keys; ``decisions`` are the standing ones, where the
     caller has the journal open.
     """
+    if decisions is None:
+        decisions = read_decisions(run) if DATA.folder(run).done else {}
     classifier = CLASSIFIER.folder(run) if DATA.folder(run).done else None
     predictor = PREDICTOR.folder(run)
     high = None
@@ -202,6 +205,13 @@ def summarise(
         "classifier": classifier.figures if classifier and classifier.done else None,
         "influence": influence_figures(run, once),
         "high_influence": high,
+        "precision": once(
+            "report.precision",
+            precision_key(run, decisions),
+            lambda: precision_figures(run, decisions),
+        )
+        if INFLUENCE.folder(run).done
+        else None,
         "predictor": predictor.figures if predictor.done else None,
         "repair": repair,
         "review": _review(run, decisions),

@@ -43,11 +43,14 @@ def is_whole(row: Mapping[str, Any]) -> bool:
 def verify(rows: Iterable[Any], before: str | None, name: str) -> None:
     """Raise :class:`DiffInfError` for the first line that is damaged, or before which one is missing.
 
-    ``rows`` are in their order, ``before`` is the checksum of the line before them.
+    ``rows`` are in their order, ``before`` is the checksum of the line before them. Only the lines of earlier
+    versions have none, and these come first.
     """
     for row in rows:
-        if row.checksum is not None and row.checksum != line_checksum(before, row._mapping):
-            what = "a line before it is missing" if is_whole(row._mapping) else "it is damaged"
+        expected = None if before is row.checksum is None else line_checksum(before, row._mapping)
+        if row.checksum != expected:
+            whole = row.checksum is not None and is_whole(row._mapping)
+            what = "a line before it is missing" if whole else "it is damaged"
             raise DiffInfError(
                 f"The journal {name} is not as it was written from line {row.seq} on: {what}. Put a copy in "
                 "its place, or let 'diffinf doctor RUN --repair' keep the lines that are whole."

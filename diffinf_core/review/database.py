@@ -121,17 +121,18 @@ class Database:
     """The tables of one run's review, shared by threads and processes.
 
     ``where`` is a file for SQLite, None for a review that nobody has begun, or the URL of a PostgreSQL, where
-    ``run`` keeps runs apart. A file is made by the first write; until then it reads as empty.
+    ``run`` keeps runs apart. A file is made by the first write; until then it reads as empty. With
+    ``only_read`` it stays byte for byte as it is, also one of an earlier version without today's columns.
     """
 
-    def __init__(self, where: Path | str | None, run: str = "") -> None:
+    def __init__(self, where: Path | str | None, run: str = "", only_read: bool = False) -> None:
         self.run = run
         self._secrets: list[str] = []
         self._file: SqliteFile | None = None
         self._server: Engine | None = None
         if where is None or isinstance(where, Path):
             self.name = str(where or "of nobody's decisions")
-            self._file = SqliteFile(where, self._prepare)
+            self._file = SqliteFile(where, self._prepare, only_read)
             if self._file.exists:
                 self._engine()  # what is wrong with it is said now
             return
@@ -147,15 +148,22 @@ class Database:
             )
         self._prepare(self._server)
 
-    def _engine(self, create: bool = False) -> Engine:
+    def _engine(self) -> Engine:
         if self._server is not None:
             return self._server
         assert self._file is not None
-        return self._file.engine(create)
+        return self._file.engine()
 
     @property
     def _shared(self) -> bool:
         return self._server is not None
+
+    @property
+    def remedy(self) -> str:
+        """How to get lines back that are gone, as the beginning of a sentence."""
+        if self._shared:
+            return "Restore the table 'journal' from a backup of the database"
+        return "Put a copy of it back, without files ending in -wal or -shm beside it"
 
     @property
     def exists(self) -> bool:
@@ -248,18 +256,25 @@ class Database:
                 f"{what} could not be written to {self.name} and was not taken: the journal may only be read "
                 "here. Give write access to it and to its folder, and decide again."
             )
+        file = self._file
+        known: tuple[int, ...] = ()
         try:
-            with self._locked(self._engine(create=True), f"diffinf run {self.run}") as connection:
+            if file is None:
+                engine = self._engine()
+            else:
+                engine, known = file.to_write()
+            with self._locked(engine, f"diffinf run {self.run}") as connection:
                 yield connection
         except SQLAlchemyError as error:
             what = f"{what} could not be written to {self.name} and was not taken"
             self._fail(
                 what, "nothing else is lost: make room or give access, and decide again", error
             )
-        if self._file is not None and not self._file.unchanged():
+        if file is not None and not file.holds(known):
             raise DiffInfError(
-                f"The journal {self.name} was removed or replaced while DiffInf had it open. {what} was not "
-                "taken: put a copy of the journal in its place, and decide again."
+                f"The journal {self.name} was removed, replaced or overwritten while DiffInf had it open. "
+                f"{what} was not taken: put a copy of the journal in its place, without files ending in -wal "
+                "or -shm beside it, and decide again."
             )
 
     @contextmanager

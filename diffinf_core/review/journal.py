@@ -9,33 +9,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from diffinf_core.records import ACTIONS, ROLES, Choice, Decision, DiffInfError, OutdatedError
 from diffinf_core.review.checksum import with_checksums
 from diffinf_core.review.database import LINES, Database
 from diffinf_core.review.history import REDO, UNDO, Act, History
+from diffinf_core.review.mark import Mark
 from diffinf_core.review.reading import reading_of
 from diffinf_core.review.verdict import DECIDE, SECOND, Verdict, may_second
-from diffinf_core.runs.files import digest, write_json
+from diffinf_core.runs.files import digest
 
 MAX_COMMENT, MAX_REVIEWER, _MAX_CLIENT = 2000, 80, 64
 
 
 class LostJournalError(DiffInfError):
-    """A run was reviewed, and its journal is missing or empty."""
+    """A run was reviewed, and its journal is missing, empty, or ends before lines that it had."""
 
-    def __init__(self, name: str, mark: Path) -> None:
+    def __init__(self, database: Database, mark: Path, last: int = 0, had: int = 0) -> None:
+        what = f"ends at line {last} and had {had}" if last else "is missing or empty"
+        begin = "what is there is taken as it is" if last else "a new review can begin"
         super().__init__(
-            f"{mark.parent} was reviewed, and its journal {name} is missing or empty. Put a copy of it back; "
-            "--without-decisions goes on as if nobody had decided, and a new review can begin once "
-            f"{mark} is removed."
+            f"{mark.parent} was reviewed, and its journal {database.name} {what}. {database.remedy}; "
+            "--without-decisions goes on as if nobody had decided, "
+            f"and {begin} once {mark} is removed."
         )
 
 
@@ -80,27 +83,22 @@ class Journal:
     ) -> None:
         self.classes = tuple(classes)
         self.database = Database(where, run)
-        self._mark, self._marked = mark, False
+        self._mark = Mark(mark, self.database.name)
 
     def close(self) -> None:
         """Let go of the file or the server."""
         self.database.close()
 
-    def _not_lost(self, last: int) -> None:
-        """Refuse to take an empty journal for a new one; after its first line, remember that there is one.
+    def _not_lost(self, last: int, had: int) -> None:
+        """Refuse to take a journal that is empty or cut for a whole one; else remember its last line.
 
-        ``last`` is the number of its last line, 0 for none.
+        ``last`` is the number of its last line, 0 for none; ``had`` what :meth:`Mark.last` was before the
+        journal was read.
         """
-        if self._mark is None:
-            return
-        if last == 0:
-            if self._mark.exists():
-                raise LostJournalError(self.database.name, self._mark)
-        elif not self._marked:
-            self._marked = True
-            if not self._mark.exists():
-                with suppress(OSError, DiffInfError):  # a run that may only be read, or a full disk
-                    write_json(self._mark, {"journal": self.database.name})
+        if self._mark.file is not None and had >= 0 and last < max(had, 1):
+            raise LostJournalError(self.database, self._mark.file, last, had)
+        if last:
+            self._mark.keep(last)
 
     # ------------------------------------------------------------ writing
 
@@ -178,11 +176,16 @@ class Journal:
     @contextmanager
     def _written(self, what: str) -> Iterator[Connection]:
         """A transaction, in a journal that is not lost; nothing is made where one is missing."""
+        had = self._mark.last()
         if not self.database.exists:
-            self._not_lost(0)
+            self._not_lost(0, had)
         with self.database.write(what) as connection:
             yield connection
-        self._not_lost(1)
+        if self._mark.file is not None:
+            with self.database.read() as connection:
+                ours = LINES.c.run == self.database.run
+                last = connection.scalar(select(func.max(LINES.c.seq)).where(ours))
+            self._mark.keep(last or 0)
 
     def _row(self, choice: Choice, reviewer: str, role: str) -> dict[str, Any]:
         if role not in ROLES:
@@ -254,7 +257,7 @@ class Journal:
         ours = LINES.c.run == self.database.run
         last = select(LINES.c.seq, LINES.c.checksum).where(ours).order_by(LINES.c.seq.desc())
         before = connection.execute(last.limit(1)).first()
-        self._not_lost(0 if before is None else before.seq)
+        self._not_lost(0 if before is None else before.seq, self._mark.last())
         timed = [{"role": DECIDE, **row, "time": time, "run": self.database.run} for row in rows]
         full = with_checksums(timed, None if before is None else before.checksum)
         if len(full) == 1:
@@ -289,12 +292,13 @@ class Journal:
     @contextmanager
     def _up_to_date(self, connection: Connection | None = None) -> Iterator[History]:
         """The history with all lines that are written by now, for one thread at a time."""
+        had = self._mark.last()
         with ExitStack() as stack:
             # connect before locking: who holds the lock never waits for a connection
             connection = connection or stack.enter_context(self.database.read())
             reading = reading_of(self.database)
             history = stack.enter_context(reading.up_to_date(connection, self.database))
-            self._not_lost(history.seen)
+            self._not_lost(history.seen, had)
             yield history
 
     def decisions(self) -> dict[str, Decision]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from diffinf_core.correction.edits import load_edit
 from diffinf_core.correction.stage import REPAIR
+from diffinf_core.correction.usual import flagged, limits_of
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.stage import ranking, ranking_key
 from diffinf_core.records import GROUP_SIZES, DiffInfError, Edit
@@ -39,6 +40,7 @@ _PLACED = ("id", "rank", "score", "percentile", "label", "version", "group")
 _FIGURES = (
     "identity", "perceptual", "ssim", "h_before", "h_after", "judge_before", "judge_after",
     "influence_before", "influence_after", "sharpness", "changed_area", "changed_outside",
+    "colour_shift", "implausibility",
 )  # fmt: skip
 _TEXTS = ("judge_class_before", "judge_class_after", "flags", "suggestion", "reason")
 #: the columns of every queue; those of the data set's own subgroups follow, see :data:`BY`
@@ -48,7 +50,7 @@ BY = "by_"
 #: what the report adds up beside them; no columns of a queue
 _COSTS = ("perceptual_floor", "seconds", "cross_judge_agrees")
 #: belongs to the cached rows; another one where they are made in another way
-_MADE = 3
+_MADE = 4
 
 
 def _row(edit: Edit, classes: list[str]) -> dict[str, Any]:
@@ -98,7 +100,9 @@ def edit_rows(run: Run) -> pd.DataFrame:
         with contextlib.suppress(DiffInfError):  # a broken one is made again
             kept = read_json(file)
     if not (isinstance(kept, dict) and kept.get("key") == key):
-        rows = [_row(load_edit(run, s, v), classes) for s, v in versions.items()]
+        limits = limits_of(run)
+        edits = (flagged(load_edit(run, s, v), limits) for s, v in versions.items())
+        rows = [_row(edit, classes) for edit in edits]
         names = ["id", "version", "label", *_FIGURES, *_COSTS, *_TEXTS]
         kept = {"key": key, "columns": {name: [row[name] for row in rows] for name in names}}
         # where it cannot be kept, as on a run that may only be read, it costs time again

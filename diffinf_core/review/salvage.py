@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ def fault_of(file: Path) -> str:
     if not file.exists():
         return ""
     try:
-        database = Database(file)
+        database = Database(file, only_read=True)
         try:
             with database.read() as connection:
                 verify(read_lines(connection, database, 0), None, database.name)
@@ -31,6 +33,11 @@ def fault_of(file: Path) -> str:
     except DiffInfError as error:
         return str(error)
     return ""
+
+
+def has_lines(file: Path) -> bool:
+    """Whether there is a journal with a line in it that can be read."""
+    return file.exists() and bool(_readable(file))
 
 
 def _readable(file: Path) -> list[dict[str, Any]]:
@@ -44,11 +51,59 @@ def _readable(file: Path) -> list[dict[str, Any]]:
     return [found[seq] for seq in sorted(found)]
 
 
-def keep_whole(file: Path) -> tuple[int, int, Path]:
+@dataclass(frozen=True)
+class Kept:
+    """What :func:`keep_whole` did.
+
+    ``missing`` lines cannot be read any more. ``samples`` are what the ``damaged`` lines were about, as far
+    as these can be read: a decision on them may be gone, or one that was taken back may stand again.
+    """
+
+    lines: int
+    damaged: int
+    missing: int
+    samples: tuple[str, ...]
+    aside: Path
+
+    def sentence(self) -> str:
+        """All of it in a line, with at most twenty samples."""
+        out = f"journal: {self.lines} lines kept, {self.damaged} damaged, {self.missing} missing"
+        if self.samples:
+            more = len(self.samples) - 20
+            names = ", ".join(self.samples[:20]) + (f" and {more} more" if more > 0 else "")
+            out += f"; look again at the decisions on {names}"
+        return f"{out}; the damaged file is {self.aside}"
+
+
+def _about(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> set[str]:
+    """The samples of a line: its own, or those of the lines that it takes back."""
+    if row.get("sample"):
+        return {str(row["sample"])}
+    batch = row.get("batch")
+    meant = (
+        r for r in rows if r["seq"] == row.get("undoes") or (batch and r.get("batch") == batch)
+    )
+    return {str(r["sample"]) for r in meant if r.get("sample")}
+
+
+def _split(
+    rows: Sequence[dict[str, Any]],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The whole lines and the damaged ones; one that lost its checksum is damaged."""
+    whole: list[dict[str, Any]] = []
+    damaged: list[dict[str, Any]] = []
+    begun = False
+    for row in rows:
+        begun = begun or row["checksum"] is not None
+        good = is_whole(row) and (row["checksum"] is not None or not begun)
+        (whole if good else damaged).append(row)
+    return whole, damaged
+
+
+def keep_whole(file: Path) -> Kept:
     """Put a journal of the whole lines in the place of a damaged one, which is set aside.
 
-    Returns how many lines were kept, how many readable ones were damaged, and where the old file lies. No
-    process may have the journal open.
+    No process may have the journal open. Raises :class:`DiffInfError` where no line is whole.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     aside = file.with_name(f"damaged-{stamp}-{file.name}")
@@ -56,7 +111,14 @@ def keep_whole(file: Path) -> tuple[int, int, Path]:
         with suppress(FileNotFoundError):
             file.with_name(file.name + ending).rename(aside.with_name(aside.name + ending))
     rows = _readable(aside)
-    whole = [row for row in rows if is_whole(row)]
+    whole, damaged = _split(rows)
+    if not whole:
+        for ending in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                aside.with_name(aside.name + ending).rename(file.with_name(file.name + ending))
+        raise DiffInfError(
+            f"No line of the journal {file} can be read; it stays as it is. Put a copy of it back."
+        )
     names = {column.name for column in LINES.columns}
     kept = [{k: v for k, v in row.items() if k in names} for row in with_checksums(whole, None)]
     database = Database(file)
@@ -65,4 +127,6 @@ def keep_whole(file: Path) -> tuple[int, int, Path]:
             connection.execute(insert(LINES), kept)
     database.close()
     sync_folder(file.parent)
-    return len(kept), len(rows) - len(whole), aside
+    samples = tuple(sorted(set().union(*(_about(row, rows) for row in damaged))))
+    missing = rows[-1]["seq"] - len(rows)
+    return Kept(len(kept), len(damaged), missing, samples, aside)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,10 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
+#: bytes of the smallest first page of an SQLite file
+_FIRST_PAGE = 512
+#: seconds to wait for others who write, and between two attempts where SQLite does not wait itself
+_PATIENCE, _PAUSE = 10, 0.01
 #: attempts at a copy to which nobody writes meanwhile
 _ATTEMPTS = 5
 
@@ -26,10 +32,22 @@ _ATTEMPTS = 5
 def _tune(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where _begin says so
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA busy_timeout={1000 * _PATIENCE}")
+    _log_ahead(cursor)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+
+
+def _log_ahead(cursor: Any) -> None:
+    """Have a file write ahead; SQLite itself does not wait for another process that does the same now."""
+    end = time.monotonic() + _PATIENCE
+    while cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(_PAUSE)
 
 
 def _begin(connection: Connection) -> None:
@@ -72,6 +90,17 @@ def _version(file: Path) -> tuple[int, ...]:
     return tuple(out)
 
 
+def _is_whole(file: Path) -> bool:
+    """Whether a file has the first page that every journal has; one that was emptied in its place has not.
+
+    It is not opened: closing it would give up every lock that SQLite holds on it in this process.
+    """
+    try:
+        return file.stat().st_size >= _FIRST_PAGE
+    except OSError:
+        return False
+
+
 def _writable(file: Path) -> bool:
     return all(os.access(path, os.W_OK) for path in (file, file.parent))
 
@@ -79,11 +108,14 @@ def _writable(file: Path) -> bool:
 class SqliteFile:
     """The file of one journal, opened when it is asked for; without ``path`` it is always empty.
 
-    ``prepare(engine)`` makes the tables what they should be, each time that a file is opened.
+    ``prepare(engine)`` makes the tables what they should be, each time that a file is opened. With
+    ``only_read`` that happens to a copy, as it does where the file may not be written.
     """
 
-    def __init__(self, path: Path | None, prepare: Callable[[Engine], None]) -> None:
-        self.path, self._prepare = path, prepare
+    def __init__(
+        self, path: Path | None, prepare: Callable[[Engine], None], only_read: bool = False
+    ) -> None:
+        self.path, self._prepare, self._only_read = path, prepare, only_read
         self._lock = threading.RLock()
         self._opened: Engine | None = None
         self._known: tuple[int, ...] = ()
@@ -97,13 +129,28 @@ class SqliteFile:
     @property
     def read_only(self) -> bool:
         """Whether the file is there and nothing may be written to it."""
-        return self.path is None or (self.exists and not _writable(self.path))
+        if self.path is None or self._only_read:
+            return True
+        return self.exists and not _writable(self.path)
 
     def unchanged(self) -> bool:
         """Whether the file that is open is still the one in its place."""
         assert self.path is not None
         stamp = _version if self._copies is not None else _identity
         return self._known == stamp(self.path)
+
+    def to_write(self) -> tuple[Engine, tuple[int, ...]]:
+        """An engine on the file, made where there is none, and what :meth:`holds` compares afterwards."""
+        with self._lock:
+            return self.engine(create=True), self._known
+
+    def holds(self, known: tuple[int, ...]) -> bool:
+        """Whether the file that a write began on is still the one in its place.
+
+        The write keeps ``known`` for itself: another thread may open the file of another day meanwhile.
+        """
+        assert self.path is not None
+        return known == _identity(self.path) and _is_whole(self.path)
 
     def engine(self, create: bool = False) -> Engine:
         """An engine on the file that is there now; on nothing where it is missing and not to be made."""

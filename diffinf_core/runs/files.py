@@ -82,10 +82,13 @@ def naming_full_disk(path: Path) -> Iterator[None]:
         raise
 
 
-def write_file(path: Path, write: Callable[[BinaryIO], object], mode: int = 0o666) -> None:
+def write_file(
+    path: Path, write: Callable[[BinaryIO], object], mode: int = 0o666, sync: bool = True
+) -> None:
     """Write a file so that it appears whole or not at all, even after a power cut.
 
-    ``mode`` is who may do what with it, less what the user's mask takes away.
+    ``mode`` is who may do what with it, less what the user's mask takes away. Without ``sync`` a power cut
+    may leave the file of before, or an empty one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=unfinished(path), suffix=_PART)
@@ -95,9 +98,11 @@ def write_file(path: Path, write: Callable[[BinaryIO], object], mode: int = 0o66
             file.flush()
             # mkstemp's file is for its owner alone
             Path(name).chmod(mode & ~_UMASK)
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         Path(name).replace(path)
-        sync_folder(path.parent)
+        if sync:
+            sync_folder(path.parent)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         if sentence := _full(path, error):
@@ -120,14 +125,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: Path, text: str, mode: int = 0o666) -> None:
-    """Write text atomically."""
-    write_file(path, lambda file: file.write(text.encode()), mode)
+def write_text(path: Path, text: str, mode: int = 0o666, sync: bool = True) -> None:
+    """Write text atomically; see :func:`write_file`."""
+    write_file(path, lambda file: file.write(text.encode()), mode, sync)
 
 
-def write_json(path: Path, value: object, mode: int = 0o666) -> None:
+def write_json(path: Path, value: object, mode: int = 0o666, sync: bool = True) -> None:
     """Write JSON atomically; NaN is refused."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n", mode)
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n", mode, sync)
 
 
 def remedy(path: Path) -> str:

@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import platform
+import stat
 import sys
 import threading
 import time
@@ -50,13 +51,15 @@ def holder_of(file: Path) -> str:
         return ""
 
 
-def _held_elsewhere(file: Path) -> bool:
-    """Whether a process of another host holds a lock that is free on this one."""
+def _held_elsewhere(file: Path) -> float:
+    """For how many seconds a lock that is free on this host counts as held by another; 0: it is free."""
     try:
         held = json.loads(file.read_text())
-        return held["boot"] != writer.boot_id() and time.time() - file.stat().st_mtime < SILENT
+        # a time far ahead is of a clock that was set back, or of a file restored from a copy
+        age = abs(time.time() - file.stat().st_mtime)
+        return max(0.0, SILENT - age) if held["boot"] != writer.boot_id() else 0.0
     except (OSError, ValueError, KeyError, TypeError):
-        return False  # given back, or of a version that named no boot
+        return 0.0  # given back, or of a version that named no boot
 
 
 @contextmanager
@@ -80,8 +83,16 @@ def _touched(handle: int) -> Iterator[None]:
 
 def _opened(file: Path) -> int:
     try:
-        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # A link would have another file emptied.
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        found = os.fstat(handle)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
+            return handle
+        os.close(handle)
+        raise DiffInfError(f"{file} is a link to another file, not a lock; remove it.")
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR):
+            raise DiffInfError(f"{file} is a link or a folder, not a lock; remove it.") from error
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         raise DiffInfError(
@@ -112,9 +123,12 @@ def exclusive(file: Path, refusal: str, keep: bool = True) -> Iterator[None]:
         if current:
             break
         os.close(handle)  # its holder removed it meanwhile
-    if _held_elsewhere(file):
+    if seconds := _held_elsewhere(file):
         os.close(handle)
-        raise DiffInfError(refusal.format(holder=holder_of(file)))
+        raise DiffInfError(
+            f"{refusal.format(holder=holder_of(file))} That is another machine, or this one before it was "
+            f"started anew: where the process is known to be gone, remove {file}, or wait {seconds:.0f} s."
+        )
     try:
         os.ftruncate(handle, 0)
         os.write(handle, _holder().encode())

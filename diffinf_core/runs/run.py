@@ -43,9 +43,9 @@ def read_config(file: Path) -> RunConfig:
     config, empty = from_file(file), not file.read_text().strip()
     if empty:
         home = shlex.quote(str(file.parent))
-        raise DiffInfError(
-            f"{file} is empty; 'diffinf doctor {home} --repair' restores the settings from their copy."
-        )
+        there = (file.parent / CONFIG_COPY).exists()
+        how = f"'diffinf doctor {home} --repair' restores the settings from their copy"
+        raise DiffInfError(f"{file} is empty; {how if there else 'write the settings again'}.")
     return config
 
 
@@ -182,5 +182,7 @@ class Run:
                 remove_orphans(self.root)
                 if not (self.root / CONFIG_FILE).exists():
                     self.store()
+                elif not (self.root / CONFIG_COPY).exists():  # a run of an earlier version
+                    write_text(self.root / CONFIG_COPY, (self.root / CONFIG_FILE).read_text())
                 yield
                 self.store()

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.ui.endurance import killed_session
 
 RESULTS = Path(__file__).parent / "results" / "soak.json"
 DOC = Path(__file__).parents[2] / "docs" / "reliability.md"
-#: milliseconds within which 95 of 100 decisions are on the disk beside 500 half-open connections
+#: milliseconds within which every decision is on the disk beside 500 half-open connections
 LIMIT_MS = 250
 SIZES = (64, 256, 1_000, 2_000, 3_000, 4_000, 6_000, 9_000, 14_000, 60_000)
 
@@ -40,20 +41,29 @@ def measure(home: Path) -> dict[str, Any]:
 
     began = time.monotonic()
     took("half_open", soak.beside_half_open(copy("half"), 500, 60))
-    assert out["half_open"]["p95_ms"] < LIMIT_MS, out["half_open"]
+    assert out["half_open"]["slowest_ms"] < LIMIT_MS, out["half_open"]
     took("several", soak.several(copy("several"), 30))
-    took("export", soak.kills_of_export(copy("export"), 30, 3.0))
+    took("export", soak.kills_of_export(copy("export"), 30))
     fresh = home / "killed" / "run"
     took("run", soak.kills_of_work(fresh, soak.tiny(fresh), 30, max(2.0, seconds / 5)))
-    again = copy("repair")
-    shutil.rmtree(again / "edits")
-    for stage in (again / "stages").glob("repair-*"):
-        shutil.rmtree(stage)
-    took("repair", soak.kills_of_work(again, ["repair", str(again)], 30, max(2.0, seconds / 8)))
+    took("repair", kills_of_repair(copy))
     took("full_disk", soak.full_disk(SIZES))
     took("review", killed_session(copy("review"), 500, 50))
+    for name, figures in out.items():
+        soak.promised(name, figures)
     out["seconds"] = round(time.monotonic() - began)
     return out
+
+
+def kills_of_repair(copy: Callable[[str], Path]) -> dict[str, Any]:
+    """Kills of a repair from its first edit on; how long one takes is measured on a copy."""
+    measured, again = copy("measured"), copy("repair")
+    for run in (measured, again):
+        shutil.rmtree(run / "edits")
+        for stage in (run / "stages").glob("repair-*"):
+            shutil.rmtree(stage)
+    seconds = soak._done(["repair", str(measured)])
+    return soak.kills_of_work(again, ["repair", str(again)], 30, seconds / 4)
 
 
 def main() -> None:
@@ -101,7 +111,8 @@ def rows_of(found: dict[str, Any]) -> list[tuple[str, str, str]]:
         out.append(("disk full in `run` and `export`", f"{disk['sizes']} sizes", result))
     often = f"{several['decisions']} decisions, {several['commands']} commands"
     out.append(("two servers and commands on one run", often, f"{several['lost']} lost"))
-    result = f"median {half['median_ms']:.0f} ms, 95th percentile {half['p95_ms']:.0f} ms"
+    names = {"median": "median_ms", "95th percentile": "p95_ms", "slowest": "slowest_ms"}
+    result = ", ".join(f"{name} {half[key]:.0f} ms" for name, key in names.items())
     often = f"{half['decisions']} decisions beside them"
     out.append((f"{half['half_open']} half-open connections", often, result))
     return out

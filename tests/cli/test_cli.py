@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffinf_core.engine import open_run
 from tests.forks import ROOT, diffinf
 
 
@@ -96,13 +97,13 @@ def test_the_help_of_until_names_the_stages_there_are() -> None:
 def test_a_run_of_another_version_says_what_to_do(
     finished_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from diffinf_core.cli.app import _open
+    from diffinf_core.cli.opening import open_folder
     from diffinf_core.correction.stage import REPAIR
 
-    assert _open(finished_run).outdated() is None
+    assert open_folder(finished_run).outdated() is None
     object.__setattr__(REPAIR, "version", REPAIR.version + 1)
     try:
-        _open(finished_run)
+        open_folder(finished_run)
     finally:
         object.__setattr__(REPAIR, "version", REPAIR.version - 1)
     said = " ".join(capsys.readouterr().err.split())
@@ -165,6 +166,28 @@ def test_report_and_rank_print_the_run(finished_run: Path) -> None:
     assert "judge_agreement" in diffinf("report", str(finished_run)).stdout
     rank = diffinf("rank", str(finished_run), "--top", "3")
     assert rank.returncode == 0 and "images/" in rank.stdout
+
+
+@pytest.mark.slow
+def test_planted_errors_are_printed_with_what_they_come_to(run_copy: Path) -> None:
+    before = diffinf("rank", str(run_copy), "--top", "1", "--precision", "0.5")
+    assert before.returncode == 2 and "--planted" in before.stderr
+    few = diffinf("rank", str(run_copy), "--planted")
+    assert few.returncode == 2 and "set a larger influence.planted" in few.stderr
+    more = ("--set", "influence.planted=0.15")
+    found = diffinf("rank", str(run_copy), "--top", "1", "--planted", "--precision", "0.5", *more)
+    assert found.returncode == 0, found.stderr
+    assert "estimated from planted errors, with 95 % intervals" in found.stdout
+    assert "precision" in found.stdout.splitlines()[-1] and "%" in found.stdout.splitlines()[-1]
+    engine = open_run(run_copy)
+    assert found.stdout.splitlines()[-1] in engine.explore.scores.tau_for(0.5)
+    words = " ".join(found.stdout.split())
+    for sentence in engine.explore.scores.precision()["in_words"]:
+        assert " ".join(sentence.split()) in words
+    report = " ".join(diffinf("report", str(run_copy)).stdout.split())
+    assert "estimated from planted errors" in report
+    auto = diffinf("rank", str(run_copy), "--top", "1", "--by", "auto")
+    assert "which ranks planted errors best" in auto.stdout
 
 
 def test_a_setting_of_rank_stays_changed_though_nothing_is_computed(run_copy: Path) -> None:

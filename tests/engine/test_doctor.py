@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from diffinf_core.cli.app import app
+from diffinf_core.config import change
 from diffinf_core.engine import open_run
 from diffinf_core.engine.doctor import diagnose, mend
 from diffinf_core.records import DiffInfError
@@ -123,6 +124,23 @@ def test_what_cannot_be_computed_again_is_said(run_copy: Path) -> None:
     assert [f.mendable for f in mend(run_copy).result().findings] == [False]
     result = CliRunner().invoke(app, ["doctor", str(run_copy)])
     assert "cannot be: " in result.stdout and isinstance(result.exception, DiffInfError)
+
+
+def test_an_accepted_version_of_earlier_settings_is_never_removed(run_copy: Path) -> None:
+    opened = open_run(run_copy)
+    row = opened.queue.iloc[0]
+    opened.review.decide(row["id"], "accept", "ann", version=row["version"])
+    folder = run_copy / "edits" / row["id"] / row["version"]
+    picture = (folder / "edit.png").read_bytes()
+    run = Run.prepare(run_copy, change(opened.config, {"repair": {"w_id": 3.0}}))
+    open_run(run_copy, run.config).compute().result()
+    emptied(folder / "reconstruction.png")
+    assert mend(run_copy).result().findings == [], "made again under the settings of its time"
+    assert (folder / "edit.png").read_bytes() == picture
+    emptied(folder / "edit.json")
+    kept = {p.name for p in folder.iterdir()}
+    found = mend(run_copy).result().findings
+    assert [f.mendable for f in found] == [False] and kept == {p.name for p in folder.iterdir()}
 
 
 @pytest.mark.parametrize("damage", [cut, emptied, Path.unlink])

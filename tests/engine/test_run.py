@@ -125,11 +125,13 @@ def test_decisions_make_the_reviewed_arm_and_the_export(run_copy: Path, tmp_path
     assert table.at[ids[0], "source"] == "repaired"
     entries = {e["id"]: e for e in manifest["samples"]}
     assert entries[ids[0]]["synthetic"] is True
-    assert entries[ids[0]]["decision"]["reviewer"] == "me"
+    assert entries[ids[0]]["decision"]["reviewer"] == "reviewer 1", "a pseudonym"
     # Originals are the same bytes, and the source folder is as it was.
     source = run_copy / "faces" / entries[ids[3]]["original"]
     assert (target / entries[ids[3]]["file"]).read_bytes() == source.read_bytes()
-    with pytest.raises(DiffInfError, match="not empty"):
+    assert [e.note for e in engine.export(target)] == ["done already: nothing has changed"]
+    (target / "mine.txt").write_text("mine")
+    with pytest.raises(DiffInfError, match=r"mine\.txt is not part of the export"):
         next(engine.export(target))
 
     for _ in engine.retrain(workers=1):

@@ -109,7 +109,7 @@ def test_an_export_of_a_round_holds_the_edits_of_all(run_copy: Path, tmp_path: P
     for _ in engine.rounds(2):
         pass
     second = open_run(Path(engine.compare.rounds()[1]["folder"]))
-    for _ in second.export(tmp_path / "out"):
+    for _ in second.export(tmp_path / "out", edits="working"):
         pass
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     entries = {e["id"]: e for e in manifest["samples"]}

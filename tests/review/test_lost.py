@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from diffinf_core.engine import open_run
 from diffinf_core.engine.doctor import diagnose, mend
@@ -81,16 +86,79 @@ def test_a_journal_replaced_under_a_writer_gets_the_next_decision(
     assert list(journal.decisions()) == ["a", "b"]
     remove(file)
     shutil.copy(copy, file)
+    with pytest.raises(LostJournalError, match="ends at line 1 and had 2"):
+        journal.decide("c", "keep", "ann")
+    assert samples(file) == ["a"], "a copy from before 'b' is not taken for the whole"
+    (tmp_path / "mark").unlink()
     journal.decide("c", "keep", "ann")
     assert samples(file) == ["a", "c"] and list(journal.decisions()) == ["a", "c"]
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM journal WHERE seq > 2", None])
+def test_an_end_that_is_gone_is_noticed_by_the_next_process(
+    file: Path, tmp_path: Path, sql: str | None
+) -> None:
+    mark = tmp_path / "mark"
+    journal = Journal(file, CLASSES, mark=mark)
+    journal.decide("a", "keep", "ann")
+    journal.decide("b", "keep", "ann")
+    journal.close()
+    whole = shutil.copy(file, tmp_path / "whole.sqlite")
+    again = Journal(file, CLASSES, mark=mark)
+    again.decide("c", "keep", "ann")
+    again.close()
+    if sql:
+        damage(file, sql)
+    else:  # as where the log with the last line is removed
+        remove(file)
+        shutil.copy(whole, file)
+    fresh = Journal(file, CLASSES, mark=mark)
+    for act in (fresh.decisions, lambda: fresh.decide("d", "drop", "bob")):
+        with pytest.raises(LostJournalError, match="ends at line 2 and had 3"):
+            act()
+    assert samples(file) == ["a", "b"]
+
+
+def test_a_journal_overwritten_in_its_place_acknowledges_nothing(file: Path) -> None:
+    journal = Journal(file, CLASSES)
+    journal.decide("a", "keep", "ann")
+    os.truncate(file, 0)
+    with pytest.raises(DiffInfError):
+        journal.decide("b", "keep", "ann")
 
 
 def test_a_line_written_while_the_journal_vanishes_is_not_acknowledged(file: Path) -> None:
     journal = Journal(file, CLASSES)
     journal.decide("a", "keep", "ann")
-    with pytest.raises(DiffInfError, match="removed or replaced"):  # noqa: SIM117
+    with pytest.raises(DiffInfError, match="removed, replaced or overwritten"):  # noqa: SIM117
         with journal.database.write("The decision"):
             remove(file)
+
+
+def test_another_thread_that_opens_the_new_file_saves_no_line_of_the_old_one(
+    file: Path, tmp_path: Path
+) -> None:
+    journal = Journal(file, CLASSES)
+    journal.decide("a", "keep", "ann")
+    journal.close()
+    copy = shutil.copy(file, tmp_path / "copy.sqlite")
+    reader = threading.Thread(target=journal.decisions)
+    with pytest.raises(DiffInfError, match="removed, replaced or overwritten"):  # noqa: SIM117
+        with journal.database.write("The decision"):
+            remove(file)
+            shutil.copy(copy, file)
+            reader.start()
+            reader.join()
+    assert samples(file) == ["a"]
+
+
+def test_a_journal_without_a_readable_line_is_left_as_it_is(file: Path, tmp_path: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"no journal at all" * 500)
+    before = file.read_bytes()
+    with pytest.raises(DiffInfError, match="No line of the journal"):
+        keep_whole(file)
+    assert file.read_bytes() == before
 
 
 def test_a_vanished_journal_that_is_put_back_is_gone_on_with(file: Path, tmp_path: Path) -> None:
@@ -189,6 +257,7 @@ def damage(file: Path, sql: str) -> None:
         ("UPDATE journal SET action = 'drop' WHERE seq = 2", "line 2 on: it is damaged", 3),
         ("UPDATE journal SET comment = 'x' WHERE seq = 4", "line 4 on: it is damaged", 3),
         ("UPDATE journal SET checksum = 'ffffffffffffffff' WHERE seq = 3", "line 3 on", 3),
+        ("UPDATE journal SET checksum = NULL WHERE seq = 3", "line 3 on: it is damaged", 3),
         ("DELETE FROM journal WHERE seq = 2", "line 3 on: a line before it is missing", 3),
     ],
 )
@@ -205,12 +274,56 @@ def test_a_damaged_or_missing_line_is_named_and_the_others_are_kept(
     with pytest.raises(DiffInfError, match=words):
         again.decisions()
     again.close()
-    kept, _, aside = keep_whole(file)
-    assert kept == left and aside.exists() and fault_of(file) == ""
+    kept = keep_whole(file)
+    assert kept.lines == left and kept.damaged + kept.missing == 1
+    assert kept.aside.exists() and fault_of(file) == ""
     fresh = Journal(file, CLASSES)
     assert len(fresh.decisions()) == left
     fresh.decide("e", "keep", "ann")
     assert fault_of(file) == "" and len(fresh.decisions()) == left + 1
+
+
+def test_a_damaged_undo_names_the_samples_whose_decisions_stand_again(file: Path) -> None:
+    journal = Journal(file, CLASSES)
+    journal.decide_many([Choice("b", "drop"), Choice("a", "drop")], "ann")
+    journal.undo("ann")
+    journal.decide("c", "keep", "ann")
+    journal.close()
+    damage(file, "UPDATE journal SET time = 'x' WHERE action = 'undo'")
+    kept = keep_whole(file)
+    assert kept.samples == ("a", "b") and "look again at the decisions on a, b;" in kept.sentence()
+    assert list(Journal(file, CLASSES).decisions()) == ["b", "a", "c"]
+
+
+def test_to_find_what_is_wrong_leaves_a_journal_of_an_earlier_version_as_it_is(file: Path) -> None:
+    file.parent.mkdir(parents=True)
+    with sqlite3.connect(file) as connection:
+        connection.executescript(
+            (Path(__file__).parent / "earlier.sql").read_text(encoding="utf-8")
+        )
+    connection.close()
+    before = file.read_bytes()
+    assert fault_of(file) == "" and file.read_bytes() == before
+
+
+def test_a_reader_beside_the_first_decision_takes_nothing_for_lost(
+    file: Path, tmp_path: Path
+) -> None:
+    """The first line is written after a reader looked at the mark, or between its two looks."""
+    reader = Journal(file, CLASSES, mark=tmp_path / "mark")
+    writer = Journal(file, CLASSES, mark=tmp_path / "mark")
+    read = reader.database.read
+
+    @contextmanager
+    def late() -> Iterator[Connection]:
+        with read() as connection:
+            yield connection
+            writer.decide("a", "keep", "ann")
+
+    reader.database.read = late  # type: ignore[method-assign]
+    assert reader.decisions() == {}
+    reader.database.read = read  # type: ignore[method-assign]
+    assert list(reader.decisions()) == ["a"]
 
 
 def test_lines_cut_from_the_end_are_noticed_by_who_has_read_them(file: Path) -> None:
@@ -221,6 +334,17 @@ def test_lines_cut_from_the_end_are_noticed_by_who_has_read_them(file: Path) -> 
     damage(file, "DELETE FROM journal WHERE seq > 1")
     assert journal.decide("d", "keep", "ann") == 2
     assert list(journal.decisions()) == ["a", "d"], "and not the lines that are gone"
+
+
+def test_the_doctor_names_an_empty_journal_of_a_reviewed_run(reviewed: Run) -> None:
+    file = reviewed.root / "review" / "journal.sqlite"
+    assert diagnose(reviewed.root).findings == []
+    remove(file)
+    for empty in (False, True):
+        if empty:
+            file.touch()
+        assert [f.mendable for f in diagnose(reviewed.root).findings] == [False]
+        assert "missing or empty" in diagnose(reviewed.root).findings[0].text
 
 
 def test_the_doctor_mends_the_journal_of_a_run(reviewed: Run) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+from diffinf_core.records import Choice
 from diffinf_core.review.database import LINES
 from diffinf_core.review.journal import Journal
 from diffinf_core.review.leases import Leases
@@ -183,3 +184,20 @@ def test_threads_never_hold_the_same_sample(journal: Journal) -> None:
     for thread in threads:
         thread.join()
     assert sorted(filter(None, got)) == samples and got.count(None) == 2
+
+
+def test_a_look_at_the_file_gives_up_no_lock_on_it(tmp_path: Path) -> None:
+    """POSIX locks go when a process closes any handle of the file: whoever looks must not open it."""
+    file = tmp_path / "journal.sqlite"
+    journal = Journal(file, ("happy", "sad"))
+    journal.decide("a", "keep", "ann")
+    other = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=0); c.execute('BEGIN IMMEDIATE')"
+    store = journal.database._file
+    assert store is not None
+    with journal.database.write("The decision") as connection:
+        journal._append(connection, [journal._row(Choice("b", "keep"), "ann", "decide")])
+        assert store.holds(store.to_write()[1]) and store.unchanged()
+        found = subprocess.run(
+            [sys.executable, "-c", other, str(file)], capture_output=True, text=True
+        )
+    assert "database is locked" in found.stderr

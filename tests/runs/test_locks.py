@@ -83,3 +83,19 @@ def test_a_held_lock_is_touched_until_it_is_given_back(
     with exclusive(tmp_path / "lock", "Busy{holder}."):
         assert touched.wait(30)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hard link", "folder"])
+def test_a_lock_is_a_file_of_its_own(tmp_path: Path, kind: str) -> None:
+    """A link in its place would have another file emptied."""
+    victim, lock = tmp_path / "victim", tmp_path / "lock"
+    victim.write_text("precious")
+    if kind == "symlink":
+        lock.symlink_to(victim)
+    elif kind == "hard link":
+        lock.hardlink_to(victim)
+    else:
+        lock.mkdir()
+    with pytest.raises(DiffInfError, match="remove it"), exclusive(lock, "Busy."):
+        pytest.fail("a lock that is a link")
+    assert victim.read_text() == "precious"

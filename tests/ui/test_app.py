@@ -81,6 +81,11 @@ def test_export_from_the_page(chromium, server: Server, tmp_path: Path) -> None:
     page.wait_for_selector("#export-message :text('Wrote')", timeout=30_000)
     assert (tmp_path / "out" / "manifest.json").exists()
     page.click("#export-start")
+    page.wait_for_selector("#export-message :text('nothing has changed')")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    page.fill("#export-target textarea, #export-target input", str(tmp_path / "full"))
+    page.click("#export-start")
     page.wait_for_selector("#export-message :text('not empty')")
     page.close()
 

@@ -99,7 +99,7 @@ def test_the_view_in_a_browser(chromium: Any, server: Server) -> None:
     page.get_by_role("tab", name="Compare", exact=True).click()
     page.locator("#benchmark button").first.click()
     page.wait_for_selector("#benchmark-tables .di-figures", timeout=60_000)
-    assert "DiffInf" in page.inner_text("#benchmark-tables")
+    assert "Self-influence removal" in page.inner_text("#benchmark-tables")
     page.locator("#benchmark .main-svg").first.wait_for(timeout=60_000)
     page.screenshot(path=SHOTS / "benchmark.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 1440

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from diffinf_core.data.rendered import faces
 from diffinf_core.data.rendered.render import render_face
 from diffinf_core.records import Progress
-from diffinf_core.runs.files import write_json
+from diffinf_core.runs.files import create_array, write_json
 from diffinf_core.runs.workers import worker_pool
 
 _CHUNK = 64
@@ -87,8 +87,8 @@ def render_scenes(
     folder.mkdir(parents=True, exist_ok=True)
     stamp.unlink(missing_ok=True)
     shape = (count, 2, 2, size, size)
-    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (*shape, 3))
-    parts = np.lib.format.open_memmap(folder / "parts.npy", "w+", np.uint8, shape)
+    images = create_array(folder / "images.npy", (*shape, 3), np.uint8)
+    parts = create_array(folder / "parts.npy", shape, np.uint8)
     expression, age = np.empty((count, 2), np.int64), np.empty((count, 2), np.int64)
     starts = range(0, count, _CHUNK)
     with worker_pool(workers) as pool:
@@ -103,8 +103,9 @@ def render_scenes(
                 ahead.popleft().result()
             )
             yield Progress("scenes", stop, count)
-    images.flush()
-    parts.flush()
+    for array in (images, parts):
+        if isinstance(array, np.memmap):
+            array.flush()
     np.savez(folder / "labels.npz", expression=expression, age=age)
     write_json(stamp, want)
 

@@ -66,7 +66,7 @@ def score_values(run: OpenRun) -> dict[str, Any]:
     """What the picture of the distribution needs: every score, and the run's tau in per cent."""
     influence = run.config.influence
     return {
-        "estimator": influence.estimator,
+        "estimator": run.explore.scores.used(),
         "tau": influence.tau,
         "score": packed(run.explore.samples().table["score"], "f4"),
     }

@@ -13,13 +13,14 @@ from diffinf_core.ui import markup
 from diffinf_core.ui.explore.groups import GroupsPart
 from diffinf_core.ui.explore.pairs import PairsPart
 from diffinf_core.ui.explore.parts import WITH_PICKED, skipped
+from diffinf_core.ui.explore.precision import JOB as PLANTED
 from diffinf_core.ui.explore.samples import SamplesPart
 from diffinf_core.ui.explore.scores import ScoresPart
 from diffinf_core.ui.session import Session, reviewer_of
 from diffinf_core.ui.web.guard import MAX_BODY
 
 _PARTS = ("samples", "scores", "groups", "pairs")
-_JOBS = ("map", "duplicates")
+_JOBS = ("map", "duplicates", PLANTED)
 
 
 def _read_ahead(session: Session) -> None:
@@ -108,24 +109,31 @@ def build(session: Session, page: gr.Tab) -> None:
     clear.click(None, None, None, js="() => window.diExplore.clear()")
 
     seen = gr.State("")
-    watched = [samples.map, samples.map_words, samples.make]
+    watched = {
+        "map": [samples.map, samples.map_words, samples.make],
+        "duplicates": pairs.outputs,
+        PLANTED: scores.precision.outputs,
+    }
 
     def tick(before: str, method: str, *chosen: Any) -> list[Any]:
         snapshot = session.jobs.snapshot()
         now = f"{snapshot.name}:{snapshot.state}"
         if snapshot.name not in _JOBS or (now == before and snapshot.state != "running"):
-            return [now, *skipped(watched), *skipped(pairs.outputs)]
-        of_map = snapshot.name == "map"
-        return [
-            now,
-            *(samples.tick(method) if of_map else skipped(watched)),
-            *(skipped(pairs.outputs) if of_map else pairs.load(*chosen)),
-        ]
+            return [now, *skipped([part for parts in watched.values() for part in parts])]
+        anew = {
+            "map": lambda: samples.tick(method),
+            "duplicates": lambda: pairs.load(*chosen),
+            PLANTED: scores.precision.load,
+        }
+        out: list[Any] = [now]
+        for name, outputs in watched.items():
+            out += anew[name]() if name == snapshot.name else skipped(outputs)
+        return out
 
     gr.Timer(1.5).tick(
         tick,
         [seen, samples.method, *pairs.given],
-        [seen, *watched, *pairs.outputs],
+        [seen, *(part for outputs in watched.values() for part in outputs)],
         queue=False,
         show_progress="hidden",
     )

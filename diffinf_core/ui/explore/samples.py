@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from diffinf_core.data.text import natural_key
 from diffinf_core.engine import STATES, View, map_methods
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import digest
@@ -198,7 +199,7 @@ class SamplesPart:
             list(samples.scores.columns),
             sort=sort[0],
             descending=sort[1],
-            ranked_by=run.config.influence.estimator,
+            ranked_by=run.explore.scores.used(),
         )
         return [table, *Pager.shown(page, len(found), "samples")]
 

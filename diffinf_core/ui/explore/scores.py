@@ -6,25 +6,32 @@ from typing import Any
 
 import gradio as gr
 
+from diffinf_core.config import AUTO
 from diffinf_core.engine import ESTIMATORS
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui import markup
 from diffinf_core.ui.explore import data as explore_data
 from diffinf_core.ui.explore import markup as explore_markup
 from diffinf_core.ui.explore.parts import BODY, TABLE_SCRIPT, Pager, skipped
+from diffinf_core.ui.explore.precision import PrecisionPart
 from diffinf_core.ui.session import Session
 
 _PLOTS = ("curve", "signals", "estimators")
 
 
 def title_of(estimator: str) -> str:
-    """A score, or a rank mean of several, in words."""
+    """A score, a rank mean of several, or "auto", in words."""
+    if estimator == AUTO:
+        return "the score that ranks planted errors best"
     names = [ESTIMATORS[n.strip()].title for n in estimator.split("+")]
     return names[0] if len(names) == 1 else f"mean rank of {', '.join(names)}"
 
 
-def advice(influence: dict[str, Any]) -> str:
-    """Which score finds most wrong labels where that is known, in a sentence with the figures."""
+def advice(influence: dict[str, Any], auto: bool = False) -> str:
+    """Which score finds most wrong labels where that is known, in a sentence with the figures.
+
+    ``auto``: the score was chosen by planted errors.
+    """
     used, found = influence["estimator"], influence["by_signal"]
     epochs = influence["checkpoint_epochs"]
     where = {
@@ -33,7 +40,8 @@ def advice(influence: dict[str, Any]) -> str:
         "self_confidence": f", each fold trained to epoch {epochs[-1]}",
         "inverse_curvature": f" at the checkpoint of epoch {epochs[-1]}",
     }.get(used, f", epochs 1 to {epochs[-1]}")
-    said = f"Ranked by {title_of(used)}{where}."
+    why = f", {title_of(AUTO)}" if auto else ""
+    said = f"Ranked by {title_of(used)}{why}{where}."
     if not found:
         return (
             f"{said} Which labels are wrong is not known here, so the scores cannot be compared; "
@@ -59,7 +67,8 @@ def advice(influence: dict[str, Any]) -> str:
 def choices() -> list[tuple[str, str]]:
     """The scores to rank by, with what each costs."""
     out = [(f"{e.title} ({e.cost})", e.name) for e in ESTIMATORS.values()]
-    return [*out, (f"{title_of('mean_loss+aum+el2n')} (none)", "mean_loss+aum+el2n")]
+    out.append((f"{title_of('mean_loss+aum+el2n')} (none)", "mean_loss+aum+el2n"))
+    return [*out, (f"{title_of(AUTO)} (one more training)", AUTO)]
 
 
 def meanings() -> str:
@@ -77,6 +86,7 @@ class ScoresPart:
             self._build_tau()
             self._build_choice()
             self._build_plots()
+            self.precision = PrecisionPart(session)
             with gr.Row():
                 with gr.Column(scale=2, min_width=420):
                     self.panels.append(gr.Plot(show_label=False, elem_id="plot-estimators"))
@@ -87,7 +97,7 @@ class ScoresPart:
         self.list = [self.table, *self.pager.outputs]
         self.outputs = [
             self.words, self.picture, self.chosen, *self.panels, self.first, self.second,
-            *self.list,
+            *self.list, *self.precision.outputs,
         ]  # fmt: skip
         self._wire(handed)
 
@@ -162,13 +172,14 @@ class ScoresPart:
         second = second if second in names else names[2]
         options = [(ESTIMATORS[n].title, n) for n in names]
         return [
-            markup.notice(advice(found)),
+            markup.notice(advice(found, run.config.influence.estimator == AUTO)),
             key,
             run.config.influence.estimator,
             *(gr.update(value=figures.get(n), visible=n in figures) for n in _PLOTS),
             gr.update(choices=options, value=first),
             gr.update(choices=options, value=second),
             *self._list(first, second, page),
+            *self.precision.load(),
         ]
 
     def _list(self, first: str, second: str, page: float) -> list[Any]:

@@ -63,6 +63,13 @@ def preview(found: dict[str, Any], undecided: str) -> str:
     return markup.notice(said) + compare_markup.table(rows, "What the export will hold")
 
 
+def _written(path: str, event: Progress | None) -> str:
+    """What an export that ended has done."""
+    if event is not None and "nothing has changed" in event.note:
+        return f"{path} holds this export already; nothing has changed."
+    return f"Wrote {path}."
+
+
 class ExportPage:
     """The page; :meth:`load` takes the values of ``inputs`` and updates ``outputs``."""
 
@@ -153,7 +160,7 @@ class ExportPage:
         if snapshot.state == "done":
             path = str(self._target)
             return {
-                self.message: markup.notice(f"Wrote {path}."),
+                self.message: markup.notice(_written(path, event)),
                 self.written: gr.update(value=path, visible=True),
             }
         updates: Updates = {self.written: gr.update(visible=False)}

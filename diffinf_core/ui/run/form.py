@@ -16,14 +16,14 @@ import gradio as gr
 from gradio.components import Component
 from pydantic.fields import FieldInfo
 
-from diffinf_core.config import ARMS, ON_REQUEST, SIGNALS, RunConfig, change
+from diffinf_core.config import ARMS, AUTO, ON_REQUEST, SIGNALS, RunConfig, change
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.updates import Updates
 
 #: sections that belong to a run's folder and cannot change once it is there
 FIXED = ("data", "split", "noise")
 #: what a list or a text can hold where its type does not say
-_KNOWN = {"retrain.arms": ARMS, "influence.estimator": SIGNALS + ON_REQUEST}
+_KNOWN = {"retrain.arms": ARMS, "influence.estimator": (*SIGNALS, *ON_REQUEST, AUTO)}
 
 
 class NumberField(gr.Number):

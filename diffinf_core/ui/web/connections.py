@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -22,6 +22,8 @@ except ImportError:  # Windows has no such limit to read
 
 #: connections at once; a browser opens about six per window
 MOST = 512
+#: of these, for one address
+MOST_OF_ONE = 256
 #: seconds that the head of a request may take
 HEAD_TIME = 10.0
 #: seconds that a whole request may take, its body included
@@ -41,15 +43,21 @@ def allowed_connections() -> int:
 
 
 class Connections:
-    """The open connections of one server; ``protocol`` goes to uvicorn as ``http``."""
+    """The open connections of one server; ``protocol`` goes to uvicorn as ``http``.
+
+    ``of_one`` is how many one address may have; None behind a proxy, whose address is everybody's.
+    """
 
     def __init__(
         self,
         most: int | None = None,
+        of_one: int | None = MOST_OF_ONE,
         head_time: float = HEAD_TIME,
         request_time: float = REQUEST_TIME,
     ) -> None:
         self._most = allowed_connections() if most is None else most
+        self._of_one = self._most if of_one is None else min(of_one, self._most)
+        self._by_address: Counter[str] = Counter()
         self.head_time, self.request_time = head_time, request_time
         self._open: set[_Bounded] = set()
         self._waiting: OrderedDict[_Bounded, None] = OrderedDict()
@@ -66,12 +74,22 @@ class Connections:
         """Count a connection in; another one, or itself, gives way where there are too many."""
         self._open.add(connection)
         self._waiting[connection] = None
-        if len(self._open) > self._most:
-            # never empty: the new one waits for its request, too
-            self.drop(next(iter(self._waiting)))
+        address = connection.address
+        self._by_address[address] += 1
+        if self._by_address[address] > self._of_one:
+            self.drop(next(c for c in self._waiting if c.address == address))
+        elif len(self._open) > self._most:
+            # never empty: the new one waits for its request, too; who has most gives way first
+            busiest = max(self._by_address, key=self._by_address.__getitem__)
+            own = (c for c in self._waiting if c.address == busiest)
+            self.drop(next(own, next(iter(self._waiting))))
 
     def closed(self, connection: _Bounded) -> None:
         """Count a connection out."""
+        if connection in self._open:
+            self._by_address[connection.address] -= 1
+            if not self._by_address[connection.address]:
+                del self._by_address[connection.address]
         self._open.discard(connection)
         self._waiting.pop(connection, None)
 
@@ -103,9 +121,12 @@ class _Bounded(H11Protocol):
         self._connections = connections
         self._deadline: asyncio.TimerHandle | None = None
         self._stage = ""
+        self.address = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if isinstance(peer, tuple) else ""
         self._connections.opened(self)
         self._update()
 

@@ -30,7 +30,7 @@ from diffinf_core.engine import OpenRun
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.web.accounts import Accounts
 from diffinf_core.ui.web.calls import check_call
-from diffinf_core.ui.web.connections import Connections
+from diffinf_core.ui.web.connections import MOST_OF_ONE, Connections
 from diffinf_core.ui.web.guard import USER, Guard, Hosts
 from diffinf_core.ui.web.login import Login, login_routes
 from diffinf_core.ui.web.pictures import picture_routes
@@ -193,7 +193,8 @@ class Server:
             access_log=False,
             server_header=False,
             ws="none",
-            http=Connections().protocol,  # type: ignore[arg-type]
+            # behind a proxy all come from one address
+            http=Connections(of_one=None if trusted_proxies else MOST_OF_ONE).protocol,  # type: ignore[arg-type]
             # uvicorn would believe any program on this machine who it speaks for
             proxy_headers=bool(trusted_proxies),
             forwarded_allow_ips=list(trusted_proxies),

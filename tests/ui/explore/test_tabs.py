@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffinf_core.config import change
 from diffinf_core.engine import open_run
 from diffinf_core.ui.explore.parts import ROWS
 from tests.ui.browser import SHOTS, Server
@@ -46,6 +47,26 @@ def test_tau_is_tried_in_the_picture_and_set_in_the_run(chromium, own: Server) -
     page.wait_for_function(
         "document.querySelector('#tau-words')?.innerText.includes('That is what the run does')"
     )
+    work.close()
+
+
+@browser
+def test_errors_are_planted_from_the_page_and_their_figures_shown(chromium, own: Server) -> None:
+    engine = open_run(own.run)
+    open_run(own.run, change(engine.config, {"influence": {"planted": 0.15}})).folder.save()
+    work = opened(chromium, own)
+    page = next(work)
+    page.get_by_role("tab", name="Scores").click()
+    page.wait_for_selector("#precision-words :text('Nobody knows yet')", timeout=60_000)
+    page.click("#precision-plant")
+    page.wait_for_selector("#precision-scores table", timeout=120_000)
+    engine = open_run(own.run)
+    found = engine.explore.scores.precision()
+    words = page.inner_text("#precision-words")
+    assert all(sentence in words for sentence in found["in_words"]) and found["in_words"]
+    assert page.locator("#precision-scores tbody tr").count() == len(found["planted"]["scores"])
+    page.wait_for_selector("#plot-precision .main-svg")
+    assert not page.is_visible("#precision-plant")
     work.close()
 
 

@@ -142,6 +142,34 @@ def test_the_one_that_waited_longest_gives_way_and_whoever_asks_is_answered() ->
     finished(run())
 
 
+class Caller:
+    """A connection from an address, as far as the bounds see it."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.transport, self.open = address, self, True
+
+    def abort(self) -> None:
+        self.open = False
+
+
+def test_one_address_takes_neither_all_connections_nor_those_of_others() -> None:
+    connections = Connections(10, of_one=6)
+    few = [Caller("ann"), Caller("bob")]
+    many = [Caller("scanner") for _ in range(40)]
+    for caller in (*few, *many):
+        connections.opened(caller)  # type: ignore[arg-type]
+        assert len(connections) <= 8
+    assert all(c.open for c in few) and [c.open for c in many] == [False] * 34 + [True] * 6
+    late = [Caller(f"reviewer {i}") for i in range(4)]
+    for caller in late:
+        connections.opened(caller)  # type: ignore[arg-type]
+    assert len(connections) == 10 and all(c.open for c in (*few, *late))
+    assert sum(c.open for c in many) == 4, "who has most gives way"
+    for caller in (*few, *late, *many):
+        connections.closed(caller)  # type: ignore[arg-type]
+    assert len(connections) == 0 and not connections._by_address
+
+
 def test_a_flood_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         async with Bench(Connections(4)) as bench:

@@ -1,0 +1,29 @@
+"""How far an edit moves the mean colour of the subject, in CIE L*a*b* under D65 (CIE 15:2004)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffinf_core.diffusion.autoencoder import coarse_colour
+
+#: linear sRGB to XYZ, over the white of D65 (IEC 61966-2-1)
+_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750),
+        (0.0193339, 0.1191920, 0.9503041))  # fmt: skip
+_WHITE = (0.95047, 1.0, 1.08883)
+_KNEE = (6 / 29) ** 3
+
+
+def lab(colours: Tensor) -> Tensor:
+    """L* in [0, 100], a* and b* (..., 3) of sRGB colours (..., 3) in [-1, 1]."""
+    srgb = ((colours.double() + 1) / 2).clamp(0, 1)
+    linear = (srgb / 12.92).where(srgb <= 0.04045, ((srgb + 0.055) / 1.055) ** 2.4)
+    relative = linear @ linear.new_tensor(_XYZ).T / linear.new_tensor(_WHITE)
+    f = (relative * (29 / 6) ** 2 / 3 + 4 / 29).where(relative <= _KNEE, relative ** (1 / 3))
+    x, y, z = f.unbind(-1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
+
+
+def colour_shift(x: Tensor, edit: Tensor) -> Tensor:
+    """Distance (B,) in L*a*b* between the mean colours of the middle half of pictures (B, 3, S, S)."""
+    return (lab(coarse_colour(x)) - lab(coarse_colour(edit))).norm(dim=1)
