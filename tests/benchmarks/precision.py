@@ -256,9 +256,9 @@ def failures(found: dict[str, list[dict[str, Any]]]) -> list[str]:
         far_off = {key: value for key, value in off.items() if abs(value) > FAR}
         if far_off:
             out.append(
-                f"- {name}, {kind} noise: the estimated precision in the top {', '.join(far_off)} % is off by "
-                f"{', '.join(f'{100 * value:+.0f}' for value in far_off.values())} points in the mean: go by "
-                "its interval."
+                f"- {name}, {kind} noise: the estimated precision in the top {', '.join(far_off)} % is off "
+                f"by {', '.join(f'{100 * value:+.0f}' for value in far_off.values())} points in the mean: "
+                "go by its interval."
             )
         above = sum(row["wrong"]["bound"] > row["wrong"]["truth"] for row in part)
         if above:
