@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from diffinf_core.experiments.comparison import Comparison, tidy
-from diffinf_core.experiments.differences import BY, WITHIN
 from diffinf_core.experiments.fairness import GroupFigures, changed_groups, group_figures
+from diffinf_core.experiments.quantities import BY, WITHIN
 from diffinf_core.records import Decision
 from diffinf_core.report.disparity import DECIDING, disparities, in_words, measures
 from diffinf_core.report.explore import Samples
