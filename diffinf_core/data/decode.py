@@ -94,16 +94,25 @@ def decode(path: Path, size: int, pixels: Pixels = PLAIN) -> NDArray[np.uint8]:
     return _square(open_upright(path, 2 * size, pixels), size)
 
 
-def decode_with_digest(path: Path, size: int, pixels: Pixels) -> tuple[NDArray[np.uint8], str]:
-    """:func:`decode` and the SHA-256 of the bytes that were decoded, read once."""
+def read_bytes(path: Path) -> bytes:
+    """A picture's file; :class:`DiffInfError` for one that is too large or cannot be opened."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DiffInfError("the file is too large for a picture")
-        raw = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DiffInfError(f"cannot be read ({error.strerror or error})") from error
-    square = _square(open_upright(path, 2 * size, pixels, raw), size)
-    return square, hashlib.sha256(raw).hexdigest()
+
+
+def decode_bytes(path: Path, raw: bytes, size: int, pixels: Pixels) -> NDArray[np.uint8]:
+    """:func:`decode` of a file whose bytes have been read."""
+    return _square(open_upright(path, 2 * size, pixels, raw), size)
+
+
+def decode_with_digest(path: Path, size: int, pixels: Pixels) -> tuple[NDArray[np.uint8], str]:
+    """:func:`decode` and the SHA-256 of the bytes that were decoded, read once."""
+    raw = read_bytes(path)
+    return decode_bytes(path, raw, size, pixels), hashlib.sha256(raw).hexdigest()
 
 
 def _square(upright: Image.Image, size: int) -> NDArray[np.uint8]:
