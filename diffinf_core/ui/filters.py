@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffinf_core.data.text import natural_key
+from diffinf_core.engine import natural_key
 from diffinf_core.records import FLAGS as EDIT_FLAGS
 from diffinf_core.records import GROUP_SIZES, Decision, DiffInfError
 

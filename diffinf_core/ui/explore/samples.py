@@ -9,8 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from diffinf_core.data.text import natural_key
-from diffinf_core.engine import STATES, View, map_methods
+from diffinf_core.engine import STATES, View, map_methods, natural_key
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import digest
 from diffinf_core.ui import markup
