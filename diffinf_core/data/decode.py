@@ -69,7 +69,7 @@ def open_upright(
             source = path if raw is None else io.BytesIO(raw)
             with Image.open(source, formats=readable()) as image:
                 _check_size(image, draft, pixels)
-                deep = _colours_of_sixteen_bits(image, path, raw)
+                deep = sixteen_bit_colours(image, path, raw)
                 if deep is not None:
                     return _upright(_scaled(deep, pixels.depth), image)
                 if draft is not None:
@@ -138,8 +138,8 @@ def _upright(image: Image.Image, source: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _colours_of_sixteen_bits(
-    image: Image.Image, path: Path, raw: bytes | None
+def sixteen_bit_colours(
+    image: Image.Image, path: Path, raw: bytes | None = None
 ) -> NDArray[np.int64] | None:
     """Levels (H, W, C) of a PNG with sixteen bits for each of several channels; None for any other file.
 
@@ -237,7 +237,7 @@ def highest_level(path: Path, pixels: Pixels = PLAIN) -> int | None:
             with Image.open(path, formats=readable()) as image:
                 if image.width * image.height > pixels.megapixels * 1e6:
                     return None
-                deep = _colours_of_sixteen_bits(image, path, None)
+                deep = sixteen_bit_colours(image, path, None)
                 if deep is None and image.mode.startswith("I"):
                     deep = _levels(image)
                 return None if deep is None else int(deep.max(initial=0))

@@ -7,6 +7,7 @@ plan can be driven by a thread, a process or a cluster.
 from diffinf_core.data.check import Checked
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.data.sources import named_source
+from diffinf_core.data.text import natural_key
 from diffinf_core.engine.benchmark import BenchmarkSettings, method_choices
 from diffinf_core.engine.check import check, write_check
 from diffinf_core.engine.cifar import benchmark_cifar
@@ -53,6 +54,7 @@ __all__ = [
     "mend",
     "method_choices",
     "named_source",
+    "natural_key",
     "open_run",
     "read_export",
     "train_generator",

@@ -71,8 +71,8 @@ def edited_file(plan: Plan, picture: Picture) -> Encoded:
         return as_png(read_picture(picture.edits[-1] / "edit.png"), notes)
     original = plan.source / picture.file
     like = plan.options.edits == "like-original"
-    alignment = alignment_of(plan.run, picture.id)
-    return paste(original, _change(picture.edits), plan.size, notes, like, alignment)
+    depth, alignment = plan.pixels.depth, alignment_of(plan.run, picture.id)
+    return paste(original, _change(picture.edits), plan.size, notes, like, depth, alignment)
 
 
 def _change(folders: Sequence[Path]) -> Floats:
