@@ -32,7 +32,7 @@ def check_data_set(config: RunConfig) -> Generator[Progress, None, Checked]:
     The pictures are read once and memory grows by the table's rows alone. Raises :class:`DiffInfError` where
     nothing can be listed at all.
     """
-    if config.data.source != "folder":
+    if config.data.path is None:
         raise DiffInfError("There is nothing to check in rendered faces; give a data set.")
     packed, name = packed_source(config.data), str(config.data.path)
     if packed is None:
