@@ -264,7 +264,7 @@ class Repairer:
         moved = probe.towards(inversion.z_sem, y, config.probe_margin)
         return replace(inversion, z_sem=moved)
 
-    def prepare(self, config: RepairConfig) -> Iterator[tuple[str, int, int]]:
+    def prepare(self, config: RepairConfig) -> Generator[tuple[str, int, int], None, None]:
         """What an edit needs beyond loading, if it is not there yet: (what, done, total)."""
         for done, total in self.checks.prepare(self.perceptors(config), config):
             yield "embedding the people", done, total

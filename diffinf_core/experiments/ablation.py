@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from diffinf_core.config import RunConfig, change
-from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.edits import load_edit, versions_of
 from diffinf_core.correction.judge import JUDGE
+from diffinf_core.correction.parallel import Batch, edited, editors
 from diffinf_core.correction.repairer import (
     Repairer,
     outside_files,
@@ -35,6 +35,7 @@ from diffinf_core.influence.stage import ranking
 from diffinf_core.records import DiffInfError, Edit, Progress
 from diffinf_core.runs.files import write_json, write_table
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.seal import sealed
 from diffinf_core.runs.stages import Stage, Work
 
 Variants = dict[str, dict[str, Any]]
@@ -134,21 +135,26 @@ def chosen(run: Run, images: int) -> np.ndarray:
 def _edited(run: Run, positions: np.ndarray) -> Iterator[int | list[Edit]]:
     """Edit positions, the versions there are kept; how many are done, then all of them."""
     repairer, config = Repairer(run), run.config.repair
-    edits: list[Edit] = []
-    for start in range(0, len(positions), config.batch_size):
-        part = positions[start : start + config.batch_size]
-        ids = [str(repairer.train.ids[p]) for p in part]
-        versions = [repairer.version(int(p), config) for p in part]
-        if all(v in versions_of(run, s) for s, v in zip(ids, versions, strict=True)):
-            edits += [load_edit(run, s, v) for s, v in zip(ids, versions, strict=True)]
-        else:
-            for event in repairer.repair(part, config):
-                if isinstance(event, Preview):
-                    yield len(edits)
-                else:
-                    edits += event
-        yield len(edits)
-    yield edits
+    versions = {
+        int(p): (str(repairer.train.ids[p]), repairer.version(int(p), config)) for p in positions
+    }
+    parts = [
+        positions[start : start + config.batch_size]
+        for start in range(0, len(positions), config.batch_size)
+    ]
+    missing = [
+        Batch(part, config)
+        for part in parts
+        if not all(v in versions_of(run, s) for s, v in (versions[int(p)] for p in part))
+    ]
+    done = len(positions) - sum(len(batch.positions) for batch in missing)
+    for _ in sealed(repairer.prepare(config)) if missing else ():
+        yield done
+    with editors(repairer) as workers:
+        for event in edited(workers, repairer, missing):
+            done += len(event) if isinstance(event, list) else 0
+            yield done
+    yield [load_edit(run, sample, version) for sample, version in versions.values()]
 
 
 def figures_of(edits: list[Edit], classes: Sequence[str]) -> dict[str, Any]:
@@ -181,11 +187,11 @@ def _measure(run: Run, images: int, retrain: bool) -> Work:
             "The ablation has no high-influence sample to edit; give a higher influence.tau."
         )
     figures: dict[str, Any] = {}
-    for edited in _edited(run, positions):
-        if isinstance(edited, int):
-            yield Progress("ablation", edited, len(positions), f"{edited} of {len(positions)}")
+    for made in _edited(run, positions):
+        if isinstance(made, int):
+            yield Progress("ablation", made, len(positions), f"{made} of {len(positions)}")
         else:
-            figures = figures_of(edited, open_training(run).classes)
+            figures = figures_of(made, open_training(run).classes)
     if retrain:
         for stage in (REPAIR, RETRAIN):
             yield from stage.compute(run, quiet=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 
 from diffinf_core.classifier.metrics import evaluate
+from diffinf_core.classifier.parallel import Training, train_elsewhere
 from diffinf_core.classifier.stage import CLASSIFIER, imagenet_weights, started_from
 from diffinf_core.classifier.training import (
     device,
@@ -39,6 +41,11 @@ _CHANGED = (
     "Decisions changed while the arm {!r} was waiting for its training; retrain again when the review rests. "
     "Finished trainings are kept."
 )
+#: how arms are trained beside their settings
+_TRAINING: dict[str, Any] = {
+    "keep_snapshots": False,
+    "rate_setting": "retrain.learning_rate",
+}
 METRICS = ("accuracy", "balanced_accuracy", "auroc", "kappa_linear", "kappa", "ece", "nll")
 
 
@@ -90,9 +97,8 @@ def _train(run: Run, name: str, seed: int, key: str | None = None) -> Work:
         stage.path,
         validation=open_validation(run),
         pretrained=imagenet_weights(run),
-        keep_snapshots=False,
         note=f"{name}, seed {seed}",
-        rate_setting="retrain.learning_rate",
+        **_TRAINING,
     )
     net = load_classifier(stage / "final.pt", config.architecture, classes).to(device())
     test = open_truth(run, "arms").test()
@@ -132,6 +138,22 @@ def run_retrain(run: Run, workers: int | None = None) -> Work:
     }
     if workers is None:
         workers = 1 if device().type == "cuda" else (os.cpu_count() or 1)
+
+    def prepare(job: str) -> Training:
+        _, name, seed, key = jobs[job]
+        data = build_arm(run, name)
+        if data is None or arm(name, seed).key(run) != key:  # read after the data
+            raise DiffInfError(_CHANGED.format(name))
+        return Training(data.sent(), retrain_config(run, seed), _TRAINING)
+
+    places = {f"{name}, seed {seed}": folder.path for (name, seed), folder in folders.items()}
+    yield from train_elsewhere(
+        "retrain",
+        {job: places[job] for job in jobs},
+        prepare,
+        open_validation(run),
+        imagenet_weights(run),
+    )
     yield from run_trainings("retrain", _one, jobs, len(wanted), workers)
     return {"trainings": len(wanted)}
 
