@@ -189,6 +189,22 @@ class Edit:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What the run's networks see in an original.
+
+    ``judge`` and ``classifier`` are probabilities per class, in class order; ``h`` is the probability of
+    being high-influence under the assigned ``label``.
+    """
+
+    sample: str
+    label: str
+    judge_name: str
+    judge: list[float]
+    classifier: list[float]
+    h: float
+
+
 #: every warning that an edit can carry, in the order in which they are given
 FLAGS = (
     "adversarial",

@@ -81,6 +81,8 @@ class Review:
         assigned = self._tables.assigned.get(choice.sample)
         if assigned is None:
             raise DiffInfError(f"There is no training sample {choice.sample!r} in this run.")
+        if choice.action == "relabel" and not choice.new_label:
+            raise DiffInfError("Choose the class to relabel to, in the list beside the button.")
         if choice.action == "relabel" and choice.new_label == assigned:
             raise DiffInfError(f"The label is {assigned!r} already; keep says that it is right.")
         if choice.action != "accept":
@@ -117,6 +119,10 @@ class Review:
             return standing
         roles = self.roles(standing, reviewer)
         return {s: d for s, d in standing.items() if roles[s] != "second"}
+
+    def latest(self, reviewer: str, n: int = 24) -> list[Decision]:
+        """The reviewer's last decisions, newest first, one for each sample."""
+        return self.journal.latest(reviewer, n)
 
     def settled(self) -> dict[str, Decision]:
         """The standing decisions but those that wait for a second opinion, whoever asks."""

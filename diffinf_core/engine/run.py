@@ -21,6 +21,7 @@ from diffinf_core.engine.compare import Compare
 from diffinf_core.engine.describe import describe
 from diffinf_core.engine.explore import Explore
 from diffinf_core.engine.pictures import Pictures
+from diffinf_core.engine.predictions import Predictions
 from diffinf_core.engine.repair import Repair
 from diffinf_core.engine.review import Review
 from diffinf_core.engine.rounds import run_rounds
@@ -48,7 +49,8 @@ class OpenRun:
     """A run folder, and by attribute what can be done with it.
 
     ``review`` writes decisions, ``assignment`` hands pairs to reviewers, ``pictures`` reads pictures and
-    edits, ``repair`` edits one picture again, ``explore`` looks at the whole training split, ``compare``
+    edits, ``predictions`` judges originals, ``repair`` edits one picture again, ``explore`` looks at the
+    whole training split, ``compare``
     at the retrained arms, ``ablation`` takes the repair apart, ``benchmark`` trains rivals,
     ``source`` follows changes of the data set. What is slow returns a job: iterate over its events, or ask
     for its result. Make one with :func:`open_run`.
@@ -58,6 +60,7 @@ class OpenRun:
         self.folder = folder
         self._tables = tables = Tables(folder, Cache())
         self.pictures = Pictures(tables)
+        self.predictions = Predictions(tables)
         self.review = Review(tables)
         self.assignment = Assignment(tables)
         self.repair = Repair(tables)

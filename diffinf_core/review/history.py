@@ -142,6 +142,16 @@ class History:
         """The samples that an act decided."""
         return [line.decision.sample for line in self._acts[act]]
 
+    def latest(self, reviewer: str, n: int) -> list[Decision]:
+        """The reviewer's last decisions that were not undone, newest first: on each sample the last one."""
+        found: dict[str, Decision] = {}
+        for act in reversed(self._done.get(reviewer, [])):
+            for line in reversed(self._acts[act]):
+                found.setdefault(line.decision.sample, line.decision)
+                if len(found) == n:
+                    return list(found.values())
+        return list(found.values())
+
     def to_undo(self, reviewer: str) -> Act | None:
         """The reviewer's last act that stands."""
         return next(reversed(self._done.get(reviewer, [])), None)

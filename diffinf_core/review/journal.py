@@ -325,6 +325,12 @@ class Journal:
         with self._up_to_date() as history:
             return {sample: history.stamp(sample, name) for sample in samples}
 
+    def latest(self, reviewer: str, n: int) -> list[Decision]:
+        """The reviewer's last ``n`` decisions that were not undone, newest first, one for each sample."""
+        name = reviewer_name(reviewer)
+        with self._up_to_date() as history:
+            return history.latest(name, n)
+
     def opinions(self) -> dict[str, dict[str, Decision]]:
         """Each reviewer's latest decision or second opinion on each sample; adjudications are none."""
         return {s: dict(v.opinions) for s, v in self.verdicts().items() if v.opinions}

@@ -43,7 +43,7 @@ _PAGES = 500
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: in the order in which they need each other
 _SCRIPTS = (
-    "page", "early", "viewer", "keys", "touch", "tour",
+    "page", "early", "viewer", "parts", "keys", "touch", "tour",
     "explore", "explore_lasso", "explore_map", "explore_tau",
 )  # fmt: skip
 

@@ -15,8 +15,14 @@ _VERBS = {
     "drop": "dropped from the data set",
     "second_look": "marked for a second look",
 }
-
-
+#: the same below a thumbnail
+_BRIEF = {
+    "accept": "accepted",
+    "reject": "rejected",
+    "keep": "kept",
+    "drop": "dropped",
+    "second_look": "second look",
+}
 #: the same, of somebody who did it
 _DID = {
     "accept": "accepted this edit",
@@ -39,6 +45,13 @@ def outcome(decision: Decision) -> str:
     if decision.action == "relabel":
         return f"relabelled to {decision.new_label}"
     return _VERBS[decision.action]
+
+
+def brief(decision: Decision) -> str:
+    """A decision in a word or two."""
+    if decision.action == "relabel":
+        return f"to {decision.new_label}"
+    return _BRIEF[decision.action]
 
 
 def relabel_key(classes: Sequence[str], at: int) -> str:
@@ -68,6 +81,15 @@ def progress(done: int, total: int, rate: float | None, reviewer: str = "") -> s
     )
 
 
+def running(sample: str, text: str) -> str:
+    """A line on an edit that is made of another pair, with a way there and a way to end it."""
+    return (
+        f'<div class="di-notice di-running" role="status">{escape(text)} '
+        f'<button type="button" data-goto="{escape(sample)}">Show</button>'
+        '<button type="button" data-press="reedit-cancel">Cancel</button></div>'
+    )
+
+
 def facts(file: str, columns: Sequence[tuple[str, str]], link: str = "") -> str:
     """The file of a sample, to copy, and what the data set's own columns say of it.
 
@@ -84,10 +106,11 @@ def facts(file: str, columns: Sequence[tuple[str, str]], link: str = "") -> str:
     )
 
 
-def _hint(suggestion: str, why: str) -> str:
+def _hint(suggestion: str, why: str, new_label: str = "") -> str:
     if not suggestion:
         return ""
-    words = f"suggested: <strong>{escape(suggestion)}</strong>, because {escape(why)}"
+    action = f"relabel to {new_label}" if suggestion == "relabel" and new_label else suggestion
+    words = f"suggested: <strong>{escape(action)}</strong>, because {escape(why)}"
     return f'<span class="di-hint">{words}</span>'
 
 
@@ -104,8 +127,11 @@ def headline(
     beside: str = "",
     comment: str = "",
     keys: str = "",
+    new_label: str = "",
 ) -> str:
     """The line above a pair; ``beside`` is HTML of its own, such as :func:`facts`.
+
+    ``new_label`` is the class that a suggested relabel leads to.
 
     ``keys`` are the digits that relabel, see :func:`relabel_key`.
     """
@@ -122,7 +148,7 @@ def headline(
         f'<span class="di-place">{place} of {total}</span>'
         f'<span>assigned label <strong class="di-label">{escape(label)}</strong></span>'
         f"<span>influence rank {rank}</span>{state}{said}{beside}"
-        f"{_hint(suggestion, why)}</div>"
+        f"{_hint(suggestion, why, new_label)}</div>"
     )
 
 

@@ -49,6 +49,7 @@ class Session:
         self.jobs = Jobs()
         self.edit_lane = threading.Lock()
         self._distributions: Distributions | None = None
+        self._training_scores: Distributions | None = None
         self._selected: dict[str, list[str]] = {}
         self._handed: set[str] = set()
 
@@ -127,8 +128,16 @@ class Session:
         """Histograms of the queue's scores, made once for a queue."""
         queue = self.run.queue
         known = self._distributions
-        if known is None or known.queue is not queue:
+        if known is None or known.table is not queue:
             self._distributions = known = Distributions(queue)
+        return known
+
+    def training_scores(self) -> Distributions:
+        """Histograms of every score over the training set, made once for a ranking."""
+        scores = self.run.explore.samples().scores
+        known = self._training_scores
+        if known is None or known.table is not scores:
+            self._training_scores = known = Distributions(scores, "training set")
         return known
 
     def filtered(self, wanted: Filter, reviewer: str) -> list[str]:

@@ -243,7 +243,7 @@ def test_keys_and_clicks_that_come_at_once_are_taken_in_their_order(
 
 
 def _open_editor(page: Any) -> None:
-    page.click("#reedit-panel > button, #reedit-panel button.label-wrap")
+    page.click("#reedit-tab")
     page.wait_for_selector("#do-reedit")
 
 
@@ -378,7 +378,7 @@ def test_a_bulk_decision_is_previewed_applied_and_undone_at_once(
     engine = open_run(own.run)
     n = len(engine.queue)
     page = open_page(chromium, own)
-    page.click("#bulk-panel > button, #bulk-panel button.label-wrap")
+    page.click("#bulk-tab")
     page.click("#bulk-action input")
     page.fill("#bulk-action input", "keep")
     page.keyboard.press("Enter")
