@@ -53,6 +53,9 @@ def export(
     audit_: Annotated[
         bool, typer.Option("--audit/--no-audit", help="Look for shortcuts before.")
     ] = True,
+    comments: Annotated[
+        bool, typer.Option("--comments", help="Write reviewers' comments into the manifest.")
+    ] = False,
     without_decisions: WithoutDecisions = False,
 ) -> None:
     """Write the refined data set with a manifest of hashes and lineage."""
@@ -62,7 +65,13 @@ def export(
         raise DiffInfError("--like-original and --working-size exclude each other.")
     edits = "like-original" if like_original else "working" if working_size else "full"
     job = open_folder(run, without_decisions=without_decisions).export(
-        target or out, undecided, format=format_, splits=splits, edits=edits, audit=audit_
+        target or out,
+        undecided,
+        format=format_,
+        splits=splits,
+        edits=edits,
+        audit=audit_,
+        comments=comments,
     )
     watch(job)
     manifest = job.result().manifest
@@ -75,6 +84,11 @@ def export(
         f"Wrote {target or out}: {written} pictures, {len(manifest['dropped'])} dropped{left}.",
         markup=False,
     )
+    missing = ", ".join(f"{n} {kind}" for kind, n in manifest["counts"]["skipped"].items() if n)
+    if missing:
+        console.print(
+            f"Not part of it, as they were skipped before the run: bad {missing}.", markup=False
+        )
 
 
 def verify(

@@ -174,7 +174,7 @@ class OpenRun:
 
     def report(self) -> dict[str, Any]:
         """The run in figures, None where a thing was not run; JSON-able."""
-        return self._tables.report()
+        return self._tables.report() | {"subgroups": self.compare.audit().as_dict()}
 
     def dataset(self, each: int = 6) -> dict[str, Any] | None:
         """The data set in figures; None before the data stage.
@@ -200,7 +200,7 @@ class OpenRun:
         :func:`diffinf_core.review.refine.refine`. ``options``: ``format`` is one of :data:`FORMATS`,
         ``splits`` train or all, ``edits`` full (the change on the original at its size, lossless),
         like-original (encoded as the original was) or working (the edit at the run's size), ``audit``
-        whether the shortcut audit is made first.
+        whether the shortcut audit is made first, ``comments`` whether reviewers' comments are written.
         """
         events = export_folder(self.folder, target, undecided, **options)
         return Job.of(events, lambda: read_export(target), callback)

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from diffinf_core.engine import STATES, View, map_methods
+from diffinf_core.engine import STATES, View, map_methods, natural_key
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import digest
 from diffinf_core.ui import markup
@@ -177,7 +177,7 @@ class SamplesPart:
             (f"{column}: {value or '(empty)'}", json.dumps([column, value]))
             for column in groups
             if column != "label"
-            for value in sorted(groups[column].unique())
+            for value in sorted(groups[column].unique(), key=natural_key)
         ]
         labels = [_ALL, *self.session.run.training.classes]
         return [gr.update(choices=labels), gr.update(choices=[(_ALL, _ALL), *found])]

@@ -10,9 +10,11 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
+from diffinf_core.engine import read_export
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
+from diffinf_core.ui.export.options import ExportOptions, audit_words
 from diffinf_core.ui.jobs import Jobs
 from diffinf_core.ui.session import Session, typed_folder
 from diffinf_core.ui.updates import QUIET, Updates
@@ -79,11 +81,9 @@ class ExportPage:
         self._jobs = Jobs()
         self._target: Path | None = None
         gr.Markdown(
-            "## Export\nWrites the training split as you decided, as a folder: `images/` with originals byte "
-            "for byte and edits put onto their originals at full size, losslessly and marked as synthetic, "
-            "`labels.csv`, a data card, and `manifest.json` with hashes and the history of each picture. The "
-            "source folder is never touched; validation and test pictures are not part of it. `diffinf "
-            "export` writes other formats and all splits."
+            "## Export\nWrites the data set as you decided, as a folder: originals byte for byte, edits put "
+            "onto their originals and marked as synthetic, a data card, and `manifest.json` with hashes and "
+            "the history of each picture. The source folder is never touched."
         )
         with gr.Row():
             self.counts = gr.HTML(elem_id="export-counts")
@@ -110,6 +110,7 @@ class ExportPage:
             label="High-influence samples that nobody decided on",
             elem_id="export-undecided",
         )
+        self.options = ExportOptions()
         self.target = gr.Textbox(
             value=str(self.session.root.resolve() / "export"),
             label="New folder",
@@ -148,9 +149,9 @@ class ExportPage:
 
     # ------------------------------------------------------------ the export
 
-    def _export(self, target: Path, undecided: str) -> Iterator[Progress]:
+    def _export(self, target: Path, undecided: str, options: dict[str, Any]) -> Iterator[Progress]:
         try:
-            yield from self.session.run.export(target, undecided)
+            yield from self.session.run.export(target, undecided, **options)
         except OSError as error:
             raise DiffInfError(f"{target} cannot be written: {error.strerror or error}.") from error
 
@@ -160,7 +161,7 @@ class ExportPage:
         if snapshot.state == "done":
             path = str(self._target)
             return {
-                self.message: markup.notice(_written(path, event)),
+                self.message: markup.notice(_written(path, event)) + self._audited(),
                 self.written: gr.update(value=path, visible=True),
             }
         updates: Updates = {self.written: gr.update(visible=False)}
@@ -175,6 +176,12 @@ class ExportPage:
             updates[self.message] = markup.notice(done)
         return updates
 
+    def _audited(self) -> str:
+        try:
+            return audit_words(read_export(str(self._target)).manifest.get("audit"))
+        except DiffInfError:
+            return ""  # somebody moved it away
+
     def _state(self) -> str:
         snapshot = self._jobs.snapshot()
         event = snapshot.stages.get("export")
@@ -182,13 +189,14 @@ class ExportPage:
 
     # ------------------------------------------------------------ handlers
 
-    def _begin(self, folder: str, undecided: str) -> Updates:
+    def _begin(self, folder: str, undecided: str, *options: Any) -> Updates:
         seen = self._state()  # refused, it stands; begun, the clock has something new to say
         try:
             if not folder.strip():
                 raise DiffInfError("Name a new folder for the data set.")
             target = typed_folder(folder)
-            self._jobs.start("export", lambda: self._export(target, undecided))
+            chosen = self.options.chosen(*options)
+            self._jobs.start("export", lambda: self._export(target, undecided, chosen))
         except DiffInfError as error:
             return {self.message: markup.notice(str(error), "error"), self.seen: seen}
         self._target = target
@@ -208,7 +216,8 @@ class ExportPage:
 
     def _wire(self) -> None:
         shown = [self.message, self.written, self.seen]
-        self.start.click(self._begin, [self.target, self.undecided], shown, queue=False)
+        asked = [self.target, self.undecided, *self.options.inputs]
+        self.start.click(self._begin, asked, shown, queue=False)
         self.cancel.click(self._stop, outputs=[self.message, self.seen], queue=False)
         self.undecided.input(self._plan, [self.undecided], [self.planned], queue=False)
         gr.Timer(1.0).tick(self._tick, [self.seen], shown, **QUIET)
