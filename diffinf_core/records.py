@@ -221,6 +221,8 @@ GROUP_SIZES = range(2, 21)
 ACTIONS = ("accept", "reject", "keep", "relabel", "drop", "second_look")
 #: how a decision came about: by itself, as an independent second opinion, between two that differ
 ROLES = ("decide", "second", "adjudicate")
+#: what a reviewer saw of a pair beside its pictures: scores, suggestion and predictions, or none of them
+MODES = ("open", "blind")
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,8 @@ class Decision:
     accept: train on the edit ``version``. reject: the edit is no good, keep the original. keep: the
     original and its label are right. relabel: the original under ``new_label``. drop: leave it out.
     second_look: not decided yet. ``role`` is one of :data:`ROLES`. ``looked``: a person had this pair before
-    them when they decided; not so for bulk decisions, rules and programs.
+    them when they decided; not so for bulk decisions, rules and programs. ``mode`` is one of :data:`MODES`,
+    and "" where nobody looked or an earlier version wrote it.
     """
 
     sample: str
@@ -253,6 +256,7 @@ class Decision:
     comment: str = ""
     role: str = "decide"
     looked: bool = False
+    mode: str = ""
 
 
 @dataclass(frozen=True)

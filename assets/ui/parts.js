@@ -10,6 +10,11 @@
     }
   };
   window.DiffInf.part = open;
+  /* Blind mode is a wish of this browser; a cookie tells the server at every request. */
+  window.DiffInf.blind = () => {
+    const on = document.querySelector("#blind-mode input")?.checked;
+    document.cookie = `diffinf-blind=${on ? "on" : "off"}; path=/; max-age=31536000; SameSite=Strict`;
+  };
   document.addEventListener("click", (event) => {
     const tab = event.target.closest?.(".di-parts [role=tab]");
     if (tab) open(tab.dataset.part);

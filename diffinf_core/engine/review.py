@@ -10,7 +10,7 @@ import pandas as pd
 from diffinf_core.correction.edits import edit_folder, load_edit
 from diffinf_core.engine.tables import Tables
 from diffinf_core.records import Choice, Decision, DiffInfError
-from diffinf_core.review.agreement import agreement
+from diffinf_core.review.agreement import agreement_by_mode
 from diffinf_core.review.bulk import Bulk, preview
 from diffinf_core.review.journal import Journal
 from diffinf_core.review.queue import unedited
@@ -42,14 +42,15 @@ class Review:
         role: str = "decide",
         client: str | None = None,
         seen: int | None = None,
+        mode: str | None = None,
     ) -> int:
         """Write a decision; it is on disk when this returns.
 
-        ``role``, ``client`` and ``seen``: see :meth:`diffinf_core.review.journal.Journal.decide`.
+        ``role``, ``client``, ``seen`` and ``mode``: see :meth:`diffinf_core.review.journal.Journal.decide`.
         """
         self._check(Choice(sample, action, version, new_label, comment))
         return self.journal.decide(
-            sample, action, reviewer, version, new_label, comment, role, client, seen
+            sample, action, reviewer, version, new_label, comment, role, client, seen, mode
         )
 
     def decide_many(
@@ -124,6 +125,10 @@ class Review:
         """The reviewer's last decisions, newest first, one for each sample."""
         return self.journal.latest(reviewer, n)
 
+    def has_decided(self, sample: str, reviewer: str) -> bool:
+        """Whether a reviewer ever decided on a sample; a decision that was undone counts, no second look."""
+        return self.journal.has_decided(sample, reviewer)
+
     def settled(self) -> dict[str, Decision]:
         """The standing decisions but those that wait for a second opinion, whoever asks."""
         standing, fraction = self.decisions(), self._config.second_share
@@ -143,8 +148,12 @@ class Review:
         return {s: "adjudicate" if s in differing else open_.get(s, "decide") for s in asked}
 
     def agreement(self, seed: int = 0) -> dict[str, Any]:
-        """How far independent opinions agree, see :func:`diffinf_core.review.agreement.agreement`."""
-        return agreement({s: v.independent for s, v in self.journal.verdicts().items()}, seed)
+        """How far independent opinions agree, see :func:`diffinf_core.review.agreement.agreement`.
+
+        "blind" has the same of the samples on which every opinion was given in blind mode.
+        """
+        opinions = {s: v.independent for s, v in self.journal.verdicts().items()}
+        return agreement_by_mode(opinions, seed)
 
     def row(self, sample: str) -> pd.Series:
         """The queue's row of a sample; of any other training sample, one without an edit."""
@@ -154,6 +163,16 @@ class Review:
         if sample not in self._tables.assigned:
             raise DiffInfError(f"There is no training sample {sample!r} in this run.")
         return unedited(self._tables.folder, [sample]).iloc[0]
+
+    def rows(self, samples: Sequence[str]) -> pd.DataFrame:
+        """The rows of several training samples, as :meth:`row`, by sample id and in their order."""
+        queue = self._tables.queue()
+        others = [s for s in samples if s not in queue.index]
+        found = queue.loc[queue.index.intersection(samples)]
+        if others:
+            more = unedited(self._tables.folder, others).set_index("id", drop=False)
+            found = pd.concat([found, more])
+        return found.loc[list(samples)]
 
     # ------------------------------------------------------------ many at once
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import pandas as pd
@@ -78,6 +78,22 @@ class Filter:
                 raise DiffInfError(
                     f"Unknown {name} {getattr(self, name)!r}; choose one of {', '.join(choices)}."
                 )
+
+    @property
+    def reveals(self) -> bool:
+        """Whether being under this filter, or coming early in its order, says what blind mode hides."""
+        ends = (self.low, self.high)
+        chosen = (self.flag, self.suggestion) != ("all", "all") or ends != (None, None)
+        return chosen or self.sort not in (next(iter(SORTS)), "newest decision first")
+
+    def concealing(self) -> Filter:
+        """The same without what :attr:`reveals` something."""
+        usual = Filter()
+        return (
+            replace(self, flag="all", suggestion="all", low=None, high=None, sort=usual.sort)
+            if self.reveals
+            else self
+        )
 
     @classmethod
     def asked(cls, *given: Any) -> Filter:

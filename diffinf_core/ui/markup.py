@@ -118,7 +118,7 @@ def headline(
     place: int,
     total: int,
     label: str,
-    rank: int,
+    rank: int | None,
     decision: Decision | None,
     suggestion: str,
     why: str,
@@ -131,7 +131,7 @@ def headline(
 ) -> str:
     """The line above a pair; ``beside`` is HTML of its own, such as :func:`facts`.
 
-    ``new_label`` is the class that a suggested relabel leads to.
+    ``new_label`` is the class that a suggested relabel leads to; ``rank`` None is not to be known.
 
     ``keys`` are the digits that relabel, see :func:`relabel_key`.
     """
@@ -141,13 +141,14 @@ def headline(
         who = f" ({decision.reviewer})" if decision.reviewer != "local" else ""
         text = outcome(decision) + who
         state = f'<span class="di-state di-{escape(decision.action)}">{escape(text)}</span>'
+    placed = "" if rank is None else f"<span>influence rank {rank}</span>"
     said = f'<q class="di-comment-of">{escape(comment)}</q>' if comment else ""
     return (
         f'<div class="di-head" data-sample="{escape(sample)}" data-version="{escape(version)}" '
         f'data-suggestion="{escape(suggestion)}" data-keys="{escape(keys)}">'
         f'<span class="di-place">{place} of {total}</span>'
         f'<span>assigned label <strong class="di-label">{escape(label)}</strong></span>'
-        f"<span>influence rank {rank}</span>{state}{said}{beside}"
+        f"{placed}{state}{said}{beside}"
         f"{_hint(suggestion, why, new_label)}</div>"
     )
 

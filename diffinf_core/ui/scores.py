@@ -265,6 +265,16 @@ def probabilities(edit: Edit, classes: list[str]) -> str:
     )
 
 
+def hidden(classes: Sequence[str], label: str) -> str:
+    """What stands in the place of scores and probabilities in blind mode: the keys that relabel."""
+    rows = "".join(class_row(classes, i, label, ()) for i in range(len(classes)))
+    return (
+        markup.notice("Blind mode: scores and predictions are shown once you decided.")
+        + '<table class="di-scores di-classes"><thead><tr><th scope="col">class</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
 def class_row(classes: Sequence[str], at: int, label: str, values: Sequence[float]) -> str:
     """A class with its probabilities, and the key that relabels to it."""
     name = classes[at]

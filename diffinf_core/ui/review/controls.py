@@ -93,6 +93,14 @@ class Decisions:
                 scale=0,
                 min_width=190,
             )
+            self.blind = gr.Checkbox(
+                False,
+                label="blind: hide scores until I decided",
+                container=False,
+                elem_id="blind-mode",
+                scale=0,
+                min_width=190,
+            )
 
     def _button(self, action: str) -> None:
         name, element = _BUTTONS[action]

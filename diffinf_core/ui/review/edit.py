@@ -12,9 +12,9 @@ from diffinf_core.config import RepairConfig
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.ui import markup
 from diffinf_core.ui.review import view
-from diffinf_core.ui.review.presenter import Presenter, asking
+from diffinf_core.ui.review.presenter import Presenter, asking, enter
 from diffinf_core.ui.review.state import EDITING, DisplayedPair, PageState
-from diffinf_core.ui.session import Session, reviewer_of
+from diffinf_core.ui.session import Session
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Editor:
 
         The reviewer may have moved on meanwhile, also before the device was free.
         """
-        who, sample = reviewer_of(request), DisplayedPair.read(showing).sample
+        who, sample = enter(request, page_state), DisplayedPair.read(showing).sample
         if not sample:
             yield self._rendered(page_state, who, None, markup.notice("Nothing to edit here."))
             return
@@ -245,7 +245,7 @@ class Editor:
     def _halted(
         self, request: gr.Request, page_state: PageState, showing: str, now: str
     ) -> list[Any]:
-        who, editing = reviewer_of(request), page_state.editing
+        who, editing = enter(request, page_state), page_state.editing
         with page_state.turn:
             page_state.halted = max(now, page_state.halted)
             ended = {edit for edit in page_state.edits if edit <= now}

@@ -10,9 +10,9 @@ import gradio as gr
 from diffinf_core.engine import Bulk, Rule
 from diffinf_core.records import ACTIONS, Choice, DiffInfError
 from diffinf_core.ui import markup
-from diffinf_core.ui.review.presenter import Presenter, asking
+from diffinf_core.ui.review.presenter import Presenter, asking, enter
 from diffinf_core.ui.review.state import UNKNOWN, PageState
-from diffinf_core.ui.session import Session, reviewer_of
+from diffinf_core.ui.session import Session
 
 
 def _counted(title: str, counts: Mapping[str, int]) -> str:
@@ -95,7 +95,7 @@ class Many:
         self, request: gr.Request, page_state: PageState, action: str, new_label: str | None
     ) -> list[Any]:
         """What the decision would do to the pairs that are under the filter now."""
-        who, run = reviewer_of(request), self.session.run
+        who, run = enter(request, page_state), self.session.run
         if page_state.unknown:
             return self._nothing(UNKNOWN)
         with page_state.turn:
@@ -128,7 +128,7 @@ class Many:
         plan: tuple[int, tuple[tuple[Choice, int], ...]] | tuple[()],
     ) -> list[Any]:
         """Decide as previewed, but what was decided meanwhile; one undo takes all of it back."""
-        who = reviewer_of(request)
+        who = enter(request, page_state)
         with page_state.turn:
             fills, choices = plan or (0, ())
             if not choices or fills not in (0, page_state.fills):  # 0: a rule is about no filter

@@ -17,9 +17,9 @@ from diffinf_core.ui.review import many as review_many
 from diffinf_core.ui.review import people as review_people
 from diffinf_core.ui.review import view
 from diffinf_core.ui.review.controls import Decisions, Filters
-from diffinf_core.ui.review.presenter import Presenter, asking
+from diffinf_core.ui.review.presenter import Presenter, asking, enter
 from diffinf_core.ui.review.state import EDITING, UNKNOWN, DisplayedPair, PageState
-from diffinf_core.ui.session import Session, reviewer_of
+from diffinf_core.ui.session import Session
 
 #: the panels beside the pictures: element id without its ending, name
 _PARTS = {
@@ -67,7 +67,7 @@ class Page:
                     self.people = review_people.People(session)
         self.new_label = self.decisions.new_label
         self.shown = [getattr(self, name) for name in Presenter.names]
-        self.loaded = [*self.filters.all, self.many.label, *self.shown]
+        self.loaded = [*self.filters.all, self.many.label, self.decisions.blind, *self.shown]
 
     @staticmethod
     def _part(name: str) -> gr.Column:
@@ -81,19 +81,33 @@ class Page:
 
     def refilter(self, request: gr.Request, page_state: PageState, *given: Any) -> list[Any]:
         """The filters changed."""
-        who = reviewer_of(request)
+        who = enter(request, page_state)
         with page_state.turn:
             try:
                 wanted = Filter.asked(*given)
+                if wanted.reveals and (page_state.blind or self.session.run.config.review.blind):
+                    raise DiffInfError(
+                        "In blind mode pairs are not chosen or ordered by scores, flags or suggestions."
+                    )
             except DiffInfError as error:
                 return self.presenter.render(
                     page_state, who, None, markup.notice(str(error), "error")
                 )
             return self.presenter.refill(page_state, who, wanted)
 
+    def blindly(self, request: gr.Request, page_state: PageState) -> list[Any]:
+        """Blind mode was switched on or off: the same pair, without a filter that says what is hidden."""
+        who = enter(request, page_state)
+        with page_state.turn:
+            wanted, sample = page_state.wanted, page_state.sample
+            if not page_state.blind or not wanted.reveals:
+                return [*self._same(), *self.presenter.render(page_state, who, page_state.version)]
+            shown = self.presenter.refill(page_state, who, wanted.concealing(), sample)
+            return [*self._choices(page_state.wanted, page_state), *shown]
+
     def step(self, by: int, request: gr.Request, page_state: PageState) -> list[Any]:
         """Another pair, without a decision."""
-        who = reviewer_of(request)
+        who = enter(request, page_state)
         with page_state.turn:
             there = bool(page_state.known)
             said = self._entered(page_state, who)
@@ -119,7 +133,7 @@ class Page:
         advance: bool,
     ) -> list[Any]:
         """Write a decision on the pair and the version that the browser shows, and go on."""
-        who, shown = reviewer_of(request), DisplayedPair.read(showing)
+        who, shown = enter(request, page_state), DisplayedPair.read(showing)
         choice = Choice(shown.sample, action, shown.version or None, new_label, comment)
         with page_state.turn:
             said = self._entered(page_state, who, shown.sample)
@@ -130,7 +144,7 @@ class Page:
                 text = "This edit is not finished: wait for it, or cancel it."
                 return [gr.skip(), *self.presenter.update(message=markup.notice(text))]
             try:
-                self.session.decide(choice, who, shown.stamp, shown.role)
+                self.session.decide(choice, who, shown.stamp, shown.role, shown.mode)
             except DiffInfError as error:
                 # what changed meanwhile is shown as it is now
                 outdated = isinstance(error, OutdatedError)
@@ -160,7 +174,7 @@ class Page:
 
     def take_back(self, verb: str, request: gr.Request, page_state: PageState) -> list[Any]:
         """Undo or redo, and show the pair, with all that were decided at once on the table."""
-        who, run = reviewer_of(request), self.session.run
+        who, run = enter(request, page_state), self.session.run
         with page_state.turn:
             known = self._entered(page_state, who)
             before = run.review.decisions()
@@ -209,7 +223,7 @@ class Page:
     ) -> list[Any]:
         """A version was clicked or is to be compared, a digit relabels, another pair is asked for, pictures
         came late; anything else is ignored."""
-        who = reviewer_of(request)
+        who = enter(request, page_state)
         try:
             message = json.loads(said)
             verb, value = str(message["verb"]), str(message["value"])
@@ -275,23 +289,26 @@ class Page:
             text = f"This app shows the run {own!r}; open the other with 'diffinf review {asked}'."
             page_state.trouble = text
             return [*self._same(), *self.presenter.blank(text, "error")]
-        first = str(query.get("sample", ""))
+        first, who = str(query.get("sample", "")), enter(request, page_state)
         try:
             self.session.follow()
         except DiffInfError as error:
             page_state.trouble = str(error)
             return [*self._same(), *self.presenter.blank(page_state.trouble, "error")]
         with page_state.turn:
-            shown = self.presenter.refill(page_state, reviewer_of(request), Filter(), first)
-        return [*self._choices(Filter()), *shown]
+            shown = self.presenter.refill(page_state, who, Filter(), first)
+        return [*self._choices(Filter(), page_state), *shown]
 
     def again(self, request: gr.Request, page_state: PageState) -> list[Any]:
         """Back from another page: the same pair, unless the queue changed or pictures were selected."""
-        who = reviewer_of(request)
+        who = enter(request, page_state)
         with page_state.turn:
             if self.session.take_selection(who):
                 wanted = Filter(state="selection")
-                return [*self._choices(wanted), *self.presenter.refill(page_state, who, wanted)]
+                return [
+                    *self._choices(wanted, page_state),
+                    *self.presenter.refill(page_state, who, wanted),
+                ]
             if (
                 not page_state.known
             ):  # nothing was shown yet, so the address still says what to show
@@ -306,15 +323,15 @@ class Page:
                     *self.presenter.render(page_state, who, page_state.version or None),
                 ]
             return [
-                *self._choices(page_state.wanted),
+                *self._choices(page_state.wanted, page_state),
                 *self.presenter.refill(page_state, who, page_state.wanted),
             ]
 
     def _same(self) -> list[Any]:
         """Filters and classes as they are."""
-        return [gr.skip()] * (len(self.filters.all) + 1)
+        return [gr.skip()] * (len(self.filters.all) + 2)
 
-    def _choices(self, wanted: Filter) -> list[Any]:
+    def _choices(self, wanted: Filter, page_state: PageState) -> list[Any]:
         """The filters' controls as ``wanted`` has them, with what can be chosen now."""
         try:
             classes = list(self.session.run.training.classes)
@@ -330,7 +347,12 @@ class Page:
                 out.append(gr.update(choices=["all", *choices[each.name]], value=value))
             else:
                 out.append(gr.update(value="" if value is None else value))
-        return [*out, gr.update(choices=classes)]
+        return [*out, gr.update(choices=classes), self._blind(page_state)]
+
+    def _blind(self, page_state: PageState) -> Any:
+        """The switch of blind mode; where the run is reviewed so, it is on and stays on."""
+        always = self.session.run.config.review.blind
+        return gr.update(value=always or page_state.blind, interactive=not always)
 
     def wire(self) -> None:
         """Connect widgets and handlers."""
@@ -357,6 +379,13 @@ class Page:
                 [ours.comment, *self.shown],
                 **each,
             )
+        ours.blind.input(
+            asking(self.blindly),
+            [self.page_state],
+            self.loaded,
+            js="(state) => { window.DiffInf.blind(); return [state]; }",
+            **each,
+        )
         self.inbox.submit(
             asking(self.on_message),
             [self.inbox, self.page_state, self.showing, *said],

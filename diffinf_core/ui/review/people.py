@@ -26,12 +26,23 @@ def agreement_words(found: Mapping[str, Any]) -> str:
             return "not defined"
         return f"{row[key]:.2f} ({_shown(row['low'])} to {_shown(row['high'])})"
 
-    rows = [
-        [f"{row['a']} and {row['b']}", str(row["n"]), f"{row['agree']:.0%}", figure(row, "kappa")]
-        for row in found["pairs"]
-    ]
-    rows.append(["all (Krippendorff's alpha)", str(found["n"]), "", figure(found, "alpha")])
-    return markup.table(["reviewers", "pairs", "agree", "Cohen's kappa, 95 %"], rows)
+    def table(found: Mapping[str, Any]) -> str:
+        rows = [
+            [
+                f"{row['a']} and {row['b']}",
+                str(row["n"]),
+                f"{row['agree']:.0%}",
+                figure(row, "kappa"),
+            ]
+            for row in found["pairs"]
+        ]
+        rows.append(["all (Krippendorff's alpha)", str(found["n"]), "", figure(found, "alpha")])
+        return markup.table(["reviewers", "pairs", "agree", "Cohen's kappa, 95 %"], rows)
+
+    blind = found["blind"]
+    if not blind["pairs"]:
+        return table(found) + "<p>None of these pairs was judged in blind mode by both.</p>"
+    return f"{table(found)}<h4>In blind mode</h4>{table(blind)}"
 
 
 def _shown(value: float | None) -> str:

@@ -14,7 +14,7 @@ from diffinf_core.ui.filters import Filter
 from diffinf_core.ui.review import compared, unedited, view
 from diffinf_core.ui.review.pace import pace
 from diffinf_core.ui.review.state import UNKNOWN, DisplayedPair, PageState
-from diffinf_core.ui.session import Session
+from diffinf_core.ui.session import Session, reviewer_of
 from diffinf_core.ui.web.pictures import file_address, thumb_url
 
 #: pairs whose pictures are fetched ahead
@@ -30,6 +30,16 @@ def asking(handler: Callable[..., Any], *first: Any) -> Callable[..., Any]:
         return handler(*first, request, *given)
 
     return called
+
+
+#: the cookie by which a browser asks for blind mode, also after the server restarted
+BLIND = "diffinf-blind"
+
+
+def enter(request: gr.Request, page_state: PageState) -> str:
+    """Who asks; what their browser wants hidden is noted."""
+    page_state.blind = (getattr(request, "cookies", None) or {}).get(BLIND) == "on"
+    return reviewer_of(request)
 
 
 class Presenter:
@@ -151,6 +161,7 @@ class Presenter:
             run.review.stamps([sample], reviewer)[sample],
             self.session.role(sample, reviewer),
         )
+        hidden = self.session.hides(sample, reviewer, page_state.blind)
         decision = self.session.visible_decision(sample, reviewer)
         edits = [run.pictures.record(sample, v) for v in run.pictures.versions(sample)]
         by_version = {e.version: e for e in edits}
@@ -158,20 +169,23 @@ class Presenter:
         wishes = (version, decision and decision.version, str(row["version"]), newest)
         shown = next((v for v in wishes if v and v in by_version), "")
         edit = by_version.get(shown)
-        advice = self._advice(row, edit)
+        advice = ("", "", "") if hidden else self._advice(row, edit)
         classes, label = list(run.training.classes), str(row["label"])
         usual, decided = self.session.usual(), decision.version if decision else None
-        proposed = str(row["version"]) if usual["tries"] != "one" else ""
+        proposed = str(row["version"]) if usual["tries"] != "one" and not hidden else ""
         page_state.sample, page_state.version = sample, shown
-        page_state.displayed = DisplayedPair(sample, shown, stamp, role)
+        mode = "blind" if hidden else "open"
+        page_state.displayed = DisplayedPair(sample, shown, stamp, role, mode)
         other = by_version.get(page_state.beside[1]) if page_state.beside[0] == sample else None
         return self.update(
-            head=self._head(page_state, row, decision, reviewer, advice),
+            head=self._head(page_state, row, decision, reviewer, advice, hidden),
             view=self._pictures(page_state, label, edits, other),
             strip=view.strip(
-                edits, shown, decided, usual, proposed, other.version if other else ""
+                edits, shown, decided, usual, proposed, other.version if other else "", hidden
             ),
-            table=self._figures(edit, classes, row, edits, other),
+            table=scores.hidden(classes, label)
+            if hidden
+            else self._figures(edit, classes, row, edits, other),
             message=said,
             showing=str(page_state.displayed),
             new_label=_relabel_choices(classes, label, advice[1]),
@@ -236,13 +250,14 @@ class Presenter:
         decision: Decision | None,
         reviewer: str,
         advice: tuple[str, str, str],
+        hidden: bool,
     ) -> str:
         sample, classes = str(row["id"]), self.session.run.training.classes
         text = markup.headline(
             page_state.at + 1,
             len(page_state.order),
             str(row["label"]),
-            int(row["rank"]),
+            None if hidden else int(row["rank"]),
             decision,
             advice[0],
             advice[2],

@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from diffinf_core.records import MODES
 from diffinf_core.ui.filters import Filter
 
 #: where the server restarted under an open page, or has forgotten it
@@ -21,23 +22,26 @@ EDITING = "editing"
 class DisplayedPair:
     """What a browser says it shows; empty where it shows nothing.
 
-    ``stamp`` and ``role`` are what a decision on it is compared with, see ``Session.decide``.
+    ``stamp`` and ``role`` are what a decision on it is compared with, ``mode`` is written with it; see
+    ``Session.decide``.
     """
 
     sample: str = ""
     version: str = ""
     stamp: int | None = None
     role: str | None = None
+    mode: str | None = None
 
     @classmethod
     def read(cls, text: str) -> DisplayedPair:
         """From the page, which anybody may have written."""
-        sample, version, stamp, role = (*text.split(" "), "", "", "", "")[:4]
+        sample, version, stamp, role, mode = (*text.split(" "), "", "", "", "", "")[:5]
         seen = int(stamp) if stamp.isdecimal() else None
-        return cls(sample, "" if version == "-" else version, seen, role or None)
+        known = mode if mode in MODES else None
+        return cls(sample, "" if version == "-" else version, seen, role or None, known)
 
     def __str__(self) -> str:
-        return f"{self.sample} {self.version or '-'} {self.stamp} {self.role}"
+        return f"{self.sample} {self.version or '-'} {self.stamp} {self.role} {self.mode}"
 
 
 class Turn:
@@ -89,6 +93,8 @@ class PageState:
     turn: Turn = field(default_factory=Turn)
     #: (sample, version) that is compared with the version on the screen
     beside: tuple[str, str] = ("", "")
+    #: whether the reviewer wants scores and predictions hidden until they decided
+    blind: bool = False
 
     def bring(self, sample: str) -> None:
         """Show this pair now, and after it the one that was shown."""

@@ -161,11 +161,12 @@ def strip(
     usual: dict[str, object],
     proposed: str = "",
     beside: str = "",
+    hidden: bool = False,
 ) -> str:
     """All versions of a sample, oldest first, as buttons with their pictures.
 
     ``proposed`` is the one that a run chose among several attempts of its own, ``beside`` the one that is
-    compared with the displayed one.
+    compared with the displayed one. ``hidden``: without figures, as in blind mode.
     """
     parts = []
     for place, edit in enumerate(edits, 1):
@@ -174,6 +175,7 @@ def strip(
         flags = ", ".join(edit.flags) or "no flag"
         same = "" if edit.identity is None else f", identity {edit.identity:.2f}"
         title = f"judge {max(edit.judge_after):.2f} for class {at + 1}{same}; {flags}"
+        title = "" if hidden else title
         mark = '<span class="di-proposed">proposed</span>' if edit.version == proposed else ""
         mark += '<span class="di-taken">accepted</span>' if edit.version == decided else ""
         pressed = str(edit.version == beside).lower()
