@@ -22,7 +22,7 @@ class OutdatedError(DiffInfError):
     def __init__(self, samples: Sequence[str], why: str = "Somebody else decided on") -> None:
         self.samples = tuple(samples)
         what = "this pair" if len(self.samples) == 1 else f"{len(self.samples)} of these pairs"
-        super().__init__(f"{why} {what} meanwhile; look again.")
+        super().__init__(f"{why} {what} since you looked; nothing was saved. Look again.")
 
 
 @dataclass(frozen=True)
@@ -257,6 +257,13 @@ class Decision:
     role: str = "decide"
     looked: bool = False
     mode: str = ""
+    #: the reviewers who disagree, where that is why nothing is decided
+    between: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """The action, or "disagreement" where reviewers disagree and nobody has settled it."""
+        return "disagreement" if self.between else self.action
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@
     zoomOut: ["x", "zoom out", view("zoomOut"), null],
     whole: ["0", "whole picture", view("whole"), null],
     comment: ["c", "write a comment", () => { const el = field("comment"); if (el) el.focus(); return Boolean(el); }, null],
+    glossary: ["g", "what the notation means", () => window.DiffInf.glossary(), "show-glossary"],
     help: ["?", "this sheet", () => { sheet(); return true; }, "show-keys"],
   };
   const DECIDES = new Set(["accept", "reject", "keep", "drop", "second", "relabel"]);
@@ -106,7 +107,7 @@
       return event.preventDefault();
     }
     for (const [name, [, , act]] of Object.entries(ACTIONS)) {
-      if (keys[name] !== key || !(review || name === "help")) continue;
+      if (keys[name] !== key || !(review || name === "help" || name === "glossary")) continue;
       if (review && window.DiffInf.stale() && DECIDES.has(name)) return;
       if (act(event)) event.preventDefault();
       return;

@@ -12,6 +12,7 @@ from diffinf_core.engine.tables import Tables
 from diffinf_core.records import Choice, Decision, DiffInfError
 from diffinf_core.review.agreement import agreement_by_mode
 from diffinf_core.review.bulk import Bulk, preview
+from diffinf_core.review.effort import effort, pace
 from diffinf_core.review.journal import Journal
 from diffinf_core.review.queue import unedited
 from diffinf_core.review.rules import Rule, propose_rule
@@ -125,6 +126,14 @@ class Review:
         """The reviewer's last decisions, newest first, one for each sample."""
         return self.journal.latest(reviewer, n)
 
+    def pace(self, reviewer: str, of_last: int = 20) -> float | None:
+        """Pairs per minute of the reviewer's last decisions; None where there are too few by eye."""
+        return pace(self.latest(reviewer, of_last))
+
+    def effort(self) -> list[dict[str, Any]]:
+        """What each reviewer did, see :func:`diffinf_core.review.effort.effort`."""
+        return effort(self.journal.by_reviewer())
+
     def has_decided(self, sample: str, reviewer: str) -> bool:
         """Whether a reviewer ever decided on a sample; a decision that was undone counts, no second look."""
         return self.journal.has_decided(sample, reviewer)
@@ -168,7 +177,7 @@ class Review:
         """The rows of several training samples, as :meth:`row`, by sample id and in their order."""
         queue = self._tables.queue()
         others = [s for s in samples if s not in queue.index]
-        found = queue.loc[queue.index.intersection(samples)]
+        found = queue.loc[queue.index.intersection(list(samples))]
         if others:
             more = unedited(self._tables.folder, others).set_index("id", drop=False)
             found = pd.concat([found, more])

@@ -217,11 +217,20 @@ class OpenRun:
         return Job.of(events, lambda: stored_audit(self.folder), callback)
 
     def export_preview(self, undecided: str = "original") -> dict[str, Any]:
-        """What :meth:`export` would write: ``counts`` by kind, ``total``, and ``earlier`` rounds' changes."""
+        """What :meth:`export` would write: ``counts`` by kind, ``total``, and ``earlier`` rounds' changes.
+
+        ``disagreements`` is how many of the undecided ones wait for a decision between two reviewers.
+        """
         # the journal that is open has read its lines already
-        refined = refined_set(self.folder, undecided, self.review.decisions())
+        standing = self.review.decisions()
+        refined = refined_set(self.folder, undecided, standing)
         earlier = Counter(change.action for change in refined.earlier)
-        return {"counts": refined.counts(), "total": len(refined.kept), "earlier": dict(earlier)}
+        return {
+            "counts": refined.counts(),
+            "total": len(refined.kept),
+            "earlier": dict(earlier),
+            "disagreements": sum(bool(s in standing and standing[s].between) for s in refined.open),
+        }
 
 
 def open_run(

@@ -148,7 +148,11 @@ class History:
         about = (line.decision for line in self._about.get(sample, ()))
         return any(d.reviewer == reviewer and d.action != "second_look" for d in about)
 
-    def latest(self, reviewer: str, n: int) -> list[Decision]:
+    def reviewers(self) -> list[str]:
+        """Everybody who has a decision that was not undone."""
+        return [name for name, acts in self._done.items() if acts]
+
+    def latest(self, reviewer: str, n: int | None = None) -> list[Decision]:
         """The reviewer's last decisions that were not undone, newest first: on each sample the last one."""
         found: dict[str, Decision] = {}
         for act in reversed(self._done.get(reviewer, [])):

@@ -350,6 +350,11 @@ class Journal:
         with self._up_to_date() as history:
             return history.latest(name, n)
 
+    def by_reviewer(self) -> dict[str, list[Decision]]:
+        """Every reviewer's decisions that were not undone, newest first, one for each sample."""
+        with self._up_to_date() as history:
+            return {name: history.latest(name) for name in history.reviewers()}
+
     def opinions(self) -> dict[str, dict[str, Decision]]:
         """Each reviewer's latest decision or second opinion on each sample; adjudications are none."""
         return {s: dict(v.opinions) for s, v in self.verdicts().items() if v.opinions}

@@ -143,11 +143,11 @@ def _in_state(
     if state == "to do":
         return [i for i in ids if i not in decided or decided[i].action == "second_look"]
     if state == "decided":
-        return [i for i in ids if i in decided]
+        return [i for i in ids if i in decided and not decided[i].between]
     if state == "disagreement":
         return [i for i in ids if i in disagreeing]
     if state not in ("all", "selection"):
-        return [i for i in ids if i in decided and decided[i].action == state]
+        return [i for i in ids if i in decided and decided[i].state == state]
     return ids
 
 

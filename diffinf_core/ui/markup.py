@@ -42,6 +42,8 @@ def deed(decision: Decision) -> str:
 
 def outcome(decision: Decision) -> str:
     """A decision in words."""
+    if decision.between:
+        return f"disagreement: {' and '.join(decision.between)}"
     if decision.action == "relabel":
         return f"relabelled to {decision.new_label}"
     return _VERBS[decision.action]

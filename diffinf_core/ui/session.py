@@ -214,7 +214,7 @@ class Session:
         self.run.review.row(choice.sample)
         role = self.role(choice.sample, reviewer)
         if asked is not None and asked != role:
-            raise OutdatedError([choice.sample], "Something else is asked about")
+            raise OutdatedError([choice.sample], "Another opinion was given on")
         self.run.review.decide(**asdict(choice), reviewer=reviewer, role=role, seen=seen, mode=mode)
 
     def decide_many(

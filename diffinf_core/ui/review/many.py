@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from diffinf_core.engine import Bulk, Rule
+from diffinf_core.engine import BULK_MARK, Bulk, Rule
 from diffinf_core.records import ACTIONS, Choice, DiffInfError
 from diffinf_core.ui import markup
 from diffinf_core.ui.review.presenter import Presenter, asking, enter
@@ -51,7 +51,7 @@ class Many:
 
     def __init__(self, session: Session, presenter: Presenter) -> None:
         self.session, self.presenter = session, presenter
-        with gr.Group():
+        with gr.Column(min_width=0):
             gr.HTML("<h3>Decide all pairs of this filter</h3>")
             with gr.Row():
                 self.action = gr.Dropdown(
@@ -65,7 +65,7 @@ class Many:
                 self.look = gr.Button("Preview", size="sm", elem_id="bulk-preview")
                 self.apply = gr.Button("Apply", size="sm", interactive=False, elem_id="bulk-apply")
             self.bulk_said = gr.HTML(elem_id="bulk-said")
-        with gr.Group():
+        with gr.Column(min_width=0):
             gr.HTML("<h3>A rule from the decisions so far</h3>")
             with gr.Row(elem_classes="di-buttons"):
                 self.propose = gr.Button("Propose a rule", size="sm", elem_id="rule-propose")
@@ -105,7 +105,7 @@ class Many:
             if not samples:
                 return self._nothing("There is no pair under this filter.")
             seen = run.review.stamps(samples)
-            comment = f"bulk: {len(samples)} pairs of a filter"
+            comment = f"{BULK_MARK}{len(samples)} pairs of a filter"
             found = run.review.bulk_preview(samples, action, new_label, comment, who)
         except DiffInfError as error:
             return self._nothing(str(error))

@@ -27,7 +27,7 @@ _PARTS = {
     "reedit": "Re-edit",
     "history": "History",
     "bulk": "Bulk",
-    "people": "Reviewers",
+    "people": "Team",
 }
 #: how assets/ui/page.js hands a text to the server
 _SAY = "window.DiffInf.say = (text) => { props.value = text; trigger('submit'); };"
@@ -49,17 +49,21 @@ class Page:
         self.inbox = gr.HTML("", html_template="", js_on_load=_SAY, elem_id="review-said")
         with gr.Row(elem_classes="di-desk"):
             with gr.Column(scale=2, min_width=480):
+                gr.HTML('<h3 class="di-unseen">Pictures</h3>')
                 self.view = gr.HTML(elem_id="review-pair")
+                gr.HTML('<h3 class="di-unseen">Decision</h3>')
                 self.decisions = Decisions()
                 self.message = gr.HTML(elem_id="review-message")
                 self.strip = gr.HTML(elem_id="versions")
             with gr.Column(scale=1, min_width=380):
                 gr.HTML(view.tabs(_PARTS))
                 with self._part("scores"):
+                    gr.HTML('<h3 class="di-unseen">Scores</h3>')
                     self.table = gr.HTML(elem_id="review-scores")
                 with self._part("reedit"):
                     self.editor = review_edit.Editor(session, self.presenter)
                 with self._part("history"):
+                    gr.HTML('<h3 class="di-unseen">Your last decisions</h3>')
                     self.history = gr.HTML(elem_id="review-history")
                 with self._part("bulk"):
                     self.many = review_many.Many(session, self.presenter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -49,6 +49,22 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+def effort_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What each reviewer did, as a table."""
+    if not rows:
+        return markup.notice("Nobody has decided yet.", "empty")
+    kinds = [key for key in rows[0] if key not in ("reviewer", "pace")]
+    cells = [
+        [
+            str(row["reviewer"]),
+            *(f"{row[kind]:,}" for kind in kinds),
+            "-" if row["pace"] is None else f"{row['pace']:.1f}",
+        ]
+        for row in rows
+    ]
+    return markup.table(["reviewer", *kinds, "pairs a minute"], cells)
+
+
 class People:
     """The panel of the reviewers."""
 
@@ -59,9 +75,11 @@ class People:
         self.agreed = gr.HTML(elem_id="agreement-said")
 
     def agreement(self) -> str:
-        """How far reviewers agree."""
+        """What each reviewer did, and how far they agree."""
+        review = self.session.run.review
         try:
-            return agreement_words(self.session.run.review.agreement())
+            done, agreed = effort_table(review.effort()), agreement_words(review.agreement())
+            return f"<h3>Work</h3>{done}<h3>Agreement</h3>{agreed}"
         except DiffInfError as error:
             return markup.notice(str(error), "error")
 

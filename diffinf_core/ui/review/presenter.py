@@ -12,7 +12,6 @@ from diffinf_core.records import Decision, DiffInfError, Edit
 from diffinf_core.ui import markup, scores
 from diffinf_core.ui.filters import Filter
 from diffinf_core.ui.review import compared, unedited, view
-from diffinf_core.ui.review.pace import pace
 from diffinf_core.ui.review.state import UNKNOWN, DisplayedPair, PageState
 from diffinf_core.ui.session import Session, reviewer_of
 from diffinf_core.ui.web.pictures import file_address, thumb_url
@@ -235,7 +234,7 @@ class Presenter:
         queue = run.queue.index
         done = len(decisions.keys() & set(queue))
         name = reviewer if self.session.shared else ""
-        return markup.progress(done, len(queue), pace(decisions, reviewer), name)
+        return markup.progress(done, len(queue), run.review.pace(reviewer), name)
 
     def _advice(self, row: pd.Series, edit: Edit | None) -> tuple[str, str, str]:
         """(suggested action, class that the judge sees, reason); of the run's own edit where there is one."""

@@ -75,6 +75,7 @@ def make_app(
         pwa=False,
         show_error=False,
         max_file_size="1mb",
+        i18n=gr.I18n(en=_UNTRANSLATED),
         auth_dependency=user if login else None,
         **(look or {}),
     )
@@ -82,6 +83,10 @@ def make_app(
     blocks._queue.set_server_app(_mounted(app))
     head = str((look or {}).get("head", ""))
     return Guard(app, hosts, login, lambda path, body: check_call(blocks, path, body), head, token)
+
+
+#: what Gradio reads to screen readers when an event ends and has no words for
+_UNTRANSLATED = {"common.complete": "Done.", "common.error": "Failed."}
 
 
 def _mounted(app: FastAPI) -> App:
