@@ -23,13 +23,25 @@ from diffinf_core.data.kinds import readable
 from diffinf_core.export.deep import with_sixteen_bits
 from diffinf_core.export.marks import mark
 from diffinf_core.export.names import fitting_suffix
-from diffinf_core.export.pasting import Floats, add_change, centre_crop, placed, reduced
+from diffinf_core.export.pasting import (
+    Floats,
+    Placement,
+    add_change,
+    aligned,
+    centre_crop,
+    placed,
+    reduced,
+)
 from diffinf_core.export.thumbnails import without_preview, without_thumbnail
 from diffinf_core.records import DiffInfError
 
 _LOSSLESS = {"PNG", "BMP", "TIFF", "PPM"}
 _ORIENTATION = 0x0112
 _XMP_TEXT = "XML:com.adobe.xmp"
+#: modes by their number of channels
+_DEEP = {2: "LA", 3: "RGB", 4: "RGBA"}
+#: older programs write EXIF and XMP as hexadecimal text of a PNG
+_RAW = ("Raw profile type exif", "Raw profile type APP1", "Raw profile type xmp")
 #: description, make, model, software, date, artist, copyright
 _TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)
 
@@ -82,23 +94,23 @@ def paste(
     notes: Mapping[str, str],
     like_original: bool = False,
     depth: int = 16,
+    alignment: NDArray[np.float64] | None = None,
 ) -> Encoded:
     """The original with a change (S, S, 3), in levels of 255, made at working ``size``; marked as AI-edited.
 
-    ``notes`` are text entries of a PNG; files with more than eight bits use ``depth`` of them. Pixels that
-    the change does not reach keep their values.
+    ``notes`` are text entries of a PNG; files with more than eight bits use ``depth`` of them; ``alignment``
+    (2, 3) says how a face was framed. Pixels that the change does not reach keep their values.
     """
     with open_stored(original) as image:
         form, lossless_webp = _form(image), _is_lossless_webp(original)
         width, height = image.size
-        seen = _decoded_size(original, size)
-        placement = centre_crop(*seen, size, _orientation(image))
-        placement = reduced(placement, round(width / seen[0]))
+        placement = _placement(original, image, size, alignment)
         palette = image.copy() if image.mode == "P" else None
         mode = _editable_mode(image)
         levels = sixteen_bit_colours(image, original)
         if levels is not None:
             pixels = levels.astype(np.uint16)
+            mode = _DEEP[levels.shape[2]]  # Pillow may have opened another
         else:
             pixels = np.array(image if image.mode == mode else image.convert(mode))
         touched = np.zeros((height, width), bool) if palette is not None else None
@@ -130,6 +142,16 @@ def paste(
             given = str(image.info.get("compression", "raw"))
             options["compression"] = "tiff_deflate" if "jpeg" in given else given
         return Encoded(_saved(edited, form, kept, notes, options), suffix)
+
+
+def _placement(
+    original: Path, image: Image.Image, size: int, alignment: NDArray[np.float64] | None
+) -> Placement:
+    if alignment is not None:
+        return aligned(alignment, image.width, image.height, _orientation(image))
+    seen = _decoded_size(original, size)
+    placement = centre_crop(*seen, size, _orientation(image))
+    return reduced(placement, round(image.width / seen[0]))
 
 
 def as_png(picture: NDArray[np.uint8], notes: Mapping[str, str]) -> Encoded:
@@ -183,13 +205,23 @@ def _metadata(image: Image.Image) -> dict[str, Any]:
     for name in ("exif", "icc_profile", "dpi", "comment"):
         if info.get(name):
             out[name] = info[name]
-    if "exif" in out:
+    if "exif" not in out and _RAW[0] in info:
+        out["exif"] = _from_raw(str(info[_RAW[0]]))
+    if out.get("exif"):
         out["exif"] = without_thumbnail(out["exif"])
     tags = getattr(image, "tag_v2", {})
     out["tags"] = {tag: tags[tag] for tag in _TIFF_TAGS if tag in tags}
     if isinstance(image, PngImagePlugin.PngImageFile):
-        out["text"] = {k: str(v) for k, v in image.text.items() if k != _XMP_TEXT}
+        out["text"] = {k: str(v) for k, v in image.text.items() if k not in (_XMP_TEXT, *_RAW)}
     return out
+
+
+def _from_raw(text: str) -> bytes:
+    """EXIF from a text entry: its name, its length, then hexadecimal digits; nothing from a broken one."""
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return b""
 
 
 def _like(
