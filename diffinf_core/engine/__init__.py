@@ -23,10 +23,12 @@ from diffinf_core.influence.embedding import methods as map_methods
 from diffinf_core.influence.estimators import ESTIMATORS
 from diffinf_core.report.check import check_body
 from diffinf_core.report.explore import STATES, View
+from diffinf_core.review.bulk import MARK as BULK_MARK
 from diffinf_core.review.bulk import Bulk
 from diffinf_core.review.rules import Rule
 
 __all__ = [
+    "BULK_MARK",
     "EDITS",
     "ESTIMATORS",
     "FORMATS",
