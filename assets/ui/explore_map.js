@@ -170,11 +170,7 @@ window.diMap = (() => {
   };
 
   const unpack = (found) => {
-    const hex = Array.from({ length: 256 }, (_, b) => b.toString(16).padStart(2, "0"));
-    const raw = D.bytes(found.ids), ids = new Array(raw.length / 6);
-    for (let i = 0, k = 0; k < ids.length; k++) {
-      ids[k] = hex[raw[i++]] + hex[raw[i++]] + hex[raw[i++]] + hex[raw[i++]] + hex[raw[i++]] + hex[raw[i++]];
-    }
+    const ids = E.unpack(found.ids);
     const out = { ids, n: ids.length, share: found.share };
     for (const name of ["x", "y", "score", "rank"]) out[name] = D.array(found[name]);
     out.columns = found.columns.map((c) => ({ ...c, array: D.array(c.codes) }));
@@ -251,11 +247,19 @@ window.diMap = (() => {
       selected: (at, add) => {
         const ids = at.filter(seen()).map((i) => points.ids[i]);
         add ? E.put(ids, true) : E.replace(ids);
+        E.drawn();
       } });
     E.listen(paintSelection);
     watch("value", () => load(props.value));
     load(props.value);
   };
 
-  return { mount, plot: () => plot };
+  /* The colours that a saved view asks for, as soon as there is a map. */
+  const paintBy = (name) => {
+    if (!name || name === by) return;
+    [by, only] = [name, null];
+    if (points) { options(); paintLegend(); draw(); }
+  };
+
+  return { mount, plot: () => plot, colour: () => by, paint: paintBy };
 })();

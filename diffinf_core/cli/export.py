@@ -49,6 +49,8 @@ def export(
         bool,
         typer.Option("--working-size", help="Write edits as small as they were made."),
     ] = False,
+    tag: Annotated[str | None, typer.Option(help="Only the samples that have this tag.")] = None,
+    view: Annotated[str | None, typer.Option(help="Only what this saved view shows.")] = None,
     undecided: Undecided = "original",
     audit_: Annotated[
         bool, typer.Option("--audit/--no-audit", help="Look for shortcuts before.")
@@ -62,7 +64,14 @@ def export(
         raise DiffInfError("--like-original and --working-size exclude each other.")
     edits = "like-original" if like_original else "working" if working_size else "full"
     job = open_folder(run, without_decisions=without_decisions).export(
-        target or out, undecided, format=format_, splits=splits, edits=edits, audit=audit_
+        target or out,
+        undecided,
+        tag=tag,
+        view=view,
+        format=format_,
+        splits=splits,
+        edits=edits,
+        audit=audit_,
     )
     watch(job)
     manifest = job.result().manifest

@@ -15,6 +15,8 @@ from diffinf_core.engine.pipeline import status
 from diffinf_core.engine.review import Review
 from diffinf_core.engine.scores import Scores
 from diffinf_core.engine.tables import Tables
+from diffinf_core.engine.tags import Tags
+from diffinf_core.records import DiffInfError, Subset
 from diffinf_core.report.explore import Samples, View, positions, states
 from diffinf_core.report.subgroups import group_table, shifts, warnings
 from diffinf_core.runs.files import digest
@@ -23,8 +25,8 @@ from diffinf_core.runs.files import digest
 class Explore:
     """Looks at every training sample; ``map``, ``duplicates`` and ``scores`` each serve one part of it."""
 
-    def __init__(self, tables: Tables, review: Review) -> None:
-        self._tables, self._review = tables, review
+    def __init__(self, tables: Tables, review: Review, tags: Tags) -> None:
+        self._tables, self._review, self._tags = tables, review, tags
         self.map = FeatureMap(tables)
         self.duplicates = Duplicates(tables)
         self.scores = Scores(tables)
@@ -46,7 +48,30 @@ class Explore:
 
     def view(self, view: View) -> NDArray[np.int64]:
         """Positions of the samples of a view, in its order."""
-        return positions(self.samples(), self._review.settled(), view)
+        tagged = self._tags.standing().samples if view.tag is not None else None
+        return positions(self.samples(), self._review.settled(), view, tagged)
+
+    def subset(self, tag: str | None = None, view: str | None = None) -> Subset | None:
+        """The samples that have a tag, or that a saved view shows now; None where neither is named.
+
+        Raises :class:`DiffInfError` for a name that is not there, and where nothing has it.
+        """
+        if tag and view:
+            raise DiffInfError("Give a tag or a view, not both.")
+        if not tag and not view:
+            return None
+        if tag:
+            chosen, name = View(tag=tag), f"tag {tag!r}"
+        else:
+            saved, name = self._tags.views(), f"view {view!r}"
+            if view not in saved:
+                known = f"there are {', '.join(saved)}" if saved else "none is saved"
+                raise DiffInfError(f"There is no view {view!r}; {known}.")
+            chosen = View.of(saved[view].definition.get("view", {}))
+        ids = self.samples().table["id"].iloc[self.view(chosen)]
+        if ids.empty:
+            raise DiffInfError(f"The {name} has no samples.")
+        return Subset(name, tuple(sorted(ids)))
 
     def subgroups(self) -> dict[str, pd.DataFrame]:
         """A table per class and per column of subgroups, by the name of the column."""

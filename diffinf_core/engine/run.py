@@ -27,6 +27,7 @@ from diffinf_core.engine.rounds import run_rounds
 from diffinf_core.engine.scores import ranked_by
 from diffinf_core.engine.source import Source
 from diffinf_core.engine.tables import Tables
+from diffinf_core.engine.tags import Tags
 from diffinf_core.engine.unrecorded import refuse_unrecorded_damage
 from diffinf_core.experiments.retrain import RETRAIN
 from diffinf_core.export.audit import run_audit, stored_audit
@@ -48,10 +49,10 @@ class OpenRun:
     """A run folder, and by attribute what can be done with it.
 
     ``review`` writes decisions, ``assignment`` hands pairs to reviewers, ``pictures`` reads pictures and
-    edits, ``repair`` edits one picture again, ``explore`` looks at the whole training split, ``compare``
-    at the retrained arms, ``ablation`` takes the repair apart, ``benchmark`` trains rivals,
-    ``source`` follows changes of the data set. What is slow returns a job: iterate over its events, or ask
-    for its result. Make one with :func:`open_run`.
+    edits, ``repair`` edits one picture again, ``explore`` looks at the whole training split, ``tags`` keeps
+    tags and saved views, ``compare`` looks at the retrained arms, ``ablation`` takes the repair apart,
+    ``benchmark`` trains rivals, ``source`` follows changes of the data set. What is slow returns a job:
+    iterate over its events, or ask for its result. Make one with :func:`open_run`.
     """
 
     def __init__(self, folder: Run) -> None:
@@ -61,7 +62,8 @@ class OpenRun:
         self.review = Review(tables)
         self.assignment = Assignment(tables)
         self.repair = Repair(tables)
-        self.explore = Explore(tables, self.review)
+        self.tags = Tags(tables)
+        self.explore = Explore(tables, self.review, self.tags)
         self.compare = Compare(tables)
         self.ablation = Ablation(folder)
         self.benchmark = Benchmarks(folder)
@@ -189,6 +191,8 @@ class OpenRun:
         target: str | Path,
         undecided: str = "original",
         callback: Callback = None,
+        tag: str | None = None,
+        view: str | None = None,
         **options: Any,
     ) -> Job[Progress, Export]:
         """Write the refined data set to a new folder; the result is the export, read back.
@@ -197,8 +201,10 @@ class OpenRun:
         :func:`diffinf_core.review.refine.refine`. ``options``: ``format`` is one of :data:`FORMATS`,
         ``splits`` train or all, ``edits`` full (the change on the original at its size, lossless),
         like-original (encoded as the original was) or working (the edit at the run's size), ``audit``
-        whether the shortcut audit is made first.
+        whether the shortcut audit is made first. ``tag`` or ``view`` names the only samples to write, see
+        :meth:`Explore.subset`.
         """
+        options["subset"] = self.explore.subset(tag, view)
         events = export_folder(self.folder, target, undecided, **options)
         return Job.of(events, lambda: read_export(target), callback)
 
@@ -213,10 +219,15 @@ class OpenRun:
         events = run_audit(self.folder, undecided, edits)
         return Job.of(events, lambda: stored_audit(self.folder), callback)
 
-    def export_preview(self, undecided: str = "original") -> dict[str, Any]:
+    def export_preview(
+        self, undecided: str = "original", tag: str | None = None, view: str | None = None
+    ) -> dict[str, Any]:
         """What :meth:`export` would write: ``counts`` by kind, ``total``, and ``earlier`` rounds' changes."""
         # the journal that is open has read its lines already
         refined = refined_set(self.folder, undecided, self.review.decisions())
+        subset = self.explore.subset(tag, view)
+        if subset is not None:
+            refined = refined.only(subset.samples)
         earlier = Counter(change.action for change in refined.earlier)
         return {"counts": refined.counts(), "total": len(refined.kept), "earlier": dict(earlier)}
 

@@ -39,6 +39,10 @@ _FATES = {
 }
 
 
+#: the choice of samples that leaves none out
+_EVERYTHING = ("the whole training split", "")
+
+
 def earlier_words(earlier: dict[str, int]) -> str:
     """What earlier rounds did, in a sentence; empty for a first round."""
     parts = [f"{_DONE[k]} {earlier[k]:,}" for k in _DONE if earlier.get(k)]
@@ -70,6 +74,12 @@ def _written(path: str, event: Progress | None) -> str:
     return f"Wrote {path}."
 
 
+def _named(only: str) -> dict[str, str]:
+    """The choice of samples as an argument of the export: by tag, by view, or all."""
+    kind, _, name = only.partition(" ")
+    return {kind: name} if name else {}
+
+
 class ExportPage:
     """The page; :meth:`load` takes the values of ``inputs`` and updates ``outputs``."""
 
@@ -99,8 +109,8 @@ class ExportPage:
         )
         #: state of the job when the page last looked
         self.seen = gr.State("")
-        self.inputs = [self.undecided]
-        self.outputs = [self.counts, self.planned]
+        self.inputs = [self.undecided, self.only]
+        self.outputs = [self.counts, self.planned, self.only]
         self._wire()
 
     def _controls(self) -> None:
@@ -109,6 +119,9 @@ class ExportPage:
             value="original",
             label="High-influence samples that nobody decided on",
             elem_id="export-undecided",
+        )
+        self.only = gr.Dropdown(
+            [_EVERYTHING], value=_EVERYTHING[1], label="Samples", elem_id="export-only"
         )
         self.target = gr.Textbox(
             value=str(self.session.root.resolve() / "export"),
@@ -122,9 +135,22 @@ class ExportPage:
 
     # ------------------------------------------------------------ before
 
-    def load(self, undecided: str = "original") -> Updates:
-        """The decisions so far, and what an export would hold."""
-        return {self.counts: self._decided(), self.planned: self._plan(undecided)}
+    def load(self, undecided: str = "original", only: str = "") -> Updates:
+        """The decisions so far, what an export would hold, and the tags and views there are."""
+        return {
+            self.counts: self._decided(),
+            self.planned: self._plan(undecided, only),
+            self.only: gr.update(choices=self._parts()),
+        }
+
+    def _parts(self) -> list[tuple[str, str]]:
+        """What can be exported by itself, as choices."""
+        try:
+            tags = self.session.run.tags
+            tagged = [(f"tag {name} ({n:,})", f"tag {name}") for name, n in tags.counts().items()]
+            return [_EVERYTHING, *tagged, *((f"view {v}", f"view {v}") for v in tags.views())]
+        except DiffInfError:
+            return [_EVERYTHING]
 
     def _decided(self) -> str:
         try:
@@ -140,17 +166,18 @@ class ExportPage:
         note = markup.notice(f"{settled} of {len(queue)} decided.")
         return note + compare_markup.table(table, "Decisions on the queue")
 
-    def _plan(self, undecided: str) -> str:
+    def _plan(self, undecided: str, only: str = "") -> str:
         try:
-            return preview(self.session.run.export_preview(undecided), undecided)
+            found = self.session.run.export_preview(undecided, **_named(only))
+            return preview(found, undecided)
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
 
     # ------------------------------------------------------------ the export
 
-    def _export(self, target: Path, undecided: str) -> Iterator[Progress]:
+    def _export(self, target: Path, undecided: str, only: str) -> Iterator[Progress]:
         try:
-            yield from self.session.run.export(target, undecided)
+            yield from self.session.run.export(target, undecided, **_named(only))
         except OSError as error:
             raise DiffInfError(f"{target} cannot be written: {error.strerror or error}.") from error
 
@@ -182,13 +209,13 @@ class ExportPage:
 
     # ------------------------------------------------------------ handlers
 
-    def _begin(self, folder: str, undecided: str) -> Updates:
+    def _begin(self, folder: str, undecided: str, only: str = "") -> Updates:
         seen = self._state()  # refused, it stands; begun, the clock has something new to say
         try:
             if not folder.strip():
                 raise DiffInfError("Name a new folder for the data set.")
             target = typed_folder(folder)
-            self._jobs.start("export", lambda: self._export(target, undecided))
+            self._jobs.start("export", lambda: self._export(target, undecided, only))
         except DiffInfError as error:
             return {self.message: markup.notice(str(error), "error"), self.seen: seen}
         self._target = target
@@ -208,7 +235,8 @@ class ExportPage:
 
     def _wire(self) -> None:
         shown = [self.message, self.written, self.seen]
-        self.start.click(self._begin, [self.target, self.undecided], shown, queue=False)
+        self.start.click(self._begin, [self.target, *self.inputs], shown, queue=False)
         self.cancel.click(self._stop, outputs=[self.message, self.seen], queue=False)
-        self.undecided.input(self._plan, [self.undecided], [self.planned], queue=False)
+        for control in self.inputs:
+            control.input(self._plan, self.inputs, [self.planned], queue=False)
         gr.Timer(1.0).tick(self._tick, [self.seen], shown, **QUIET)

@@ -13,8 +13,8 @@ from diffinf_core.engine import STATES, View, open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.explore import data as explore_data
 from diffinf_core.ui.explore import markup as explore_markup
+from diffinf_core.ui.explore.filters import Filters
 from diffinf_core.ui.explore.parts import ROWS, Pager
-from diffinf_core.ui.explore.samples import view_of
 from diffinf_core.ui.session import Session
 
 EVIL = '"><img src=x onerror=alert(1)>'
@@ -93,14 +93,14 @@ def test_pages(asked: int | None, total: int, page: int, part: tuple[int, int]) 
 
 
 def test_filters_become_a_view() -> None:
-    everything = ("all", "all", " ", "all", "all", False)
-    assert view_of(*everything, sort=("rank", False), picked="x y") == View()
-    asked = view_of(
-        "sad", '["sex", "f"]', "a", "others", "second look", True, sort=("aum", True), picked="x y"
+    everything = ("all", "all", " ", "all", "all", "all", False, "rank", False)
+    assert Filters.view(*everything, picked="x y") == View()
+    values = ("sad", '["sex", "f"]', "a", "others", "second look", "odd", True, "aum", True)
+    assert Filters.view(*values, picked="x y") == View(
+        "sad", ("sex", "f"), "a", False, "second_look", "odd", frozenset("xy"), "aum", True
     )
-    assert asked == View(
-        "sad", ("sex", "f"), "a", False, "second_look", frozenset("xy"), "aum", True
-    )
+    assert Filters.order(*values) == ("aum", True)
+    assert Filters.order(*Filters.ordered(values, "file", False)) == ("file", False)
 
 
 def test_a_selection_is_handed_over_by_reviewer(finished_run: Path) -> None:

@@ -1,0 +1,133 @@
+"""Which samples the list shows, and in what order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from diffinf_core.engine import ESTIMATORS, STATES, View
+from diffinf_core.ui.session import Session
+
+_ALL = "all"
+_HIGH = {"all": None, "high-influence": True, "others": False}
+_PLAIN = {"rank": "rank", "label": "label", "file": "file name"}
+
+
+class Filters:
+    """The row of filters; ``inputs`` in the order in which :meth:`view` takes their values."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        with gr.Row(elem_classes="di-filter-row"):
+            self.label = gr.Dropdown([_ALL], value=_ALL, label="Label", elem_id="table-label")
+            self.group = gr.Dropdown([_ALL], value=_ALL, label="Subgroup", elem_id="table-group")
+            self.text = gr.Textbox(
+                label="File name has", elem_id="table-text", max_lines=1, placeholder="any text"
+            )
+            self.high = gr.Dropdown(
+                list(_HIGH), value=_ALL, label="Influence", elem_id="table-high"
+            )
+            self.state = gr.Dropdown(
+                [_ALL, *(s.replace("_", " ") for s in STATES)],
+                value=_ALL,
+                label="Decision",
+                elem_id="table-state",
+            )
+            self.tag = gr.Dropdown([_ALL], value=_ALL, label="Tag", elem_id="table-tag")
+        with gr.Row(elem_classes="di-filter-row"):
+            self.sort = gr.Dropdown(
+                [(title, name) for name, title in _PLAIN.items()],
+                value="rank",
+                label="Order",
+                elem_id="table-sort",
+                allow_custom_value=True,
+            )
+            self.descending = gr.Checkbox(False, label="Largest first", elem_id="table-descending")
+            self.only = gr.Checkbox(False, label="Only the selected", elem_id="table-only")
+        self.inputs: list[Any] = [
+            self.label, self.group, self.text, self.high, self.state, self.tag, self.only,
+            self.sort, self.descending,
+        ]  # fmt: skip
+        self.outputs = [self.label, self.group, self.tag, self.sort]
+
+    @staticmethod
+    def view(
+        label: str,
+        group: str,
+        text: str,
+        high: str,
+        state: str,
+        tag: str,
+        only: bool,
+        sort: str,
+        descending: bool,
+        *,
+        picked: str = "",
+    ) -> View:
+        """The filters as a view; ``group`` is a JSON pair of column and value."""
+        return View(
+            label=None if label == _ALL else label,
+            group=None if group == _ALL else tuple(json.loads(group)),
+            text=(text or "").strip(),
+            high=_HIGH[high],
+            state=None if state == _ALL else state.replace(" ", "_"),
+            tag=None if tag == _ALL else tag,
+            ids=frozenset(picked.split()) if only else None,
+            sort=sort,
+            descending=bool(descending),
+        )
+
+    @staticmethod
+    def values(view: View) -> list[Any]:
+        """What the controls are to show for a view, in the order of ``inputs``."""
+        high = next(name for name, value in _HIGH.items() if value == view.high)
+        return [
+            view.label or _ALL,
+            json.dumps(list(view.group)) if view.group else _ALL,
+            view.text,
+            high,
+            (view.state or _ALL).replace("_", " "),
+            view.tag or _ALL,
+            False,
+            view.sort,
+            view.descending,
+        ]
+
+    @staticmethod
+    def order(*given: Any) -> tuple[str, bool]:
+        """Column and direction among the values of ``inputs``."""
+        return given[-2], bool(given[-1])
+
+    @staticmethod
+    def ordered(given: Sequence[Any], sort: str, descending: bool) -> tuple[Any, ...]:
+        """The values of ``inputs`` with another order."""
+        return (*given[:-2], sort, descending)
+
+    def choices(self) -> list[Any]:
+        """The choices of ``outputs`` as the run has them now."""
+        run = self.session.run
+        samples = run.explore.samples()
+        groups = [
+            (f"{column}: {value or '(empty)'}", json.dumps([column, value]))
+            for column in samples.groups
+            if column != "label"
+            for value in sorted(samples.groups[column].unique())
+        ]
+        labels = [_ALL, *run.training.classes]
+        titles = {**_PLAIN, **{name: ESTIMATORS[name].title for name in samples.scores}}
+        sorts = [(titles.get(name, name), name) for name in samples.sorts]
+        label, group, sort = (
+            gr.update(choices=found) for found in (labels, [(_ALL, _ALL), *groups], sorts)
+        )
+        return [label, group, self.tags(), sort]
+
+    def tags(self) -> Any:
+        """The choices of the tag filter."""
+        return gr.update(choices=[_ALL, *self.session.run.tags.counts()])
+
+    def changes(self) -> list[Callable[..., Any]]:
+        """What to listen to; a text says so only when its value has changed."""
+        return [c.change if c is self.text else c.input for c in self.inputs]
