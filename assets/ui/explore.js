@@ -107,6 +107,8 @@ window.diExplore = (() => {
     /* What a decision or a tag is for: the selection, or the cell under the cursor. */
     acting: () => (chosen.size ? [...chosen].join(" ") : window.diExplore.focused()),
     focused: () => "",
+    /* The pair on the Review page. */
+    pair: () => document.querySelector("#review-pair .di-pair")?.dataset.sample || "",
     listen: (listener) => listeners.push(listener),
     has: (id) => chosen.has(id),
     size: () => chosen.size,

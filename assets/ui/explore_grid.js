@@ -178,6 +178,7 @@ window.diGrid = (() => {
       event.preventDefault();
       toggle(focus);
     } else if (pressed === "Escape") E.clear();
+    else if (pressed === "m") document.getElementById("explore-like")?.click();
     else if (pressed === "t") {
       event.preventDefault();
       window.DiffInf.field("explore-tag")?.focus();

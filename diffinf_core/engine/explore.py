@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from diffinf_core.engine.duplicates import Duplicates
 from diffinf_core.engine.feature_map import FeatureMap
+from diffinf_core.engine.measures import Measures
 from diffinf_core.engine.pipeline import status
 from diffinf_core.engine.review import Review
 from diffinf_core.engine.scores import Scores
@@ -23,13 +24,16 @@ from diffinf_core.runs.files import digest
 
 
 class Explore:
-    """Looks at every training sample; ``map``, ``duplicates`` and ``scores`` each serve one part of it."""
+    """Looks at every training sample; ``map``, ``duplicates``, ``scores`` and ``measures`` each
+    serve one part of it.
+    """
 
     def __init__(self, tables: Tables, review: Review, tags: Tags) -> None:
         self._tables, self._review, self._tags = tables, review, tags
         self.map = FeatureMap(tables)
         self.duplicates = Duplicates(tables)
         self.scores = Scores(tables)
+        self.measures = Measures(tables)
 
     def samples_key(self) -> str:
         """Changes with the ranking; :class:`DiffInfError` where there is none yet."""
@@ -49,7 +53,9 @@ class Explore:
     def view(self, view: View) -> NDArray[np.int64]:
         """Positions of the samples of a view, in its order."""
         tagged = self._tags.standing().samples if view.tag is not None else None
-        return positions(self.samples(), self._review.settled(), view, tagged)
+        measured = self.measures.table() if self.measures.done() else None
+        alike = self.measures.similarity(view.near) if view.near else None
+        return positions(self.samples(), self._review.settled(), view, tagged, measured, alike)
 
     def subset(self, tag: str | None = None, view: str | None = None) -> Subset | None:
         """The samples that have a tag, or that a saved view shows now; None where neither is named.

@@ -66,12 +66,25 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What was measured of every training sample on request: numbers by name, and issues, boolean."""
+
+    table: pd.DataFrame
+    issues: pd.DataFrame
+
+    def counts(self) -> dict[str, int]:
+        """How many samples have each issue."""
+        return {str(name): int(cells.sum()) for name, cells in self.issues.items()}
+
+
+@dataclass(frozen=True)
 class View:
     """Which samples a table shows, and in which order; the default is all, most suspicious first.
 
     ``group`` is a pair of column and value. ``text`` is looked for in the file's name, without regard to
-    case. ``high`` is membership in the high-influence set. ``ids`` are the only samples to show. What is
-    None is not asked for.
+    case. ``high`` is membership in the high-influence set, ``issue`` one of :class:`Measured`. ``near`` are
+    samples to which those most alike come first, whatever ``sort`` says. ``ids`` are the only samples to
+    show. What is None is not asked for.
     """
 
     label: str | None = None
@@ -80,6 +93,8 @@ class View:
     high: bool | None = None
     state: str | None = None
     tag: str | None = None
+    issue: str | None = None
+    near: tuple[str, ...] = ()
     ids: frozenset[str] | None = None
     sort: str = "rank"
     descending: bool = False
@@ -104,6 +119,7 @@ class View:
         if values.get("group") is not None:
             column, value = values["group"]
             values["group"] = (column, value)
+        values["near"] = tuple(values.get("near", ()))
         return cls(**values)
 
 
@@ -136,10 +152,13 @@ def positions(
     decisions: Mapping[str, Decision],
     view: View,
     tagged: Mapping[str, frozenset[str]] | None = None,
+    measured: Measured | None = None,
+    similarity: NDArray[np.float32] | None = None,
 ) -> NDArray[np.int64]:
     """Where the samples of a view stand, in its order; :class:`DiffInfError` for what is not there.
 
-    ``tagged`` are the samples of each tag; one that none of them has shows nothing.
+    ``tagged`` are the samples of each tag, of which a tag that nothing has shows nothing; ``measured`` is
+    None where nothing was measured; ``similarity`` (N,) is how alike each sample is to those of ``near``.
     """
     table, keep = samples.table, np.ones(len(samples), bool)
     if view.label is not None:
@@ -161,18 +180,32 @@ def positions(
         keep &= states(samples, decisions) == STATES.index(view.state)
     if view.tag is not None:
         keep &= table["id"].isin((tagged or {}).get(view.tag, frozenset())).to_numpy()
+    if view.issue is not None:
+        if measured is None or view.issue not in measured.issues:
+            raise DiffInfError(
+                f"No picture was looked at for being {view.issue}; measure them first."
+            )
+        keep &= measured.issues[view.issue].to_numpy()
     if view.ids is not None:
         keep &= table["id"].isin(view.ids).to_numpy()
     rows = np.flatnonzero(keep)
-    return rows[_order(samples, rows, view)]
+    if similarity is not None:
+        return rows[np.argsort(-similarity[rows], kind="stable")]
+    return rows[_order(samples, rows, view, measured)]
 
 
-def _order(samples: Samples, rows: NDArray[np.int64], view: View) -> NDArray[np.int64]:
-    if view.sort not in samples.sorts:
+def _order(
+    samples: Samples, rows: NDArray[np.int64], view: View, measured: Measured | None
+) -> NDArray[np.int64]:
+    more = [] if measured is None else [str(name) for name in measured.table]
+    if view.sort not in (*samples.sorts, *more):
         raise DiffInfError(
-            f"Samples cannot be sorted by {view.sort!r}; choose one of {', '.join(samples.sorts)}."
+            f"Samples cannot be sorted by {view.sort!r}; choose one of "
+            f"{', '.join((*samples.sorts, *more))}."
         )
     source = samples.scores if view.sort in samples.scores else samples.table
+    if measured is not None and view.sort in measured.table:
+        source = measured.table
     # Ties go by rank in either direction.
     ranks = samples.table["rank"].to_numpy()[rows]
     by_rank = np.argsort(ranks, kind="stable")

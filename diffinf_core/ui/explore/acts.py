@@ -53,6 +53,8 @@ class Acts:
             )  # fmt: skip
             self.add = self._button("Tag", "explore-tag-add")
             self.remove = self._button("Untag", "explore-tag-remove")
+            self.like = self._button("More like this", "explore-like")
+            self.like_pair = self._button("More like the pair in review", "explore-like-pair")
         self.outputs = [self.label, self.tag]
         for action, button in buttons.items():
             given = [self.acting, self.label]
@@ -95,6 +97,27 @@ class Acts:
             ]
         except DiffInfError:
             return [gr.skip(), gr.skip()]
+
+    def near(self, shown: gr.Textbox) -> None:
+        """Have the list begin with what is like the chosen pictures, or like the pair on the Review page."""
+
+        def like(acting: str) -> list[Any]:
+            try:
+                chosen = self._chosen(acting)
+                self.session.run.explore.measures.similarity(chosen)
+            except DiffInfError as error:
+                return [markup.notice(str(error), "error"), gr.skip()]
+            return ["", " ".join(chosen)]
+
+        for button, ids in ((self.like, "acting"), (self.like_pair, "pair")):
+            button.click(
+                like,
+                [self.acting],
+                [self.message, shown],
+                js=f"() => window.diExplore.{ids}()",
+                queue=False,
+                show_progress="hidden",
+            )
 
     # ------------------------------------------------------------ what the buttons do
 

@@ -9,8 +9,13 @@ from typing import Any
 import gradio as gr
 
 from diffinf_core.engine import ESTIMATORS, STATES, View
+from diffinf_core.records import DiffInfError
+from diffinf_core.ui import markup
+from diffinf_core.ui.explore.parts import progress, skipped
 from diffinf_core.ui.session import Session
 
+#: the job that measures quality and outliers
+JOB = "measures"
 _ALL = "all"
 _HIGH = {"all": None, "high-influence": True, "others": False}
 _PLAIN = {"rank": "rank", "label": "label", "file": "file name"}
@@ -37,6 +42,7 @@ class Filters:
                 elem_id="table-state",
             )
             self.tag = gr.Dropdown([_ALL], value=_ALL, label="Tag", elem_id="table-tag")
+            self.issue = gr.Dropdown([_ALL], value=_ALL, label="Quality", elem_id="table-issue")
         with gr.Row(elem_classes="di-filter-row"):
             self.sort = gr.Dropdown(
                 [(title, name) for name, title in _PLAIN.items()],
@@ -47,11 +53,29 @@ class Filters:
             )
             self.descending = gr.Checkbox(False, label="Largest first", elem_id="table-descending")
             self.only = gr.Checkbox(False, label="Only the selected", elem_id="table-only")
+            self.measure = gr.Button(
+                "Measure quality and outliers", size="md", visible=False, elem_id="measures-start",
+                scale=0, min_width=240,
+            )  # fmt: skip
+        self.measure_words = gr.HTML(elem_id="measures-words", elem_classes="di-optional")
+        #: ids of the samples that the others are compared with, set by "More like this"
+        self.near = gr.Textbox(visible="hidden", elem_id="table-near")
+        with gr.Row(elem_classes="di-near"):
+            self.near_words = gr.HTML(elem_id="near-words")
+            self.leave = gr.Button(
+                "Back to the order", size="sm", elem_id="near-leave", scale=0, min_width=150
+            )
         self.inputs: list[Any] = [
-            self.label, self.group, self.text, self.high, self.state, self.tag, self.only,
-            self.sort, self.descending,
+            self.label, self.group, self.text, self.high, self.state, self.tag, self.issue,
+            self.only, self.near, self.sort, self.descending,
         ]  # fmt: skip
-        self.outputs = [self.label, self.group, self.tag, self.sort]
+        #: what the job of measuring changes
+        self.measured = [self.measure_words, self.measure, self.issue, self.sort]
+        self.outputs = [self.label, self.group, self.tag, *self.measured]
+        quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+        self.measure.click(self._begin, None, self.measured, **quick)
+        self.near.change(self._near_words, [self.near], [self.near_words], **quick)
+        self.leave.click(lambda: "", None, [self.near], **quick)
 
     @staticmethod
     def view(
@@ -61,7 +85,9 @@ class Filters:
         high: str,
         state: str,
         tag: str,
+        issue: str,
         only: bool,
+        near: str,
         sort: str,
         descending: bool,
         *,
@@ -75,6 +101,8 @@ class Filters:
             high=_HIGH[high],
             state=None if state == _ALL else state.replace(" ", "_"),
             tag=None if tag == _ALL else tag,
+            issue=None if issue == _ALL else issue,
+            near=tuple((near or "").split()),
             ids=frozenset(picked.split()) if only else None,
             sort=sort,
             descending=bool(descending),
@@ -91,7 +119,9 @@ class Filters:
             high,
             (view.state or _ALL).replace("_", " "),
             view.tag or _ALL,
+            view.issue or _ALL,
             False,
+            " ".join(view.near),
             view.sort,
             view.descending,
         ]
@@ -117,12 +147,41 @@ class Filters:
             for value in sorted(samples.groups[column].unique())
         ]
         labels = [_ALL, *run.training.classes]
+        label, group = (gr.update(choices=found) for found in (labels, [(_ALL, _ALL), *groups]))
+        return [label, group, self.tags(), *self.measures()]
+
+    def measures(self) -> list[Any]:
+        """How the measuring goes, and the choices of quality and order, for ``measured``."""
+        explore = self.session.run.explore
+        samples, table = explore.samples(), explore.measures.table()
         titles = {**_PLAIN, **{name: ESTIMATORS[name].title for name in samples.scores}}
-        sorts = [(titles.get(name, name), name) for name in samples.sorts]
-        label, group, sort = (
-            gr.update(choices=found) for found in (labels, [(_ALL, _ALL), *groups], sorts)
+        more = [] if table is None else [str(name) for name in table.table]
+        sorts = [(titles.get(name, name), name) for name in (*samples.sorts, *more)]
+        issues = [] if table is None else [(f"{k} ({n:,})", k) for k, n in table.counts().items()]
+        return [
+            progress(self.session, JOB),
+            gr.update(visible=table is None),
+            gr.update(choices=[(_ALL, _ALL), *issues]),
+            gr.update(choices=sorts),
+        ]
+
+    def _begin(self) -> list[Any]:
+        try:
+            self.session.jobs.start(JOB, lambda: self.session.run.explore.measures.compute())
+        except DiffInfError as error:
+            return [markup.notice(str(error), "error"), *skipped(self.measured[1:])]
+        return self.measures()
+
+    def _near_words(self, near: str) -> str:
+        ids = near.split()
+        if not ids:
+            return ""
+        samples = self.session.run.explore.samples()
+        files = ", ".join(samples.file(i) for i in ids[:3])
+        more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+        return markup.notice(
+            f"Those most like {files}{more} come first, by the classifier's features."
         )
-        return [label, group, self.tags(), sort]
 
     def tags(self) -> Any:
         """The choices of the tag filter."""
@@ -130,4 +189,5 @@ class Filters:
 
     def changes(self) -> list[Callable[..., Any]]:
         """What to listen to; a text says so only when its value has changed."""
-        return [c.change if c is self.text else c.input for c in self.inputs]
+        texts = (self.text, self.near)
+        return [c.change if c in texts else c.input for c in self.inputs]

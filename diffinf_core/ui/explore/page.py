@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from diffinf_core.records import DiffInfError
+from diffinf_core.ui.explore.filters import JOB as MEASURES
 from diffinf_core.ui.explore.groups import GroupsPart
 from diffinf_core.ui.explore.pairs import PairsPart
 from diffinf_core.ui.explore.parts import WITH_PICKED, skipped
@@ -19,7 +20,7 @@ from diffinf_core.ui.explore.selection import Selection
 from diffinf_core.ui.session import Session
 
 _PARTS = ("samples", "scores", "groups", "pairs")
-_JOBS = ("map", "duplicates", PLANTED)
+_JOBS = ("map", "duplicates", MEASURES, PLANTED)
 
 
 def _read_ahead(session: Session) -> None:
@@ -77,6 +78,7 @@ def build(session: Session, page: gr.Tab) -> None:
             out += part.load(*own) if name == open_ else skipped(part.outputs)
         return out
 
+    acts.near(samples.filters.near)
     for event in acts.events:
         samples.refresh(event)
 
@@ -84,6 +86,7 @@ def build(session: Session, page: gr.Tab) -> None:
     watched = {
         "map": samples.map.outputs,
         "duplicates": pairs.outputs,
+        MEASURES: samples.filters.measured,
         PLANTED: scores.precision.outputs,
     }
 
@@ -95,6 +98,7 @@ def build(session: Session, page: gr.Tab) -> None:
         anew = {
             "map": lambda: samples.map.shown(method),
             "duplicates": lambda: pairs.load(*chosen),
+            MEASURES: samples.filters.measures,
             PLANTED: scores.precision.load,
         }
         out: list[Any] = [now]

@@ -32,7 +32,7 @@ class SamplesPart:
                 self._build_list()
         self.again = gr.Button("Refresh", visible="hidden", elem_id="explore-again")
         self.given = [*self.filters.inputs, self.pager.page, picked]
-        self.shown = [self.table, self.grid.html, *self.pager.outputs]
+        self.shown = [self.message, self.table, self.grid.html, *self.pager.outputs]
         self.outputs = [
             self.empty, *self.map.outputs, self.views.name, *self.filters.outputs, *self.shown,
         ]  # fmt: skip
@@ -49,6 +49,7 @@ class SamplesPart:
                 min_width=190,
             )
             self.pager = Pager("table", "Select all that fit")
+        self.message = gr.HTML(elem_id="explore-list-message", elem_classes="di-optional")
         self.table = gr.HTML(
             elem_id="explore-table", js_on_load=TABLE_SCRIPT, apply_default_css=False
         )
@@ -71,15 +72,19 @@ class SamplesPart:
         page, part = Pager.part(given[-2], len(found))
         at: np.ndarray = found[part]
         rows = samples.table.iloc[at].join(samples.scores.iloc[at])
+        measured = run.explore.measures.table()
+        if measured is not None:
+            rows = rows.join(measured.table.iloc[at])
         sort, descending = Filters.order(*given[:-2])
         table = explore_markup.samples_table(
             rows.assign(state=run.explore.states()[at]),
             list(samples.scores.columns),
+            [] if measured is None else list(measured.table.columns),
             sort=sort,
             descending=descending,
             ranked_by=run.explore.scores.used(),
         )
-        return [table, grid, *Pager.shown(page, len(found), "samples")]
+        return ["", table, grid, *Pager.shown(page, len(found), "samples")]
 
     def _first_page(self, *given: Any) -> list[Any]:
         return self._page(*given[:-2], 1, given[-1], stay=False)

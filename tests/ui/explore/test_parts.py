@@ -57,7 +57,7 @@ def test_everything_from_data_is_escaped() -> None:
     group = {"value": EVIL, "n": 1, "high": (1, 0.2, 1), "mean_score": 1.0, "edited": None,
              "judge_agrees": None, "identity": None}  # fmt: skip
     pages = (
-        explore_markup.samples_table(rows, ["aum"], "rank", False, EVIL),
+        explore_markup.samples_table(rows, ["aum"], [], "rank", False, EVIL),
         explore_markup.disagreement_table(rows, EVIL, EVIL),
         explore_markup.pairs_list([(row, row, 0.99)]),  # type: ignore[list-item]
         explore_markup.groups_table(EVIL, pd.DataFrame([group])),
@@ -93,12 +93,28 @@ def test_pages(asked: int | None, total: int, page: int, part: tuple[int, int]) 
 
 
 def test_filters_become_a_view() -> None:
-    everything = ("all", "all", " ", "all", "all", "all", False, "rank", False)
+    everything = ("all", "all", " ", "all", "all", "all", "all", False, "", "rank", False)
     assert Filters.view(*everything, picked="x y") == View()
-    values = ("sad", '["sex", "f"]', "a", "others", "second look", "odd", True, "aum", True)
-    assert Filters.view(*values, picked="x y") == View(
-        "sad", ("sex", "f"), "a", False, "second_look", "odd", frozenset("xy"), "aum", True
+    values = (
+        "sad",
+        '["sex", "f"]',
+        "a",
+        "others",
+        "second look",
+        "odd",
+        "dark",
+        True,
+        "p q",
+        "aum",
+        True,
     )
+    assert Filters.view(*values, picked="x y") == View(
+        "sad", ("sex", "f"), "a", False, "second_look", "odd", "dark", ("p", "q"), frozenset("xy"),
+        "aum", True,
+    )  # fmt: skip
+    kept = Filters.view(*values[:7], False, *values[8:])
+    assert Filters.values(kept) == [*values[:7], False, *values[8:]]
+    assert Filters.values(View()) == [*everything[:2], "", *everything[3:]]
     assert Filters.order(*values) == ("aum", True)
     assert Filters.order(*Filters.ordered(values, "file", False)) == ("file", False)
 
