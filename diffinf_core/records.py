@@ -142,7 +142,7 @@ class Edit:
     pixels that changed visibly, ``changed_outside`` the same of what is not the person. ``colour_shift``
     is how far the mean colour of the middle moved in L*a*b*, ``colour_shift_floor`` how far a plain
     reconstruction moves it; ``male_before`` and ``male_after`` are a published network's probabilities
-    of that sex, where one judges; ``implausibility`` is that of :mod:`diffinf_core.correction.realism`.
+    of that sex, where one judges.
     """
 
     sample: str
@@ -179,7 +179,6 @@ class Edit:
     colour_shift_floor: float | None = None
     male_before: float | None = None
     male_after: float | None = None
-    implausibility: float | None = None
     #: by the judge cross-fitted on the run's labels, where a published one judges
     cross_judge_before: list[float] | None = None
     cross_judge_after: list[float] | None = None
@@ -199,7 +198,6 @@ FLAGS = (
     "background changed",
     "covariate drift",
     "no visible change",
-    "implausible",
     "extreme change",
 )
 #: how many values a column may have to cut a data set into groups; with more it names pictures or people

@@ -21,11 +21,12 @@ import pytest
 from PIL import Image
 
 from diffinf_core.config import DataConfig, make_config
-from diffinf_core.engine import check, open_run
+from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.inventory import FILES, inventory
 from diffinf_core.ui.app import serve
 from diffinf_core.ui.web.server import Server
+from tests.checked import problems_of
 
 PASSWORD = "a good password"
 HTML = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
@@ -118,7 +119,9 @@ def test_a_table_cannot_name_a_file_outside(tmp_path: Path, name: str) -> None:
     Image.new("RGB", (40, 40)).save(tmp_path / "secret.png")
     config = folder(tmp_path / "data", f"file,label\na.png,x\nb.png,y\n{name},x\n")
     assert "row 4" in refusal(config) and not (tmp_path / "run").exists()
-    assert any("outside the data folder" in str(p) or "no such" in str(p) for p in check(config)[1])
+    assert any(
+        "outside the data folder" in str(p) or "no such" in str(p) for p in problems_of(config)[1]
+    )
 
 
 @pytest.mark.parametrize(

@@ -32,18 +32,26 @@ from diffinf_core.cli.opening import (
 )
 from diffinf_core.cli.rank import rank
 from diffinf_core.cli.serve import review, serve_run
+from diffinf_core.cli.settings import (
+    ConfigFile,
+    DropSmall,
+    FileColumn,
+    LabelColumn,
+    Preset,
+    SkipBad,
+    SplitColumn,
+    new_config,
+    source_settings,
+    with_options,
+)
 from diffinf_core.cli.train import train_generator, train_perceptor
 from diffinf_core.cli.users import users
 from diffinf_core.cli.weights import weights
 from diffinf_core.config import (
     PRESETS,
-    RunConfig,
-    change,
     described_yaml,
-    from_file,
     make_config,
     parse_overrides,
-    preset_for,
     values_of,
 )
 from diffinf_core.records import DiffInfError
@@ -55,22 +63,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
-
-def _config(preset: str, file: Path | None, settings: list[str] | None, **data: Any) -> RunConfig:
-    over = parse_overrides(settings or [])
-    features = over.get("data", {}).get("features")
-    if isinstance(features, str):  # it is kept, and read from another folder
-        over["data"]["features"] = str(Path(features).resolve())
-    if file is not None:
-        if not file.exists():
-            raise DiffInfError(f"The configuration file {file} does not exist.")
-        over.setdefault("data", {}).update(data)
-        return change(from_file(file), over, str(file))
-    given = over.setdefault("data", {})
-    for key, value in data.items():
-        given.setdefault(key, value)
-    return preset_for(preset, over)
 
 
 @app.command()
@@ -87,7 +79,7 @@ def demo(
 
     With the app, retraining waits for you on the Compare page; headless, it runs at once.
     """
-    opened = open_folder(out, _config("demo", None, settings))
+    opened = open_folder(out, new_config("demo", None, settings))
     watch(opened.compute())
     if app_:
         serve_run(out, port)
@@ -107,8 +99,8 @@ def run(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/run"),
-    preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "demo",
-    config: Annotated[Path | None, typer.Option(help="YAML instead of a preset.")] = None,
+    preset: Preset = "demo",
+    config: ConfigFile = None,
     until: Annotated[
         str,
         typer.Option(help="Last stage: data, classifier, influence, predictor, judge or repair."),
@@ -117,44 +109,29 @@ def run(
         int,
         typer.Option(min=1, help="Repair, train and rank again on the refined set, this often."),
     ] = 1,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Go on without unreadable pictures and bad rows.")
-    ] = False,
-    drop_small: Annotated[
-        bool,
-        typer.Option("--drop-small-classes", help="Leave out classes too small for every split."),
-    ] = False,
-    file_column: Annotated[
-        str | None, typer.Option(help="Column of the file name, as data.file_column.")
-    ] = None,
-    label_column: Annotated[
-        str | None, typer.Option(help="Column of the class, as data.label_column.")
-    ] = None,
-    split_column: Annotated[
-        str | None, typer.Option(help="Column of train, val and test, as data.split_column.")
-    ] = None,
+    skip_bad: SkipBad = False,
+    drop_small: DropSmall = False,
+    file_column: FileColumn = None,
+    label_column: LabelColumn = None,
+    split_column: SplitColumn = None,
     without_decisions: WithoutDecisions = False,
     settings: Settings = None,
 ) -> None:
     """Train, rank and repair. Finished work is kept: the same command again does nothing."""
     _known_stage(until)
     options = {
-        "data.skip_bad": "true" if skip_bad else None,
+        "data.skip_bad": skip_bad,
         "split.small_classes": "drop" if drop_small else None,
         "data.file_column": file_column,
         "data.label_column": label_column,
         "data.split_column": split_column,
     }
-    # quoted, so that a column may be called 1 or true
-    settings = [
-        *(settings or []),
-        *(f"{key}={json.dumps(v) if 'column' in key else v}" for key, v in options.items() if v),
-    ]
-    source = _source(data) if data is not None else {}
+    settings = with_options(settings, options)
+    source = source_settings(data) if data is not None else {}
     if data is None and (out / "config.yaml").exists() and config is None and preset == "demo":
         opened = with_settings(out, settings, without_decisions)
     else:
-        opened = open_folder(out, _config(preset, config, settings, **source), without_decisions)
+        opened = open_folder(out, new_config(preset, config, settings, **source), without_decisions)
     for remark in opened.remarks:
         console.print(remark, markup=False, highlight=False)
     if changed := opened.source.changes():
@@ -183,12 +160,6 @@ def run(
         console.print(f"Done. 'diffinf review {out}' opens the app on it.", markup=False)
     else:
         console.print(f"Done up to {until}; nothing is repaired yet.", markup=False)
-
-
-def _source(text: str) -> dict[str, Any]:
-    from diffinf_core.engine import named_source
-
-    return named_source(text)
 
 
 def _known_stage(name: str) -> None:
@@ -309,7 +280,7 @@ app.command("train-perceptor")(train_perceptor)
 
 @app.command("config")
 def show_config(
-    preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")] = "demo",
+    preset: Preset = "demo",
     settings: Settings = None,
 ) -> None:
     """Print a preset as YAML with the meaning of every setting, for 'diffinf run --config'."""

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffinf_core.config import make_config
+from diffinf_core.cli.console import console, watch
+from diffinf_core.cli.opening import Settings
+from diffinf_core.cli.settings import (
+    ConfigFile,
+    DropSmall,
+    FileColumn,
+    LabelColumn,
+    Preset,
+    SkipBad,
+    SplitColumn,
+    new_config,
+    source_settings,
+    with_options,
+)
 from diffinf_core.records import DiffInfError
+
+if TYPE_CHECKING:
+    from diffinf_core.engine import Checked
 
 
 def check(
@@ -17,40 +34,64 @@ def check(
             help="Folder with pictures and labels, or KIND:PATH, e.g. hf:FOLDER.", metavar="DATA"
         ),
     ],
-    labels: Annotated[str, typer.Option(help="Table in the folder.")] = "labels.csv",
-    label_column: Annotated[str, typer.Option(help="Column of the class.")] = "label",
-    file_column: Annotated[str | None, typer.Option(help="Column of the file name.")] = None,
-    split_column: Annotated[str | None, typer.Option(help="Column of train, val and test.")] = None,
-    group_column: Annotated[str | None, typer.Option(help="Column kept together.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write everything found, with pictures, as one page.")
+    ] = None,
+    preset: Preset = "demo",
+    config: ConfigFile = None,
+    labels: Annotated[str | None, typer.Option(help="Table in the folder.")] = None,
+    label_column: LabelColumn = None,
+    file_column: FileColumn = None,
+    split_column: SplitColumn = None,
+    group_column: Annotated[
+        str | None, typer.Option(help="Column kept together, as data.group_column.")
+    ] = None,
     classes: Annotated[str | None, typer.Option(help="Allowed classes, comma-separated.")] = None,
+    skip_bad: SkipBad = False,
+    drop_small: DropSmall = False,
+    settings: Settings = None,
 ) -> None:
-    """Read a data set and name each bad row; exit code 2 if there is one."""
+    """Read a data set as 'run' would and say what is in it; exit code 2 where a run would refuse it."""
     from diffinf_core.engine import check as check_data
-    from diffinf_core.engine import named_source
+    from diffinf_core.engine import write_check
 
-    given = {
-        "labels": labels,
-        "label_column": label_column,
-        "file_column": file_column,
-        "split_column": split_column,
-        "group_column": group_column,
-        "classes": classes.split(",") if classes else None,
+    options = {
+        "data.labels": labels,
+        "data.label_column": label_column,
+        "data.file_column": file_column,
+        "data.split_column": split_column,
+        "data.group_column": group_column,
+        "data.classes": classes.split(",") if classes else None,
+        "data.skip_bad": skip_bad,
+        "split.small_classes": "drop" if drop_small else None,
     }
-    listing, problems = check_data(make_config("demo", {"data": named_source(data) | given}).data)
+    wanted = new_config(preset, config, with_options(settings, options), **source_settings(data))
+    job = check_data(wanted)
+    watch(job)
+    checked = job.result()
+    _print(checked)
+    if report is not None:
+        write_check(checked, report)
+        console.print(f"Report: {report}", markup=False)
+    if n := len(checked.problems):
+        raise DiffInfError(f"{data} has {n:,} problem{'' if n == 1 else 's'}, listed above.")
+
+
+def _print(checked: Checked) -> None:
+    listing = checked.listing
     typer.echo(f"Taken for {listing.taken_for}.")
-    counts: dict[str, int] = {}
-    for row in listing.rows:
-        counts[row.label] = counts.get(row.label, 0) + 1
-    typer.echo(f"{len(listing.rows)} usable pictures, {listing.unlabelled} without a label.")
-    for name in listing.classes:
-        typer.echo(f"  {name}: {counts.get(name, 0)}")
-    for remark in listing.remarks:
-        typer.echo(remark)
-    for problem in problems:
+    typer.echo(f"{checked.readable} usable pictures, {listing.unlabelled} without a label.")
+    for name, parts in checked.classes.items():
+        split = ", ".join(f"{n:,} {part or 'left out'}" for part, n in parts.items() if n)
+        typer.echo(f"  {name}: {sum(parts.values())}" + (f" ({split})" if split else ""))
+    for finding in checked.findings:
+        if finding.level == "refused" and not finding.count:
+            continue  # it is among the problems
+        count = f": {finding.count:,}" if finding.count else ""
+        typer.echo(f"{finding.title.rstrip('.')}{count}. {finding.action}".rstrip())
+    for problem in checked.problems:
         typer.echo(f"bad: {problem}")
-    if problems:
-        raise DiffInfError(f"{data} has {len(problems)} problem(s), listed above.")
-    if listing.lost:
-        typer.echo("No bad rows, but pictures were left out; see above.")
-    else:
-        typer.echo("No problems found.")
+    if checked.problems:
+        return
+    warned = any(finding.level == "warning" for finding in checked.findings)
+    typer.echo("A run can begin; see above." if warned else "No problems found.")

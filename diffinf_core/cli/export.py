@@ -55,6 +55,9 @@ def export(
     audit_: Annotated[
         bool, typer.Option("--audit/--no-audit", help="Look for shortcuts before.")
     ] = True,
+    comments: Annotated[
+        bool, typer.Option("--comments", help="Write reviewers' comments into the manifest.")
+    ] = False,
     without_decisions: WithoutDecisions = False,
 ) -> None:
     """Write the refined data set with a manifest of hashes and lineage."""
@@ -72,6 +75,7 @@ def export(
         splits=splits,
         edits=edits,
         audit=audit_,
+        comments=comments,
     )
     watch(job)
     manifest = job.result().manifest
@@ -84,6 +88,11 @@ def export(
         f"Wrote {target or out}: {written} pictures, {len(manifest['dropped'])} dropped{left}.",
         markup=False,
     )
+    missing = ", ".join(f"{n} {kind}" for kind, n in manifest["counts"]["skipped"].items() if n)
+    if missing:
+        console.print(
+            f"Not part of it, as they were skipped before the run: bad {missing}.", markup=False
+        )
 
 
 def verify(

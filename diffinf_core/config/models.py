@@ -132,6 +132,11 @@ class SplitConfig(Section):
         None, ge=2, le=100, description="cross-validation: the test split is one of so many folds"
     )
     fold: int = later(0, ge=0, lt=100, description="which fold is the test split, from 0")
+    copies: Literal["anywhere", "together"] = later(
+        "anywhere",
+        description="equal files and pictures that look alike: together keeps them in one split, as new runs "
+        "on a folder do; anywhere does not look for them",
+    )
 
     @model_validator(mode="after")
     def _fold_exists(self) -> SplitConfig:

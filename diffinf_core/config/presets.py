@@ -74,8 +74,12 @@ def make_config(preset: str = "demo", overrides: Mapping[str, Any] | None = None
 
 
 def preset_for(preset: str, over: Mapping[str, Any]) -> RunConfig:
-    """A preset with overrides for a new run; nobody's own labels are made wrong unless they ask for it."""
-    folder = over.get("data", {}).get("source") == "folder"
-    if preset.startswith("demo") and folder:
-        over = merge({"noise": {"rate": 0.0}}, over)
+    """A preset with overrides for a new run; nobody's own labels are made wrong unless they ask for it.
+
+    Copies of a picture stay in one split.
+    """
+    if over.get("data", {}).get("source") == "folder":
+        over = merge({"split": {"copies": "together"}}, over)
+        if preset.startswith("demo"):
+            over = merge({"noise": {"rate": 0.0}}, over)
     return make_config(preset, over)

@@ -87,11 +87,9 @@ class Checks:
         reference: Reference,
         perceptors: Perceptors,
         config: RepairConfig,
-        implausible: Tensor,
     ) -> list[dict[str, Any]]:
         """The figures and flags of edits ``final`` (B, 3, S, S), as fields of :class:`Edit`.
 
-        ``implausible`` (B,) is the :func:`realism.implausibility` of each edit.
 
         :class:`DiffInfError` where a network gives no number.
         """
@@ -117,7 +115,6 @@ class Checks:
         for name, pictures in (("cross_judge_before", x), ("cross_judge_after", final)):
             judged_too = None if second is None else second.judge(pictures, positions).tolist()
             figures[name] = judged_too or [None] * len(positions)
-        figures["implausibility"] = implausible.tolist()
         for name, pictures in (("male_before", x), ("male_after", final)):
             figures[name] = self._judge.male(pictures) or [None] * len(positions)
         figures |= dict.fromkeys(("identity_own", "identity_stranger"), [None] * len(positions))

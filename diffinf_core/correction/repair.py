@@ -30,7 +30,6 @@ from diffinf_core.correction.guidance import Task, invert
 from diffinf_core.correction.objective import Objective
 from diffinf_core.correction.perceptors import Perceptors, chosen, load_perceptors
 from diffinf_core.correction.quality import check_numbers, picture_figures, picture_flags
-from diffinf_core.correction.realism import implausibility
 from diffinf_core.data.part import to_image, to_tensor
 from diffinf_core.data.profile import rendered_faces
 from diffinf_core.diffusion.autoencoder import Autoencoder
@@ -54,9 +53,8 @@ class RepairedPicture:
     detail as a fraction of the original's; ``changed_area`` the fraction of pixels that changed visibly,
     ``changed_outside`` the same outside the person, None without a parser; ``colour_shift`` and
     ``colour_shift_floor`` how far the edit and the plain reconstruction move the mean colour of the middle,
-    in L*a*b*; ``implausibility`` that of :mod:`diffinf_core.correction.realism`. ``h_before`` and
-    ``h_after`` are the predictor's probabilities, None without a predictor. ``losses`` holds each
-    unweighted term at each step, ``flags`` maps a warning to the figures behind it.
+    in L*a*b*. ``h_before`` and ``h_after`` are the predictor's probabilities, None without a predictor.
+    ``losses`` holds each unweighted term at each step, ``flags`` maps a warning to the figures behind it.
     """
 
     label: str | None
@@ -73,7 +71,6 @@ class RepairedPicture:
     changed_outside: float | None
     colour_shift: float
     colour_shift_floor: float
-    implausibility: float
     h_before: float | None
     h_after: float | None
     losses: dict[str, list[float]]
@@ -293,19 +290,14 @@ class _Editor:
         inversion = invert(self.generator, x, before, self.config)
         task = Task(self.generator, inversion, label, before, objective, self.config)
         done = yield from edited(task)
-        unknown = None if self.condition is None else self.condition.unknown(len(x), x.device)
-        return self._records(done, objective, unknown, inversion.z_sem)
+        return self._records(done, objective)
 
     @torch.no_grad()
-    def _records(
-        self, done: Edited, objective: Objective, unknown: Tensor | None, z: Tensor
-    ) -> list[dict[str, Any]]:
+    def _records(self, done: Edited, objective: Objective) -> list[dict[str, Any]]:
         reference, p = objective.reference, self.perceptors
         vectors = p.identity(done.final) if p.identity else None
         figures = picture_figures(done.final, done.plain, reference, p, vectors)
         n = len(done.final)
-        odd = implausibility(self.generator, reference.x, done.final, unknown, z)
-        figures |= {"implausibility": odd.tolist()}
         figures |= {"h_before": [None] * n, "h_after": [None] * n}
         if self.predictor is not None:
             h = [self.predictor(v, reference.label).sigmoid() for v in (reference.x, done.final)]

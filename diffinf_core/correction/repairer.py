@@ -41,7 +41,6 @@ from diffinf_core.correction.perceptors import (
     load_perceptors,
 )
 from diffinf_core.correction.probe import FittedProbe
-from diffinf_core.correction.realism import implausibility
 from diffinf_core.correction.search import variants
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.part import open_training, to_image, to_tensor
@@ -290,13 +289,8 @@ class Repairer:
         inversion = self.inversion(x, negative, config)
         start = self.start(inversion, y, config)
         done = yield from edited(Task(self.generator, start, label, negative, objective, config))
-        unknown = None
-        if self.condition is not None:
-            unknown = self.condition.unknown(len(x), x.device)
-            unknown = self.condition.with_covariates(unknown, self.covariates(positions))
-        odd = implausibility(self.generator, x, done.final, unknown, inversion.z_sem)
         records = self.checks.measure(
-            positions, done.final, done.plain, objective.reference, perceptors, config, odd
+            positions, done.final, done.plain, objective.reference, perceptors, config
         )
         seconds = (time.perf_counter() - began) / len(positions)
         edits = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,16 +36,21 @@ _FEWEST, _DEVIATIONS = 20, 3.0
 _NORMAL = 1.4826
 
 
-def usual(edits: Iterable[Edit]) -> dict[str, list[float]]:
-    """Median and upper limit of figures among edits: three robust standard deviations above the median."""
-    out = {}
-    for figure in ("implausibility", "perceptual"):
-        values = [v for edit in edits if (v := getattr(edit, figure)) is not None]
-        if len(values) >= _FEWEST:
-            median = float(np.median(values))
-            spread = float(np.median(np.abs(np.array(values) - median)))
-            out[figure] = [median, median + _DEVIATIONS * _NORMAL * spread]
-    return out
+class Usual(NamedTuple):
+    """Perceptual distances of a run's edits: the median, and what few lie above."""
+
+    median: float
+    limit: float
+
+
+def usual(edits: Iterable[Edit]) -> Usual | None:
+    """What is usual among edits, up to three robust standard deviations above the median; None of few."""
+    values = np.array([edit.perceptual for edit in edits])
+    if len(values) < _FEWEST:
+        return None
+    median = float(np.median(values))
+    spread = float(np.median(np.abs(values - median)))
+    return Usual(median, median + _DEVIATIONS * _NORMAL * spread)
 
 
 def _settings(run: Run) -> list[object]:
@@ -79,7 +85,8 @@ def run_repair(run: Run) -> Work:
     if config.tries in ("flagged", "all"):
         yield from _tried(repairer, edits, spent)
     versions = {edit.sample: edit.version for edit in edits.values()}
-    write_json(stage / USUAL, usual(edits.values()))
+    if (found := usual(edits.values())) is not None:
+        write_json(stage / USUAL, found._asdict())
     write_json(stage / "versions.json", versions)
     return {
         "n": len(order),

@@ -1,45 +1,39 @@
-"""Edits that stand out among the run's own: what is usual differs from one generator to the next, so some
-figures are judged by their distance from the median of the run's edits."""
+"""Edits that stand out among the run's own: how far an edit may change a picture differs from one data set
+and generator to the next."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from diffinf_core.correction.edits import load_edit
-from diffinf_core.correction.stage import REPAIR, USUAL
+from diffinf_core.correction.stage import REPAIR, USUAL, Usual
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
 
-#: flag: the figure that it is about, and how that is written in a sentence
-FIGURES = {"implausible": "implausibility", "extreme change": "perceptual"}
-_WORDS = {"implausibility": "implausibility", "perceptual": "perceptual distance"}
+FLAG = "extreme change"
 
 
-def limits_of(run: Run) -> Mapping[str, list[float]]:
-    """Median and limit of each figure among the run's edits; empty where these are too few, or not made."""
+def usual_of(run: Run) -> Usual | None:
+    """What is usual among the run's edits; None where these are too few, or not made."""
     try:
         folder = REPAIR.folder(run)
-        return dict(read_json(folder / USUAL)) if folder.done else {}
-    except DiffInfError:
-        return {}  # not there in runs of earlier versions
+        return Usual(**read_json(folder / USUAL)) if folder.done else None
+    except (DiffInfError, TypeError):
+        return None  # not there in runs of earlier versions, or nothing is usual
 
 
-def flagged(edit: Edit, limits: Mapping[str, list[float]]) -> Edit:
-    """The edit with the flags that follow from :func:`limits_of`."""
-    flags = dict(edit.flags)
-    for flag, figure in FIGURES.items():
-        value = getattr(edit, figure)
-        if value is not None and figure in limits and value > limits[figure][1]:
-            median, limit = limits[figure]
-            flags[flag] = (
-                f"{_WORDS[figure]} {value:.2f}; the run's edits have {median:.2f} in the median and "
-                f"rarely {limit:.2f}"
-            )
-    return replace(edit, flags=flags)
+def flagged(edit: Edit, usual: Usual | None) -> Edit:
+    """The edit with the flag that follows from :func:`usual_of`."""
+    if usual is None or edit.perceptual <= usual.limit:
+        return edit
+    text = (
+        f"perceptual distance {edit.perceptual:.2f}; the run's edits have {usual.median:.2f} in the median "
+        f"and rarely {usual.limit:.2f}"
+    )
+    return replace(edit, flags={**edit.flags, FLAG: text})
 
 
 def load_flagged(run: Run, sample: str, version: str) -> Edit:
     """The record of a version, flagged by what is usual in the run, too."""
-    return flagged(load_edit(run, sample, version), limits_of(run))
+    return flagged(load_edit(run, sample, version), usual_of(run))

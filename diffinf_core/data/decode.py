@@ -69,7 +69,7 @@ def open_upright(
             source = path if raw is None else io.BytesIO(raw)
             with Image.open(source, formats=readable()) as image:
                 _check_size(image, draft, pixels)
-                deep = _colours_of_sixteen_bits(image, path, raw)
+                deep = sixteen_bit_colours(image, path, raw)
                 if deep is not None:
                     return _upright(_scaled(deep, pixels.depth), image)
                 if draft is not None:
@@ -94,16 +94,25 @@ def decode(path: Path, size: int, pixels: Pixels = PLAIN) -> NDArray[np.uint8]:
     return _square(open_upright(path, 2 * size, pixels), size)
 
 
-def decode_with_digest(path: Path, size: int, pixels: Pixels) -> tuple[NDArray[np.uint8], str]:
-    """:func:`decode` and the SHA-256 of the bytes that were decoded, read once."""
+def read_bytes(path: Path) -> bytes:
+    """A picture's file; :class:`DiffInfError` for one that is too large or cannot be opened."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DiffInfError("the file is too large for a picture")
-        raw = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DiffInfError(f"cannot be read ({error.strerror or error})") from error
-    square = _square(open_upright(path, 2 * size, pixels, raw), size)
-    return square, hashlib.sha256(raw).hexdigest()
+
+
+def decode_bytes(path: Path, raw: bytes, size: int, pixels: Pixels) -> NDArray[np.uint8]:
+    """:func:`decode` of a file whose bytes have been read."""
+    return _square(open_upright(path, 2 * size, pixels, raw), size)
+
+
+def decode_with_digest(path: Path, size: int, pixels: Pixels) -> tuple[NDArray[np.uint8], str]:
+    """:func:`decode` and the SHA-256 of the bytes that were decoded, read once."""
+    raw = read_bytes(path)
+    return decode_bytes(path, raw, size, pixels), hashlib.sha256(raw).hexdigest()
 
 
 def _square(upright: Image.Image, size: int) -> NDArray[np.uint8]:
@@ -129,8 +138,8 @@ def _upright(image: Image.Image, source: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _colours_of_sixteen_bits(
-    image: Image.Image, path: Path, raw: bytes | None
+def sixteen_bit_colours(
+    image: Image.Image, path: Path, raw: bytes | None = None
 ) -> NDArray[np.int64] | None:
     """Levels (H, W, C) of a PNG with sixteen bits for each of several channels; None for any other file.
 
@@ -228,7 +237,7 @@ def highest_level(path: Path, pixels: Pixels = PLAIN) -> int | None:
             with Image.open(path, formats=readable()) as image:
                 if image.width * image.height > pixels.megapixels * 1e6:
                     return None
-                deep = _colours_of_sixteen_bits(image, path, None)
+                deep = sixteen_bit_colours(image, path, None)
                 if deep is None and image.mode.startswith("I"):
                     deep = _levels(image)
                 return None if deep is None else int(deep.max(initial=0))

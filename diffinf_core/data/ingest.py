@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 
 from diffinf_core.config import DataConfig, RunConfig, SplitConfig
+from diffinf_core.data.copies import copies_remarks, find_copies, thumbnails_of
 from diffinf_core.data.decode import Pixels, depth_of
 from diffinf_core.data.folder import Listing
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.noise import add_symmetric_noise
+from diffinf_core.data.overlay import PICTURES, map_array
 from diffinf_core.data.pictures import (
     Decoded,
     Known,
@@ -227,12 +229,21 @@ def _read(
         known=known,
     )
     refuse_mid_change(listing.root, files, stats)
+    copies = None
+    if config.split.copies == "together":
+        grey = thumbnails_of(map_array(folder / PICTURES))
+        copies = yield from find_copies(files, decoded.digests, grey, "data")
     plan = before
-    if decoded.bad:
+    if decoded.bad or copies is not None:
         bad = {files[i]: reason for i, reason in decoded.bad.items()}
-        plan = make_plan(without(listing, bad), data, config.split)
-        at = {file: i for i, file in enumerate(files)}
-        keep_rows(folder, [at[row.file] for row in plan.rows])
+        plan = make_plan(without(listing, bad), data, config.split, copies)
+        if len(plan.rows) < len(files):
+            at = {file: i for i, file in enumerate(files)}
+            keep_rows(folder, [at[row.file] for row in plan.rows])
+    if copies is not None:
+        remarks += copies_remarks(
+            copies, {r.file: p for r, p in zip(plan.rows, plan.parts, strict=True)}
+        )
     return _Read(
         plan, before, decoded, stats, [*remarks, *_remarks(plan, config.split)], pixels.depth
     )

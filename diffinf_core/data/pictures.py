@@ -54,7 +54,7 @@ def stats_of(root: Path, files: Sequence[str]) -> list[Stat]:
 
 
 def bits_used(
-    root: Path, files: Sequence[str], pixels: Pixels
+    root: Path, files: Sequence[str], pixels: Pixels, stage: str = "data"
 ) -> Generator[Progress, None, int | None]:
     """The highest value of files with more than eight bits per value; None where there are none."""
     readers, highest = os.cpu_count() or 1, -1
@@ -64,7 +64,7 @@ def bits_used(
     for i, level in enumerate(levels, start=1):
         highest = max(highest, -1 if level is None else level)
         if i % _SAVE_EVERY == 0 or i == len(files):
-            yield Progress("data", i, len(files), "reading bit depths")
+            yield Progress(stage, i, len(files), "reading bit depths")
     return None if highest < 0 else highest
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from diffinf_core.config import DataConfig, SplitConfig
+from diffinf_core.data.copies import Copies, together
 from diffinf_core.data.folder import Listing, too_few_classes
 from diffinf_core.data.rows import Problem, Row
 from diffinf_core.data.split import Split, split_rows, too_small
@@ -34,24 +35,30 @@ def group_of(row: Row, column: str | None) -> str:
     return row.extra.get(column, row.file) if column else row.file
 
 
-def split_of_listing(listing: Listing, data: DataConfig, split: SplitConfig) -> Split:
-    """The split of the rows of a listing; see :func:`diffinf_core.data.split.split_rows`."""
+def split_of_listing(
+    listing: Listing, data: DataConfig, split: SplitConfig, copies: Copies | None = None
+) -> Split:
+    """The split of the rows of a listing, ``copies`` of a picture in one part as far as none is given.
+
+    See :func:`diffinf_core.data.split.split_rows`.
+    """
     column = data.group_column
     grouped = column is not None and all(column in row.extra for row in listing.rows)
-    return split_rows(
-        [row.label for row in listing.rows],
-        [row.split for row in listing.rows],
-        [group_of(row, column) for row in listing.rows] if grouped else None,
-        [row.file for row in listing.rows],
-        split,
-    )
+    labels, given = [row.label for row in listing.rows], [row.split for row in listing.rows]
+    files = [row.file for row in listing.rows]
+    units = [group_of(row, column) for row in listing.rows] if grouped else files
+    if copies is not None:
+        units = together(copies, files, labels, units, given)
+    return split_rows(labels, given, units if grouped else None, units, split)
 
 
-def make_plan(listing: Listing, data: DataConfig, split: SplitConfig) -> Plan:
-    """The plan of a listing. Raises :class:`DiffInfError` for what cannot become a run.
+def make_plan(
+    listing: Listing, data: DataConfig, split: SplitConfig, copies: Copies | None = None
+) -> Plan:
+    """The plan of a listing; ``copies`` stay in one split.
 
-    That is: bad rows unless ``data.skip_bad``, fewer than two classes, a class that lacks a part unless
-    ``split.small_classes`` says what becomes of it.
+    Raises :class:`DiffInfError` for what cannot become a run: bad rows unless ``data.skip_bad``, fewer than
+    two classes, a class that lacks a part unless ``split.small_classes`` says what becomes of it.
     """
     if listing.problems and not data.skip_bad:
         more = len(listing.problems) - 1
@@ -62,9 +69,9 @@ def make_plan(listing: Listing, data: DataConfig, split: SplitConfig) -> Plan:
         )
     if len(listing.classes) < 2:
         raise DiffInfError(f"{listing.root} has {too_few_classes(listing)}.")
-    done = split_of_listing(listing, data, split)
+    done = split_of_listing(listing, data, split, copies)
     if done.small and split.small_classes == "refuse":
-        sentence = too_small(done.small, split, data.group_column is not None)
+        sentence = too_small(done.small, split, data.group_column is not None, copies is not None)
         raise DiffInfError(f"{listing.root}: {sentence}.")
     kept = [i for i, part in enumerate(done.parts) if part]
     rows, counts = [listing.rows[i] for i in kept], Counter(row.label for row in listing.rows)
@@ -85,15 +92,6 @@ def make_plan(listing: Listing, data: DataConfig, split: SplitConfig) -> Plan:
         {} if dropped else small,
         list(listing.problems),
     )
-
-
-def small_classes(listing: Listing, data: DataConfig, split: SplitConfig) -> list[Problem]:
-    """A problem where a run would refuse classes that are too small, with the ways out."""
-    small = split_of_listing(listing, data, split).small
-    if not small or split.small_classes != "refuse":
-        return []
-    reason = too_small(small, split, data.group_column is not None)
-    return [Problem(None, str(listing.root), reason)]
 
 
 def without(listing: Listing, bad: Mapping[str, str]) -> Listing:

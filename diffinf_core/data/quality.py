@@ -80,7 +80,7 @@ def run_quality(run: Run) -> Work:
             return [*measures(image, (0, 0))[:4], np.nan, np.nan]
 
     def rows(positions: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.array([measured(int(p)) for p in positions], np.float32)  # type: ignore[return-value]
+        return np.array([measured(int(p)) for p in positions], np.float32)
 
     yield from map_slices(stage, len(train), SLICE, rows, "quality", lambda: "pictures")
     found = read_slices(stage, len(train), SLICE)

@@ -14,6 +14,8 @@ from diffinf_core.config import SplitConfig
 from diffinf_core.records import DiffInfError
 
 TRAIN, VAL, TEST = "train", "val", "test"
+#: in their usual order
+PARTS = (TRAIN, VAL, TEST)
 #: names of folders and cells that stand for a split, in lower case
 SPLIT_NAMES = {
     "train": TRAIN, "training": TRAIN, "train_set": TRAIN, "trainset": TRAIN,
@@ -63,9 +65,10 @@ def split_rows(
     """Split some samples; each class has a picture in every part, or is named as too small.
 
     ``labels`` are class names, ``given`` the parts that the data set gives (empty: none), ``groups`` names
-    that must not be cut, ``keys`` are unique names. A part that the data set does not give is drawn from its
-    training split. Without groups each class is cut by the shares exactly; with them the hash of a group
-    decides, and whole groups move where a class would lack a part.
+    that must not be cut, ``keys`` are names, unique but for copies of a picture, which have one. A part that
+    the data set does not give is drawn from its training split. Without groups each class is cut by the
+    shares exactly; with them the hash of a group decides, and whole groups move where a class would lack a
+    part.
 
     Raises :class:`DiffInfError` where a group stands in two given parts.
     """
@@ -181,8 +184,10 @@ def _move_groups(
                 parts[unit] = part
 
 
-def too_small(small: Mapping[str, int], config: SplitConfig, grouped: bool) -> str:
-    """What to say and do about classes that are too small for every part."""
+def too_small(
+    small: Mapping[str, int], config: SplitConfig, grouped: bool, copies: bool = False
+) -> str:
+    """What to say and do about classes that are too small for every part; ``copies`` counted once."""
     unit, noun = ("groups", "group") if grouped else ("pictures", "picture")
     named = [f"{name!r} ({n} {noun if n == 1 else unit})" for name, n in list(small.items())[:5]]
     more = f" and {len(small) - 5} more" if len(small) > 5 else ""
@@ -192,9 +197,10 @@ def too_small(small: Mapping[str, int], config: SplitConfig, grouped: bool) -> s
         else "3, one each for train, val and test"
     )
     many = len(small) > 1
+    once = ", copies of a picture counted once," if copies else ""
     return (
-        f"{'classes' if many else 'class'} {', '.join(named)}{more} {'are' if many else 'is'} too small for "
-        f"the split, which needs {needed}; add pictures, or leave {'them' if many else 'it'} out "
+        f"{'classes' if many else 'class'} {', '.join(named)}{more}{once} {'are' if many else 'is'} too "
+        f"small for the split, which needs {needed}; add pictures, or leave {'them' if many else 'it'} out "
         "(--drop-small-classes), or take all for training (--set split.small_classes=train)"
         + (", or try another split.seed" if grouped else "")
     )

@@ -4,20 +4,24 @@ A stage takes the run folder and yields progress; it holds no live object across
 plan can be driven by a thread, a process or a cluster.
 """
 
+from diffinf_core.data.check import Checked
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.data.sources import named_source
+from diffinf_core.data.text import natural_key
 from diffinf_core.engine.benchmark import BenchmarkSettings, method_choices
+from diffinf_core.engine.check import check, write_check
 from diffinf_core.engine.cifar import benchmark_cifar
 from diffinf_core.engine.doctor import Diagnosis, Finding, counted, diagnose, mend
 from diffinf_core.engine.pictures import Pictures
 from diffinf_core.engine.pipeline import STAGES
 from diffinf_core.engine.run import OpenRun, open_run
-from diffinf_core.engine.tools import check, convert_generator, train_generator, train_perceptor
+from diffinf_core.engine.tools import convert_generator, train_generator, train_perceptor
 from diffinf_core.export.dataset import read_export
 from diffinf_core.export.formats import FORMATS
 from diffinf_core.export.plan import EDITS, SPLITS
 from diffinf_core.influence.embedding import methods as map_methods
 from diffinf_core.influence.estimators import ESTIMATORS
+from diffinf_core.report.check import check_body
 from diffinf_core.report.explore import STATES, View
 from diffinf_core.review.bulk import Bulk
 from diffinf_core.review.rules import Rule
@@ -31,6 +35,7 @@ __all__ = [
     "STATES",
     "BenchmarkSettings",
     "Bulk",
+    "Checked",
     "Diagnosis",
     "Finding",
     "OpenRun",
@@ -39,6 +44,7 @@ __all__ = [
     "View",
     "benchmark_cifar",
     "check",
+    "check_body",
     "convert_generator",
     "counted",
     "diagnose",
@@ -48,8 +54,10 @@ __all__ = [
     "mend",
     "method_choices",
     "named_source",
+    "natural_key",
     "open_run",
     "read_export",
     "train_generator",
     "train_perceptor",
+    "write_check",
 ]

@@ -14,7 +14,7 @@ from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.edits import versions_of
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.correction.search import propose
-from diffinf_core.correction.usual import flagged, limits_of, load_flagged
+from diffinf_core.correction.usual import flagged, load_flagged, usual_of
 from diffinf_core.engine.tables import Tables
 from diffinf_core.records import DiffInfError, Edit
 
@@ -72,4 +72,4 @@ class Repair:
             yield load_flagged(folder, sample, version)
             return
         for event in self._repairer.repair(np.array([position]), settings):
-            yield event if isinstance(event, Preview) else flagged(event[0], limits_of(folder))
+            yield event if isinstance(event, Preview) else flagged(event[0], usual_of(folder))

@@ -197,12 +197,12 @@ class OpenRun:
     ) -> Job[Progress, Export]:
         """Write the refined data set to a new folder; the result is the export, read back.
 
-        ``undecided`` is what becomes of samples that nobody decided on, see
-        :func:`diffinf_core.review.refine.refine`. ``options``: ``format`` is one of :data:`FORMATS`,
-        ``splits`` train or all, ``edits`` full (the change on the original at its size, lossless),
-        like-original (encoded as the original was) or working (the edit at the run's size), ``audit``
-        whether the shortcut audit is made first. ``tag`` or ``view`` names the only samples to write, see
-        :meth:`Explore.subset`.
+                ``undecided`` is what becomes of samples that nobody decided on, see
+                :func:`diffinf_core.review.refine.refine`. ``options``: ``format`` is one of :data:`FORMATS`,
+                ``splits`` train or all, ``edits`` full (the change on the original at its size, lossless),
+                like-original (encoded as the original was) or working (the edit at the run's size), ``audit``
+        whether the shortcut audit is made first, ``comments`` whether reviewers' comments are written.
+        ``tag`` or ``view`` names the only samples to write, see :meth:`Explore.subset`.
         """
         options["subset"] = self.explore.subset(tag, view)
         events = export_folder(self.folder, target, undecided, **options)

@@ -1,4 +1,4 @@
-"""What needs no run: checking a data set, training and converting networks."""
+"""What needs no run: training and converting networks."""
 
 from __future__ import annotations
 
@@ -6,16 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diffinf_core.config import DataConfig, SplitConfig
-from diffinf_core.data.folder import Listing, Problem
-from diffinf_core.data.sources import check_folder
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.run import Run
-
-
-def check(config: DataConfig, split: SplitConfig | None = None) -> tuple[Listing, list[Problem]]:
-    """Read a data set and list everything wrong with it, classes too small for a split included."""
-    return check_folder(config, split)
 
 
 def train_generator(

@@ -90,6 +90,9 @@ def _counts(plan: Plan) -> list[str]:
         out.append(
             _rows("decision", {f"{who}: {what}": n for (who, what), n in sorted(by.items())})
         )
+    if any(figures["skipped"].values()):
+        gone = {f"unreadable or bad {kind}": n for kind, n in figures["skipped"].items()}
+        out.append(_rows("skipped before the run", gone))
     return out
 
 

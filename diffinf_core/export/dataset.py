@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from diffinf_core.data.decode import decode, open_upright
+from diffinf_core.data.decode import Pixels, decode, open_upright
 from diffinf_core.data.part import open_training, to_tensor
 from diffinf_core.data.split import TRAIN
 from diffinf_core.export.formats.patch import FILE as CHANGES
@@ -183,16 +184,22 @@ class _OfExport:
         if "split" in table:
             table = table[table["split"] == TRAIN].reset_index(drop=True)
         self._files, self.classes = [export.root / f for f in table["file"]], export.classes
-        self._size = int(export.manifest["configuration"]["data"]["image_size"])
+        config = export.manifest["configuration"]["data"]
+        self._size = int(config["image_size"])
+        depth = export.manifest.get("bit_depth") or config.get("bit_depth") or 16
+        # what the run has taken is not too large here
+        self._pixels = Pixels(int(depth), math.inf)
         self.table = table[["id", "label", "assigned_label", "source"]].copy()
 
     def small(self, i: int) -> NDArray[np.uint8]:
         with self._named(i):
-            return np.array(decode(self._files[i], self._size))  # a copy that may be written to
+            return np.array(
+                decode(self._files[i], self._size, self._pixels)
+            )  # a copy that may be written to
 
     def image(self, i: int) -> Image.Image:
         with self._named(i):
-            return open_upright(self._files[i])
+            return open_upright(self._files[i], pixels=self._pixels)
 
     @contextmanager
     def _named(self, i: int) -> Iterator[None]:

@@ -18,15 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
+from diffinf_core.data.decode import sixteen_bit_colours
 from diffinf_core.data.kinds import readable
+from diffinf_core.export.deep import with_sixteen_bits
 from diffinf_core.export.marks import mark
 from diffinf_core.export.names import fitting_suffix
 from diffinf_core.export.pasting import Floats, add_change, centre_crop, placed, reduced
+from diffinf_core.export.thumbnails import without_preview, without_thumbnail
 from diffinf_core.records import DiffInfError
 
 _LOSSLESS = {"PNG", "BMP", "TIFF", "PPM"}
 _ORIENTATION = 0x0112
 _XMP_TEXT = "XML:com.adobe.xmp"
+#: description, make, model, software, date, artist, copyright
+_TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,12 @@ def paste(
     size: int,
     notes: Mapping[str, str],
     like_original: bool = False,
+    depth: int = 16,
 ) -> Encoded:
     """The original with a change (S, S, 3), in levels of 255, made at working ``size``; marked as AI-edited.
 
-    ``notes`` are text entries of a PNG. Pixels that the change does not reach keep their values.
+    ``notes`` are text entries of a PNG; files with more than eight bits use ``depth`` of them. Pixels that
+    the change does not reach keep their values.
     """
     with open_stored(original) as image:
         form, lossless_webp = _form(image), _is_lossless_webp(original)
@@ -89,14 +96,22 @@ def paste(
         placement = reduced(placement, round(width / seen[0]))
         palette = image.copy() if image.mode == "P" else None
         mode = _editable_mode(image)
-        pixels = np.array(image if image.mode == mode else image.convert(mode))
+        levels = sixteen_bit_colours(image, original)
+        if levels is not None:
+            pixels = levels.astype(np.uint16)
+        else:
+            pixels = np.array(image if image.mode == mode else image.convert(mode))
         touched = np.zeros((height, width), bool) if palette is not None else None
         for rows, columns, band in placed(change, placement, width, height):
-            pixels[rows, columns] = add_change(pixels[rows, columns], mode, band)
+            pixels[rows, columns] = add_change(pixels[rows, columns], mode, band, depth)
             if touched is not None:
                 touched[rows, columns] = np.rint(band).any(2)
-        edited = Image.fromarray(pixels, None if mode.startswith("I") else mode)
         kept = _metadata(image)
+        if levels is not None:
+            high = Image.fromarray((pixels >> 8).astype(np.uint8), mode)
+            data = with_sixteen_bits(_saved(high, "PNG", kept, notes, {}), pixels)
+            return Encoded(data, suffix_of(original))
+        edited = Image.fromarray(pixels, None if mode.startswith("I") else mode)
         if like_original:
             if palette is not None and touched is not None:
                 edited = _quantised(edited, palette, touched)
@@ -123,6 +138,8 @@ def as_png(picture: NDArray[np.uint8], notes: Mapping[str, str]) -> Encoded:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":  # Pillow turns it upright itself, and gives the size of that
+        return 1
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # a broken EXIF costs no picture
@@ -160,11 +177,16 @@ def _quantised(
 def _metadata(image: Image.Image) -> dict[str, Any]:
     """What a file of the original's kind says beside its pixels, as arguments of ``save``."""
     info = image.info
-    xmp = info.get("xmp") or info.get(_XMP_TEXT)
-    out: dict[str, Any] = {"xmp": mark(xmp.encode() if isinstance(xmp, str) else xmp)}
+    xmp = info.get("xmp") or info.get(_XMP_TEXT) or b""
+    packet = xmp.encode() if isinstance(xmp, str) else xmp
+    out: dict[str, Any] = {"xmp": mark(without_preview(packet))}
     for name in ("exif", "icc_profile", "dpi", "comment"):
         if info.get(name):
             out[name] = info[name]
+    if "exif" in out:
+        out["exif"] = without_thumbnail(out["exif"])
+    tags = getattr(image, "tag_v2", {})
+    out["tags"] = {tag: tags[tag] for tag in _TIFF_TAGS if tag in tags}
     if isinstance(image, PngImagePlugin.PngImageFile):
         out["text"] = {k: str(v) for k, v in image.text.items() if k != _XMP_TEXT}
     return out
@@ -199,7 +221,7 @@ def _saved(
     notes: Mapping[str, str],
     options: dict[str, Any],
 ) -> bytes:
-    given = {k: v for k, v in kept.items() if k not in ("text", "xmp", "comment")}
+    given = {k: v for k, v in kept.items() if k not in ("text", "xmp", "comment", "tags")}
     if form == "PNG":
         text = PngImagePlugin.PngInfo()
         for key, value in {**kept.get("text", {}), **notes}.items():
@@ -211,7 +233,7 @@ def _saved(
         if form == "JPEG" and "comment" in kept:
             given["comment"] = kept["comment"]
     elif form == "TIFF":
-        given["tiffinfo"] = {700: kept["xmp"]}
+        given["tiffinfo"] = {**kept["tags"], 700: kept["xmp"]}
         given.pop("exif", None)  # the tags of the file itself
     elif form in ("BMP", "PPM", "GIF"):  # they hold no XMP; the manifest says it
         given = {k: v for k, v in given.items() if k == "dpi" and form == "BMP"}

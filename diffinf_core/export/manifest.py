@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from diffinf_core.correction.edits import read_record
+from diffinf_core.data.ingest import DATA
+from diffinf_core.data.state import TABLE
 from diffinf_core.export.formats.format import write_json_lists
 from diffinf_core.export.plan import Picture, Plan
 from diffinf_core.export.render import sha256
-from diffinf_core.runs.files import digest
+from diffinf_core.runs.files import digest, read_json
 
 FILE = "manifest.json"
 #: of this file; read by :func:`diffinf_core.export.dataset.read_export`
@@ -26,18 +28,44 @@ SCHEMA = 2
 def plan_key(plan: Plan) -> str:
     """Names what an export holds: the same key, the same bytes."""
     rows = [
-        [p.id, p.file, p.split, p.label, p.source, [f.name for f in p.edits], _decided(p)]
+        [p.id, p.file, p.split, p.label, p.source, [f.name for f in p.edits], _decided(p, plan)]
         for p in plan.pictures
     ]
-    config = plan.run.config.model_dump(mode="json")
+    config = _portable(plan.run.config.model_dump())
     # what an earlier version did not know counts only where it is asked for
     options = {k: v for k, v in asdict(plan.options).items() if k != "subset" or v is not None}
-    return digest(SCHEMA, options, config, list(plan.refined.dropped), rows)
+    return digest(SCHEMA, options, config, skipped(plan), list(plan.refined.dropped), rows)
 
 
-def _decided(picture: Picture) -> list[str] | None:
+def _decided(picture: Picture, plan: Plan) -> list[str] | None:
     d = picture.decision
-    return None if d is None else [d.action, d.reviewer, d.time, d.comment]
+    if d is None:
+        return None
+    return [d.action, d.reviewer, d.time, d.comment if plan.options.comments else ""]
+
+
+def _portable(value: Any) -> Any:
+    """Settings as JSON; of paths the last part alone, as the rest is about somebody's machine."""
+    if isinstance(value, dict):
+        return {key: _portable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_portable(item) for item in value]
+    if isinstance(value, Path) or (isinstance(value, str) and Path(value).is_absolute()):
+        return Path(value).name
+    return value
+
+
+def skipped(plan: Plan) -> dict[str, int]:
+    """Bad rows and unreadable pictures of the data set that the run went on without."""
+    given = DATA.folder(plan.run).figures.get("skipped", {})
+    return {kind: int(given.get(kind, 0)) for kind in ("rows", "pictures")}
+
+
+def _data_set(plan: Plan) -> dict[str, Any]:
+    """The name of the data set, and the SHA-256 of its table where the run knows it."""
+    file = DATA.folder(plan.run) / TABLE
+    table = read_json(file) if file.is_file() else None
+    return {"name": plan.source.name, "table_sha256": (table or {}).get("sha256")}
 
 
 def pseudonyms(plan: Plan) -> dict[str, str]:
@@ -52,6 +80,7 @@ def counts(plan: Plan) -> dict[str, Any]:
     labels = Counter(p.label for p in plan.pictures)
     return {
         **plan.refined.counts(),
+        "skipped": skipped(plan),
         "splits": {s: sum(p.split == s for p in plan.pictures) for s in plan.split_names},
         "classes": {c: labels[c] for c in plan.classes},
         "decisions": dict(
@@ -96,7 +125,9 @@ def write_manifest(
         "classes": list(refined.classes),
         "audit": audit,
         "files": files,
-        "configuration": plan.run.config.model_dump(mode="json"),
+        "data_set": _data_set(plan),
+        "bit_depth": plan.pixels.depth,
+        "configuration": _portable(plan.run.config.model_dump()),
     }
     write_json_lists(root / FILE, head, {"samples": _entries(plan, names, hashes, partial)})
 
@@ -136,6 +167,7 @@ def _entries(
                 "action": picture.decision.action,
                 "reviewer": people[picture.decision.reviewer],
                 "time": picture.decision.time,
-                "comment": picture.decision.comment,
             }
+            if plan.options.comments:
+                entry["decision"]["comment"] = picture.decision.comment
         yield entry

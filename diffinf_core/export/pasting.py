@@ -166,20 +166,19 @@ def _planes(picture: Floats) -> list[Floats]:
     return [np.ascontiguousarray(picture[..., c], np.float32) for c in range(picture.shape[2])]
 
 
-def add_change(
-    pixels: NDArray[Any], mode: str, change: Floats, deep: float = 256.0
-) -> NDArray[Any]:
+def add_change(pixels: NDArray[Any], mode: str, change: Floats, depth: int = 16) -> NDArray[Any]:
     """Stored pixels (h, w) or (h, w, bands) of a Pillow mode with a change (h, w, 3) of their colour added.
 
-    Modes: L, LA, RGB, RGBA, CMYK and the sixteen-bit ones, of whose levels ``deep`` make one of 255. Alpha
-    stays.
+    Modes: L, LA, RGB, RGBA, CMYK and those that begin with I. Pixels of more than eight bits use ``depth`` of
+    them, as :func:`diffinf_core.data.decode.decode` read them. Alpha stays.
     """
+    used = 8 if pixels.dtype == np.uint8 else depth
+    most, change = (1 << used) - 1, change * np.float32(1 << (used - 8))
     levels = np.rint(change).astype(np.int64)
     if mode in ("L", "LA") or mode.startswith("I"):
         grey = change @ np.array([0.299, 0.587, 0.114], np.float32)
-        most = 65535 if mode.startswith("I") else 255
         first = pixels if pixels.ndim == 2 else pixels[..., 0]
-        step = np.rint(grey * (deep if most > 255 else 1)).astype(np.int64)
+        step = np.rint(grey).astype(np.int64)
         moved = np.clip(first.astype(np.int64) + step, 0, most).astype(pixels.dtype)
         if pixels.ndim == 2:
             return moved
@@ -190,5 +189,5 @@ def add_change(
         step = np.rint(change * 255 / np.maximum(ink, 1)).astype(np.int64)
         colour = np.clip(pixels[..., :3].astype(np.int64) - step, 0, 255)
     else:
-        colour = np.clip(pixels[..., :3].astype(np.int64) + levels, 0, 255)
+        colour = np.clip(pixels[..., :3].astype(np.int64) + levels, 0, most)
     return np.concatenate([colour.astype(pixels.dtype), pixels[..., 3:]], 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from diffinf_core.data.ingest import source_folder
+from diffinf_core.data.decode import Pixels
+from diffinf_core.data.ingest import DATA, source_folder
 from diffinf_core.data.lineage import ancestors, earlier_edits
 from diffinf_core.data.part import Part, open_training, open_validation
 from diffinf_core.data.split import TRAIN, VAL
@@ -33,8 +35,9 @@ class ExportOptions:
     """How to export; see the constants of this module and :mod:`diffinf_core.export.formats`.
 
     ``undecided`` is what becomes of edited samples on which nobody has decided, see
-    :func:`diffinf_core.review.refine.refine`; ``audit`` whether the shortcut audit is made first;
-    ``subset`` the only training samples to write.
+    :func:`diffinf_core.review.refine.refine`; ``audit`` whether the shortcut audit is made first,
+    ``comments`` whether reviewers' comments are written into the manifest, ``subset`` the only training
+    samples to write.
     Raises :class:`DiffInfError` for a value that none knows.
     """
 
@@ -43,6 +46,7 @@ class ExportOptions:
     splits: str = "train"
     edits: str = "full"
     audit: bool = False
+    comments: bool = False
     #: the samples of a tag or view, where only these are written
     subset: Subset | None = None
 
@@ -103,6 +107,11 @@ class Plan:
     def size(self) -> int:
         """The run's working size in pixels."""
         return self.run.config.data.image_size
+
+    @property
+    def pixels(self) -> Pixels:
+        """How the run read its pictures; what it has taken is not too large here."""
+        return Pixels(int(DATA.folder(self.run).figures.get("bit_depth", 16)), math.inf)
 
     @property
     def split_names(self) -> list[str]:

@@ -70,7 +70,7 @@ def edited_file(plan: Plan, picture: Picture) -> Encoded:
         return as_png(read_picture(picture.edits[-1] / "edit.png"), notes)
     original = plan.source / picture.file
     like = plan.options.edits == "like-original"
-    return paste(original, _change(picture.edits), plan.size, notes, like)
+    return paste(original, _change(picture.edits), plan.size, notes, like, plan.pixels.depth)
 
 
 def _change(folders: Sequence[Path]) -> Floats:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from diffinf_core.correction.edits import load_edit
 from diffinf_core.correction.stage import REPAIR
-from diffinf_core.correction.usual import flagged, limits_of
+from diffinf_core.correction.usual import flagged, usual_of
 from diffinf_core.data.part import open_training
 from diffinf_core.influence.stage import ranking, ranking_key
 from diffinf_core.records import GROUP_SIZES, DiffInfError, Edit
@@ -40,7 +40,7 @@ _PLACED = ("id", "rank", "score", "percentile", "label", "version", "group")
 _FIGURES = (
     "identity", "perceptual", "ssim", "h_before", "h_after", "judge_before", "judge_after",
     "influence_before", "influence_after", "sharpness", "changed_area", "changed_outside",
-    "colour_shift", "implausibility",
+    "colour_shift",
 )  # fmt: skip
 _TEXTS = ("judge_class_before", "judge_class_after", "flags", "suggestion", "reason")
 #: the columns of every queue; those of the data set's own subgroups follow, see :data:`BY`
@@ -100,8 +100,8 @@ def edit_rows(run: Run) -> pd.DataFrame:
         with contextlib.suppress(DiffInfError):  # a broken one is made again
             kept = read_json(file)
     if not (isinstance(kept, dict) and kept.get("key") == key):
-        limits = limits_of(run)
-        edits = (flagged(load_edit(run, s, v), limits) for s, v in versions.items())
+        usual = usual_of(run)
+        edits = (flagged(load_edit(run, s, v), usual) for s, v in versions.items())
         rows = [_row(edit, classes) for edit in edits]
         names = ["id", "version", "label", *_FIGURES, *_COSTS, *_TEXTS]
         kept = {"key": key, "columns": {name: [row[name] for row in rows] for name in names}}

@@ -12,7 +12,7 @@ from pathlib import Path
 from diffinf_core.correction.edits import edit_folder, load_edit
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.correction.usual import flagged as with_usual
-from diffinf_core.correction.usual import limits_of
+from diffinf_core.correction.usual import usual_of
 from diffinf_core.data.earlier import earlier_changes
 from diffinf_core.data.lineage import earlier_edits
 from diffinf_core.data.part import open_training
@@ -129,8 +129,8 @@ def refined_set(
         decisions = read_decisions(run)
     flagged: set[str] = set()
     if chosen == "unflagged":
-        limits = limits_of(run)
-        flagged = {s for s, v in proposed.items() if with_usual(load_edit(run, s, v), limits).flags}
+        usual = usual_of(run)
+        flagged = {s for s, v in proposed.items() if with_usual(load_edit(run, s, v), usual).flags}
     return refine(
         train.samples(),
         train.classes,

@@ -134,7 +134,8 @@ class Run:
                 key = next(k for k in new if new[k] != old[k])
                 raise DiffInfError(
                     f"{root} is a run of another configuration: {section}.{key} is {old[key]!r} "
-                    f"there and {new[key]!r} here; use another folder with --out."
+                    f"there and {new[key]!r} here; use another folder with --out, or go on with what "
+                    f"is there by 'diffinf run --out {root}'."
                 )
         return cls._with(root, config)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from diffinf_core.engine import natural_key
 from diffinf_core.records import FLAGS as EDIT_FLAGS
 from diffinf_core.records import GROUP_SIZES, Decision, DiffInfError
 
@@ -106,7 +107,7 @@ def subgroups(queue: pd.DataFrame) -> list[str]:
     columns = [c for c in queue.columns if c == "group" or c.startswith("by_")]
     out = []
     for column in columns:
-        values = sorted(v for v in queue[column].astype(str).unique() if v)
+        values = sorted((v for v in queue[column].astype(str).unique() if v), key=natural_key)
         if len(values) in GROUP_SIZES:
             out += [f"{column.removeprefix('by_')} = {value}" for value in values]
     return out

@@ -31,7 +31,7 @@ import pandas as pd
 
 from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.config import make_config
-from diffinf_core.data.duplicates import near_duplicates
+from diffinf_core.data.alike import near_duplicates
 from diffinf_core.data.ingest import DATA
 from diffinf_core.engine import View, open_run
 from diffinf_core.influence.embedding import SLICE, embedding, principal_axes

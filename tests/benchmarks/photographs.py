@@ -1,85 +1,300 @@
-"""Keep the figures of a run on one's own pictures beside the demo's, and show them in the README.
+"""How repair does on photographs, by networks that share nothing with it, and what the arms gain:
 
-    diffinf run FOLDER --out RUN --until judge --set noise.rate=0.3
-    diffinf train-generator --run RUN
-    diffinf repair RUN
+    diffinf run FOLDER --preset photographs --set noise.rate=0.2 --out RUN --until influence
+    diffinf train-generator --run RUN --first-stage auto --minutes 60
+    diffinf run --out RUN
+    python -m tests.benchmarks.photographs edits NAME RUN --set guidance=3 --set guidance=4
+    python -m tests.benchmarks.photographs people NAME GENERATOR FOLDER [--grey] [--sheet FILE]
     diffinf retrain RUN
-    diffinf report RUN --json > report.json
-    python -m tests.benchmarks.photographs report.json --about "what the pictures are"
+    python -m tests.benchmarks.photographs arms NAME RUN
+    python -m tests.benchmarks.photographs            writes the tables of docs/photographs.md
 
-Only figures are kept, never a picture.
+``edits`` takes the pictures with wrong labels among the top tau %, by rank and never by result. ``people``
+takes pictures of people whom the generator has never seen, with a smiling and a neutral picture each, and
+asks for the other. The judges are the published networks of ``diffinf weights fetch``. Only figures are kept,
+never a picture; ``--sheet`` writes one to look at, elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.pages import README, put
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
 
+from diffinf_core.config import RepairConfig
+from diffinf_core.correction.colour import colour_shift
+from diffinf_core.correction.edits import read_edit
+from diffinf_core.correction.face_classes import known_classes
+from diffinf_core.correction.face_judge import FaceJudge, FaceSex, judge_files
+from diffinf_core.correction.objective import perceptual_distance
+from diffinf_core.correction.published.dlib import SAME_PERSON, DlibIdentity
+from diffinf_core.correction.published.layers import load_published
+from diffinf_core.correction.published.lpips import LpipsAlex
+from diffinf_core.correction.repair import RepairedPicture, repair
+from diffinf_core.correction.repairer import Repairer
+from diffinf_core.data.part import to_tensor
+from diffinf_core.data.truth import open_truth
+from diffinf_core.diffusion.loading import load_autoencoder
+from diffinf_core.engine import open_run
+from diffinf_core.influence.stage import ranking
+from diffinf_core.records import Edit
+from diffinf_core.runs.run import Run
+from diffinf_core.weights.files import load_weights, shipped
+from tests.benchmarks.pages import put
+
+ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results" / "photographs.json"
-_REPAIR = (
-    "n",
-    "judge",
-    "identity_network",
-    "judge_agreement_mislabelled_before",
-    "judge_agreement_mislabelled",
-    "identity_mean",
-    "ssim_mean",
-    "h_before",
-    "h_after",
-    "influence_before",
-    "influence_after",
-    "seconds_per_image",
-    "flagged",
-)
+PAGE = ROOT / "docs" / "photographs.md"
+_BATCH = 16
+_CPU = torch.device("cpu")
+#: (B, S, S, 3)
+Pictures = NDArray[np.uint8]
+Figures = dict[str, NDArray[np.float64]]
 
 
-def kept(report: dict[str, Any], about: str) -> dict[str, Any]:
-    """The figures of a report that are worth showing."""
-    return {
-        "about": about,
-        "dataset": report["dataset"],
-        "influence": report["influence"],
-        "repair": {key: report["repair"][key] for key in _REPAIR},
-        "arms": report["arms"],
+class Measures:
+    """The networks that look at pairs of original and edit, loaded once."""
+
+    def __init__(self) -> None:
+        self._sex = FaceSex(_CPU)
+        self._who = load_published(DlibIdentity(), judge_files()[0], "recognition.")
+        self._lpips = load_weights(shipped("lpips"), LpipsAlex())
+
+    @torch.no_grad()
+    def pairs(self, originals: Pictures, edits: Pictures) -> Figures:
+        """Figures (B,) of edits beside originals."""
+        parts = [
+            self._some(to_tensor(originals[i : i + _BATCH]), to_tensor(edits[i : i + _BATCH]))
+            for i in range(0, len(edits), _BATCH)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _some(self, x: Tensor, edit: Tensor) -> Figures:
+        distance = (self._who(x) - self._who(edit)).norm(dim=1)
+        male = [np.array(self._sex.male(p)) > 0.5 for p in (x, edit)]
+        lpips = perceptual_distance(self._lpips(edit), self._lpips(x))
+        return {
+            "same_person": (distance < SAME_PERSON).double().numpy(),
+            "lpips": lpips.double().numpy(),
+            "other_sex": (male[0] != male[1]).astype(float),
+            "colour_shift": colour_shift(x, edit).numpy(),
+        }
+
+
+def row(
+    figures: Figures, judged: NDArray[np.float64], y: NDArray[np.int64], names: Sequence[str]
+) -> dict[str, Any]:
+    """Means over edits judged (B, C) under labels y (B,), and the judge's agreement by class."""
+    agrees = judged.argmax(1) == y
+    by_class = {
+        name: [float(agrees[y == k].mean()), int((y == k).sum())]
+        for k, name in enumerate(names)
+        if (y == k).any()
     }
+    means = {name: float(values.mean()) for name, values in figures.items()}
+    return {"n": len(y), "judge": float(agrees.mean()), "by_class": by_class, **means}
 
 
-def block(found: dict[str, Any]) -> str:
-    """The README's paragraph."""
-    arms, repair, data = found["arms"], found["repair"], found["dataset"]
-    seeds = next(iter(arms.values()))["seeds"]
-    accuracy = ", ".join(
-        f"{name} {100 * a['accuracy']:.1f} ± {100 * a['accuracy_sd']:.1f}"
-        for name, a in arms.items()
-    )
-    wrong = repair["flagged"].get("adversarial", 0)
+# ---------------------------------------------------------------- a run's own pictures
+
+
+@dataclass(frozen=True)
+class Mislabelled:
+    """The pictures with wrong labels among the top tau % of a run, the most suspicious first."""
+
+    run: Run
+    positions: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, run: Run, most: int | None) -> Mislabelled:
+        truth = open_truth(run, "benchmark").training()
+        assert truth is not None, "no labels were made wrong here"
+        table = ranking(run)
+        order = np.argsort(table["rank"].to_numpy())
+        high = [i for i in order if table["high"].iat[i] and truth[1][i]]
+        return cls(run, np.array(high[:most], np.int64))
+
+    def edited(self, repairer: Repairer, config: RepairConfig) -> Iterator[Edit]:
+        """The edits, made now where they are not made yet."""
+        for start in range(0, len(self.positions), config.batch_size):
+            *_, made = repairer.repair(self.positions[start : start + config.batch_size], config)
+            assert isinstance(made, list)
+            yield from made
+
+
+def of_run(
+    name: str, folder: Path, settings: Sequence[str], most: int | None, sheet: Path | None
+) -> None:
+    """Repair and judge under each of some settings."""
+    run = Run.open(folder)
+    repairer, chosen, measures = Repairer(run), Mislabelled.of(run, most), Measures()
+    train = repairer.train
+    x, y = train.images(chosen.positions), train.labels[chosen.positions]
+    known = known_classes(train.classes, run.config.judge.classes)
+    assert known is not None, "no published network knows these classes"
+    judged = repairer.checks._judge
+    shown = [x]
+    for words in settings or [""]:
+        changes = dict(pair.split("=", 1) for pair in words.split(",") if pair)
+        usual = run.config.repair.model_dump(mode="json")
+        config = RepairConfig(**{**usual, **changes})
+        began = time.process_time()
+        edits = list(chosen.edited(repairer, config))
+        seconds = (time.process_time() - began) / len(edits)
+        pictures = np.stack([read_edit(run, e.sample, e.version) for e in edits])
+        seen = judged.judge(to_tensor(pictures), chosen.positions)
+        found = row(measures.pairs(x, pictures), seen, y, train.classes)
+        flags = [sorted(e.flags) for e in edits]
+        found |= {"seconds": seconds, "unflagged": sum(not f for f in flags) / len(flags)}
+        _keep(name, "edits", words or "as configured", found)
+        shown.append(pictures)
+        print(words, json.dumps(found), flush=True)
+    if sheet:
+        _sheet(sheet, shown)
+
+
+# ---------------------------------------------------------------- people it has never seen
+
+
+def of_people(
+    name: str,
+    generator: Path,
+    folder: Path,
+    settings: Sequence[str],
+    grey: bool,
+    sheet: Path | None,
+) -> None:
+    """Ask for the other expression of people with two pictures each."""
+    model, measures = load_autoencoder(generator), Measures()
+    side = model.architecture.image_size
+    table = pd.read_csv(folder / "labels.csv", dtype=str)
+    x = np.stack([_picture(folder / file, side, grey) for file in table["file"]])
+    asked = ["happy" if label == "neutral" else "neutral" for label in table["label"]]
+    names = ("happy", "neutral", "surprised")
+    known = known_classes(names, {})
+    assert known is not None
+    judge, y = FaceJudge(known, _CPU), np.array([names.index(label) for label in asked])
+    before, shown = judge.judge(to_tensor(x)), [x]
+    for words in settings or [""]:
+        changes = dict(pair.split("=", 1) for pair in words.split(",") if pair)
+        made: list[RepairedPicture] = repair(
+            list(map(Image.fromarray, x)), asked, generator=generator, settings=changes
+        ).result()
+        pictures = np.stack([edit.image for edit in made])
+        seen = judge.judge(to_tensor(pictures))
+        found = row(measures.pairs(x, pictures), seen, y, names)
+        at = np.arange(len(y))
+        found["way"] = float((seen[at, y] > before[at, y]).mean())
+        _keep(name, "people", f"{words}{', grey' if grey else ''}", found)
+        shown.append(pictures)
+        print(words, json.dumps(found), flush=True)
+    if sheet:
+        _sheet(sheet, shown)
+
+
+def _picture(file: Path, side: int, grey: bool) -> Pictures:
+    with Image.open(file) as opened:
+        out = opened.convert("L" if grey else "RGB").convert("RGB")
+        return np.asarray(out.resize((side, side), Image.Resampling.LANCZOS))
+
+
+def _sheet(file: Path, rows: Sequence[Pictures], wide: int = 10, scale: int = 2) -> None:
+    """Originals above their edits, to be looked at."""
+    lines = []
+    for start in range(0, len(rows[0]), wide):
+        for pictures in rows:
+            part = list(pictures[start : start + wide])
+            part += [np.zeros_like(part[0])] * (wide - len(part))
+            lines.append(np.concatenate(part, 1))
+    image = Image.fromarray(np.concatenate(lines))
+    image.resize((image.width * scale, image.height * scale)).save(file)
+
+
+# ---------------------------------------------------------------- what is kept and shown
+
+
+def arms(name: str, folder: Path) -> None:
+    """Keep the figures of a run's retrained arms."""
+    report = open_run(folder).report()
+    _keep(name, "arms", f"tau {report['influence']['tau']:g}", report["arms"])
+
+
+def _keep(name: str, kind: str, what: str, found: Any) -> None:
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept.setdefault(name, {}).setdefault(kind, {})[what] = found
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _line(what: str, found: dict[str, Any]) -> str:
+    classes = ", ".join(f"{name} {value:.2f}" for name, (value, _) in found["by_class"].items())
     return (
-        f"{found['about']} {data['n_train']} training pictures, {data['noise_rate']:.0%} wrong "
-        f"labels, {found['influence']['precision_at_tau']:.0%} of the top "
-        f"{found['influence']['tau']:g} % wrong. Accuracy in per cent over {seeds} seeds: {accuracy}. "
-        f"The repairs keep an SSIM of {repair['ssim_mean']:.2f} to the original; h falls from "
-        f"{repair['h_before']:.2f} to {repair['h_after']:.2f}, but the judge sees the assigned label "
-        f"in {repair['judge_agreement_mislabelled']:.0%} of the mislabelled pictures, against "
-        f"{repair['judge_agreement_mislabelled_before']:.0%} before, and {wrong} of {repair['n']} "
-        "edits are flagged as adversarial."
+        f"| {what} | {found['n']} | {found['judge']:.2f} ({classes}) | {found['same_person']:.2f} | "
+        f"{found['lpips']:.3f} | {found['other_sex']:.2f} | {found['colour_shift']:.1f} |"
     )
+
+
+def tables(kept: dict[str, Any]) -> str:
+    """Everything that was kept, as Markdown."""
+    head = (
+        "| n | judge sees the assigned label | same person | LPIPS-Alex | other sex "
+        "| colour, L\\*a\\*b\\* |"
+    )
+    out: list[str] = []
+    for name, kinds in kept.items():
+        for kind, title in (
+            ("edits", "wrong labels in the top tau %"),
+            ("people", "people never seen"),
+        ):
+            if kind in kinds:
+                out += [f"**{name}**, {title}:", "", f"| settings {head}", "|---" * 7 + "|"]
+                out += [_line(what, found) for what, found in kinds[kind].items()] + [""]
+        for what, found in kinds.get("arms", {}).items():
+            out += [f"**{name}**, arms at {what}, accuracy in per cent over seeds:", ""]
+            out += ["| arm | accuracy | deviation | seeds |", "|---|---|---|---|"]
+            out += [
+                f"| {arm} | {100 * a['accuracy']:.1f} | {100 * a['accuracy_sd']:.1f} | {a['seeds']} |"
+                for arm, a in found.items()
+            ] + [""]
+    return "\n".join(out).strip()
 
 
 def main() -> None:
-    """Read a report, keep its figures, write the README's paragraph."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("report", type=Path, nargs="?")
-    parser.add_argument("--about", default="")
+    """Measure what is asked for, or write the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb")
+    of_edits, of_others, of_arms = (verbs.add_parser(v) for v in ("edits", "people", "arms"))
+    for one in (of_edits, of_others, of_arms):
+        one.add_argument("name")
+        one.add_argument("place", type=Path)
+    of_others.add_argument("folder", type=Path)
+    of_others.add_argument("--grey", action="store_true")
+    of_edits.add_argument("--most", type=int)
+    for one in (of_edits, of_others):
+        one.add_argument("--set", action="append", default=[], help="k=v,k=v; repeatable")
+        one.add_argument("--sheet", type=Path)
     given = parser.parse_args()
-    if given.report is not None:
-        found = kept(json.loads(given.report.read_text()), given.about)
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    found = json.loads(RESULTS.read_text())
-    put(README, "photographs", block(found))
+    torch.set_num_threads(1)
+    if given.verb == "edits":
+        of_run(given.name, given.place, given.set, given.most, given.sheet)
+    elif given.verb == "people":
+        of_people(given.name, given.place, given.folder, given.set, given.grey, given.sheet)
+    elif given.verb == "arms":
+        arms(given.name, given.place)
+    else:
+        put(PAGE, "photographs", tables(json.loads(RESULTS.read_text())))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is usual among a run's edits, and the flags of those that are not."""
+"""What is usual among a run's edits, and the flag of those that are not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from diffinf_core.correction.edits import load_edit
 from diffinf_core.correction.stage import REPAIR, USUAL, usual
-from diffinf_core.correction.usual import flagged, limits_of, load_flagged
+from diffinf_core.correction.usual import FLAG, flagged, load_flagged, usual_of
 from diffinf_core.engine import open_run
 from diffinf_core.records import Edit
 from diffinf_core.runs.files import read_json, write_json
@@ -19,48 +19,42 @@ from diffinf_core.runs.run import Run
 
 
 def edits(values: Any) -> list[Edit]:
-    return [cast(Edit, SimpleNamespace(implausibility=v, perceptual=0.1)) for v in values]
+    return [cast(Edit, SimpleNamespace(perceptual=v)) for v in values]
 
 
 def test_the_limit_is_three_robust_deviations_above_the_median() -> None:
     draw = np.random.default_rng(0).normal(5, 2, 20_001)
-    median, limit = usual(edits(draw))["implausibility"]
-    assert median == pytest.approx(5, abs=0.05) and limit == pytest.approx(11, abs=0.15)
+    found = usual(edits(draw))
+    assert found is not None
+    assert found.median == pytest.approx(5, abs=0.05) and found.limit == pytest.approx(11, abs=0.15)
     # a quarter of broken edits moves it little
-    broken = np.concatenate([draw, np.full(6_000, 1000.0)])
-    assert usual(edits(broken))["implausibility"][1] < 16
-
-
-def test_few_edits_and_edits_of_earlier_versions_have_no_limit() -> None:
-    assert usual(edits(range(19))) == {}
-    assert "implausibility" not in usual(edits([None] * 40))
+    broken = usual(edits(np.concatenate([draw, np.full(6_000, 1000.0)])))
+    assert broken is not None and broken.limit < 16
+    assert usual(edits(range(19))) is None
 
 
 def test_an_edit_is_flagged_wherever_it_is_read(run_copy: Path) -> None:
     run = Run.open(run_copy)
     stage = REPAIR.folder(run)
     sample, version = next(iter(read_json(stage / "versions.json").items()))
-    value = load_edit(run, sample, version).implausibility
-    assert value is not None
-    assert "implausible" not in load_flagged(run, sample, version).flags
+    value = load_edit(run, sample, version).perceptual
+    assert FLAG not in load_flagged(run, sample, version).flags
     figures, code = stage.figures, stage.code
-    write_json(stage / USUAL, {"implausibility": [0.0, value - 0.01]})
+    write_json(stage / USUAL, {"median": 0.0, "limit": value - 0.001})
     (stage / "rows.json").unlink(missing_ok=True)
     stage.finish(figures, code)
-    text = load_flagged(run, sample, version).flags["implausible"]
-    assert f"implausibility {value:.2f}" in text
+    assert f"perceptual distance {value:.2f}" in load_flagged(run, sample, version).flags[FLAG]
     opened = open_run(run_copy)
-    queue = opened.queue.set_index("id")
-    assert "implausible" in queue.loc[sample, "flags"]
-    assert "implausible" in opened.pictures.record(sample, version).flags
+    assert FLAG in opened.queue.set_index("id").loc[sample, "flags"]
+    assert FLAG in opened.pictures.record(sample, version).flags
     (last,) = list(opened.repair.edit(sample))[-1:]
-    assert isinstance(last, Edit) and "implausible" in last.flags
+    assert isinstance(last, Edit) and FLAG in last.flags
 
 
-def test_a_run_of_an_earlier_version_has_no_limits(run_copy: Path) -> None:
+def test_a_run_of_an_earlier_version_flags_nothing_by_it(run_copy: Path) -> None:
     run = Run.open(run_copy)
-    (REPAIR.folder(run) / USUAL).unlink()
-    assert limits_of(run) == {}
+    (REPAIR.folder(run) / USUAL).unlink(missing_ok=True)
+    assert usual_of(run) is None
     versions = read_json(REPAIR.folder(run) / "versions.json")
     edit = load_edit(run, *next(iter(versions.items())))
-    assert flagged(edit, {}) == edit
+    assert flagged(edit, None) == edit

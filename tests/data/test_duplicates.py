@@ -12,17 +12,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from diffinf_core.config import make_config
-from diffinf_core.data import duplicates
-from diffinf_core.data.duplicates import (
-    DUPLICATES,
+from diffinf_core.data import alike, duplicates
+from diffinf_core.data.alike import (
     MOST_BITS,
     correlation,
     grey_thumbnails,
     hashes,
     near_duplicates,
     near_hashes,
-    read_duplicates,
 )
+from diffinf_core.data.duplicates import DUPLICATES, read_duplicates
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
 from diffinf_core.records import DiffInfError
@@ -73,7 +72,7 @@ def test_hashes_do_not_depend_on_how_many_are_taken_at_once(
 ) -> None:
     grey = grey_thumbnails(scenes(11))
     whole = hashes(grey)
-    monkeypatch.setattr(duplicates, "SLICE", 4)
+    monkeypatch.setattr(alike, "SLICE", 4)
     np.testing.assert_array_equal(hashes(grey), whole)
 
 
@@ -98,12 +97,12 @@ def test_every_pair_within_seven_bits_is_found_and_no_other(seed: int, n: int, m
 def test_pieces_do_not_change_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = np.random.default_rng(0).integers(0, 64, 300).astype(np.uint64)
     whole = pairs_of(codes)
-    monkeypatch.setattr(duplicates, "_CHUNK", 37)
+    monkeypatch.setattr(alike, "_CHUNK", 37)
     assert pairs_of(codes) == whole and len(whole) > 1000
 
 
 def test_a_crowd_of_the_same_picture_stays_linear(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "CROWD", 5)
+    monkeypatch.setattr(alike, "CROWD", 5)
     codes = np.full(400, 7, np.uint64)
     found = list(near_hashes(codes))
     assert sum(len(i) for _, _, (i, _) in found) <= 4 * 5 * 400
@@ -144,7 +143,7 @@ def test_copies_are_found_and_strangers_are_not() -> None:
 
 
 def test_no_more_pairs_are_kept_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "MOST_PAIRS", 7)
+    monkeypatch.setattr(alike, "MOST_PAIRS", 7)
     grey = np.repeat(grey_thumbnails(scenes(1)), 30, 0)
     *_, (_, _, found) = near_duplicates(grey)
     assert len(found) == 7
@@ -209,6 +208,6 @@ def test_a_stopped_search_keeps_its_thumbnails(run: Run) -> None:
 
 def test_none_found_is_an_empty_table(copy: Callable[[], Run], monkeypatch) -> None:
     run = copy()
-    monkeypatch.setattr(duplicates, "LEAST_CORRELATION", 1.1)
+    monkeypatch.setattr(alike, "LEAST_CORRELATION", 1.1)
     list(DUPLICATES.compute(run))
     assert read_duplicates(run).empty

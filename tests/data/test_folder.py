@@ -15,8 +15,10 @@ from diffinf_core.config import DataConfig
 from diffinf_core.data import decode as module
 from diffinf_core.data.decode import Pixels, decode
 from diffinf_core.data.rows import Row
-from diffinf_core.data.sources import check_folder, list_folder
+from diffinf_core.data.sources import list_folder
 from diffinf_core.records import DiffInfError
+from tests.checked import problems_of
+from tests.data.test_copies import scene
 
 #: four quarters in four colours: no turn or mirror image of it looks the same
 QUARTERS = np.zeros((48, 48, 3), np.uint8)
@@ -254,7 +256,7 @@ def test_the_check_decodes_every_picture_and_names_the_broken_ones(pictures: Pat
     (pictures / "c.png").write_text("not a picture")
     (pictures / "d.png").write_bytes(b"")
     table = "file,label\n" + "".join(f"{n}.png,{n}\n" for n in "abcd")
-    listing, (*problems, small) = check_folder(data(pictures, table))
+    listing, (*problems, small) = problems_of(data(pictures, table))
     assert len(listing.rows) == 4 and not listing.problems
     assert "'a' (1 picture)" in str(small) and "--drop-small-classes" in str(small)
     assert [p.file for p in problems] == ["b.png", "c.png", "d.png"]
@@ -262,19 +264,19 @@ def test_the_check_decodes_every_picture_and_names_the_broken_ones(pictures: Pat
 
 
 def test_one_class_only_is_a_problem(pictures: Path) -> None:
-    _, problems = check_folder(data(pictures, "file,label\na.png,sad\nb.png,sad\n"))
+    _, problems = problems_of(data(pictures, "file,label\na.png,sad\nb.png,sad\n"))
     (problem,) = problems
     assert str(pictures) in str(problem) and "only one class (sad)" in str(problem)
-    _, problems = check_folder(data(pictures, "file,label\n"))
+    _, problems = problems_of(data(pictures, "file,label\n"))
     assert "only one class (none)" in str(problems[0])
 
 
 def test_a_good_folder_has_no_problems(pictures: Path) -> None:
     names = [*"abcd", "f", "g"]
-    for name in names:
-        picture(pictures / f"{name}.png")
+    for i, name in enumerate(names):
+        picture(pictures / f"{name}.png", np.asarray(scene(i)))
     rows = "".join(f"{n}.png,{'sad' if i % 2 else 'happy'}\n" for i, n in enumerate(names))
-    _, problems = check_folder(data(pictures, "file,label\n" + rows))
+    _, problems = problems_of(data(pictures, "file,label\n" + rows))
     assert problems == []
 
 

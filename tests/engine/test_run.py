@@ -24,6 +24,7 @@ from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import Run
+from tests.checked import problems_of
 from tests.forks import FORKS
 from tests.published import checkpoint_of, shaken
 
@@ -156,9 +157,7 @@ def test_export_of_everything_repaired_keeps_the_size(run_copy: Path, tmp_path: 
         "path": str(tmp_path / "out"),
         "classes": list(engine.training.classes),
     }
-    from diffinf_core.engine import check
-
-    listing, problems = check(make_config("demo", {"data": data}).data)
+    listing, problems = problems_of(make_config("demo", {"data": data}).data)
     assert len(listing.rows) == len(table) and not problems
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -10,8 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin
 
+from diffinf_core.data.decode import sixteen_bit_colours
+from diffinf_core.export.deep import with_sixteen_bits
 from diffinf_core.export.encoding import as_png, paste, suffix_of
 from diffinf_core.export.marks import AI_EDITED, mark
+from diffinf_core.export.thumbnails import without_thumbnail
 from diffinf_core.records import DiffInfError
 
 SIZE = 32
@@ -178,3 +183,89 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no")
     with pytest.raises(DiffInfError, match=r"a\.png is no picture that an edit can be put onto"):
         paste(tmp_path / "a.png", change(), SIZE, NOTES)
+
+
+def deep_png(file: Path, depth: int, side: int = 256) -> np.ndarray:
+    """Write an RGB PNG of sixteen bits whose values use ``depth`` of them; its levels (H, W, 3)."""
+    y, x = np.mgrid[:side, :side]
+    levels = np.stack([80 + x / 4, 90 + y / 4, 100 + (x + y) / 8], 2) * (1 << (depth - 8))
+    levels = (levels + (x[..., None] + y[..., None]) % 3).astype(np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray((levels >> 8).astype(np.uint8)).save(buffer, "PNG", dpi=(72, 72))
+    file.write_bytes(with_sixteen_bits(buffer.getvalue(), levels))
+    return levels
+
+
+@pytest.mark.parametrize("depth", [10, 12, 16])
+def test_a_colour_picture_of_sixteen_bits_keeps_them_all(tmp_path: Path, depth: int) -> None:
+    file, again = tmp_path / "a.png", tmp_path / "b.png"
+    levels = deep_png(file, depth)
+    done = paste(file, change(), SIZE, NOTES, depth=depth)
+    again.write_bytes(done.data)
+    with Image.open(file) as old, Image.open(again) as new:
+        assert (sixteen_bit_colours(old, file) == levels).all()
+        found = sixteen_bit_colours(new, again)
+        assert new.info["dpi"] == old.info["dpi"] and new.text["Software"] == "DiffInf"
+    assert found is not None
+    outside = np.ones(levels.shape[:2], bool)
+    outside[56:200, 56:200] = False
+    assert (found[outside] == levels[outside]).all()
+    centre = found[128, 128].astype(int) - levels[128, 128]
+    assert centre.tolist() == [v * (1 << (depth - 8)) for v in (40, 30, -20)]
+
+
+def test_the_preview_of_what_was_replaced_goes_and_the_rest_of_the_metadata_stays(
+    tmp_path: Path,
+) -> None:
+    small = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(noise).save(small, "JPEG")
+    thumbnail = small.getvalue()
+    exif = b"Exif\0\0" + exif_with(thumbnail)
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="3">'
+        b"<xmp:Thumbnails><rdf:Alt><rdf:li>QUJD</rdf:li></rdf:Alt></xmp:Thumbnails>"
+        b"</rdf:Description></rdf:RDF></x:xmpmeta>"
+    )
+    file = tmp_path / "a.jpg"
+    picture("RGB").save(file, exif=exif, xmp=xmp)
+    assert thumbnail in file.read_bytes()
+    for like in (False, True):
+        done = paste(file, change(), SIZE, NOTES, like)
+        assert thumbnail not in done.data and thumbnail[-100:-2] not in done.data
+        again = tmp_path / f"b{done.suffix}"
+        again.write_bytes(done.data)
+        with Image.open(again) as new:
+            found = new.getexif()
+            assert found[271] == "Camera" and not found.get_ifd(1)
+            packet = new.info.get("xmp") or new.text["XML:com.adobe.xmp"].encode()
+        assert b"Thumbnails" not in packet and b'Rating="3"' in packet
+
+
+def exif_with(thumbnail: bytes) -> bytes:
+    """EXIF with the maker's name, and a JPEG in its second directory."""
+    maker = b"Camera\0\0"
+    first = struct.pack("<HHHIII", 1, 271, 2, 7, 8 + 18, 8 + 18 + len(maker))
+    jpeg = 8 + 18 + len(maker) + 2 + 3 * 12 + 4
+    second = struct.pack("<H", 3) + b"".join(
+        struct.pack("<HHII", tag, 4, 1, value)
+        for tag, value in ((259, 6), (513, jpeg), (514, len(thumbnail)))
+    )
+    return b"II*\0" + struct.pack("<I", 8) + first + maker + second + bytes(4) + thumbnail
+
+
+def test_broken_exif_costs_nothing_but_the_previews_in_it() -> None:
+    for broken in (b"", b"Exif\0\0", b"Exif\0\0II*\0", b"II*\0\xff\xff\xff\xff", b"nonsense"):
+        assert without_thumbnail(broken) == broken
+    held = b"Exif\0\0MM\0*\xff\xff\xff\xffabc\xff\xd8\xff\xe0small\xff\xd9xyz"
+    found = without_thumbnail(held)
+    assert len(found) == len(held) and found.endswith(b"xyz") and b"small" not in found
+
+
+def test_tags_of_a_tiff_stay(tmp_path: Path) -> None:
+    file, again = tmp_path / "a.tif", tmp_path / "b.tif"
+    picture("RGB").save(file, tiffinfo={271: "Camera", 315: "Ann", 33432: "CC BY"})
+    again.write_bytes(paste(file, change(), SIZE, NOTES).data)
+    with Image.open(again) as new:
+        assert [new.tag_v2[t] for t in (271, 315, 33432)] == ["Camera", "Ann", "CC BY"]

@@ -312,3 +312,31 @@ def test_a_patch_is_no_data_set(run: Run, tmp_path: Path) -> None:
     exported(run, tmp_path / "out", format="patch")
     with pytest.raises(DiffInfError, match="is a patch, which holds only what changed"):
         RefinedDataset(tmp_path / "out")
+
+
+def test_a_manifest_tells_of_no_machine_and_of_comments_only_when_asked(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    journal = open_journal(run)
+    journal.decide(str(open_training(run).ids[5]), "keep", "Ann Smith", comment="a private remark")
+    journal.close()
+    exported(run, tmp_path / "without")
+    text = (tmp_path / "without" / "manifest.json").read_text()
+    assert str(tmp_path) not in text and str(run.root) not in text and "private remark" not in text
+    assert "Ann Smith" not in text
+    exported(run, tmp_path / "with", comments=True)
+    assert "private remark" in (tmp_path / "with" / "manifest.json").read_text()
+    for file in (tmp_path / "without").rglob("*"):
+        if file.is_file() and file.suffix in (".json", ".csv", ".md"):
+            assert str(tmp_path) not in file.read_text(), file
+
+
+def test_what_was_skipped_before_the_run_is_counted(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    stage = DATA.folder(run)
+    figures, code = stage.figures, stage.code
+    stage.finish({**figures, "skipped": {"rows": 2, "pictures": 3}}, code)
+    exported(run, tmp_path / "out")
+    manifest = read_export(tmp_path / "out").manifest
+    assert manifest["counts"]["skipped"] == {"rows": 2, "pictures": 3}
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "skipped before the run" in card

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from diffinf_core.engine import open_run
+from diffinf_core.engine import open_run, read_export
 from diffinf_core.ui.export.page import earlier_words, preview
 from tests.ui.browser import Server, open_page
 
@@ -80,6 +80,34 @@ def test_what_is_announced_is_written(chromium: Any, server: Server, tmp_path: P
     page.wait_for_selector("#export-preview :text('their originals are kept')")
     page.click("#export-start")
     page.wait_for_selector("#export-message :text('not empty')")
+    page.close()
+
+
+@pytest.mark.browser
+def test_another_format_all_splits_and_the_audit_are_chosen_on_the_page(
+    chromium: Any, server: Server, tmp_path: Path
+) -> None:
+    page = open_page(chromium, server)
+    page.get_by_role("tab", name="Export", exact=True).click()
+    page.wait_for_selector("#export-preview .di-figures")
+    page.click("#export-options button")
+    page.click("#export-format input")
+    page.locator("li[role=option]", has_text="imagefolder: a folder").click()
+    page.wait_for_selector("#export-usage :text('ImageFolder')")
+    page.get_by_label("all splits").click()
+    page.get_by_label("encoded as the original was").click()
+    target = tmp_path / "out"
+    page.fill("#export-target textarea, #export-target input", str(target))
+    page.click("#export-start")
+    page.wait_for_selector("#export-message :text('Wrote')", timeout=60_000)
+    export = read_export(target)
+    export.verify()
+    assert set(export.table["split"]) == {"train", "val", "test"}
+    folders = [f.name for f in (target / "train").iterdir()]
+    assert len(folders) == len(export.classes)
+    assert page.locator("#export-message").inner_text().count("Shortcut audit") == 1
+    shown = page.inner_text("#export-message")
+    assert all(sentence in shown for sentence in export.manifest["audit"]["summary"])
     page.close()
 
 

@@ -63,6 +63,8 @@ def test_each_filter_keeps_what_it_says() -> None:
     assert set(table.loc[chosen(table, Filter(flag="unflagged"), {}), "flags"]) == {""}
     assert set(table.loc[chosen(table, Filter(group="sex = f"), {}), "by_sex"]) == {"f"}
     assert subgroups(table) == ["sex = f", "sex = m"]
+    table["by_decade"] = [str(10 * (i % 12)) for i in range(len(table))]
+    assert subgroups(table)[-12:] == [f"decade = {10 * i}" for i in range(12)], "10 before 100"
     assert chosen(table, Filter(group="nothing = f"), {}) == []
     low = chosen(table, Filter(score="identity", low=0.5, high=0.9), {})
     assert low and table.loc[low, "identity"].between(0.5, 0.9).all()

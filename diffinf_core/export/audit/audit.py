@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
-from diffinf_core.data.decode import decode, open_upright
+from diffinf_core.data.decode import Pixels, decode, open_upright
 from diffinf_core.data.profile import profile_of
 from diffinf_core.data.split import TRAIN
 from diffinf_core.export.audit import pixels, properties
@@ -53,13 +53,13 @@ def audit_plan(plan: Plan) -> Generator[Progress, None, dict[str, Any]]:
     if min(len(edited), len(others)) >= FEWEST:
         with tempfile.TemporaryDirectory() as folder:
             for done, i in enumerate(rows, 1):
-                original = _measure(plan.source / train[i].file, plan.size)
+                original = _measure(plan.source / train[i].file, plan.size, plan.pixels)
                 shown = original
                 if train[i].edits:
                     file = edited_file(plan, train[i])
                     rendered = Path(folder) / f"edit{file.suffix}"
                     rendered.write_bytes(file.data)
-                    shown = _measure(rendered, plan.size)
+                    shown = _measure(rendered, plan.size, plan.pixels)
                 for kind in _KINDS:
                     before[kind].append(original[kind])
                     now[kind].append(shown[kind])
@@ -128,9 +128,9 @@ def _pixel_names() -> list[str]:
     return [*pixels.NAMES, *(f"{name}, at working size" for name in pixels.NAMES)]
 
 
-def _measure(file: Path, size: int) -> dict[str, list[float]]:
-    upright = np.asarray(open_upright(file), np.uint8)
-    seen, own = decode(file, size), pixels.figures(upright)
+def _measure(file: Path, size: int, how: Pixels) -> dict[str, list[float]]:
+    upright = np.asarray(open_upright(file, pixels=how), np.uint8)
+    seen, own = decode(file, size, how), pixels.figures(upright)
     # a network sees the working size
     small = own if seen.shape == upright.shape else pixels.figures(seen)
     return {"by_file": properties.properties(file.read_bytes()), "by_pixels": own + small}

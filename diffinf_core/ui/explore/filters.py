@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from diffinf_core.engine import ESTIMATORS, STATES, View
+from diffinf_core.engine import ESTIMATORS, STATES, View, natural_key
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui import markup
 from diffinf_core.ui.explore.parts import progress, skipped
@@ -144,7 +144,7 @@ class Filters:
             (f"{column}: {value or '(empty)'}", json.dumps([column, value]))
             for column in samples.groups
             if column != "label"
-            for value in sorted(samples.groups[column].unique())
+            for value in sorted(samples.groups[column].unique(), key=natural_key)
         ]
         labels = [_ALL, *run.training.classes]
         label, group = (gr.update(choices=found) for found in (labels, [(_ALL, _ALL), *groups]))
@@ -154,7 +154,7 @@ class Filters:
         """How the measuring goes, and the choices of quality and order, for ``measured``."""
         explore = self.session.run.explore
         samples, table = explore.samples(), explore.measures.table()
-        titles = {**_PLAIN, **{name: ESTIMATORS[name].title for name in samples.scores}}
+        titles = _PLAIN | {str(name): ESTIMATORS[str(name)].title for name in samples.scores}
         more = [] if table is None else [str(name) for name in table.table]
         sorts = [(titles.get(name, name), name) for name in (*samples.sorts, *more)]
         issues = [] if table is None else [(f"{k} ({n:,})", k) for k, n in table.counts().items()]

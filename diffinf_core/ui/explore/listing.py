@@ -56,7 +56,7 @@ def cells(run: OpenRun, positions: Positions) -> list[dict[str, Any]]:
     table = run.explore.samples().table.iloc[positions]
     states, tags = run.explore.states()[positions], run.tags.of(table["id"])
     names = ("id", "file", "label", "rank", "high")
-    rows = table[list(names)].to_dict("records")
+    rows: list[dict[Any, Any]] = table[list(names)].to_dict("records")
     return [
         {**row, "state": STATES[state], "tags": own}
         for row, state, own in zip(rows, states.tolist(), tags, strict=True)

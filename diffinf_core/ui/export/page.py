@@ -10,9 +10,12 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
+from diffinf_core.engine import read_export
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
+from diffinf_core.ui.export.options import ExportOptions, audit_words
+from diffinf_core.ui.export.subset import SubsetChoice
 from diffinf_core.ui.jobs import Jobs
 from diffinf_core.ui.session import Session, typed_folder
 from diffinf_core.ui.updates import QUIET, Updates
@@ -37,10 +40,6 @@ _FATES = {
     "repaired": "their edits are taken",
     "unflagged": "their edits are taken where they have no flag",
 }
-
-
-#: the choice of samples that leaves none out
-_EVERYTHING = ("the whole training split", "")
 
 
 def earlier_words(earlier: dict[str, int]) -> str:
@@ -74,12 +73,6 @@ def _written(path: str, event: Progress | None) -> str:
     return f"Wrote {path}."
 
 
-def _named(only: str) -> dict[str, str]:
-    """The choice of samples as an argument of the export: by tag, by view, or all."""
-    kind, _, name = only.partition(" ")
-    return {kind: name} if name else {}
-
-
 class ExportPage:
     """The page; :meth:`load` takes the values of ``inputs`` and updates ``outputs``."""
 
@@ -89,11 +82,9 @@ class ExportPage:
         self._jobs = Jobs()
         self._target: Path | None = None
         gr.Markdown(
-            "## Export\nWrites the training split as you decided, as a folder: `images/` with originals byte "
-            "for byte and edits put onto their originals at full size, losslessly and marked as synthetic, "
-            "`labels.csv`, a data card, and `manifest.json` with hashes and the history of each picture. The "
-            "source folder is never touched; validation and test pictures are not part of it. `diffinf "
-            "export` writes other formats and all splits."
+            "## Export\nWrites the data set as you decided, as a folder: originals byte for byte, edits put "
+            "onto their originals and marked as synthetic, a data card, and `manifest.json` with hashes and "
+            "the history of each picture. The source folder is never touched."
         )
         with gr.Row():
             self.counts = gr.HTML(elem_id="export-counts")
@@ -109,8 +100,8 @@ class ExportPage:
         )
         #: state of the job when the page last looked
         self.seen = gr.State("")
-        self.inputs = [self.undecided, self.only]
-        self.outputs = [self.counts, self.planned, self.only]
+        self.inputs: list[Any] = [self.undecided, self.only.control]
+        self.outputs = [self.counts, self.planned, self.only.control]
         self._wire()
 
     def _controls(self) -> None:
@@ -120,9 +111,8 @@ class ExportPage:
             label="High-influence samples that nobody decided on",
             elem_id="export-undecided",
         )
-        self.only = gr.Dropdown(
-            [_EVERYTHING], value=_EVERYTHING[1], label="Samples", elem_id="export-only"
-        )
+        self.only = SubsetChoice(self.session)
+        self.options = ExportOptions()
         self.target = gr.Textbox(
             value=str(self.session.root.resolve() / "export"),
             label="New folder",
@@ -140,17 +130,8 @@ class ExportPage:
         return {
             self.counts: self._decided(),
             self.planned: self._plan(undecided, only),
-            self.only: gr.update(choices=self._parts()),
+            self.only.control: self.only.choices(),
         }
-
-    def _parts(self) -> list[tuple[str, str]]:
-        """What can be exported by itself, as choices."""
-        try:
-            tags = self.session.run.tags
-            tagged = [(f"tag {name} ({n:,})", f"tag {name}") for name, n in tags.counts().items()]
-            return [_EVERYTHING, *tagged, *((f"view {v}", f"view {v}") for v in tags.views())]
-        except DiffInfError:
-            return [_EVERYTHING]
 
     def _decided(self) -> str:
         try:
@@ -168,16 +149,16 @@ class ExportPage:
 
     def _plan(self, undecided: str, only: str = "") -> str:
         try:
-            found = self.session.run.export_preview(undecided, **_named(only))
+            found = self.session.run.export_preview(undecided, **self.only.named(only))
             return preview(found, undecided)
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
 
     # ------------------------------------------------------------ the export
 
-    def _export(self, target: Path, undecided: str, only: str) -> Iterator[Progress]:
+    def _export(self, target: Path, undecided: str, options: dict[str, Any]) -> Iterator[Progress]:
         try:
-            yield from self.session.run.export(target, undecided, **_named(only))
+            yield from self.session.run.export(target, undecided, **options)
         except OSError as error:
             raise DiffInfError(f"{target} cannot be written: {error.strerror or error}.") from error
 
@@ -187,7 +168,7 @@ class ExportPage:
         if snapshot.state == "done":
             path = str(self._target)
             return {
-                self.message: markup.notice(_written(path, event)),
+                self.message: markup.notice(_written(path, event)) + self._audited(),
                 self.written: gr.update(value=path, visible=True),
             }
         updates: Updates = {self.written: gr.update(visible=False)}
@@ -202,6 +183,12 @@ class ExportPage:
             updates[self.message] = markup.notice(done)
         return updates
 
+    def _audited(self) -> str:
+        try:
+            return audit_words(read_export(str(self._target)).manifest.get("audit"))
+        except DiffInfError:
+            return ""  # somebody moved it away
+
     def _state(self) -> str:
         snapshot = self._jobs.snapshot()
         event = snapshot.stages.get("export")
@@ -209,13 +196,14 @@ class ExportPage:
 
     # ------------------------------------------------------------ handlers
 
-    def _begin(self, folder: str, undecided: str, only: str = "") -> Updates:
+    def _begin(self, folder: str, undecided: str, only: str, *options: Any) -> Updates:
         seen = self._state()  # refused, it stands; begun, the clock has something new to say
         try:
             if not folder.strip():
                 raise DiffInfError("Name a new folder for the data set.")
             target = typed_folder(folder)
-            self._jobs.start("export", lambda: self._export(target, undecided, only))
+            chosen = self.options.chosen(*options) | self.only.named(only)
+            self._jobs.start("export", lambda: self._export(target, undecided, chosen))
         except DiffInfError as error:
             return {self.message: markup.notice(str(error), "error"), self.seen: seen}
         self._target = target
@@ -235,7 +223,8 @@ class ExportPage:
 
     def _wire(self) -> None:
         shown = [self.message, self.written, self.seen]
-        self.start.click(self._begin, [self.target, *self.inputs], shown, queue=False)
+        asked = [self.target, *self.inputs, *self.options.inputs]
+        self.start.click(self._begin, asked, shown, queue=False)
         self.cancel.click(self._stop, outputs=[self.message, self.seen], queue=False)
         for control in self.inputs:
             control.input(self._plan, self.inputs, [self.planned], queue=False)

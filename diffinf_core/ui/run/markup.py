@@ -1,18 +1,14 @@
-"""HTML of the Run page: the data set at a glance, and what is wrong with a folder."""
+"""HTML of the Run page: the data set at a glance."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
 import pandas as pd
 
-from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
-
-#: problems of a folder that a page lists; the rest are counted
-_MOST = 50
 
 
 def glance(found: Mapping[str, Any], address: Callable[[str], str]) -> str:
@@ -51,22 +47,3 @@ def glance(found: Mapping[str, Any], address: Callable[[str], str]) -> str:
 def _picture(address: str, label: str) -> str:
     alt = escape(f"training picture, labelled {label}")
     return f'<img src="{escape(address)}" alt="{alt}" width="64" height="64" loading="lazy">'
-
-
-def checked(counts: Mapping[str, int], unlabelled: int, problems: Sequence[str]) -> str:
-    """What a check of a folder found: usable pictures of each class, and every problem."""
-    usable = sum(counts.values())
-    said = f"{usable:,} usable pictures, {unlabelled:,} without a label."
-    if not problems:
-        said += " No problems found."
-    shown = pd.DataFrame(
-        [[name, f"{n:,}"] for name, n in counts.items()], columns=["class", "pictures"]
-    )
-    out = markup.notice(said) + compare_markup.table(shown, "Usable pictures of each class")
-    if problems:
-        more = len(problems) - _MOST
-        many = "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"
-        caption = many + (f", the first {_MOST}" if more > 0 else "")
-        listed = pd.DataFrame({"problem": list(problems[:_MOST])})
-        out += compare_markup.table(listed, caption)
-    return out

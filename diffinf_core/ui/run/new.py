@@ -1,24 +1,28 @@
-"""What the Run page shows where there is no run yet: choose pictures and a preset, check, create."""
+"""What the Run page shows where there is no run yet: choose pictures and a preset, check them, create it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 from diffinf_core.config import PRESETS, RunConfig, preset_for
-from diffinf_core.engine import check
+from diffinf_core.engine import check, check_body, named_source
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui import markup
-from diffinf_core.ui.run import markup as run_markup
 from diffinf_core.ui.run.form import ConfigForm
-from diffinf_core.ui.session import Session, typed_folder
+from diffinf_core.ui.session import Session
 from diffinf_core.ui.updates import Updates
 
 #: keys that this panel sets, so that the form below only shows them
 CLOSED = ("data.source", "data.path")
+#: seconds between two sentences on how far a check is
+_EVERY = 0.5
+#: what a check of a data set that a run refuses leaves in the page's state
+_REFUSED = "refused"
 _SOURCES = [("rendered faces (demo)", "demo"), ("a folder of pictures", "folder")]
 _ABOUT = {
     "demo": "small network, any classes; minutes on a laptop",
@@ -37,8 +41,16 @@ def presets_of(source: str) -> list[tuple[str, str]]:
 
 def where(source: str, path: str) -> dict[str, dict[str, Any]]:
     """The data section's part that the panel decides."""
-    folder = str(typed_folder(path)) if path.strip() else None
-    return {"data": {"source": source, "path": folder if source == "folder" else None}}
+    if source != "folder" or not path.strip():
+        return {"data": {"source": source, "path": None}}
+    named = named_source(path.strip())
+    # a kind that is chosen below stands where the path does not name one
+    return {"data": {k: v for k, v in named.items() if k != "kind" or v != "auto"}}
+
+
+def checked_as(config: RunConfig) -> str:
+    """What a check is about: another text once the pictures are read or split in another way."""
+    return config.model_dump_json(include={"data", "split"})
 
 
 class NewRun:
@@ -50,7 +62,8 @@ class NewRun:
             gr.Markdown(
                 f"There is no run in `{session.root}` yet. Choose the pictures and a preset, look "
                 "through the settings below, and create it; nothing is written before. A folder holds "
-                "pictures and `labels.csv` (columns `file` and `label`), or one sub-folder per class."
+                "pictures and `labels.csv` (columns `file` and `label`), or one sub-folder per class; "
+                "`KIND:PATH` names another kind of data set, as in `hf:FOLDER`. It is checked first."
             )
             with gr.Row():
                 self.source = gr.Radio(
@@ -61,19 +74,25 @@ class NewRun:
                 )
             self.path = gr.Textbox(
                 value="",
-                label="Folder on this machine",
+                label="Folder on this machine, or KIND:PATH",
                 visible=False,
                 max_length=4000,
                 elem_id="new-path",
             )
             with gr.Row(elem_classes="di-buttons"):
+                self.check = gr.Button(
+                    "Check the data set",
+                    variant="primary",
+                    size="md",
+                    visible=False,
+                    elem_id="new-check",
+                )
                 self.create = gr.Button(
                     "Create the run", variant="primary", size="md", elem_id="new-create"
                 )
-                self.check = gr.Button(
-                    "Check the folder", size="md", visible=False, elem_id="new-check"
-                )
             self.result = gr.HTML(elem_id="new-found")
+        #: what was checked last, as :func:`checked_as`
+        self.checked = gr.State("")
         self.chosen = [self.source, self.preset, self.path]
 
     def filled(self, source: str, preset: str, path: str) -> tuple[RunConfig, dict[str, Any]]:
@@ -109,31 +128,48 @@ class NewRun:
                 **choose(source, "demo", path),
             }
 
-        def check_folder(source: str, path: str, *values: Any) -> Iterator[str]:
-            yield markup.notice("Reading every picture; large folders take a while.")
+        def check_data(source: str, path: str, *values: Any) -> Iterator[tuple[str, str]]:
+            yield markup.notice("Reading every picture; large data sets take a while."), ""
             try:
-                yield self._checked(path, form, values, where(source, path))
+                if not path.strip():
+                    raise DiffInfError("Type the folder first.")
+                yield from self._check(form.read(values, where(source, path)))
             except DiffInfError as error:
-                yield markup.notice(str(error), "error")
+                yield markup.notice(str(error), "error"), ""
 
         switched = [self.preset, self.path, self.check, self.result, *shown]
         self.source.input(switch, [self.source, self.path], switched, queue=False)
         self.preset.input(choose, self.chosen, [self.result, *shown], queue=False)
         self.check.click(
-            check_folder,
+            check_data,
             [self.source, self.path, *form.inputs],
-            [self.result],
+            [self.result, self.checked],
             show_progress="hidden",
         )
 
     @staticmethod
-    def _checked(
-        path: str, form: ConfigForm, values: Sequence[Any], over: Mapping[str, Any]
-    ) -> str:
-        if not path.strip():
-            raise DiffInfError("Type the folder first.")
-        listing, problems = check(form.read(values, over).data)
-        counts = dict.fromkeys(listing.classes, 0)
-        for row in listing.rows:
-            counts[row.label] += 1
-        return run_markup.checked(counts, listing.unlabelled, [str(p) for p in problems])
+    def _check(config: RunConfig) -> Iterator[tuple[str, str]]:
+        """How far the check is, then its result and what it was about."""
+        job, told = check(config), time.monotonic()
+        for event in job:
+            if time.monotonic() - told > _EVERY:
+                told = time.monotonic()
+                far = f"{event.done:,} of {event.total:,}"
+                yield markup.notice(f"Checking the data set, {event.note}: {far}."), ""
+        result = job.result()
+        yield check_body(result), _REFUSED if result.problems else checked_as(config)
+
+    @staticmethod
+    def refuse_unchecked(config: RunConfig, checked: str) -> None:
+        """Raise :class:`DiffInfError` unless the data set was checked as it would be read."""
+        if config.data.source != "folder" or checked == checked_as(config):
+            return
+        if checked == _REFUSED:
+            raise DiffInfError(
+                "The check below names what stops a run: put it right, or change a setting, and check again."
+            )
+        raise DiffInfError(
+            "Check the data set first: what is in it is shown before anything is trained."
+            if not checked
+            else "The data set or its settings changed since the check; check it again."
+        )

@@ -126,12 +126,14 @@ class RunPage:
         self.session.jobs.cancel()
         return markup.notice("Stopping at the next step; finished work is kept.")
 
-    def _make(self, source: str, path: str, *values: Any) -> Updates:
+    def _make(self, source: str, path: str, checked: str, *values: Any) -> Updates:
         try:
             over = where(source, path)
             if source == "folder" and not path.strip():
                 raise DiffInfError("Type the folder with the pictures first.")
-            self.session.configure(self.settings.form.read(values, over))
+            config = self.settings.form.read(values, over)
+            self.new.refuse_unchecked(config, checked)
+            self.session.configure(config)
         except DiffInfError as error:
             return {self.message: markup.notice(str(error), "error")}
         made = markup.notice(f"Made {self.session.root}. Start it when you like.")
@@ -151,7 +153,7 @@ class RunPage:
         new.connect(settings.form, settings.shown, settings.filled_with)
         new.create.click(
             self._make,
-            [new.source, new.path, *settings.form.inputs],
+            [new.source, new.path, new.checked, *settings.form.inputs],
             [self.message, *self.outputs],
             queue=False,
         )

@@ -14,12 +14,13 @@ from PIL import Image
 from diffinf_core.config import DataConfig, make_config
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import open_training
-from diffinf_core.data.sources import check_folder, list_folder, named_source, packed_source
+from diffinf_core.data.sources import list_folder, named_source, packed_source
 from diffinf_core.data.sources.archive import Archive
 from diffinf_core.data.sources.datasets import Datasets
 from diffinf_core.data.sources.unpacked import MARK, reading_unpacked
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run
+from tests.checked import problems_of
 
 
 def png(shade: int) -> bytes:
@@ -141,7 +142,7 @@ def test_the_check_reads_what_is_packed_and_leaves_nothing_behind(
     path = pack(tmp_path / "a.zip", CONTENT | {"faces/happy/broken.png": b"x"})
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
-    listing, problems = check_folder(DataConfig(**named_source(str(path))))
+    listing, problems = problems_of(DataConfig(**named_source(str(path))))
     assert listing.classes == ["happy", "sad"]
     assert [p.file for p in problems] == ["faces/happy/broken.png"]
     assert not list((tmp_path / "scratch").iterdir())

@@ -70,7 +70,7 @@ def test_the_order_is_told_to_a_screen_reader() -> None:
     rows = pd.DataFrame(
         [{"id": "0" * 12, "file": "a", "label": "b", "rank": 1, "high": 0, "state": 0, "aum": 0.1}]
     )
-    page = explore_markup.samples_table(rows, ["aum"], "aum", True, "aum")
+    page = explore_markup.samples_table(rows, ["aum"], [], "aum", True, "aum")
     assert page.count('aria-sort="descending"') == 1 and page.count('aria-sort="none"') == 3
     assert re.search(r'aria-sort="descending"[^>]*><button[^>]*data-di-sort="aum"', page)
 
