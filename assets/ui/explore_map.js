@@ -24,13 +24,15 @@ window.diMap = (() => {
     ...points.columns.filter((c) => c.name === "high-influence"),
     { name: "score", ramp: true },
     states,
-    ...points.columns.filter((c) => !["label", "high-influence"].includes(c.name)),
+    ...points.columns.filter((c) => c.name === "flag"),
+    ...points.columns.filter((c) => !["label", "high-influence", "flag"].includes(c.name)),
   ];
   const column = () => columns().find((c) => c.name === by) || columns()[0];
 
   const shade = (found, code) => {
     const value = found.values[code];
     if (found.name === "high-influence") return value === "others" ? QUIET : HIGH;
+    if (found.name === "flag" && value.startsWith("no ")) return value === "no edit" ? QUIET : COLOURS[2];
     if (found.name === "decision") return value === "undecided" ? QUIET : COLOURS[code - 1];
     return COLOURS[code % COLOURS.length];
   };

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.config import ON_REQUEST
+from diffinf_core.correction.identity_map import IDENTITY_FEATURES, IDENTITY_MAPS
 from diffinf_core.correction.judge import JUDGE
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.duplicates import DUPLICATES
@@ -36,7 +37,8 @@ def every_stage() -> tuple[Stage, ...]:
     maps = [embedding(method) for method in METHODS]
     scores = [GRADIENTS, *map(request, ON_REQUEST), PLANTED]
     experiments = (arm("noisy", 0), RETRAIN, cell(1, False))
-    more = (FEATURES, *maps, OUTLIERS, QUALITY, DUPLICATES)
+    identity = (IDENTITY_FEATURES, *IDENTITY_MAPS.values())
+    more = (FEATURES, *maps, *identity, OUTLIERS, QUALITY, DUPLICATES)
     return (*PIPELINE, *scores, *more, *experiments)
 
 

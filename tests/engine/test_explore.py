@@ -77,6 +77,28 @@ def test_map_and_near_duplicates_are_made_on_request(run_copy: Path) -> None:
     assert len(engine.explore.duplicates.pairs(differing=True)) == differ.sum()
 
 
+def test_a_map_of_identity_is_another_map(run_copy: Path) -> None:
+    engine = open_run(run_copy)
+    assert engine.explore.map.names() == ("pca", "umap", "identity-pca", "identity-umap")
+    with pytest.raises(DiffInfError, match="Unknown map 'tsne'"):
+        engine.explore.map.done("tsne")
+    assert not engine.explore.map.done("identity-pca")
+    identity, _ = engine.explore.map.compute("identity-pca").result()
+    assert engine.explore.map.done("identity-pca") and not engine.explore.map.done("pca")
+    classifier, _ = engine.explore.map.compute("pca").result()
+    assert identity.shape == classifier.shape and not np.allclose(identity, classifier)
+    people = engine.training.table[engine.training.group_column]
+
+    def spread(at: np.ndarray) -> float:
+        return float(
+            pd.DataFrame(at).groupby(people.to_numpy()).var().mean().sum() / at.var(0).sum()
+        )
+
+    assert spread(identity) < spread(classifier), "one person's pictures lie together"
+    over = change(engine.config, {"repair": {"identity": "none"}})
+    assert open_run(run_copy, over).explore.map.names() == ("pca", "umap")
+
+
 def test_pairs_of_different_labels_come_first(run_copy: Path, monkeypatch) -> None:
     engine = open_run(run_copy)
     list(engine.explore.duplicates.compute())

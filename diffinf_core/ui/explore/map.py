@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from diffinf_core.engine import map_methods
+from diffinf_core.engine import MAPS
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import digest
 from diffinf_core.ui import markup
@@ -15,7 +15,15 @@ from diffinf_core.ui.explore import data as explore_data
 from diffinf_core.ui.explore.parts import progress
 from diffinf_core.ui.session import Session
 
-_TITLES = {"pca": "PCA: the two directions of most variance", "umap": "UMAP: who is near whom"}
+_METHODS = {"pca": "PCA", "umap": "UMAP"}
+
+
+def title_of(name: str) -> str:
+    """What a map is called on the page."""
+    method = _METHODS[name.rpartition("-")[2]]
+    return (
+        f"{method} of identity" if name.startswith("identity-") else f"{method} of the classifier"
+    )
 
 
 def answer(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -43,15 +51,14 @@ class MapPart:
         def file(sample: str) -> dict[str, Any]:
             return answer(lambda: {"file": self.session.run.explore.samples().file(sample)})
 
-        methods = map_methods()
         self.words = gr.HTML(elem_id="map-words", elem_classes="di-optional")
         with gr.Row():
             self.method = gr.Radio(
-                [(_TITLES[m], m) for m in methods],
-                value=methods[0],
+                [(title_of(name), name) for name in MAPS],
+                value="pca",
                 label="Map by",
                 elem_id="map-method",
-                visible=len(methods) > 1,
+                elem_classes="di-inline",
             )
             self.make = gr.Button(
                 "Make the map",
@@ -78,15 +85,21 @@ class MapPart:
     def _key(self, method: str) -> str:
         """Changes with everything that the map shows: the script asks for the points anew."""
         run = self.session.run
-        return f"{method} {run.explore.samples_key()} {digest(run.explore.states().tobytes())}"
+        edits = run.queue_key() if self.session.ready() else ""
+        samples = digest(run.explore.samples_key(), edits)
+        return f"{method} {samples} {digest(run.explore.states().tobytes())}"
+
+    def names(self) -> Any:
+        """The maps that the run can have, as choices."""
+        return gr.update(choices=[(title_of(n), n) for n in self.session.run.explore.map.names()])
 
     def shown(self, method: str) -> list[Any]:
         """The map, how far its making is, or what there is to do."""
         if self.session.run.explore.map.done(method):
             return [self._key(method), progress(self.session, "map"), gr.update(visible=False)]
         said = progress(self.session, "map") or markup.notice(
-            "There is no map of these pictures yet. Making it passes each through the classifier "
-            "once and is stored with the run.",
+            "This map of the pictures is not computed yet. It passes each through the network once and is "
+            "stored with the run.",
             "empty",
         )
         return ["", said, gr.update(visible=True)]

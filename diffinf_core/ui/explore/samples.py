@@ -14,6 +14,7 @@ from diffinf_core.ui.explore.filters import Filters
 from diffinf_core.ui.explore.listing import Grid, Positions
 from diffinf_core.ui.explore.map import MapPart
 from diffinf_core.ui.explore.parts import BODY, TABLE_SCRIPT, WITH_PICKED, Pager, skipped
+from diffinf_core.ui.explore.unseen import UnseenPart
 from diffinf_core.ui.explore.views import Views
 from diffinf_core.ui.session import Session
 
@@ -30,13 +31,18 @@ class SamplesPart:
             self.filters = Filters(session)
             with gr.Column(elem_id="explore-lists"):
                 self._build_list()
+            self.unseen = UnseenPart(session)
         self.again = gr.Button("Refresh", visible="hidden", elem_id="explore-again")
         self.given = [*self.filters.inputs, self.pager.page, picked]
         self.shown = [self.message, self.table, self.grid.html, *self.pager.outputs]
         self.outputs = [
-            self.empty, *self.map.outputs, self.views.name, *self.filters.outputs, *self.shown,
+            self.empty, self.map.method, *self.map.outputs, self.views.name, self.unseen.label,
+            *self.filters.outputs, *self.shown,
         ]  # fmt: skip
         self._wire(handed)
+        self.unseen.wire(self.filters, self.given, handed)
+        for event in self.unseen.events:
+            self.refresh(event)
 
     def _build_list(self) -> None:
         with gr.Row(elem_classes="di-list-bar"):
@@ -95,8 +101,10 @@ class SamplesPart:
             self.session.run.explore.samples_key()
             return [
                 "",
+                self.map.names(),
                 *self.map.shown(method),
                 self.views.names(),
+                self.unseen.labels(),
                 *self.filters.choices(),
                 *self._page(*given),
             ]
