@@ -19,6 +19,7 @@ from diffinf_core.cli.console import (
     print_arms,
     print_report,
     print_rounds,
+    print_subgroups,
     watch,
 )
 from diffinf_core.cli.doctor import doctor
@@ -259,6 +260,7 @@ def report(
         typer.echo(json.dumps(opened.report(), indent=2))
     else:
         print_report(opened.report())
+        print_subgroups(opened.compare.audit_in_words())
 
 
 app.command()(check)

@@ -174,6 +174,24 @@ def print_arms(arms: dict[str, Any]) -> None:
     Console().print(table)
 
 
+def print_subgroups(words: dict[str, Any]) -> None:
+    """What happened to each group and class, and the warnings it gives rise to."""
+    titles = {
+        "training": "subgroups of the training split: flagged, edited and decided, in per cent",
+        "test": f"subgroups of the test split: accuracy in per cent, change against {words['against']}",
+        "arms": "subgroups by arm",
+    }
+    for name, title in titles.items():
+        shown = words[name]
+        if len(shown):
+            table = Table(*map(str, shown.columns), title=title, title_justify="left")
+            for row in shown.itertuples(index=False, name=None):
+                table.add_row(*map(escape, row))
+            Console().print(table)
+    for sentence in (*words["warnings"], *words["notes"]):
+        Console().print(sentence, markup=False, highlight=False)
+
+
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """End with a sentence and exit code 2 on what a user can put right, with 130 on Ctrl+C."""

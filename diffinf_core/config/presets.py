@@ -55,7 +55,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "noise": {"rate": 0.0},
         # A generator on latents changes little at a low noise level; what the soft mask leaves of a strong
         # edit keeps the person without the objective's help.
-        "repair": {"t0": 900, "steps": 10, "guidance": 3.0, "step_size": 0.0, "transfer": "masked"},
+        "repair": {
+            "t0": 900,
+            "steps": 10,
+            "guidance": 5.0,
+            "step_size": 0.0,
+            "transfer": "masked",
+            "mask_quantile": 0.3,
+        },
     },
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from diffinf_core.experiments.comparison import (
     histories,
     tidy,
 )
+from diffinf_core.experiments.retrain import finished_arms
 from diffinf_core.records import DiffInfError
-from diffinf_core.report import compare_plots, plots, verdict
+from diffinf_core.report import compare_plots, fairness, plots, verdict
 from diffinf_core.report.compare_files import write_csv, write_html
-from diffinf_core.runs.files import naming_full_disk
+from diffinf_core.report.fairness import Audit
+from diffinf_core.runs.files import digest, naming_full_disk
 
 
 class Compare:
@@ -52,17 +55,74 @@ class Compare:
     def in_words(self, against: str | None = None) -> dict[str, Any]:
         """The comparison as text.
 
-        ``reading`` and ``coverage`` are sentences, ``warnings`` a list of them; ``arms``, ``classes`` and
-        ``subgroups`` tables of text, a figure on the first line of a cell and its difference on the second.
+        ``reading`` and ``coverage`` are sentences, ``warnings`` (groups that an arm harms) and
+        ``disparities`` (groups that repair and review treat unlike the others) lists of them. ``arms``,
+        ``classes``, ``subgroups`` and ``fairness`` (worst group and equal opportunity of each arm) are
+        tables of text, a figure on the first line of a cell and its difference on the second; ``audit``
+        says what was flagged, edited and decided in each group.
         """
-        comparison, table = self.comparison(), self.table(against)
+        comparison, table, audit = self.comparison(), self.table(against), self.audit()
         return {
+            "audit": fairness.training_in_words(audit.training),
+            "fairness": fairness.arms_in_words(audit.arms),
+            "disparities": list(audit.disparities),
             "reading": verdict.reading(comparison, self._tables.report()["repair"]),
             "coverage": verdict.coverage(comparison),
-            "warnings": verdict.warnings(comparison, table),
+            "warnings": fairness.harms(table),
             "arms": verdict.arms_in_words(table),
             "classes": verdict.parts_in_words(table, ("recall", "precision")),
-            "subgroups": verdict.parts_in_words(table, comparison.columns),
+            "subgroups": fairness.accuracy_in_words(table),
+        }
+
+    def audit(self) -> Audit:
+        """What happened to each group and class, as far as the run got."""
+        tables, ranked, comparison = self._tables, self._ranked(), None
+        decisions, lost = tables.decisions()
+        notes = [lost] if lost else []
+        if status(tables.folder)["data"] and finished_arms(tables.folder):
+            try:
+                comparison = self.comparison()
+            except (
+                DiffInfError
+            ) as error:  # what is known of the training split is shown all the same
+                notes.append(str(error))
+        edits = tables.edits() if ranked else None
+
+        def make() -> Audit:
+            if not ranked:
+                return fairness.audit(None, None, pd.DataFrame(), {}, None, comparison)
+            truth = open_truth(tables.folder, "report").training()
+            wrong = None if truth is None else truth[1]
+            return fairness.audit(
+                tables.samples(), edits, tables.shifts(), decisions, wrong, comparison
+            )
+
+        versions = [] if edits is None else edits["version"].tolist()
+        actions = sorted((s, d.action) for s, d in decisions.items())
+        key = digest(ranked, versions, actions, comparison and comparison.key)
+        return replace(tables.cache.get("audit", key, make), notes=tuple(notes))
+
+    def _ranked(self) -> str:
+        """Names the ranking; empty before it."""
+        try:
+            return self._tables.samples_key()
+        except DiffInfError:
+            return ""
+
+    def audit_in_words(self) -> dict[str, Any]:
+        """:meth:`audit` as text.
+
+        ``training``, ``test`` and ``arms`` are tables, ``warnings`` and ``notes`` lists of sentences;
+        ``against`` is the arm that changes in ``test`` refer to.
+        """
+        found = self.audit()
+        return {
+            "training": fairness.training_in_words(found.training),
+            "test": fairness.accuracy_in_words(found.test),
+            "against": "" if found.test.empty else str(found.test["against"].iloc[0]),
+            "arms": fairness.arms_in_words(found.arms),
+            "warnings": [*found.harms, *found.disparities],
+            "notes": list(found.notes),
         }
 
     def plots(self, arm: str, against: str) -> dict[str, Any]:
@@ -124,7 +184,7 @@ class Compare:
         if html is not None:
             history, repair = histories(self._tables.folder), self._tables.report()["repair"]
             with naming_full_disk(Path(html)):
-                write_html(comparison, history, repair, against, Path(html))
+                write_html(comparison, history, repair, against, Path(html), self.audit())
         if csv is not None:
             with naming_full_disk(Path(csv)):
                 write_csv(comparison, against, Path(csv))

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from diffinf_core.engine.duplicates import Duplicates
 from diffinf_core.engine.feature_map import FeatureMap
 from diffinf_core.engine.measures import Measures
-from diffinf_core.engine.pipeline import status
 from diffinf_core.engine.review import Review
 from diffinf_core.engine.scores import Scores
 from diffinf_core.engine.tables import Tables
 from diffinf_core.engine.tags import Tags
 from diffinf_core.records import DiffInfError, Subset
 from diffinf_core.report.explore import Samples, View, positions, states
-from diffinf_core.report.subgroups import group_table, shifts, warnings
-from diffinf_core.runs.files import digest
+from diffinf_core.report.subgroups import group_table, warnings
 
 
 class Explore:
@@ -81,7 +79,7 @@ class Explore:
 
     def subgroups(self) -> dict[str, pd.DataFrame]:
         """A table per class and per column of subgroups, by the name of the column."""
-        samples, edits, standing = self.samples(), self._edits(), self._review.settled()
+        samples, edits, standing = self.samples(), self._tables.edits(), self._review.settled()
         return {
             str(name): group_table(cells, samples.table, edits, standing)
             for name, cells in samples.groups.items()
@@ -89,24 +87,8 @@ class Explore:
 
     def subgroup_shifts(self) -> pd.DataFrame:
         """Whether edits change a subgroup more than the others, tested; empty without edits."""
-        edits = self._edits()
-        if edits is None:
-            edits = pd.DataFrame(columns=["id", "perceptual", "identity"])
-
-        def test() -> pd.DataFrame:
-            samples = self.samples()
-            at = pd.Series(np.arange(len(samples)), samples.table["id"])
-            return shifts(edits, samples.groups.iloc[at[edits["id"]].to_numpy(np.int64)])
-
-        key = digest(self.samples_key(), " ".join(edits.get("version", ())))
-        return self._tables.cache.get("shifts", key, test)
+        return self._tables.shifts()
 
     def subgroup_warnings(self) -> list[str]:
-        """A sentence for each subgroup that edits change more than the others."""
+        """A sentence for each metric by which edits change subgroups more than the others."""
         return warnings(self.subgroup_shifts())
-
-    def _edits(self) -> pd.DataFrame | None:
-        """The review queue with its rows numbered, None where nothing is repaired."""
-        if not status(self._tables.folder)["repair"]:
-            return None
-        return self._tables.queue().reset_index(drop=True)

@@ -173,7 +173,7 @@ class OpenRun:
 
     def report(self) -> dict[str, Any]:
         """The run in figures, None where a thing was not run; JSON-able."""
-        return self._tables.report()
+        return self._tables.report() | {"subgroups": self.compare.audit().as_dict()}
 
     def dataset(self, each: int = 6) -> dict[str, Any] | None:
         """The data set in figures; None before the data stage.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from diffinf_core.data.ingest import DATA
@@ -14,6 +15,7 @@ from diffinf_core.engine.pipeline import status
 from diffinf_core.influence.stage import INFLUENCE, ranking_key, read_scores, scores_key
 from diffinf_core.records import Decision, DiffInfError
 from diffinf_core.report.explore import Samples, read_samples
+from diffinf_core.report.subgroups import shifts
 from diffinf_core.report.summary import summarise
 from diffinf_core.review.journal import Journal, LostJournalError
 from diffinf_core.review.opening import open_journal
@@ -89,16 +91,41 @@ class Tables:
 
         return self.cache.recent("queue", self.queue_key, read, _FRESH)
 
+    def edits(self) -> pd.DataFrame | None:
+        """The queue with its rows numbered, None where nothing is repaired."""
+        if not status(self.folder)["repair"]:
+            return None
+        return self.queue().reset_index(drop=True)
+
+    def shifts(self) -> pd.DataFrame:
+        """Whether edits move a subgroup more than the others, tested; empty without edits."""
+        edits = self.edits()
+        if edits is None:
+            edits = pd.DataFrame(columns=["id", "perceptual", "identity"])
+
+        def test() -> pd.DataFrame:
+            samples = self.samples()
+            at = pd.Series(np.arange(len(samples)), samples.table["id"])
+            return shifts(edits, samples.groups.iloc[at[edits["id"]].to_numpy(np.int64)])
+
+        key = digest(self.samples_key(), " ".join(edits.get("version", ())))
+        return self.cache.get("shifts", key, test)
+
+    def decisions(self) -> tuple[dict[str, Decision], str]:
+        """The standing decisions; none, and a sentence, where the journal is lost."""
+        if not DATA.folder(self.folder).done:
+            return {}, ""
+        try:
+            return self.journal.decisions(), ""
+        except LostJournalError as error:
+            return {}, str(error)
+
     def report(self) -> dict[str, Any]:
         """The run in figures, see :func:`diffinf_core.report.summary.summarise`."""
-        folder, lost = self.folder, ""
-        decisions: dict[str, Decision] = {}
-        if DATA.folder(folder).done:
-            try:
-                decisions = self.journal.decisions()
-            except LostJournalError as error:
-                lost, folder = str(error), Run(folder.root, folder.config)
-                folder.without_decisions = True
+        folder, (decisions, lost) = self.folder, self.decisions()
+        if lost:
+            folder = Run(folder.root, folder.config)
+            folder.without_decisions = True
         out = summarise(folder, self.cache.get, decisions)
         if lost:
             out["review"] = {**out["review"], "lost": lost}

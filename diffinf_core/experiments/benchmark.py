@@ -6,7 +6,7 @@ recipe. The last epoch and the best one on validation are measured apart and nev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -21,8 +21,8 @@ from diffinf_core.baselines.registry import Preset
 from diffinf_core.classifier.metrics import evaluate
 from diffinf_core.classifier.training import TrainingSet
 from diffinf_core.experiments.controls import EDITING
-from diffinf_core.experiments.differences import Difference, measure
-from diffinf_core.experiments.fairness import GroupFigures, group_figures
+from diffinf_core.experiments.differences import Difference, measure, tabulate
+from diffinf_core.experiments.fairness import GroupFigures, by_group, cells, group_figures
 from diffinf_core.experiments.retrain import METRICS
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import digest, read_json, write_array, write_json
@@ -159,6 +159,8 @@ class Result:
     ``knows`` is what the row uses beyond pictures and labels: noise rate, ranking, edits, true labels.
     ``behind`` is the accuracy of DiffInf's repair less that of this row, where both are in the table.
     ``detection`` is how its suspicion ranks wrong labels (average_precision, auroc), where both are known.
+    ``groups`` sums up, and ``by_group`` lists, its accuracy over groups; the latter are the rows of
+    :func:`~.fairness.by_group`, corrected over all rows of the table.
     """
 
     name: str
@@ -173,6 +175,7 @@ class Result:
     groups: GroupFigures | None = None
     detection: dict[str, float] | None = None
     behind: Difference | None = None
+    by_group: tuple[Mapping[Hashable, Any], ...] = ()
 
 
 def _knows(method: Method) -> tuple[str, ...]:
@@ -210,7 +213,9 @@ def benchmark_results(
     if not probabilities:
         return []
     labels, groups = np.asarray(problem.test().labels, np.int64), problem.groups()
-    measured, wrong = measure(labels, probabilities, list(problem.classes)), problem.wrong()
+    parts = {**groups, **cells(groups, labels, problem.classes)}
+    measured, wrong = measure(labels, probabilities, list(problem.classes), parts), problem.wrong()
+    listed = by_group(tabulate(measured, reference if reference in measured.arms else None))
     named = {row.name: row for row in rows}
     at = {metric: measured.index("metric", metric) for metric in METRICS}
     plain = seconds.get(REFERENCE)
@@ -241,6 +246,7 @@ def benchmark_results(
                     [job_folder(root, problem, named[name], seed) for seed in seeds],
                     wrong,
                 ),
+                by_group=tuple(listed.get(name, ())),
             )
         )
     return out

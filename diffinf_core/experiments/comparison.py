@@ -13,14 +13,12 @@ from diffinf_core.classifier.metrics import ECE_BINS, confidence_bin
 from diffinf_core.data.part import Part
 from diffinf_core.data.profile import profile_of
 from diffinf_core.data.truth import open_truth
-from diffinf_core.experiments.differences import Measured, holm, measure
+from diffinf_core.experiments.differences import Measured, measure, tabulate
+from diffinf_core.experiments.fairness import cells, subgroups
 from diffinf_core.experiments.retrain import finished_arms
-from diffinf_core.records import GROUP_SIZES, DiffInfError
+from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import digest, read_json
 from diffinf_core.runs.run import Run
-
-#: a harm to a subgroup is said where its corrected p-value is below
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,8 @@ class Comparison:
     """What every retrained arm says about every test picture, measured.
 
     ``labels`` (N,) are class indices, ``probabilities`` maps an arm to (S, N, C), ``n_train`` to the size of
-    its training set. ``clean`` tells whether the test labels are known to be right, ``people``
-    the column of pictures that belong together, if there is one.
+    its training set. ``groups`` maps (section, value) to its members (N,). ``clean`` tells whether the test
+    labels are known to be right, ``people`` the column of pictures that belong together, if there is one.
     """
 
     key: str
@@ -38,6 +36,7 @@ class Comparison:
     labels: NDArray[np.int64]
     probabilities: dict[str, NDArray[np.float32]]
     n_train: dict[str, int]
+    groups: dict[tuple[str, str], NDArray[np.bool_]]
     measured: Measured
     clean: bool
     people: str | None
@@ -54,11 +53,8 @@ class Comparison:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns whose values are subgroups."""
-        own = ("metric", "recall", "precision")
-        return tuple(
-            dict.fromkeys(q.section for q in self.measured.quantities if q.section not in own)
-        )
+        """The sections of the columns whose values are subgroups."""
+        return tuple(dict.fromkeys(q.section for q in self.measured.quantities if q.is_group))
 
     def known(self, *arms: str) -> None:
         """:class:`DiffInfError` for an arm that is not there."""
@@ -85,6 +81,8 @@ def compare(run: Run) -> Comparison:
         arm: np.stack([_read(s / "test_probabilities.npy") for s in stages])
         for arm, stages in arms.items()
     }
+    groups = subgroups(truth.test_columns())
+    parts = groups | cells(groups, test.labels, test.classes)
     return Comparison(
         key=comparison_key(run),
         classes=test.classes,
@@ -92,7 +90,8 @@ def compare(run: Run) -> Comparison:
         labels=test.labels,
         probabilities=probabilities,
         n_train={arm: int(stages[0].figures["n"]) for arm, stages in arms.items()},
-        measured=measure(test.labels, probabilities, test.classes, subgroups(truth.test_columns())),
+        groups=groups,
+        measured=measure(test.labels, probabilities, test.classes, parts),
         clean=profile_of(run).clean_test,
         people=test.group_column if _repeated(test) else None,
     )
@@ -112,58 +111,15 @@ def _read(file: Path) -> NDArray[np.float32]:
         ) from error
 
 
-def subgroups(table: pd.DataFrame) -> dict[tuple[str, str], NDArray[np.bool_]]:
-    """Who belongs to which value of each column that cuts the split into groups."""
-    out: dict[tuple[str, str], NDArray[np.bool_]] = {}
-    for column in table.columns:
-        values = sorted(set(table[column]))
-        if len(values) in GROUP_SIZES:
-            for value in values:
-                # a column may carry the name of one of the report's own sections
-                out[f"by {column}", value or "(empty)"] = (table[column] == value).to_numpy()
-    return out
-
-
 def tidy(c: Comparison, against: str) -> pd.DataFrame:
-    """Every figure of every arm with its difference to ``against``, one per row.
+    """Every figure of every arm with its difference to ``against``, see :func:`.differences.tabulate`.
 
-    Columns: arm, section, name, n (test pictures), n_train, seeds, value, sd (over seeds), against,
-    difference, low, high (95 %), p_holm (corrected over all subgroups of all arms; empty elsewhere).
+    One column more, n_train, is the size of the arm's training set.
     """
     c.known(against)
-    rows = []
-    for a, arm in enumerate(c.arms):
-        for i, q in enumerate(c.measured.quantities):
-            found = c.measured.difference(arm, against, i) if arm != against else None
-            sd = c.measured.deviations
-            rows.append(
-                {
-                    "arm": arm,
-                    "section": q.section,
-                    "name": q.name,
-                    "n": q.n,
-                    "n_train": c.n_train[arm],
-                    "seeds": c.measured.seeds,
-                    "value": c.measured.values[a, i],
-                    "sd": None if sd is None else sd[a, i],
-                    "against": against,
-                    "difference": found and found.value,
-                    "low": found and found.low,
-                    "high": found and found.high,
-                    "p_holm": found.p if found and q.section in c.columns else None,
-                }
-            )
-    table = pd.DataFrame(rows)
-    for column in ("sd", "difference", "low", "high", "p_holm"):
-        table[column] = pd.to_numeric(table[column])
-    tested = table["p_holm"].notna()
-    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p_holm"].tolist())
+    table = tabulate(c.measured, against)
+    table.insert(4, "n_train", table["arm"].map(c.n_train))
     return table
-
-
-def harms(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of :func:`tidy` in which an arm is worse for a subgroup, beyond chance as corrected."""
-    return table[(table["high"] < 0) & (table["p_holm"] < ALPHA)]
 
 
 def confusion(c: Comparison, arm: str) -> NDArray[np.float64]:

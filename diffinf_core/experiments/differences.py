@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import erfc, sqrt
+from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
+from scipy.stats import t as student
 
 from diffinf_core.classifier.metrics import ECE_BINS, confidence_bin
 from diffinf_core.experiments.retrain import METRICS
@@ -27,18 +29,27 @@ DRAWS, LEVEL = 1000, 0.95
 #: on fewer test pictures than this no interval is given: resampling them shows too little
 FEWEST = 20
 LOWER_IS_BETTER = ("ece", "nll")
+#: how the sections of groups, and of classes within them, begin
+BY, WITHIN = "by ", "within "
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One figure that every arm has: ``section`` is metric, recall, precision or a column's name.
+    """One figure that every arm has.
 
-    ``n`` is the number of test pictures that it is measured on.
+    ``section`` is metric, recall, precision, "by " and a column (the accuracy in a group), or "within " and a
+    column (the accuracy in one class of a group). ``n`` is the number of test pictures that it is
+    measured on.
     """
 
     section: str
     name: str
     n: int
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it is the accuracy in a group."""
+        return self.section.startswith(BY)
 
     @property
     def higher_is_better(self) -> bool:
@@ -50,9 +61,9 @@ class Quantity:
 class Difference:
     """One arm less another in one quantity, with the interval of :data:`LEVEL`.
 
-    ``low`` and ``high`` are None where there are too few pictures for an interval. ``p`` is two-sided,
-    by the normal approximation with the bootstrap's deviation, which unlike a count of draws is fine
-    enough to be corrected for many comparisons.
+    ``low`` and ``high`` are None where there are too few pictures for an interval. ``p`` is two-sided, by
+    the bootstrap's deviation, which unlike a count of draws is fine enough to be corrected for many
+    comparisons, and Student's distribution: few seeds tell little of how much a training varies.
     """
 
     value: float
@@ -70,15 +81,28 @@ class Difference:
 class Measured:
     """Every quantity of every arm, means over seeds.
 
-    ``values`` (A, Q), ``deviations`` (A, Q) over seeds or None with one seed, ``draws`` (B, A, Q).
+    ``by_seed`` (A, S, Q), ``draws`` (B, A, Q).
     """
 
     arms: tuple[str, ...]
-    seeds: int
     quantities: tuple[Quantity, ...]
-    values: Floats
-    deviations: Floats | None
+    by_seed: Floats
     draws: Floats
+
+    @property
+    def seeds(self) -> int:
+        """How many trainings there are of each arm."""
+        return self.by_seed.shape[1]
+
+    @cached_property
+    def values(self) -> Floats:
+        """The figures (A, Q), means over seeds."""
+        return np.asarray(self.by_seed.mean(1))
+
+    @cached_property
+    def deviations(self) -> Floats | None:
+        """Standard deviations (A, Q) over seeds; None with one seed."""
+        return np.asarray(self.by_seed.std(1, ddof=1)) if self.seeds > 1 else None
 
     def index(self, section: str, name: str) -> int:
         """The place of a quantity; KeyError where there is none."""
@@ -107,8 +131,20 @@ class Measured:
             return Difference(found, None, None, None)
         low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         sd = float(draws.std(ddof=1))
-        p = erfc(abs(found) / sd / sqrt(2)) if sd > 0 else float(found == 0)
+        p = float(found == 0)
+        if sd > 0:
+            p = float(2 * student.sf(abs(found) / sd, self._freedom(a, b, quantity, sd**2)))
         return Difference(found, 2 * found - float(high), 2 * found - float(low), p)
+
+    def _freedom(self, a: int, b: int, quantity: int, variance: float) -> float:
+        """Degrees of freedom of a variance of which seeds are one part (Satterthwaite 1946)."""
+        if self.seeds == 1:
+            return np.inf
+        apart = self.by_seed[a, :, quantity] - self.by_seed[b, :, quantity]
+        of_seeds = float(apart.var(ddof=1)) / self.seeds
+        # Test pictures are many, so that their part counts as known.
+        known = np.inf if of_seeds == 0 else (self.seeds - 1) * (variance / of_seeds) ** 2
+        return max(self.seeds - 1, known)
 
 
 def measure(
@@ -139,26 +175,71 @@ def measure(
     seeds = next(iter(shapes))[0]
     groups = groups or {}
     models = [p for arm in probabilities.values() for p in arm]
-    columns = np.stack([_columns(labels, p, groups) for p in models], 1)  # (N, M, K)
-    sizes = np.array([m.sum() for m in groups.values()], float)
+    columns = np.stack([_columns(labels, p) for p in models], 1)  # (N, M, K)
+    hits = columns[:, :, :count].sum(2)
     shape = (len(probabilities), seeds, -1)
-    once = _figures(columns.sum(0)[None], labels, sizes[None], count).reshape(shape)
+    every = np.ones((1, n), np.float32)
+    once = _figures(columns.sum(0)[None], _in_groups(every, hits, groups), labels, count)
     rng = np.random.default_rng(seed)
     weights = _resampled(labels, draws, rng)
     flat = columns.astype(np.float32).reshape(n, -1)
     sums = (weights @ flat).astype(np.float64).reshape(draws, len(models), -1)
-    member = np.stack(list(groups.values()), 1) if groups else np.zeros((n, 0), bool)
-    drawn_sizes = (weights @ member.astype(np.float32)).astype(np.float64)
-    drawn = _figures(sums, labels, drawn_sizes, count).reshape(draws, *shape)
+    drawn = _figures(sums, _in_groups(weights, hits, groups), labels, count)
     by_seed = _seed_weights(seeds, draws, rng)
     return Measured(
         arms=tuple(probabilities),
-        seeds=seeds,
         quantities=_quantities(labels, models, classes, groups),
-        values=once.mean(1),
-        deviations=once.std(1, ddof=1) if seeds > 1 else None,
-        draws=np.einsum("bs,basq->baq", by_seed, drawn),
+        by_seed=once.reshape(shape),
+        draws=np.einsum("bs,basq->baq", by_seed, drawn.reshape(draws, *shape)),
     )
+
+
+def tabulate(measured: Measured, against: str | None) -> pd.DataFrame:
+    """Every figure of every arm with its difference to ``against``, one per row.
+
+    Columns: arm, section, name, n (test pictures), seeds, value, sd (over seeds), against, difference, low,
+    high (95 %), p_holm (corrected over all groups of all arms; empty for what is no group). Differences
+    are empty for ``against`` itself, and for all arms where it is None.
+    """
+    rows, sd = [], measured.deviations
+    for a, arm in enumerate(measured.arms):
+        for i, q in enumerate(measured.quantities):
+            found = measured.difference(arm, against, i) if against and arm != against else None
+            rows.append(
+                {
+                    "arm": arm,
+                    "section": q.section,
+                    "name": q.name,
+                    "n": q.n,
+                    "seeds": measured.seeds,
+                    "value": measured.values[a, i],
+                    "sd": None if sd is None else sd[a, i],
+                    "against": against,
+                    "difference": found and found.value,
+                    "low": found and found.low,
+                    "high": found and found.high,
+                    "p_holm": found.p if found and q.is_group else None,
+                }
+            )
+    table = pd.DataFrame(rows)
+    for column in ("sd", "difference", "low", "high", "p_holm"):
+        table[column] = pd.to_numeric(table[column])
+    tested = table["p_holm"].notna()
+    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p_holm"])
+    return table
+
+
+def _in_groups(
+    weights: NDArray[np.float32], hits: Floats, groups: Mapping[tuple[str, str], NDArray[np.bool_]]
+) -> Floats:
+    """The accuracy (B, M, G) of each model (``hits`` is (N, M)) in each group under ``weights`` (B, N)."""
+    out = np.empty((len(weights), hits.shape[1], len(groups)))
+    for g, member in enumerate(groups.values()):
+        own = weights[:, member]  # counts, which single precision holds exactly
+        right = (own @ hits[member].astype(np.float32)).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            out[:, :, g] = right / own.sum(1, keepdims=True)
+    return out
 
 
 def _resampled(labels: NDArray[np.int64], draws: int, rng: np.random.Generator) -> NDArray:
@@ -181,15 +262,11 @@ def _seed_weights(seeds: int, draws: int, rng: np.random.Generator) -> Floats:
     return (taken[:, :, None] == np.arange(seeds)).mean(1)
 
 
-def _columns(
-    labels: NDArray[np.int64],
-    probabilities: NDArray[np.floating],
-    groups: Mapping[tuple[str, str], NDArray[np.bool_]],
-) -> Floats:
+def _columns(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> Floats:
     """What each picture adds to the sums behind the figures of one model (N, K).
 
     In order: hits of each class, predictions of each class, classes between label and prediction,
-    correct less confident in each bin, log loss, AUROC of each class, hits of each group.
+    correct less confident in each bin, log loss, AUROC of each class.
     """
     p = np.asarray(probabilities, np.float64)
     p = p / p.sum(1, keepdims=True)
@@ -206,7 +283,6 @@ def _columns(
         gap,
         -np.log(np.clip(p[np.arange(n), labels], 1e-12, 1))[:, None],
         np.stack([_auroc_parts(p[:, c], hot[:, c]) for c in range(count)], 1),
-        *(hit[:, None] & member[:, None] for member in groups.values()),
     ]
     return np.concatenate([np.asarray(part, np.float64) for part in parts], 1)
 
@@ -223,18 +299,17 @@ def _auroc_parts(score: Floats, positive: NDArray[np.bool_]) -> Floats:
     return (share - area / 2) / np.where(positive, above, below)
 
 
-def _figures(sums: Floats, labels: NDArray[np.int64], sizes: Floats, count: int) -> Floats:
-    """Figures (B, M, Q) from sums (B, M, K); ``sizes`` (B, G) are the pictures of each group."""
+def _figures(sums: Floats, grouped: Floats, labels: NDArray[np.int64], count: int) -> Floats:
+    """Figures (B, M, Q) from sums (B, M, K) and the accuracy in each group (B, M, G)."""
     n = len(labels)
     members = np.bincount(labels, minlength=count)
     ends = np.cumsum([count, count, 1, ECE_BINS, 1, count])
-    hits, predicted, apart, gaps, loss, areas, in_group = np.split(sums, ends, axis=2)
+    hits, predicted, apart, gaps, loss, areas = np.split(sums, ends[:-1], axis=2)
     places = np.arange(count)
     distance = np.abs(places[:, None] - places)
     accuracy, recall = hits.sum(2) / n, hits / members
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(predicted > 0, hits / predicted, np.nan)
-        grouped = np.where(sizes[:, None] > 0, in_group / sizes[:, None], np.nan)
     metrics = {
         "accuracy": accuracy,
         "balanced_accuracy": recall.mean(2),
@@ -265,10 +340,11 @@ def _quantities(
     )
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """P-values corrected for their number (Holm 1979), in the order given."""
-    order = np.argsort(p, kind="stable")
-    steps = [min(1.0, (len(p) - i) * p[j]) for i, j in enumerate(order)]
-    out = np.empty(len(p))
-    out[order] = np.maximum.accumulate(steps) if steps else []
-    return out.tolist()
+def holm(p: ArrayLike) -> Floats:
+    """P-values (G,) corrected for their number (Holm 1979), in the order given."""
+    given = np.asarray(p, np.float64)
+    order = np.argsort(given, kind="stable")
+    steps = np.maximum.accumulate((len(given) - np.arange(len(given))) * given[order])
+    out = np.empty(len(given))
+    out[order] = np.minimum(1, steps)
+    return out

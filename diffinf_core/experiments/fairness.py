@@ -1,15 +1,77 @@
-"""What a method does to groups: worst-group accuracy and equal opportunity."""
+"""What a method does to groups: who they are, whom it harms, worst group and equal opportunity."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from diffinf_core.experiments.differences import FEWEST
+from diffinf_core.experiments.differences import BY, FEWEST, WITHIN
+from diffinf_core.records import GROUP_SIZES
+
+#: a change of a group's accuracy is reported where its corrected p-value is below
+ALPHA = 0.05
+Groups = Mapping[tuple[str, str], NDArray[np.bool_]]
+
+
+def subgroups(table: pd.DataFrame) -> dict[tuple[str, str], NDArray[np.bool_]]:
+    """Who belongs to which value of each column of ``table`` (N rows) that cuts the split into groups."""
+    out: dict[tuple[str, str], NDArray[np.bool_]] = {}
+    for column in table.columns:
+        values = sorted(set(table[column]))
+        if len(values) in GROUP_SIZES:
+            for value in values:
+                # a column may carry the name of one of the report's own sections
+                out[f"{BY}{column}", value or "(empty)"] = (table[column] == value).to_numpy()
+    return out
+
+
+def cells(
+    groups: Groups, labels: NDArray[np.int64], classes: Sequence[str], fewest: int = FEWEST
+) -> dict[tuple[str, str], NDArray[np.bool_]]:
+    """The pictures of each class within each group, where there are ``fewest`` or more.
+
+    Accuracy in such a cell is the recall of the class within the group.
+    """
+    out: dict[tuple[str, str], NDArray[np.bool_]] = {}
+    for (section, value), member in groups.items():
+        for c, name in enumerate(classes):
+            cell = member & (labels == c)
+            if cell.sum() >= fewest:
+                out[section.replace(BY, WITHIN, 1), f"{value}, {name}"] = cell
+    return out
+
+
+def changed_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of :func:`.differences.tabulate` in which an arm changes a group's accuracy beyond chance.
+
+    The interval excludes 0 and so does the test, as corrected over all groups of all arms.
+    """
+    beyond = (table["low"] > 0) | (table["high"] < 0)
+    return table[beyond & (table["p_holm"] < ALPHA)]
+
+
+def by_group(table: pd.DataFrame) -> dict[str, list[dict[Hashable, Any]]]:
+    """The accuracy of each arm in all test pictures and in each group and cell, JSON-able.
+
+    ``table`` is :func:`.differences.tabulate`'s; the rows keep its columns but for the arm. Empty without
+    groups.
+    """
+    grouped = table["section"].str.startswith((BY, WITHIN))
+    if not grouped.any():
+        return {}
+    whole = (table["section"] == "metric") & (table["name"] == "accuracy")
+    chosen = table[whole | grouped].astype(object)
+    chosen = chosen.where(chosen.notna(), None)
+    return {
+        str(arm): rows.drop(columns="arm").to_dict("records")
+        for arm, rows in chosen.groupby("arm", sort=False)
+    }
 
 
 @dataclass(frozen=True)
@@ -32,7 +94,7 @@ class GroupFigures:
 def group_figures(
     labels: NDArray[np.int64],
     probabilities: NDArray[np.floating],
-    groups: Mapping[tuple[str, str], NDArray[np.bool_]],
+    groups: Groups,
     fewest: int = FEWEST,
 ) -> GroupFigures | None:
     """Figures of one method from ``probabilities`` (S, N, C) of pictures with ``labels`` (N,).
@@ -58,7 +120,7 @@ def group_figures(
     return GroupFigures(
         worst=float(worst.mean()),
         worst_sd=_deviation(worst),
-        worst_group=f"{lowest[0].removeprefix('by ')} = {lowest[1]}",
+        worst_group=f"{lowest[0].removeprefix(BY)} = {lowest[1]}",
         gap=None if gap is None else float(gap.mean()),
         gap_sd=None if gap is None else _deviation(gap),
     )

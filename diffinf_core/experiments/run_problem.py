@@ -18,8 +18,8 @@ from diffinf_core.classifier.training import TrainingSet
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part, open_training, open_validation
 from diffinf_core.data.truth import open_truth
-from diffinf_core.experiments.comparison import subgroups
 from diffinf_core.experiments.controls import build_set, prepare_set, set_key
+from diffinf_core.experiments.fairness import subgroups
 from diffinf_core.influence.stage import ranking, ranking_key
 from diffinf_core.records import Progress
 from diffinf_core.runs.run import Run

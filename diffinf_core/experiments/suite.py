@@ -239,6 +239,7 @@ def _results(saved: Sequence[Mapping[str, Any]]) -> tuple[Result, ...]:
                     "knows": tuple(record["knows"]),
                     "behind": None if behind is None else Difference(**behind),
                     "groups": None if groups is None else GroupFigures(**groups),
+                    "by_group": tuple(record.get("by_group", ())),
                 }
             )
         )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import pandas as pd
 
+from diffinf_core.experiments.benchmark import Result
 from diffinf_core.experiments.differences import Difference
 from diffinf_core.experiments.suite import Benchmark, Table
+from diffinf_core.report.benchmark_groups import group_lines, group_records, group_warnings
 from diffinf_core.report.benchmark_rows import (
     Lines,
     difference_text,
@@ -112,6 +117,10 @@ def parts(benchmark: Benchmark) -> list[tuple[str, Lines, str]]:
         left = " ".join([*order(table), *table.unfinished])
         lines = table_lines(table.results, task.rows if task else None) if table.results else []
         out.append((title_of(benchmark, table), lines, left))
+        groups = group_lines(table.results) if table.epoch == "last" else []
+        if groups:
+            title = f"accuracy (%) by group and its difference, {title_of(benchmark, table)}"
+            out.append((title, groups, " ".join(group_warnings(table.results))))
     distance = distance_lines(benchmark)
     if distance:
         out.append(("Perceptual distance of edits by assigned class", distance, ""))
@@ -142,9 +151,21 @@ def latex(benchmark: Benchmark) -> str:
 
 def frame(benchmark: Benchmark) -> pd.DataFrame:
     """Every row of every table, and the settings that it was measured under."""
-    records = [
-        {"tau": t.tau, "noise": t.noise, "augment": benchmark.augment, **record}
-        for t in benchmark.tables
-        for record in to_table(t.results)
-    ]
-    return pd.DataFrame(records)
+    return _frame(benchmark, to_table)
+
+
+def group_frame(benchmark: Benchmark) -> pd.DataFrame:
+    """The same of every group, and of every class within a group."""
+    return _frame(benchmark, group_records)
+
+
+def _frame(
+    benchmark: Benchmark, records: Callable[[Sequence[Result]], list[dict[str, Any]]]
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"tau": t.tau, "noise": t.noise, "augment": benchmark.augment, **record}
+            for t in benchmark.tables
+            for record in records(t.results)
+        ]
+    )

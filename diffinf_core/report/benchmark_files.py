@@ -8,18 +8,34 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from diffinf_core.experiments.suite import Benchmark, Table, store
-from diffinf_core.report.benchmark import frame, latex, markdown, paper_of, parts, summary, title_of
+from diffinf_core.report.benchmark import (
+    frame,
+    group_frame,
+    latex,
+    markdown,
+    paper_of,
+    parts,
+    summary,
+    title_of,
+)
 from diffinf_core.report.page import page
 from diffinf_core.report.plots import ACCENT, MUTED, colour_of, styled
 from diffinf_core.runs.files import write_table, write_text
 
 #: names of the files of a benchmark
 FILES = ("benchmark.json", "benchmark.csv", "benchmark.md", "benchmark.tex", "benchmark.html")
+#: the accuracy of each row in each group; there only where the data set has groups
+GROUPS = "benchmark-groups.csv"
 
 
 def write(benchmark: Benchmark, folder: Path) -> None:
-    """Write :data:`FILES` into a folder; the JSON, which the others are made from, comes last."""
+    """Write :data:`FILES` and :data:`GROUPS` into a folder; the JSON, source of the others, comes last."""
     write_table(folder / "benchmark.csv", frame(benchmark))
+    groups = group_frame(benchmark)
+    if len(groups):
+        write_table(folder / GROUPS, groups)
+    else:
+        (folder / GROUPS).unlink(missing_ok=True)
     write_text(folder / "benchmark.md", markdown(benchmark))
     write_text(folder / "benchmark.tex", latex(benchmark))
     write_text(folder / "benchmark.html", html(benchmark))

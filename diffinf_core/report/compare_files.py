@@ -9,14 +9,13 @@ from typing import Any
 import pandas as pd
 
 from diffinf_core.experiments.comparison import Comparison, tidy
-from diffinf_core.report import compare_plots
+from diffinf_core.report import compare_plots, fairness
 from diffinf_core.report.page import page
 from diffinf_core.report.verdict import (
     arms_in_words,
     coverage,
     parts_in_words,
     reading,
-    warnings,
 )
 from diffinf_core.runs.files import write_table, write_text
 
@@ -27,7 +26,12 @@ def write_csv(c: Comparison, against: str, file: Path) -> None:
 
 
 def write_html(
-    c: Comparison, history: pd.DataFrame, repair: dict[str, Any] | None, against: str, file: Path
+    c: Comparison,
+    history: pd.DataFrame,
+    repair: dict[str, Any] | None,
+    against: str,
+    file: Path,
+    audit: fairness.Audit,
 ) -> None:
     """The whole comparison as one HTML file that holds its own scripts and fetches nothing."""
     table = tidy(c, against)
@@ -44,11 +48,17 @@ def write_html(
     if len(history):
         figures.append(compare_plots.courses(history))
     said = [f"<p>{escape(reading(c, repair))}</p>"]
-    said += [f'<p class="warning">{escape(text)}</p>' for text in warnings(c, table)]
+    warnings = [*fairness.harms(table), *audit.disparities, *audit.notes]
+    said += [f'<p class="warning">{escape(text)}</p>' for text in warnings]
     words = [
         ("Arms", arms_in_words(table)),
         ("Classes", parts_in_words(table, ("recall", "precision"))),
-        ("Subgroups, accuracy", parts_in_words(table, c.columns)),
+        ("Subgroups, accuracy", fairness.accuracy_in_words(table)),
+        ("Subgroups, worst and equal opportunity", fairness.arms_in_words(audit.arms)),
+        (
+            "Subgroups, what was flagged, edited and decided",
+            fairness.training_in_words(audit.training),
+        ),
     ]
     tables = [
         f'<h2>{name}</h2><div class="scroll">{shown.to_html(index=False, border=0)}</div>'

@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from diffinf_core.experiments.differences import holm
+from diffinf_core.experiments.fairness import ALPHA
 from diffinf_core.records import ACTIONS, GROUP_SIZES, Decision
 
 #: edits in a subgroup, and outside it, without which it is not tested
 LEAST_EDITS = 5
 PERMUTATIONS = 9_999
-ALPHA = 0.05
 _BATCH = 100
 #: what an edit moved: column of the queue, its name, and the sign that makes larger mean farther
 METRICS = (("perceptual", "perceptual distance", 1), ("identity", "identity cosine", -1))
@@ -74,15 +75,6 @@ def permutation_p(
         dealt = draw.permuted(np.broadcast_to(values, (rows, len(values))), axis=1)
         extreme += (np.abs(dealt @ weights) >= observed).sum(0)
     return (extreme + 1) / (PERMUTATIONS + 1)
-
-
-def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Holm's adjusted p (G,) of p (G,)."""
-    order = np.argsort(p, kind="stable")
-    steps = np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order])
-    out = np.empty(len(p))
-    out[order] = np.minimum(1, steps)
-    return out
 
 
 def group_table(
@@ -162,10 +154,16 @@ def shifts(edits: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
 
 
 def warnings(found: pd.DataFrame) -> list[str]:
-    """A sentence for each subgroup that edits move more than the others, with the figures."""
-    return [
-        f"Edits change {row.column} = {row.value} more than the others: mean {row.metric} "
-        f"{row.mean:.4g} over {row.n} edits against {row.others:.4g} (two-sided permutation test, "
-        f"p = {row.p:.4f}, Holm-corrected for {len(found)} tests {row.adjusted:.4f})."
-        for row in found[found["farther"] & (found["adjusted"] < ALPHA)].itertuples()
-    ]
+    """A sentence for each metric by which edits move some subgroups more than the others, with figures."""
+    said = []
+    for metric, rows in found[found["farther"] & (found["adjusted"] < ALPHA)].groupby("metric"):
+        parts = [
+            f"{row.column} = {row.value} (mean {row.mean:.4g} over {row.n} edits against {row.others:.4g}, "
+            f"p = {row.adjusted:.4f})"
+            for row in rows.itertuples()
+        ]
+        said.append(
+            f"By {metric}, edits change these more than the others: {', '.join(parts)}. Two-sided "
+            f"permutation tests, Holm-corrected for {len(found)} tests."
+        )
+    return said

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffinf_core.experiments.comparison import Comparison, harms
+from diffinf_core.experiments.comparison import Comparison
 from diffinf_core.experiments.differences import DRAWS, FEWEST, LOWER_IS_BETTER
 
 TITLES = {
@@ -124,28 +124,6 @@ def helped(c: Comparison) -> list[str]:
             if not found.excludes_zero:
                 text += ", which leaves open whether they differ"
             said.append(f"{text}.")
-    return said
-
-
-def warnings(c: Comparison, table: pd.DataFrame) -> list[str]:
-    """A sentence for each subgroup that an arm harms beyond chance, helping overall or not."""
-    accuracy = table[(table["section"] == "metric") & (table["name"] == "accuracy")].set_index(
-        "arm"
-    )
-    tests = int(table["p_holm"].notna().sum())
-    said = []
-    for row in harms(table).to_dict("records"):
-        overall = accuracy.loc[row["arm"]]
-        gain = 100 * overall["difference"]
-        verb = f"helps overall ({gain:+.1f} points) but harms" if overall["low"] > 0 else "harms"
-        column = str(row["section"]).removeprefix("by ")
-        change, low, high = (100 * row[k] for k in ("difference", "low", "high"))
-        said.append(
-            f"{str(row['arm']).capitalize()} {verb} pictures with {column} {row['name']}: {change:+.1f} "
-            f"points of accuracy ({low:+.1f} to {high:+.1f}, {row['n']} pictures) against "
-            f"{row['against']}; p = {row['p_holm']:.2g} after Holm's correction for {tests} subgroup "
-            "comparisons."
-        )
     return said
 
 

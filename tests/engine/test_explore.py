@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from diffinf_core.config import change, make_config
-from diffinf_core.engine import STATES, View, duplicates, explore, open_run
+from diffinf_core.engine import STATES, View, duplicates, open_run, tables
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run
 
@@ -55,9 +55,9 @@ def test_the_shifts_belong_to_the_edited_samples(finished_run: Path, monkeypatch
 
     def noting(edits: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
         seen["edits"], seen["groups"] = edits, groups
-        return pd.DataFrame({"farther": [], "adjusted": []})
+        return pd.DataFrame({"metric": [], "farther": [], "adjusted": []})
 
-    monkeypatch.setattr(explore, "shifts", noting)
+    monkeypatch.setattr(tables, "shifts", noting)
     assert engine.explore.subgroup_warnings() == []
     assert seen["edits"]["label"].tolist() == seen["groups"]["label"].tolist()
 

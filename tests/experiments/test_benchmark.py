@@ -30,6 +30,7 @@ from diffinf_core.experiments.differences import Difference
 from diffinf_core.experiments.suite import Table
 from diffinf_core.records import DiffInfError
 from diffinf_core.report.benchmark import order
+from diffinf_core.report.benchmark_groups import group_lines, group_records, group_warnings
 from diffinf_core.report.benchmark_rows import to_latex, to_markdown, to_table
 from tests.baselines.blobs import Points, blob_task, blobs
 
@@ -212,6 +213,44 @@ def test_tables(finished: Path) -> None:
     assert json.loads(json.dumps(records, allow_nan=False)) == records
     assert records[1]["method"] == "elr" and records[0]["accuracy_difference"] is None
     assert records[1]["accuracy_low"] <= records[1]["accuracy_high"]
+
+
+def test_groups_of_every_row_with_their_changes(finished: Path) -> None:
+    rows = list(results(finished).values())
+    head, *lines = group_lines(rows)
+    upper = int(Blobs().groups()["by half", "upper"].sum())
+    assert head == ["Method", f"half = upper ({upper})", f"half = lower ({120 - upper})"]
+    assert [line[0] for line in lines] == [row.title for row in rows]
+    own = {r["name"]: r for r in rows[1].by_group if r["section"] == "by half"}
+    assert lines[1][1].startswith(f"{100 * own['upper']['value']:.1f} ± ")
+    assert f"; {100 * own['upper']['difference']:+.2f} [" in lines[1][1] and ";" not in lines[0][1]
+    hits = [
+        np.load(job_folder(finished, Blobs(), ROWS[1], s) / "test_last.npy").argmax(1)
+        == np.asarray(Blobs().test().labels)
+        for s in SEEDS
+    ]
+    member = Blobs().groups()["by half", "upper"]
+    assert own["upper"]["value"] == pytest.approx(np.mean([h[member].mean() for h in hits]))
+    records = group_records(rows)
+    assert {r["section"] for r in records} == {"metric", "by half", "within half"}
+    assert json.loads(json.dumps(records, allow_nan=False)) == records
+    tested = [r["p_holm"] for r in records if r["section"] == "by half" and r["method"] != "noisy"]
+    assert len(tested) == 4 and None not in tested
+    assert group_lines([]) == [] and group_warnings([]) == []
+    assert group_lines([replace(rows[0], by_group=())]) == []
+
+
+def test_a_row_that_harms_a_group_is_named_by_its_title(finished: Path) -> None:
+    noisy, elr, _ = results(finished).values()
+
+    def changed(row: dict) -> dict:
+        harm = {"difference": -0.2, "low": -0.3, "high": -0.1, "p_holm": 0.01}
+        return {**row, **harm} if row["name"] == "upper" else row
+
+    worse = replace(elr, by_group=tuple(changed(dict(row)) for row in elr.by_group))
+    (said,) = group_warnings([noisy, worse])
+    assert said.startswith("ELR ") and "harms pictures with half upper: -20.0 points" in said
+    assert "against noisy" in said and "2 subgroup comparisons" in said
 
 
 def test_presets_are_rows_of_their_own() -> None:

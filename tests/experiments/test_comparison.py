@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from diffinf_core.cli.app import app
 from diffinf_core.config import change
 from diffinf_core.data.truth import open_truth
 from diffinf_core.engine import OpenRun, open_run
@@ -19,13 +22,13 @@ from diffinf_core.experiments.comparison import (
     changed,
     confusion,
     histories,
-    subgroups,
     tidy,
 )
 from diffinf_core.experiments.differences import measure
+from diffinf_core.experiments.fairness import cells, subgroups
 from diffinf_core.experiments.retrain import arm
 from diffinf_core.records import DiffInfError
-from diffinf_core.report import compare_plots, verdict
+from diffinf_core.report import compare_plots, fairness, verdict
 from diffinf_core.report.compare_files import write_csv, write_html
 from tests.arms import predictions, write_arms
 from tests.forks import diffinf
@@ -54,7 +57,8 @@ def comparison(
         labels=labels,
         probabilities=p,
         n_train=dict.fromkeys(p, 100),
-        measured=measure(labels, p, classes, groups),
+        groups=groups,
+        measured=measure(labels, p, classes, groups | cells(groups, labels, classes)),
         **values,  # type: ignore[arg-type]
     )
 
@@ -79,7 +83,7 @@ def test_a_help_that_harms_a_subgroup_is_said() -> None:
     helped = np.where(dark, rng.random(n) < 0.4, rng.random(n) < 0.99)
     table = pd.DataFrame({"skin": np.where(dark, "<dark>", "light")})
     c = comparison({"noisy": [noisy], "repaired": [helped]}, labels, table)
-    said = verdict.warnings(c, tidy(c, "noisy"))
+    said = fairness.harms(tidy(c, "noisy"))
     assert len(said) == 1
     assert said[0].startswith("Repaired helps overall (+")
     assert "but harms pictures with skin <dark>: -" in said[0]
@@ -99,7 +103,7 @@ def test_a_harm_within_chance_is_not_said() -> None:
     c = comparison({"noisy": [noisy], "repaired": [helped]}, labels, table)
     found = tidy(c, "noisy").query("arm == 'repaired' and name == '0'").iloc[0]
     assert found["difference"] == pytest.approx(-2 / 40)
-    assert verdict.warnings(c, tidy(c, "noisy")) == []
+    assert fairness.harms(tidy(c, "noisy")) == []
 
 
 def test_sentences_claim_no_more_than_the_intervals() -> None:
@@ -196,7 +200,8 @@ def test_the_page_is_whole_and_its_names_cannot_be_markup(tmp_path: Path) -> Non
     right = {k: [rng.random(120) < 0.7 for _ in range(2)] for k in ("noisy", "repaired")}
     c = comparison(right, labels, table, classes=(bad, "<img src=x onerror=alert(2)>"))
     history = pd.DataFrame({"arm": "noisy", "seed": 0, "epoch": [1, 2], "train_loss": [1.0, 0.5]})
-    write_html(c, history, None, "noisy", tmp_path / "c.html")
+    audit = fairness.audit(None, None, pd.DataFrame(), {}, None, c)
+    write_html(c, history, None, "noisy", tmp_path / "c.html", audit)
     page = (tmp_path / "c.html").read_text()
     assert bad not in page and "<img src=x" not in page
     assert page.count("plotly-graph-div") == 6
@@ -262,6 +267,58 @@ def test_the_demos_other_attribute_is_a_subgroup_of_the_test_split_only(compared
     source = pd.read_csv(compared.folder.root / "faces" / "labels.csv", dtype=str).set_index("file")
     files = truth.test().table["file"]
     assert list(known["age"]) == list(source["age"].loc[files])
+
+
+def test_the_audit_follows_ranking_edits_decisions_and_arms(compared: OpenRun) -> None:
+    rows = compared.compare.audit().training
+    whole = rows[rows["class"] == ""]
+    assert set(whole["column"]) == {"label", "skin"}
+    for column, part in whole.groupby("column"):
+        assert part["n"].sum() == len(compared.training), column
+        assert sum(round(r[0] * n) for r, n in zip(part["edited"], part["n"], strict=True)) == len(
+            compared.queue
+        )
+    skin = rows[(rows["column"] == "skin") & (rows["class"] != "")]
+    assert skin["n"].sum() == len(compared.training), "classes within groups are all of them"
+    assert (rows["decided"] == 0).all() and rows["accepted"].isna().all()
+    assert rows["wrong"].notna().all(), "the demo's truth is known"
+    sample = str(compared.queue["id"].iloc[0])
+    compared.review.decide(sample, "accept", "ann", compared.queue["version"].iloc[0])
+    found = compared.compare.audit()
+    label = compared.queue["label"].iloc[0]
+    own = found.training[(found.training["column"] == "label") & (found.training["decided"] == 1)]
+    assert own["value"].tolist() == [label] and own["accepted"].iloc[0][0] == 1
+    assert set(found.arms) == {"noisy", "removal", "repaired"} and found.notes == ()
+    assert set(found.test["section"]) >= {"by skin", "by age", "recall"}
+
+
+def test_an_unreadable_arm_leaves_the_rest_of_the_audit(compared: OpenRun) -> None:
+    file = arm("removal", 1).folder(compared.folder) / "test_probabilities.npy"
+    file.write_bytes(b"no array")
+    found = compared.compare.audit()
+    assert len(found.training) and found.test.empty and "retrain this arm again" in found.notes[0]
+    assert compared.report()["subgroups"]["notes"] == list(found.notes)
+
+
+def test_the_report_shows_groups_as_text_json_and_page(compared: OpenRun, tmp_path: Path) -> None:
+    compared.folder.store()
+    root, page = str(compared.folder.root), tmp_path / "c.html"
+    text = CliRunner().invoke(app, ["report", root], env={"COLUMNS": "200"})
+    assert text.exit_code == 0, text.output
+    for title in ("subgroups of the training split", "change against noisy", "subgroups by arm"):
+        assert title in text.output
+    value = compared.compare.audit().training["value"].iloc[-1]
+    assert f"class: {compared.training.classes[0]}" in text.output
+    assert f"skin: {value}, {compared.training.classes[0]}" in text.output
+    found = json.loads(CliRunner().invoke(app, ["report", root, "--json"]).output)["subgroups"]
+    audit = compared.compare.audit()
+    assert len(found["training"]) == len(audit.training) and len(found["test"]) == len(audit.test)
+    assert found["arms"]["noisy"]["worst"] == pytest.approx(audit.arms["noisy"].worst)
+    compared.compare.write(html=page)
+    held = page.read_text()
+    assert "what was flagged, edited and decided" in held and "equal-opportunity" in held
+    words = compared.compare.in_words()
+    assert len(words["audit"]) == len(audit.training) and len(words["fairness"]) == 3
 
 
 def test_test_pictures_are_shown_and_nothing_else_is_or_can_be_done_to_them(

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_rel
 
 from diffinf_core.classifier.metrics import evaluate
-from diffinf_core.experiments.differences import FEWEST, Measured, holm, measure
+from diffinf_core.experiments.differences import FEWEST, Measured, holm, measure, tabulate
 from diffinf_core.experiments.retrain import METRICS
 from diffinf_core.records import DiffInfError
 from tests.arms import predictions
@@ -164,6 +165,42 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
     assert not np.array_equal(one.draws, other.draws)
 
 
+def test_p_counts_seeds_as_few_where_trainings_are_all_that_varies() -> None:
+    """Every picture right or every one wrong: Student's paired test over seeds."""
+    labels = np.arange(40) % 2
+    right = {"a": [1, 1, 0, 1, 1, 1], "b": [0, 1, 0, 0, 1, 0]}
+    arms = {
+        k: np.stack([predictions(labels, 2, np.full(40, bool(r))) for r in v])
+        for k, v in right.items()
+    }
+    found = measure(labels, arms, "xy", {("by all", "x"): labels < 2}, draws=20_000)
+    expected = ttest_rel(right["a"], right["b"]).pvalue
+    for at in (("metric", "accuracy"), ("by all", "x")):
+        difference = found.difference("a", "b", found.index(*at))
+        assert difference is not None and difference.p == pytest.approx(expected, rel=0.1)
+    one = measure(labels, {k: p[2:3] for k, p in arms.items()}, "xy")
+    same = one.difference("a", "b", one.index("metric", "accuracy"))
+    assert same is not None and same.p == 1
+
+
+def test_every_figure_stands_in_a_row_and_only_groups_are_corrected() -> None:
+    labels = np.arange(60) % 2
+    arms = {k: predictions(labels, 2, np.arange(60) % m > 0)[None] for k, m in (("a", 3), ("b", 5))}
+    half = labels == 0
+    groups = {("by g", "x"): half, ("by g", "y"): ~half, ("within g", "x, 0"): half}
+    measured = measure(labels, arms, "xy", groups)
+    table = tabulate(measured, "a")
+    assert len(table) == 2 * len(measured.quantities) and table["sd"].isna().all()
+    assert table.loc[table["arm"] == "a", "difference"].isna().all()
+    tested = table[table["p_holm"].notna()]
+    assert tested[["arm", "section", "name"]].to_numpy().tolist() == [
+        ["b", "by g", "x"], ["b", "by g", "y"],
+    ]  # fmt: skip
+    raw = [measured.difference("b", "a", measured.index("by g", v)).p for v in "xy"]  # type: ignore[union-attr]
+    assert tested["p_holm"].tolist() == pytest.approx(holm(raw))
+    assert tabulate(measured, None)["difference"].isna().all()
+
+
 def test_arms_that_cannot_be_compared_are_refused_in_a_sentence() -> None:
     labels = np.arange(20) % 2
     p = predictions(labels, 2, labels == 0)
@@ -177,4 +214,4 @@ def test_holm_by_hand_in_any_order() -> None:
     p = {0.01: 0.03, 0.04: 0.06, 0.03: 0.06, 0.005: 0.02}
     for order in permutations(p):
         assert holm(order) == pytest.approx([p[v] for v in order])
-    assert holm([0.9, 0.8]) == [1, 1] and holm([]) == []
+    assert holm([0.9, 0.8]).tolist() == [1, 1] and holm([]).tolist() == []

@@ -123,11 +123,11 @@ def test_files_hold_the_figures(run: OpenRun) -> None:
     assert row["accuracy"] == pytest.approx(result.mean["accuracy"])
     assert row["accuracy_low"] <= row["accuracy_difference"] <= row["accuracy_high"]
     page = run.benchmark.file("html").read_text()
-    assert page.count("<h2>") == 5 and "plotly" in page.lower()
+    assert page.count("<h2>") == 7 and "plotly" in page.lower()
     own = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert not re.search(r"<link|(src|href)=", own) and not re.search(r"<script[^>]* src=", page)
     tex = run.benchmark.file("tex").read_text()
-    assert tex.count(r"\begin{tabular}") == tex.count(r"\bottomrule") == 5 and "±" not in tex
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\bottomrule") == 7 and "±" not in tex
     json.loads(run.benchmark.file("json").read_text())
     titles = [figure.layout.title.text for figure in run.benchmark.plots()]
     assert len(titles) == 5 and "Accuracy over tau" in titles[-1]

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from diffinf_core.experiments.differences import holm
 from diffinf_core.records import Decision
 from diffinf_core.report.subgroups import (
     LEAST_EDITS,
     group_table,
-    holm,
     permutation_p,
     shifts,
     subgroup_columns,
@@ -170,9 +170,9 @@ def test_a_subgroup_that_is_moved_farther_is_named_with_its_figures() -> None:
     assert found["mean"].tolist() == pytest.approx([means["few"], means["many"]])
     assert found["others"].tolist() == pytest.approx([means["many"], means["few"]])
     (said,) = warnings(found)
-    assert "group = few more than the others" in said and "p = 0.0001" in said
-    assert f"{means['few']:.4g} over 20 edits against {means['many']:.4g}" in said
-    assert "Holm-corrected for 2 tests 0.0002" in said
+    assert said.startswith("By perceptual distance, edits change these more than the others: ")
+    few = f"group = few (mean {means['few']:.4g} over 20 edits against {means['many']:.4g}, p = 0.0002)"
+    assert few in said and "many (" not in said and "Holm-corrected for 2 tests" in said
 
 
 def test_nothing_is_said_where_there_is_no_difference() -> None:

@@ -37,7 +37,7 @@ def part(root: Path) -> BenchmarkPart:
 def test_the_last_benchmark_is_shown(part: BenchmarkPart) -> None:
     shown = part.load()
     tables = shown[part.tables]
-    assert tables.count("di-figures") == 3 and "Self-influence removal" in tables
+    assert tables.count("di-figures") == 4 and "Self-influence removal" in tables
     assert "1 seed of the training" in tables
     assert shown[part.plots[0]]["visible"] and shown[part.plots[1]]["visible"]
 

@@ -24,6 +24,11 @@ _TAKE = """(file) => {
   link.href = file.url; link.download = file.orig_name || ""; link.click();
 }"""
 
+_AUDIT = (
+    "Training split: what was flagged, edited and decided in each group and class, in per cent with 95 % "
+    "intervals"
+)
+
 
 def chosen(arms: tuple[str, ...], arm: str | None, against: str | None) -> tuple[str, str]:
     """The two arms to show: those asked for where they exist, else repaired against noisy."""
@@ -145,11 +150,17 @@ class ComparePage:
             f"No column of this data set has {GROUP_SIZES[0]} to {GROUP_SIZES[-1]} values.", "empty"
         )
         return {
-            self.reading: compare_markup.sentences(words["reading"], words["warnings"]),
+            self.reading: compare_markup.sentences(
+                words["reading"], [*words["warnings"], *words["disparities"]]
+            ),
             self.table: compare_markup.table(words["arms"], caption)
             + f'<p class="di-small">{escape(words["coverage"])}</p>',
             self.classes: compare_markup.table(words["classes"], by_class),
-            self.groups: groups,
+            self.groups: groups
+            + compare_markup.table(
+                words["fairness"], "Worst group and equal opportunity of each arm"
+            )
+            + compare_markup.table(words["audit"], _AUDIT),
         }
 
     def _write(self, kind: str, against: str | None) -> Updates:

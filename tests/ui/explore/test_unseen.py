@@ -1,14 +1,12 @@
-"""Deciding without looking, in a real browser; and what the panel and the groups say."""
+"""Deciding without looking, in a real browser, and what the panel says."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from diffinf_core.engine import LEAST_LOOKED, Unseen, View, open_run
-from diffinf_core.ui.explore.groups import statements
 from diffinf_core.ui.explore.unseen import unseen_words
 from tests.ui.browser import Server
 from tests.ui.explore.test_grid import order
@@ -26,34 +24,6 @@ def test_the_error_is_said_or_that_too_few_were_looked_at() -> None:
     assert said.startswith("200 pictures would be decided. Of 40 of these")
     assert "about 10.0%, between 2.8% and 23.7%" in said
     assert "Of 200 decisions about 20 would be wrong, 6 to 47." in said
-
-
-def _shift(
-    metric: str, column: str, value: str, mean: float, others: float, adjusted: float
-) -> dict:
-    farther = mean > others if metric == "perceptual distance" else mean < others
-    return {"metric": metric, "column": column, "value": value, "n": 12, "mean": mean, "others": others,
-            "farther": farther, "p": adjusted, "adjusted": adjusted}  # fmt: skip
-
-
-def test_groups_are_named_once_per_measure() -> None:
-    tested = pd.DataFrame(
-        [
-            _shift("perceptual distance", "label", "sad", 0.3, 0.2, 0.001),
-            _shift("perceptual distance", "sex", "f", 0.22, 0.2, 0.01),
-            _shift("perceptual distance", "sex", "m", 0.2, 0.22, 0.01),
-            _shift("identity cosine", "label", "happy", 0.6, 0.8, 0.02),
-            _shift("identity cosine", "label", "sad", 0.7, 0.8, 0.2),
-        ]
-    )
-    first, second = statements(tested)
-    assert first.startswith(
-        "Edits of pictures labelled sad change more (perceptual distance 0.3 over 12"
-    )
-    assert first.endswith("Less so: sex = f.")
-    assert second.startswith("Edits of pictures labelled happy change more (identity cosine 0.6")
-    assert "Less so" not in second
-    assert statements(tested[tested["adjusted"] > 0.1]) == []
 
 
 @browser
