@@ -36,6 +36,11 @@ def test_packed_points_are_the_runs(run_copy: Path) -> None:
         values = np.array(column["values"])[unpacked(column["codes"])]
         if column["name"] == "high-influence":
             assert ((values == "high-influence") == samples.table["high"]).all()
+        elif column["name"] == "flag":
+            edited = samples.table["id"].isin(engine.queue["id"]).to_numpy()
+            assert ((values != "no edit") == edited).all()
+            flags = engine.queue.loc[samples.table["id"][edited], "flags"].str.split(", ").str[0]
+            assert values[edited].tolist() == flags.replace("", "no flag").tolist()
         else:
             assert values.tolist() == samples.groups[column["name"]].tolist()
     raw = unpacked({"type": "u1", "data": found["ids"]}).tobytes().hex()
