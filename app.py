@@ -33,6 +33,12 @@ def main() -> None:
         help="address or network of a proxy whose X-Forwarded-For is believed; repeatable",
     )
     parser.add_argument(
+        "--root-path",
+        default="",
+        metavar="PATH",
+        help="path below which a proxy shows the app, as in /diffinf",
+    )
+    parser.add_argument(
         "--no-token",
         action="store_true",
         help="without a log-in, let in every user of this machine",
@@ -40,9 +46,11 @@ def main() -> None:
     arguments = parser.parse_args()
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded
+    from diffinf_core.cli.streams import write_anything
     from diffinf_core.records import DiffInfError
     from diffinf_core.runs.extras import optional_imports
 
+    write_anything()
     try:
         with optional_imports():
             from diffinf_core.ui.app import serve
@@ -56,6 +64,7 @@ def main() -> None:
             ssl_key=arguments.ssl_key,
             trusted_proxies=arguments.trusted_proxy,
             token=not arguments.no_token,
+            root_path=arguments.root_path,
         )
     except DiffInfError as error:
         print(f"diffinf: {error}", file=sys.stderr)

@@ -45,6 +45,7 @@ from diffinf_core.cli.settings import (
     source_settings,
     with_options,
 )
+from diffinf_core.cli.streams import write_anything
 from diffinf_core.cli.train import train_generator, train_perceptor
 from diffinf_core.cli.users import users
 from diffinf_core.cli.weights import weights
@@ -257,7 +258,7 @@ def report(
     if html is not None or csv is not None:
         opened.compare.write(html, csv)
     elif as_json:
-        typer.echo(json.dumps(opened.report(), indent=2))
+        print(json.dumps(opened.report(), indent=2))
     else:
         print_report(opened.report())
         print_subgroups(opened.compare.audit_in_words())
@@ -289,7 +290,7 @@ def show_config(
     over = parse_overrides(settings or [])
     if PRESETS.get(preset, {}).get("data", {}).get("source") == "folder":
         over.setdefault("data", {}).setdefault("path", "FOLDER")
-    typer.echo(described_yaml(make_config(preset, over)))
+    print(described_yaml(make_config(preset, over)))
 
 
 def main() -> None:
@@ -297,5 +298,6 @@ def main() -> None:
     # One thread per process: the work is parallel over jobs, and two contended threads are slower
     # than one. It is read when torch is loaded, which is not yet.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    write_anything()
     with one_sentence():
         app()

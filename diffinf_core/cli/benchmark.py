@@ -98,5 +98,5 @@ def benchmark(
     )
     opened = open_run(run)
     watch(opened.benchmark.run(settings, workers, out))
-    typer.echo(opened.benchmark.markdown(out))
+    print(opened.benchmark.markdown(out))
     console.print(f"Tables and plots: {out or opened.benchmark.home}", markup=False, soft_wrap=True)

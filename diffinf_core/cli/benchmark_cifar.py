@@ -58,4 +58,4 @@ def benchmark_cifar(
         workers,
     )
     watch(job)
-    typer.echo(job.result())
+    print(job.result())

@@ -79,19 +79,19 @@ def check(
 
 def _print(checked: Checked) -> None:
     listing = checked.listing
-    typer.echo(f"Taken for {listing.taken_for}.")
-    typer.echo(f"{checked.readable} usable pictures, {listing.unlabelled} without a label.")
+    print(f"Taken for {listing.taken_for}.")
+    print(f"{checked.readable} usable pictures, {listing.unlabelled} without a label.")
     for name, parts in checked.classes.items():
         split = ", ".join(f"{n:,} {part or 'left out'}" for part, n in parts.items() if n)
-        typer.echo(f"  {name}: {sum(parts.values())}" + (f" ({split})" if split else ""))
+        print(f"  {name}: {sum(parts.values())}" + (f" ({split})" if split else ""))
     for finding in checked.findings:
         if finding.level == "refused" and not finding.count:
             continue  # it is among the problems
         count = f": {finding.count:,}" if finding.count else ""
-        typer.echo(f"{finding.title.rstrip('.')}{count}. {finding.action}".rstrip())
+        print(f"{finding.title.rstrip('.')}{count}. {finding.action}".rstrip())
     for problem in checked.problems:
-        typer.echo(f"bad: {problem}")
+        print(f"bad: {problem}")
     if checked.problems:
         return
     warned = any(finding.level == "warning" for finding in checked.findings)
-    typer.echo("A run can begin; see above." if warned else "No problems found.")
+    print("A run can begin; see above." if warned else "No problems found.")

@@ -22,13 +22,13 @@ def doctor(
 
     found = diagnose(run)
     for finding in found.findings:
-        typer.echo(("can be repaired: " if finding.mendable else "cannot be: ") + finding.text)
+        print(("can be repaired: " if finding.mendable else "cannot be: ") + finding.text)
     if repair and found.findings:
         job = mend(run)
         watch(job)
         found = job.result()
         for finding in found.findings:
-            typer.echo(f"still there: {finding.text}")
+            print(f"still there: {finding.text}")
     console.print(counted(found), markup=False, highlight=False)
     if found.findings:
         raise DiffInfError(f"{run} has {len(found.findings)} problem(s), listed above.")

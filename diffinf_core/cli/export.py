@@ -105,7 +105,7 @@ def verify(
     found.verify()
     manifest = found.manifest
     kept = manifest.get("n_train", manifest["n"])
-    typer.echo(
+    print(
         f"{folder} is as it was exported: {manifest['n']} pictures; "
         f"{manifest['n_original']} training samples less {len(manifest['dropped'])} dropped are {kept}."
     )

@@ -57,6 +57,10 @@ def review(
             help="Address or network of a proxy whose X-Forwarded-For is believed. Repeatable."
         ),
     ] = None,
+    root_path: Annotated[
+        str,
+        typer.Option(help="Path below which a proxy shows the app, as in /diffinf."),
+    ] = "",
     token: Annotated[
         bool,
         typer.Option(
@@ -79,4 +83,5 @@ def review(
         ssl_key=ssl_key,
         trusted_proxies=trusted_proxy or [],
         token=token,
+        root_path=root_path,
     )

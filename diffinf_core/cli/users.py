@@ -74,7 +74,7 @@ def list_users(file: File = None, run: OfRun = None) -> None:
 
     path = _file(file, run)
     for name in sorted(accounts.read_users(path)) if path.exists() else []:
-        typer.echo(name)
+        print(name)
 
 
 @users.command()

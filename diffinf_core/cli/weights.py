@@ -77,9 +77,9 @@ def verify(
             watch(fetching.verify(pretrained(name)))
         except DiffInfError as error:
             failed.append(name)
-            typer.echo(f"bad: {error}")
+            print(f"bad: {error}")
         else:
-            typer.echo(f"ok: {name}")
+            print(f"ok: {name}")
     if failed:
         raise DiffInfError(f"{len(failed)} file(s) failed, named above: {', '.join(failed)}.")
 
@@ -102,9 +102,9 @@ def import_weights(
             watch(fetching.import_file(item, path))
         except DiffInfError as error:
             failed.append(item.name)
-            typer.echo(f"bad: {error}")
+            print(f"bad: {error}")
         else:
-            typer.echo(f"{item.name}: {item.path} (licence: {item.licence})")
+            print(f"{item.name}: {item.path} (licence: {item.licence})")
     if failed:
         raise DiffInfError(f"{len(failed)} file(s) were not imported: {', '.join(failed)}.")
 

@@ -95,7 +95,13 @@ class DataConfig(Section):
     confidence: float = later(
         0.0, ge=0, le=1, description="FFHQ: least confidence of an expression"
     )
-    one_face: bool = later(False, description="FFHQ: leave out pictures that show several faces")
+    align: bool = later(
+        False,
+        description="detect faces by MTCNN and bring the largest to FFHQ's framing; needs the extra faces",
+    )
+    one_face: bool = later(
+        False, description="FFHQ, and with align: leave out pictures that show several faces"
+    )
     quality: bool = later(
         False,
         description="FFHQ: leave out several faces, turned heads, dark glasses, covered eyes or mouths, blur",

@@ -7,10 +7,13 @@ would else all become one group.
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from tempfile import TemporaryFile
+from pathlib import Path
+from tempfile import mkstemp
 
 import numpy as np
 import pandas as pd
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from diffinf_core.data.alike import GREY, SLICE, grey_thumbnails, near_duplicates
 from diffinf_core.data.text import shown
 from diffinf_core.records import Progress
+from diffinf_core.runs.files import create_array
 
 #: pictures that look alike stay together in groups of at most this fraction of the smallest class
 LARGEST_GROUP = 0.1
@@ -54,9 +58,13 @@ def scratch_thumbnails(n: int) -> NDArray[np.uint8]:
     """Room for thumbnails (n, 32, 32) in a file without a name, so that memory does not grow with n."""
     if not n:
         return np.zeros((0, GREY, GREY), np.uint8)
-    with TemporaryFile() as file:
-        file.truncate(n * GREY * GREY)
-        return np.memmap(file, np.uint8, "r+", shape=(n, GREY, GREY))
+    handle, name = mkstemp(prefix="diffinf-")
+    os.close(handle)
+    try:
+        return create_array(Path(name), (n, GREY, GREY), np.uint8)
+    finally:
+        with suppress(OSError):  # Windows keeps what is mapped
+            Path(name).unlink()
 
 
 def thumbnails_of(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -7,23 +7,26 @@ stages, and ``truth/truth.csv``, which only :mod:`diffinf_core.data.truth` opens
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from diffinf_core.config import DataConfig, RunConfig, SplitConfig
 from diffinf_core.data.copies import copies_remarks, find_copies, thumbnails_of
 from diffinf_core.data.decode import Pixels, depth_of
 from diffinf_core.data.folder import Listing
+from diffinf_core.data.framing import TOO_TIGHT
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.noise import add_symmetric_noise
 from diffinf_core.data.overlay import PICTURES, map_array
 from diffinf_core.data.pictures import (
     Decoded,
+    Framing,
     Known,
     bits_used,
     decode_all,
@@ -45,11 +48,15 @@ from diffinf_core.data.state import (
     write_state,
 )
 from diffinf_core.data.table import table_path
+from diffinf_core.data.text import shown
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import write_json, write_table
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.seal import TRUTH_FOLDER
 from diffinf_core.runs.stages import Stage, Work
+
+#: which pictures show several faces, where faces are framed
+SEVERAL = "several_faces.csv"
 
 
 def truth_file(run: Run) -> Path:
@@ -227,7 +234,12 @@ def _read(
         pixels=pixels,
         skip_bad=data.skip_bad,
         known=known,
+        framing=Framing(data.one_face) if data.align else None,
     )
+    if decoded.faces is not None and decoded.beyond is not None:
+        several = {files[i]: int(decoded.faces[i]) for i in np.flatnonzero(decoded.faces > 1)}
+        write_several(folder / SEVERAL, several)
+        remarks += [*several_faces(several), *tight_faces(decoded.beyond)]
     refuse_mid_change(listing.root, files, stats)
     copies = None
     if config.split.copies == "together":
@@ -247,6 +259,36 @@ def _read(
     return _Read(
         plan, before, decoded, stats, [*remarks, *_remarks(plan, config.split)], pixels.depth
     )
+
+
+def write_several(path: Path, several: Mapping[str, int]) -> None:
+    """Keep which pictures show several faces, and how many; no file where none does."""
+    if several:
+        columns = {"file": list(several), "faces": list(several.values())}
+        write_table(path, pd.DataFrame(columns))
+
+
+def several_faces(several: Mapping[str, int]) -> list[str]:
+    """A sentence that names pictures with several faces."""
+    if not several:
+        return []
+    named = ", ".join(shown(name) for name in list(several)[:3])
+    more = f" and {len(several) - 3:,} more, see {SEVERAL}" if len(several) > 3 else ""
+    return [
+        f"Several faces in {len(several):,} picture{'' if len(several) == 1 else 's'}: {named}{more}. The "
+        "largest is used; data.one_face=true leaves such pictures out."
+    ]
+
+
+def tight_faces(beyond: NDArray[np.float64]) -> list[str]:
+    """A sentence on pictures that end before the framing does; ``beyond`` (N,) as fractions."""
+    n = int((beyond > TOO_TIGHT).sum())
+    if not n:
+        return []
+    return [
+        f"{n:,} of {len(beyond):,} pictures end within FFHQ's framing, and more than {TOO_TIGHT:.0%} of each "
+        "is made up; where they are crops of faces already, set data.align=false."
+    ]
 
 
 def _with_extra(columns: dict[str, Any], plan: Plan, source: Profile) -> pd.DataFrame:

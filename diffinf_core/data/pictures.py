@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffinf_core.data.decode import PLAIN, Pixels, decode_with_digest, highest_level
+from diffinf_core.data.faces import load_detector
+from diffinf_core.data.framing import ALIGNMENT, ROW, read_framed
 from diffinf_core.data.overlay import map_array
 from diffinf_core.data.walk import walk
 from diffinf_core.records import DiffInfError, Progress
@@ -19,6 +21,8 @@ from diffinf_core.runs.files import create_array, digest, new_array, read_json, 
 from diffinf_core.runs.workers import in_order
 
 _SAVE_EVERY = 256
+#: pixels, digest, and how they were framed
+_Picture = tuple[NDArray[np.uint8], str, NDArray[np.float64] | None]
 
 
 #: size in bytes and modification time in nanoseconds
@@ -31,14 +35,29 @@ class Known:
 
     images: NDArray[np.uint8]
     rows: Mapping[str, tuple[int, str]]
+    #: how each was framed (M, 8), where it was
+    alignment: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """The SHA-256 of each file's bytes (N, 32), uint8, and the reason for each row that is no picture."""
+    """The SHA-256 of each file's bytes (N, 32), uint8, and the reason for each row that is no picture.
+
+    ``faces`` (N,) counts the faces of each picture where they are framed, ``beyond`` (N,) is the fraction of
+    each that is made up.
+    """
 
     digests: NDArray[np.uint8]
     bad: Mapping[int, str]
+    faces: NDArray[np.int64] | None = None
+    beyond: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Framing:
+    """That each picture's largest face is framed; ``one_face`` refuses pictures with several."""
+
+    one_face: bool = False
 
 
 def stats_of(root: Path, files: Sequence[str]) -> list[Stat]:
@@ -78,8 +97,11 @@ def decode_all(
     pixels: Pixels = PLAIN,
     skip_bad: bool = False,
     known: Known | None = None,
+    framing: Framing | None = None,
 ) -> Generator[Progress, None, Decoded]:
     """Write ``folder/images.npy``, uint8 (N, size, size, 3), in the order of ``files``.
+
+    With ``framing`` also ``folder/alignment.npy``, see :mod:`diffinf_core.data.framing`.
 
     ``folder/<mark>`` records the progress. Files that are ``known`` are copied from there. Raises
     :class:`DiffInfError` that names a picture which cannot be read; with ``skip_bad`` it is among the bad
@@ -89,7 +111,8 @@ def decode_all(
     file, digest_file, stamp = folder / "images.npy", folder / "digests.npy", folder / mark
     folder.mkdir(parents=True, exist_ok=True)
     # Other files, another size or an overwritten picture start over.
-    names = digest(size, pixels.depth, skip_bad, list(files), stats_of(root, files))
+    framed = [] if framing is None else [["framed", framing.one_face]]
+    names = digest(size, pixels.depth, skip_bad, list(files), stats_of(root, files), *framed)
     begin, bad = 0, dict[int, str]()
     if file.exists() and stamp.exists() and digest_file.exists():
         reached = read_json(stamp)
@@ -102,16 +125,24 @@ def decode_all(
         stamp.unlink(missing_ok=True)
         images = create_array(file, shape, np.uint8)
         digests = create_array(digest_file, (total, 32), np.uint8)
+        alignment = create_array(folder / ALIGNMENT, (total, ROW), float) if framing else None
     else:
         images = np.load(file, mmap_mode="r+")
         digests = np.load(digest_file, mmap_mode="r+")
+        alignment = np.load(folder / ALIGNMENT, mmap_mode="r+") if framing else None
+    if framing is not None:
+        load_detector()
 
-    def read(name: str) -> tuple[NDArray[np.uint8], str] | str:
+    def read(name: str) -> _Picture | str:
         if known is not None and name in known.rows:
             row, sha = known.rows[name]
-            return np.array(known.images[row]), sha
+            how = None if known.alignment is None else np.array(known.alignment[row])
+            return np.array(known.images[row]), sha, how
         try:
-            return decode_with_digest(root / name, size, pixels)
+            if framing is None:
+                return *decode_with_digest(root / name, size, pixels), None
+            face = read_framed(root / name, size, pixels, framing.one_face)
+            return face.picture, face.sha256, face.row
         except DiffInfError as error:
             if skip_bad:
                 return str(error)
@@ -126,21 +157,28 @@ def decode_all(
         else:
             images[i] = outcome[0]
             digests[i] = np.frombuffer(bytes.fromhex(outcome[1]), np.uint8)
+            if alignment is not None and outcome[2] is not None:
+                alignment[i] = outcome[2]
         if (i + 1) % _SAVE_EVERY == 0 or i + 1 == total:
-            for array in (images, digests):
+            for array in (images, digests, alignment):
                 if isinstance(array, np.memmap):
                     array.flush()
             write_json(stamp, {"rows": i + 1, "files": names, "bad": bad})
             yield Progress("data", i + 1, total, "reading pictures")
-    return Decoded(digests, bad)
+    if alignment is None:
+        return Decoded(digests, bad)
+    return Decoded(digests, bad, np.array(alignment[:, 6], np.int64), np.array(alignment[:, 7]))
 
 
 def keep_rows(folder: Path, rows: Sequence[int]) -> None:
-    """Leave only some rows of ``folder/images.npy``, in their order."""
-    images = map_array(folder / "images.npy")
-    with new_array(folder / "images.npy", (len(rows), *images.shape[1:]), np.uint8) as out:
-        for i, row in enumerate(rows):
-            out[i] = images[row]
+    """Leave only some rows of ``folder/images.npy`` and ``folder/alignment.npy``, in their order."""
+    for name in ("images.npy", ALIGNMENT):
+        if not (folder / name).exists():
+            continue
+        array = map_array(folder / name)
+        with new_array(folder / name, (len(rows), *array.shape[1:]), array.dtype) as out:
+            for i, row in enumerate(rows):
+                out[i] = array[row]
 
 
 def pack_pictures(root: Path, folder: Path, size: int) -> Iterator[Progress]:

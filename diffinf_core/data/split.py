@@ -101,7 +101,7 @@ def split_rows(
         parts |= _by_class(classes, drawn, wanted, config)
     else:
         parts |= {u: p if (p := split_of(u, config)) in (TRAIN, *wanted) else TRAIN for u in drawn}
-    if groups is not None:
+    if groups is not None or len(home) < len(keys):  # a group, or copies, may be of several classes
         _move_groups(parts, classes, drawn, wanted)
     small = {
         label: len(members)

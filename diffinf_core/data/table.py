@@ -178,8 +178,9 @@ def _json_lines(path: Path, text: str) -> Table:
                 f"{path} has more than {line:,} rows; with {len(columns)} columns "
                 f"{MAX_CELLS // len(columns):,} are allowed."
             )
-    if not records and not bad:
-        raise DiffInfError(f"{path} is empty.")
+    if not records:
+        line, why = bad[0] if bad else (0, "")
+        raise DiffInfError(f"{path}: row {line} {why}." if bad else f"{path} is empty.")
     names = list(columns)
     return Table(_frame(names, [[r.get(c, "") for c in names] for r in records], lines), bad)
 

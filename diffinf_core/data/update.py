@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from diffinf_core.data.framing import ALIGNMENT
 from diffinf_core.data.ingest import DATA, listed, reading, source_folder, source_table
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.overlay import PICTURES, map_array
@@ -96,7 +97,10 @@ def take_over(run: Run, changes: Changes) -> Iterator[Progress]:
         for file, sha in zip(before["file"], before["sha256"], strict=True)
         if file not in fresh and file in kept and sha != skipped
     }
-    known = Known(map_array(old / PICTURES), rows) if _same_depth(run, old, changes) else None
+    known = None
+    if _same_depth(run, old, changes):
+        how = map_array(old / ALIGNMENT) if (old / ALIGNMENT).exists() else None
+        known = Known(map_array(old / PICTURES), rows, how)
     token = digest(
         earlier, [str(changes)], [sorted(fresh)], [list(p) for p in sorted(changes.labels.items())]
     )

@@ -192,7 +192,7 @@ def _mend(root: Path) -> Iterator[Progress]:
     if not any(finding.mendable for finding in found.findings):
         return
     if any(f.mendable and CONFIG_COPY in f.text for f in found.findings):
-        write_text(root / CONFIG_FILE, (root / CONFIG_COPY).read_text())
+        write_text(root / CONFIG_FILE, (root / CONFIG_COPY).read_text("utf-8"))
     run = Run.open(root)
     reached = [s.name for s in PIPELINE if list((root / "stages").glob(f"{s.name}-*/{MARK}"))]
     settings = {folder: _settings_of(folder, found) for folder in found.versions}

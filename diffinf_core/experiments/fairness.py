@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from diffinf_core.experiments.differences import BY, FEWEST, WITHIN
+from diffinf_core.experiments.differences import FEWEST
+from diffinf_core.experiments.quantities import BY, WITHIN, Groups
 from diffinf_core.records import GROUP_SIZES
 
 #: a change of a group's accuracy is reported where its corrected p-value is below
 ALPHA = 0.05
-Groups = Mapping[tuple[str, str], NDArray[np.bool_]]
 
 
 def subgroups(table: pd.DataFrame) -> dict[tuple[str, str], NDArray[np.bool_]]:

@@ -23,7 +23,15 @@ from diffinf_core.data.kinds import readable
 from diffinf_core.export.deep import with_sixteen_bits
 from diffinf_core.export.marks import mark
 from diffinf_core.export.names import fitting_suffix
-from diffinf_core.export.pasting import Floats, add_change, centre_crop, placed, reduced
+from diffinf_core.export.pasting import (
+    Floats,
+    Placement,
+    add_change,
+    aligned,
+    centre_crop,
+    placed,
+    reduced,
+)
 from diffinf_core.export.thumbnails import without_preview, without_thumbnail
 from diffinf_core.records import DiffInfError
 
@@ -82,18 +90,17 @@ def paste(
     notes: Mapping[str, str],
     like_original: bool = False,
     depth: int = 16,
+    alignment: NDArray[np.float64] | None = None,
 ) -> Encoded:
     """The original with a change (S, S, 3), in levels of 255, made at working ``size``; marked as AI-edited.
 
-    ``notes`` are text entries of a PNG; files with more than eight bits use ``depth`` of them. Pixels that
-    the change does not reach keep their values.
+    ``notes`` are text entries of a PNG; files with more than eight bits use ``depth`` of them; ``alignment``
+    (2, 3) says how a face was framed. Pixels that the change does not reach keep their values.
     """
     with open_stored(original) as image:
         form, lossless_webp = _form(image), _is_lossless_webp(original)
         width, height = image.size
-        seen = _decoded_size(original, size)
-        placement = centre_crop(*seen, size, _orientation(image))
-        placement = reduced(placement, round(width / seen[0]))
+        placement = _placement(original, image, size, alignment)
         palette = image.copy() if image.mode == "P" else None
         mode = _editable_mode(image)
         levels = sixteen_bit_colours(image, original)
@@ -130,6 +137,16 @@ def paste(
             given = str(image.info.get("compression", "raw"))
             options["compression"] = "tiff_deflate" if "jpeg" in given else given
         return Encoded(_saved(edited, form, kept, notes, options), suffix)
+
+
+def _placement(
+    original: Path, image: Image.Image, size: int, alignment: NDArray[np.float64] | None
+) -> Placement:
+    if alignment is not None:
+        return aligned(alignment, image.width, image.height, _orientation(image))
+    seen = _decoded_size(original, size)
+    placement = centre_crop(*seen, size, _orientation(image))
+    return reduced(placement, round(image.width / seen[0]))
 
 
 def as_png(picture: NDArray[np.uint8], notes: Mapping[str, str]) -> Encoded:

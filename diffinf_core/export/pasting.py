@@ -76,6 +76,17 @@ def centre_crop(width: int, height: int, size: int, orientation: int = 1) -> Pla
     return Placement(turn * (size / sides.min()))
 
 
+def aligned(
+    matrix: NDArray[np.float64], width: int, height: int, orientation: int = 1
+) -> Placement:
+    """The placement of a framed face by its matrix (2, 3), see :mod:`diffinf_core.data.framing`.
+
+    ``width`` and ``height`` are those of the stored picture.
+    """
+    turn = np.vstack([upright(width, height, orientation), [0, 0, 1]])
+    return Placement(matrix @ turn)
+
+
 def reduced(placement: Placement, factor: float) -> Placement:
     """The placement in the stored picture, from that in a picture decoded smaller by ``factor``."""
     return Placement(placement.matrix / np.array([factor, factor, 1.0]))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from diffinf_core.correction.edits import read_record
+from diffinf_core.data.alignment import alignment_of
 from diffinf_core.data.overlay import read_picture
 from diffinf_core.export.encoding import Encoded, as_png, open_stored, paste, suffix_of
 from diffinf_core.export.formats import Format
@@ -70,7 +71,8 @@ def edited_file(plan: Plan, picture: Picture) -> Encoded:
         return as_png(read_picture(picture.edits[-1] / "edit.png"), notes)
     original = plan.source / picture.file
     like = plan.options.edits == "like-original"
-    return paste(original, _change(picture.edits), plan.size, notes, like, plan.pixels.depth)
+    depth, alignment = plan.pixels.depth, alignment_of(plan.run, picture.id)
+    return paste(original, _change(picture.edits), plan.size, notes, like, depth, alignment)
 
 
 def _change(folders: Sequence[Path]) -> Floats:

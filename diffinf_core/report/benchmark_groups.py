@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from diffinf_core.experiments.benchmark import Result
-from diffinf_core.experiments.differences import BY, Difference
+from diffinf_core.experiments.differences import Difference
+from diffinf_core.experiments.quantities import BY
 from diffinf_core.report import fairness
 from diffinf_core.report.benchmark_rows import Lines, difference_text, spread_text
 

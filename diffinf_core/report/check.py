@@ -22,7 +22,7 @@ _BADGES = {"refused": "stops a run", "warning": "look at this", "note": "note"}
 
 def check_page(checked: Checked) -> str:
     """A whole page that holds its pictures and fetches nothing."""
-    style = _COLOURS + (assets_folder() / "ui" / "check.css").read_text()
+    style = _COLOURS + (assets_folder() / "ui" / "check.css").read_text("utf-8")
     body = f"<style>{style}</style>{check_body(checked)}"
     return page(f"DiffInf: check of {checked.name}", "Check of a data set", body, [])
 

@@ -23,6 +23,8 @@ from diffinf_core.records import Decision
 from diffinf_core.report.explore import Samples
 
 Flags = NDArray[np.bool_]
+#: what settles a pair; a second look does not
+DECIDING = ("accept", "reject", "keep", "relabel", "drop")
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,18 @@ def measures(
     ``edited`` (N,) tells which pictures have an edit, None before a repair.
     """
     every = np.ones(len(samples), bool)
-    actions = samples.table["id"].map({s: d.action for s, d in decisions.items()}).to_numpy()
-    decided = np.isin(actions, ["accept", "reject", "keep", "relabel", "drop"])
+    actions = samples.table["id"].map({s: d.action for s, d in decisions.items()})
+    decided = actions.isin(DECIDING).to_numpy()
     if edited is None:
         high = samples.table["high"].to_numpy(bool)
         out = [Measure("pictures", "high-influence pictures", every, high)]
     else:
         out = [Measure("pictures", "edited pictures", every, edited)]
         judged = decided & edited
-        refused = judged & (actions != "accept")
+        refused = judged & (actions != "accept").to_numpy()
         out.append(Measure("decided edits", "edits that are not accepted", judged, refused))
     for action, past in (("drop", "dropped"), ("relabel", "relabelled")):
-        out.append(Measure("pictures", f"{past} pictures", every, actions == action))
+        out.append(Measure("pictures", f"{past} pictures", every, (actions == action).to_numpy()))
     return out
 
 
@@ -81,10 +83,10 @@ def disparities(found: list[Measure], groups: pd.DataFrame) -> pd.DataFrame:
         if not 0 < picked < whole:
             continue
         for column in groups.columns:
-            cells = groups[column].to_numpy()
-            for value in pd.unique(cells):
-                members = int((m.among & (cells == value)).sum())
-                k = int((m.taken & (cells == value)).sum())
+            places, values = pd.factorize(groups[column])
+            inside = np.bincount(places[m.among], minlength=len(values))
+            taken = np.bincount(places[m.taken], minlength=len(values))
+            for value, members, k in zip(values, inside.tolist(), taken.tolist(), strict=True):
                 if not 0 < members < whole:
                     continue
                 interval = binomtest(k, picked).proportion_ci(method="exact")

@@ -11,12 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from diffinf_core.experiments.comparison import Comparison, tidy
-from diffinf_core.experiments.differences import BY, WITHIN
 from diffinf_core.experiments.fairness import GroupFigures, changed_groups, group_figures
+from diffinf_core.experiments.quantities import BY, WITHIN
 from diffinf_core.records import Decision
-from diffinf_core.report.disparity import disparities, in_words, measures
+from diffinf_core.report.disparity import DECIDING, disparities, in_words, measures
 from diffinf_core.report.explore import Samples
-from diffinf_core.report.subgroups import Share, group_table, wilson
+from diffinf_core.report.subgroups import Share, wilson
 from diffinf_core.report.subgroups import warnings as shift_warnings
 from diffinf_core.report.verdict import parts_in_words
 
@@ -58,45 +58,45 @@ class Audit:
 
 def training_rows(
     samples: Samples,
-    edits: pd.DataFrame | None,
+    edited: NDArray[np.bool_] | None,
     decisions: Mapping[str, Decision],
     wrong: NDArray[np.bool_] | None,
 ) -> pd.DataFrame:
-    """The ``training`` of an :class:`Audit`; ``edits`` is the review queue, None before a repair."""
+    """The ``training`` of an :class:`Audit`; ``edited`` and ``wrong`` (N,) are None where nobody knows."""
+    actions = samples.table["id"].map({s: d.action for s, d in decisions.items()})
+    every = np.ones(len(samples), bool)
+    counts = pd.DataFrame({"n": every, "flagged": samples.table["high"].to_numpy(bool)})
+    for name, known in (("wrong", wrong), ("edited", edited)):
+        counts[name] = False if known is None else known
+    counts["decided"] = actions.isin(DECIDING).to_numpy()
+    for past, action in _DECIDED.items():
+        counts[past] = (actions == action).to_numpy()
+    unknown = {"wrong": wrong is None, "edited": edited is None}
+    labels = samples.groups["label"].to_numpy()
     rows = []
-    labels = samples.groups["label"]
     for column in samples.groups.columns:
-        cells = samples.groups[column]
-        parts = [("", np.ones(len(samples), bool))]
-        if column != "label":
-            parts += [(str(c), (labels == c).to_numpy()) for c in sorted(labels.unique())]
-        for name, member in parts:
-            table = samples.table[member]
-            found = group_table(cells[member], table, edits, decisions)
-            for row in found.to_dict("records"):
-                own = member & (cells == row["value"]).to_numpy()
-                rows.append(_row(str(column), name, row, None if wrong is None else wrong[own]))
+        values = samples.groups[column].to_numpy()
+        whole = counts.groupby(values).sum().sort_values("n", ascending=False, kind="stable")
+        parts = counts.groupby([values, labels]).sum() if column != "label" else None
+        for value, row in zip(whole.index, whole.to_dict("records"), strict=True):
+            rows.append(_row(str(column), str(value), "", row, unknown))
+            if parts is not None:
+                within = parts.loc[value]
+                for name, cell in zip(within.index, within.to_dict("records"), strict=True):
+                    rows.append(_row(str(column), str(value), str(name), cell, unknown))
     out = pd.DataFrame(rows).astype(object)
-    at = ["column", "value"]
-    order = {key: i for i, key in enumerate(dict.fromkeys(map(tuple, out[at].to_numpy())))}
-    place = out[at].apply(lambda row: order[tuple(row)], axis=1)
-    out = out.loc[place.sort_values(kind="stable").index].reset_index(drop=True)
     return out.where(out.notna(), None)
 
 
 def _row(
-    column: str, name: str, row: Mapping[Hashable, Any], wrong: NDArray[np.bool_] | None
+    column: str, value: str, name: str, counts: Mapping[Hashable, Any], unknown: Mapping[str, bool]
 ) -> dict[str, Any]:
-    decided = sum(row[a] for a in ("accept", "reject", "keep", "relabel", "drop"))
-    known: dict[str, Share | None] = {
-        "wrong": None if wrong is None else wilson(int(wrong.sum()), len(wrong)),
-        "flagged": row["high"],
-        "edited": row["edited"],
-    }
-    counted = {past: wilson(row[action], decided) for past, action in _DECIDED.items()}
-    value = row["value"] or "(empty)"
-    own = {"column": column, "value": value, "class": name, "n": row["n"]}
-    return own | known | {"decided": decided} | counted
+    n, decided = int(counts["n"]), int(counts["decided"])
+    out = {"column": column, "value": value or "(empty)", "class": name, "n": n}
+    for key in ("wrong", "flagged", "edited"):
+        out[key] = None if unknown.get(key) else wilson(int(counts[key]), n)
+    out["decided"] = decided
+    return out | {past: wilson(int(counts[past]), decided) for past in _DECIDED}
 
 
 def audit(
@@ -120,7 +120,7 @@ def audit(
         found = disparities(measures(samples, edited, decisions), groups)
         unlike = in_words(found, {} if wrong is None else _rates(groups, wrong))
         unlike += shift_warnings(moved)
-        training = training_rows(samples, edits, decisions, wrong)
+        training = training_rows(samples, edited, decisions, wrong)
     if comparison is not None:
         table = tidy(comparison, comparison.reference)
         whose = table["section"].str.startswith((BY, WITHIN)) | (table["section"] == "recall")

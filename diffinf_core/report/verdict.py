@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from diffinf_core.experiments.comparison import Comparison
-from diffinf_core.experiments.differences import DRAWS, FEWEST, LOWER_IS_BETTER
+from diffinf_core.experiments.differences import DRAWS, FEWEST
+from diffinf_core.experiments.quantities import LOWER_IS_BETTER
 
 TITLES = {
     "accuracy": "accuracy, %",

@@ -43,7 +43,7 @@ def _holder() -> str:
 def holder_of(file: Path) -> str:
     """Who holds a lock, as part of a sentence; empty where the file does not say."""
     try:
-        held = json.loads(file.read_text())
+        held = json.loads(file.read_text("utf-8"))
         return (
             f" ({held['command']}, process {held['pid']} on {held['host']} since {held['since']})"
         )
@@ -54,7 +54,7 @@ def holder_of(file: Path) -> str:
 def _held_elsewhere(file: Path) -> float:
     """For how many seconds a lock that is free on this host counts as held by another; 0: it is free."""
     try:
-        held = json.loads(file.read_text())
+        held = json.loads(file.read_text("utf-8"))
         # a time far ahead is of a clock that was set back, or of a file restored from a copy
         age = abs(time.time() - file.stat().st_mtime)
         return max(0.0, SILENT - age) if held["boot"] != writer.boot_id() else 0.0

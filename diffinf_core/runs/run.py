@@ -40,7 +40,7 @@ FOLDERS = (
 
 def read_config(file: Path) -> RunConfig:
     """The settings of a run; :class:`DiffInfError` for a file that is damaged or empty."""
-    config, empty = from_file(file), not file.read_text().strip()
+    config, empty = from_file(file), not file.read_text("utf-8").strip()
     if empty:
         home = shlex.quote(str(file.parent))
         there = (file.parent / CONFIG_COPY).exists()
@@ -184,6 +184,8 @@ class Run:
                 if not (self.root / CONFIG_FILE).exists():
                     self.store()
                 elif not (self.root / CONFIG_COPY).exists():  # a run of an earlier version
-                    write_text(self.root / CONFIG_COPY, (self.root / CONFIG_FILE).read_text())
+                    write_text(
+                        self.root / CONFIG_COPY, (self.root / CONFIG_FILE).read_text("utf-8")
+                    )
                 yield
                 self.store()

@@ -25,6 +25,7 @@ from diffinf_core.ui.run.page import RunPage
 from diffinf_core.ui.session import Session
 from diffinf_core.ui.updates import QUIET
 from diffinf_core.ui.web.accounts import LOGIN_VARIABLE, Accounts
+from diffinf_core.ui.web.below import checked_root
 from diffinf_core.ui.web.guard import Hosts
 from diffinf_core.ui.web.refusals import show_refusals
 from diffinf_core.ui.web.server import (
@@ -109,7 +110,8 @@ def build(session: Session) -> gr.Blocks:
 def scripts() -> str:
     """Our own JavaScript, for the head of the page."""
     folder = assets_folder() / "ui"
-    return "".join(f"<script>{(folder / f'{name}.js').read_text()}</script>" for name in _SCRIPTS)
+    texts = ((folder / f"{name}.js").read_text("utf-8") for name in _SCRIPTS)
+    return "".join(f"<script>{text}</script>" for text in texts)
 
 
 def warnings_of(host: str, tls: bool) -> list[str]:
@@ -132,11 +134,13 @@ def serve(
     ssl_key: Path | None = None,
     trusted_proxies: Sequence[str] = (),
     token: bool = True,
+    root_path: str = "",
 ) -> Server:
     """Serve a run; any address but loopback needs a log-in, and loopback without one a ``token``.
 
     ``allow_hosts`` are further names under which browsers may ask for it; they need one, too.
-    ``trusted_proxies`` are addresses or networks of proxies that tell whom they speak for. With
+    ``trusted_proxies`` are addresses or networks of proxies that tell whom they speak for, ``root_path`` is
+    the path below which a proxy shows the app. With
     ``block`` it returns after Ctrl+C, else as soon as it answers; port 0 takes a free one.
     """
     accounts = Accounts.of_run(root)
@@ -152,6 +156,7 @@ def serve(
             f"users add NAME --run {root}' or set {LOGIN_VARIABLE}=name:password."
         )
     hosts, tls = Hosts(host, allow_hosts), certificate(ssl_cert, ssl_key)
+    root_path = checked_root(root_path)
     proxies = [proxy_address(text) for text in trusted_proxies]
     private = private_folder()
     session = Session(root, shared=accounts is not None)
@@ -167,7 +172,7 @@ def serve(
         "head": library_link() + scripts(),
     }
     own = Token() if token and accounts is None else None
-    app = make_app(blocks, lambda: session.run, hosts, accounts, look, own)
+    app = make_app(blocks, lambda: session.run, hosts, accounts, look, own, root_path)
     server = Server(app, blocks, listen(host, port), tls, proxies, private, own)
     show_refusals()
     for line in warnings_of(host, bool(tls)):
@@ -176,6 +181,8 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     address = f"{scheme}://{shown}:{server.port}/{server.query}"
     print(f"DiffInf on {address}  (run {root}; Ctrl+C stops)", flush=True)
+    if root_path:
+        print(f"Behind the proxy: {root_path}/{server.query}", flush=True)
     if block:
         server.run()
     else:

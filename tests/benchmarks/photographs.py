@@ -225,9 +225,13 @@ def _sheet(file: Path, rows: Sequence[Pictures], wide: int = 10, scale: int = 2)
 
 
 def arms(name: str, folder: Path) -> None:
-    """Keep the figures of a run's retrained arms."""
-    report = open_run(folder).report()
-    _keep(name, "arms", f"tau {report['influence']['tau']:g}", report["arms"])
+    """Keep the accuracy of a run's retrained arms, and its difference to removal with a 95 % interval."""
+    run = open_run(folder)
+    table = run.compare.table("removal")
+    rows = table[(table["section"] == "metric") & (table["name"] == "accuracy")]
+    columns = ["arm", "seeds", "value", "sd", "difference", "low", "high"]
+    found = json.loads(rows[columns].to_json(orient="records"))
+    _keep(name, "arms", f"tau {run.config.influence.tau:g}", found)
 
 
 def _keep(name: str, kind: str, what: str, found: Any) -> None:
@@ -242,6 +246,15 @@ def _line(what: str, found: dict[str, Any]) -> str:
         f"| {what} | {found['n']} | {found['judge']:.2f} ({classes}) | {found['same_person']:.2f} | "
         f"{found['lpips']:.3f} | {found['other_sex']:.2f} | {found['colour_shift']:.1f} |"
     )
+
+
+def _arm(found: dict[str, Any]) -> str:
+    accuracy = f"{100 * found['value']:.1f} ± {100 * found['sd']:.1f}"
+    less = "-"
+    if found["difference"] is not None and found["arm"] != "removal":
+        d, low, high = (100 * found[key] for key in ("difference", "low", "high"))
+        less = f"{d:+.1f} ({low:+.1f} to {high:+.1f})"
+    return f"| {found['arm']} | {found['seeds']} | {accuracy} | {less} |"
 
 
 def tables(kept: dict[str, Any]) -> str:
@@ -260,12 +273,9 @@ def tables(kept: dict[str, Any]) -> str:
                 out += [f"**{name}**, {title}:", "", f"| settings {head}", "|---" * 7 + "|"]
                 out += [_line(what, found) for what, found in kinds[kind].items()] + [""]
         for what, found in kinds.get("arms", {}).items():
-            out += [f"**{name}**, arms at {what}, accuracy in per cent over seeds:", ""]
-            out += ["| arm | accuracy | deviation | seeds |", "|---|---|---|---|"]
-            out += [
-                f"| {arm} | {100 * a['accuracy']:.1f} | {100 * a['accuracy_sd']:.1f} | {a['seeds']} |"
-                for arm, a in found.items()
-            ] + [""]
+            out += [f"**{name}**, arms at {what}, accuracy in per cent on the test split:", ""]
+            out += ["| arm | seeds | accuracy | less removal, 95 % interval |", "|---|---|---|---|"]
+            out += [*map(_arm, found), ""]
     return "\n".join(out).strip()
 
 

@@ -8,13 +8,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from torchvision.datasets import ImageFolder
 
-from diffinf_core.config import preset_for
+from diffinf_core.cli import main
+from diffinf_core.config import DataConfig, preset_for
+from diffinf_core.data.check import Checked
 from diffinf_core.data.ingest import DATA
+from diffinf_core.data.kinds import READABLE
+from diffinf_core.data.part import run_pictures
 from diffinf_core.engine import OpenRun, open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.tables import read_table
+from tests.checked import checked
 
 MAKE = Path(__file__).parents[3] / "shared" / "cases" / "make.py"
 pytestmark = [
@@ -39,6 +46,130 @@ def read(folder: Path, out: Path, **over: dict[str, Any]) -> OpenRun:
 
 def figures(opened: OpenRun) -> dict[str, Any]:
     return DATA.folder(opened.folder).figures
+
+
+def check(folder: Path, **over: dict[str, Any]) -> Checked:
+    data = {"path": str(folder), "image_size": 32} | over.pop("data", {})
+    return checked(DataConfig(source="folder", **data), **over)
+
+
+def pictures(opened: OpenRun) -> dict[str, np.ndarray]:
+    """Each picture of a run by its file."""
+    files = read_table(DATA.folder(opened.folder) / "samples.csv")["file"]
+    read = run_pictures(opened.folder).read(range(len(files)))
+    return dict(zip(files, read, strict=True))
+
+
+def test_01_every_orientation_is_upright(cases: Path, tmp_path: Path) -> None:
+    """The green corner is top left, and arrows of a class point the same way."""
+    shown = pictures(read(cases / "01-exif-orientation", tmp_path / "run"))
+    assert len(shown) == 80
+    for i in range(80):
+        image = shown[f"{i:03d}.jpg"].astype(int)
+        assert image[1, 1, 1] > image[1, 1, 0] + 50, i
+        assert np.abs(image - shown[f"{i % 2:03d}.jpg"]).mean() < 6, i
+
+
+def test_06_files_are_read_by_content_and_what_is_left_out_is_counted(
+    cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("kinds", "decode"):
+        monkeypatch.setattr(f"diffinf_core.data.{module}.readable", lambda: READABLE)
+    opened = read(cases / "06-suffixes", tmp_path / "run")
+    assert figures(opened)["n"] == 70
+    assert "1 kind left out: 10 .heic." in figures(opened)["remarks"]
+    result = check(cases / "06-suffixes")
+    (lost,) = [f for f in result.findings if "kinds that are not read" in f.title]
+    assert lost.count == 10 and lost.lines == ["10 .heic"] and result.readable == 70
+
+
+def test_06_is_never_without_problems_in_the_terminal(
+    cases: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["diffinf", "check", str(cases / "06-suffixes")])
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr()
+    assert ".heic" in said.out  # left out, or broken pictures where there is a decoder
+    assert "No problems found" not in said.out
+
+
+def test_06b_gifs_are_read(cases: Path, tmp_path: Path) -> None:
+    shown = pictures(read(cases / "06b-gif-table", tmp_path / "run"))
+    assert len(shown) == 60 and all(image.std() > 5 for image in shown.values())
+
+
+@pytest.mark.parametrize(
+    "name,n,skipped",
+    [("07-hidden", 60, 12), ("07b-jupyter-only", 120, 30), ("07c-inside-class", 60, 6)],
+)
+def test_07_what_systems_leave_behind_is_skipped_and_counted(
+    cases: Path, tmp_path: Path, name: str, n: int, skipped: int
+) -> None:
+    stage = figures(read(cases / name, tmp_path / "run"))
+    assert stage["n"] == n and stage["classes"] == ["happy", "sad"]
+    assert f"{skipped} hidden or system files skipped." in stage["remarks"]
+    assert f"{skipped} hidden or system files skipped." in [
+        finding.title for finding in check(cases / name).findings
+    ]
+
+
+def test_08_split_folders_are_splits(cases: Path, tmp_path: Path) -> None:
+    opened = read(cases / "08-split-folders", tmp_path / "run")
+    assert figures(opened)["classes"] == ["happy", "neutral", "sad"]
+    table = read_table(DATA.folder(opened.folder) / "samples.csv")
+    of_test = table["file"].str.startswith("test/")
+    assert of_test.sum() == 45 and ((table["split"] == "test") == of_test).all()
+
+
+def test_13_the_check_names_a_class_that_is_too_small_and_the_ways_out(cases: Path) -> None:
+    refused = check(cases / "13b-single")
+    assert "'surprised' (1 picture)" in str(refused.problems[0])
+    assert "--drop-small-classes" in str(refused.problems[0])
+    assert not check(cases / "13b-single", split={"small_classes": "drop"}).problems
+    assert not check(cases / "13b-single", split={"small_classes": "train"}).problems
+    assert not check(cases / "13c-six").problems
+    hundred = check(cases / "13a-hundred-classes")
+    assert not hundred.problems and len(hundred.classes) == 100
+    assert all(all(parts.values()) for parts in hundred.classes.values())
+
+
+@pytest.mark.parametrize("form", ["imagefolder", "huggingface"])
+def test_16_an_export_keeps_names_columns_and_bytes(cases: Path, tmp_path: Path, form: str) -> None:
+    opened = read(cases / "16-export", tmp_path / "run", data={"split_column": "split"})
+    opened.export(tmp_path / "out", format=form, splits="all").result()
+    files = [p for p in (tmp_path / "out").rglob("*.jpg") if p.is_file()]
+    assert sorted(p.stem for p in files) == [f"p{i:03d}" for i in range(120)]
+    assert {p.stem: p.read_bytes() for p in files} == {
+        p.stem: p.read_bytes() for p in (cases / "16-export" / "img").iterdir()
+    }
+    if form == "imagefolder":
+        for part in ("train", "val", "test"):
+            opened_by_torch = ImageFolder(str(tmp_path / "out" / part))
+            assert opened_by_torch.classes == ["happy", "neutral", "sad"]
+    else:
+        tables = list((tmp_path / "out").rglob("metadata.csv"))
+        columns = set().union(*(read_table(table).columns for table in tables))
+        assert {"file_name", "label", "gender", "age"} <= columns
+
+
+def test_19_the_check_reads_huge_pictures_reduced(cases: Path) -> None:
+    result = check(cases / "19-huge")
+    assert result.readable == 42 and result.sizes[12000, 9000] == 1
+
+
+def test_20_the_check_names_broken_pictures(cases: Path) -> None:
+    result = check(cases / "20-truncated")
+    assert [p.file for p in result.problems] == ["003.jpg", "007.jpg", "011.jpg"]
+    assert check(cases / "20-truncated", data={"skip_bad": True}).problems == []
+
+
+def test_22_file_name_is_known_and_another_column_is_chosen(cases: Path, tmp_path: Path) -> None:
+    folder = cases / "22-columns-named"
+    with pytest.raises(DiffInfError, match=r"no column 'label'.*emotion"):
+        check(folder)
+    over = {"label_column": "Smiling", "file_column": "file_name"}
+    assert figures(read(folder, tmp_path / "run", data=over))["classes"] == ["-1", "1"]
 
 
 def test_09_corrected_labels_are_seen_and_taken_over(cases: Path, tmp_path: Path) -> None:

@@ -166,8 +166,8 @@ def test_memory_is_flat_in_the_number_of_pictures(
     """What is kept of a picture is less than a thumbnail of it, whatever it holds."""
     config = DataConfig(source="folder", path=folder, image_size=32)
     files = [f"{i % 60:02d}.png" for i in range(6000)]
-    picture = module._read(folder / "00.png", 32, module.Pixels())
-    monkeypatch.setattr(module, "_read", lambda path, size, pixels: picture)
+    picture = module._read(folder / "00.png", config, module.Pixels())
+    monkeypatch.setattr(module, "_read", lambda *_: picture)
     monkeypatch.setattr(module, "bits_used", lambda *_: iter(()))
 
     def peak(n: int) -> int:

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from diffinf_core.config import preset_for
+from diffinf_core.config import SplitConfig, preset_for
 from diffinf_core.data.alike import grey_thumbnails
 from diffinf_core.data.copies import Copies, cut, equal_files, find_copies, together
 from diffinf_core.data.ingest import DATA
+from diffinf_core.data.split import split_rows
 from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.tables import read_table
@@ -89,6 +90,19 @@ def test_people_with_copies_are_one_unit_and_given_splits_stand() -> None:
     assert together(copies, list("abcde"), ["x"] * 5, people, [""] * 5) == ["p"] * 3 + ["r"] * 2
     given = ["train", "train", "test", "train", "train"]
     assert together(copies, list("abcde"), ["x"] * 5, list("abcde"), given) == list("abcdd")
+
+
+def test_classes_whose_pictures_look_alike_still_have_every_part() -> None:
+    """Pairs across classes are one unit each; no class may lose a part to another one's draw."""
+    files = [f"{c:02d}-{i}" for c in range(20) for i in range(6)]
+    labels = [name[:2] for name in files]
+    near = [(f"{c:02d}-{i}", f"{c + 1:02d}-{i}", 0.99) for c in range(0, 20, 2) for i in range(6)]
+    units = together(Copies([], near), files, labels, files, [""] * len(files))
+    assert len(set(units)) == 60
+    split = split_rows(labels, [""] * len(files), None, units, SplitConfig())
+    assert not split.small
+    parts = dict(zip(files, split.parts, strict=True))
+    assert all(parts[a] == parts[b] for a, b, _ in near)
 
 
 def test_what_is_cut_is_known() -> None:

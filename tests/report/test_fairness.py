@@ -33,15 +33,7 @@ SAMPLES = Samples(
     pd.DataFrame(),
     pd.DataFrame({"label": list("xxyyxy"), "sex": ["m", "m", "m", "m", "f", ""]}),
 )
-EDITS = pd.DataFrame(
-    {
-        "id": ["a", "c"],
-        "label": ["x", "y"],
-        "judge_class_after": ["x", "y"],
-        "identity": [0.9, 0.7],
-        "perceptual": [0.1, 0.1],
-    }
-)
+EDITED = np.array([True, False, True, False, False, False])
 DECISIONS = {
     "a": Decision("a", "accept", "me", "now"),
     "b": Decision("b", "drop", "me", "now"),
@@ -52,12 +44,12 @@ WRONG = np.array([True, False, True, False, False, False])
 
 
 def test_rows_of_groups_and_classes_by_hand() -> None:
-    rows = training_rows(SAMPLES, EDITS, DECISIONS, WRONG)
+    rows = training_rows(SAMPLES, EDITED, DECISIONS, WRONG)
     assert [(r["column"], r["value"], r["class"], r["n"]) for r in rows.to_dict("records")] == [
         ("label", "x", "", 3), ("label", "y", "", 3),
         ("sex", "m", "", 4), ("sex", "m", "x", 2), ("sex", "m", "y", 2),
-        ("sex", "f", "", 1), ("sex", "f", "x", 1),
         ("sex", "(empty)", "", 1), ("sex", "(empty)", "y", 1),
+        ("sex", "f", "", 1), ("sex", "f", "x", 1),
     ]  # fmt: skip
     men = rows.iloc[2]
     assert men["wrong"] == wilson(2, 4) and men["flagged"] == wilson(2, 4) == men["edited"]
@@ -66,7 +58,7 @@ def test_rows_of_groups_and_classes_by_hand() -> None:
     x, y = rows.iloc[3], rows.iloc[4]
     assert x["accepted"] == wilson(1, 2) == x["dropped"] and x["relabelled"] == wilson(0, 2)
     assert y["decided"] == 1 and y["relabelled"] == wilson(1, 1)
-    empty = rows.iloc[7]
+    empty = rows.iloc[5]
     assert empty["wrong"] == wilson(0, 1), "the truth of an empty value, too"
     assert empty["flagged"] == wilson(1, 1) and empty["accepted"] is None
 
@@ -75,7 +67,7 @@ def test_what_nobody_knows_is_no_column() -> None:
     words = training_in_words(training_rows(SAMPLES, None, {}, None))
     assert list(words.columns) == ["of", "pictures", "high-influence"]
     assert words["of"].tolist()[0] == "class: x" and "sex: m, y" in set(words["of"])
-    full = training_in_words(training_rows(SAMPLES, EDITS, DECISIONS, WRONG))
+    full = training_in_words(training_rows(SAMPLES, EDITED, DECISIONS, WRONG))
     assert list(full.columns)[2:] == [
         "wrong labels", "high-influence", "edited", "decided", "of these accepted", "dropped",
         "relabelled",

@@ -35,23 +35,27 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def _serve(run: str, port: int, environment: dict[str, str]) -> None:
-    take_place(environment, ROOT, ["app.py", "--run", run, "--port", str(port), "--no-token"])
+def _serve(run: str, port: int, environment: dict[str, str], more: tuple[str, ...]) -> None:
+    words = ["app.py", "--run", run, "--port", str(port), "--no-token", *more]
+    take_place(environment, ROOT, words)
     runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
 
 
 class Server:
     """The app in a process of its own, so that it can be killed like one."""
 
-    def __init__(self, run: Path, environment: dict[str, str] | None = None) -> None:
-        self.run, self.port = run, free_port()
+    def __init__(
+        self, run: Path, environment: dict[str, str] | None = None, more: tuple[str, ...] = ()
+    ) -> None:
+        self.run, self.port, self.more = run, free_port(), more
         self.environment = environment or {}
         self.start()
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         environment = {**os.environ, **self.environment}
-        self.process = FORKS.Process(target=_serve, args=(str(self.run), self.port, environment))
+        words = (str(self.run), self.port, environment, self.more)
+        self.process = FORKS.Process(target=_serve, args=words)
         self.process.start()
         try:
             self._wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from diffinf_core.data.check.result import Example, Finding, Level
 from diffinf_core.data.copies import Copies, cut
 from diffinf_core.data.decode import Pixels, decode
 from diffinf_core.data.folder import Listing
+from diffinf_core.data.framing import NO_FACE, SEVERAL_FACES, TOO_TIGHT, read_framed
 from diffinf_core.data.text import shown
 from diffinf_core.records import DiffInfError
 
@@ -32,18 +34,24 @@ _LONG = 1.5
 class Album:
     """Makes examples of the pictures below ``root``."""
 
-    def __init__(self, root: Path, pixels: Pixels) -> None:
-        self._root, self._pixels = root, pixels
+    def __init__(self, root: Path, pixels: Pixels, align: bool = False) -> None:
+        self._root, self._pixels, self._align = root, pixels, align
 
     def example(self, file: str, caption: str | None = None) -> Example:
         """A file as a run sees it; without a picture where it cannot be read."""
         out, text = io.BytesIO(), shown(file) if caption is None else caption
         try:
-            square = decode(self._root / file, SIDE, self._pixels)
+            square = self._square(self._root / file)
         except DiffInfError:
             return Example(text)
         Image.fromarray(square).save(out, "JPEG", quality=80)
         return Example(text, out.getvalue())
+
+    def _square(self, path: Path) -> NDArray[np.uint8]:
+        if self._align:
+            with suppress(DiffInfError):  # one without a face is shown as it is
+                return read_framed(path, SIDE, self._pixels).picture
+        return decode(path, SIDE, self._pixels)
 
     def rows(self, files: Iterable[Sequence[str]]) -> list[list[Example]]:
         """A row of examples for each of the first groups of files."""
@@ -67,8 +75,9 @@ class Seen:
 
 
 def findings(seen: Seen, album: Album) -> Iterator[Finding]:
-    """The findings about rows, files, pictures and copies, those that a run refuses first."""
-    yield from _bad(seen)
+    """The findings about rows, files, faces, pictures and copies."""
+    yield from _bad(seen, album)
+    yield from _several(seen, album)
     yield from _left_out(seen)
     yield from _copies(seen, album)
     yield from _pictures(seen, album)
@@ -76,7 +85,7 @@ def findings(seen: Seen, album: Album) -> Iterator[Finding]:
         yield Finding(remark, 0, "note", "")
 
 
-def _bad(seen: Seen) -> Iterator[Finding]:
+def _bad(seen: Seen, album: Album) -> Iterator[Finding]:
     skip = seen.config.data.skip_bad
     level: Level = "warning" if skip else "refused"
     rest = "A run leaves them out and counts them (data.skip_bad)."
@@ -84,10 +93,52 @@ def _bad(seen: Seen) -> Iterator[Finding]:
         lines = [str(p) for p in problems[:NAMED]]
         action = "A run refuses them: mend them, or go on without them by --skip-bad."
         yield Finding("Bad rows", len(problems), level, rest if skip else action, lines)
-    if bad := seen.measured.bad_files:
-        lines = [f"{shown(f)}: {reason}" for f, reason in islice(bad.items(), NAMED)]
-        action = "A run refuses them: repair or remove them, or go on without them by --skip-bad."
-        yield Finding("Unreadable pictures", len(bad), level, rest if skip else action, lines)
+    bad = seen.measured.bad_files
+    faceless = {f: why for f, why in bad.items() if why == NO_FACE or why.startswith(SEVERAL_FACES)}
+    for title, some, mend in (
+        ("Unreadable pictures", bad.keys() - faceless.keys(), "repair or remove them"),
+        (
+            "Pictures without a face",
+            faceless.keys(),
+            "remove them, take all as they are (data.align=false)",
+        ),
+    ):
+        if some:
+            files = [file for file in bad if file in some]
+            lines = [f"{shown(file)}: {bad[file]}" for file in files[:NAMED]]
+            action = f"A run refuses them: {mend}, or go on without them by --skip-bad."
+            rows = (
+                [[album.example(file) for file in files[:SHOWN]]]
+                if faceless and some <= faceless.keys()
+                else []
+            )
+            yield Finding(title, len(files), level, rest if skip else action, lines, rows)
+
+
+def _several(seen: Seen, album: Album) -> Iterator[Finding]:
+    measured = seen.measured
+    kinds = (
+        (
+            "Pictures with several faces",
+            measured.faces > 1,
+            lambda i: f"{measured.faces[i]} faces",
+            "The largest face of each is used; data.one_face=true leaves such pictures out.",
+        ),
+        (
+            "Pictures that end within FFHQ's framing",
+            measured.beyond > TOO_TIGHT,
+            lambda i: f"{measured.beyond[i]:.0%} beyond the border",
+            f"More than {TOO_TIGHT:.0%} of each is made up: mirrored and blurred. Where they are crops of "
+            "faces already, set data.align=false.",
+        ),
+    )
+    for title, which, words, action in kinds:
+        rows = np.flatnonzero(which)
+        if len(rows):
+            files = [measured.files[i] for i in rows[:NAMED]]
+            lines = [f"{shown(f)}: {words(i)}" for i, f in zip(rows, files, strict=False)]
+            some = [[album.example(file) for file in files[:SHOWN]]]
+            yield Finding(title, len(rows), "warning", action, lines, some)
 
 
 def _left_out(seen: Seen) -> Iterator[Finding]:

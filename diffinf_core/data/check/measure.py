@@ -22,6 +22,8 @@ from diffinf_core.config import DataConfig
 from diffinf_core.data.alike import grey_thumbnails
 from diffinf_core.data.copies import scratch_thumbnails
 from diffinf_core.data.decode import Pixels, decode_bytes, depth_of, read_bytes
+from diffinf_core.data.faces import load_detector
+from diffinf_core.data.framing import frame_bytes
 from diffinf_core.data.kinds import readable
 from diffinf_core.data.pictures import bits_used
 from diffinf_core.records import DiffInfError, Progress
@@ -36,7 +38,9 @@ class Measured:
 
     ``digests`` (N, 32) are SHA-256, zeros for files in ``bad``, which holds why each cannot be read.
     ``sides`` (N, 2) are width and height as stored, ``grey`` (N, 32, 32) thumbnails of what a run would see.
-    ``kinds`` counts formats and modes; ``highest`` is the highest value of files of more than 8 bits.
+    ``faces`` (N,) counts faces and ``beyond`` (N,) is the fraction of each framing that is made up, zeros
+    unless faces are framed. ``kinds`` counts formats and modes; ``highest`` is the highest value of files of
+    more than 8 bits.
     """
 
     files: Sequence[str]
@@ -45,6 +49,8 @@ class Measured:
     digests: NDArray[np.uint8]
     sides: NDArray[np.int32]
     grey: NDArray[np.uint8]
+    faces: NDArray[np.int16]
+    beyond: NDArray[np.float32]
     kinds: Counter[str] = field(default_factory=Counter)
     bad: dict[int, str] = field(default_factory=dict)
 
@@ -60,19 +66,27 @@ class _Picture:
     kind: str
     sides: tuple[int, int]
     grey: NDArray[np.uint8]
+    faces: int = 0
+    beyond: float = 0.0
 
 
-def _read(path: Path, size: int, pixels: Pixels) -> _Picture | str:
+def _read(path: Path, data: DataConfig, pixels: Pixels) -> _Picture | str:
+    faces, beyond, size = 0, 0.0, data.image_size
     try:
         raw = read_bytes(path)
-        square = decode_bytes(path, raw, size, pixels)
+        if data.align:
+            framed = frame_bytes(path, raw, size, pixels, data.one_face)
+            square, faces, beyond = framed.picture, framed.faces, framed.beyond
+        else:
+            square = decode_bytes(path, raw, size, pixels)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(raw), formats=readable()) as image:
                 kind, sides = f"{image.format} {image.mode}", image.size
     except DiffInfError as error:
         return str(error)
-    return _Picture(hashlib.sha256(raw).digest(), kind, sides, grey_thumbnails(square[None])[0])
+    grey = grey_thumbnails(square[None])[0]
+    return _Picture(hashlib.sha256(raw).digest(), kind, sides, grey, faces, beyond)
 
 
 def measure(
@@ -91,10 +105,14 @@ def measure(
         np.zeros((n, 32), np.uint8),
         np.zeros((n, 2), np.int32),
         scratch_thumbnails(n),
+        np.zeros(n, np.int16),
+        np.zeros(n, np.float32),
     )
+    if data.align:
+        load_detector()
     readers = os.cpu_count() or 1
     pictures = in_order(
-        lambda name: _read(root / name, data.image_size, pixels),
+        lambda name: _read(root / name, data, pixels),
         files,
         readers,
         8 * readers,
@@ -106,6 +124,7 @@ def measure(
         else:
             out.digests[i] = np.frombuffer(picture.sha256, np.uint8)
             out.sides[i], out.grey[i] = picture.sides, picture.grey
+            out.faces[i], out.beyond[i] = picture.faces, picture.beyond
             out.kinds[picture.kind] += 1
         if (i + 1) % _EVENT_EVERY == 0 or i + 1 == n:
             yield Progress("check", i + 1, n, "reading pictures")

@@ -32,7 +32,7 @@ def check_data_set(config: RunConfig) -> Generator[Progress, None, Checked]:
     The pictures are read once and memory grows by the table's rows alone. Raises :class:`DiffInfError` where
     nothing can be listed at all.
     """
-    if config.data.source != "folder":
+    if config.data.path is None:
         raise DiffInfError("There is nothing to check in rendered faces; give a data set.")
     packed, name = packed_source(config.data), str(config.data.path)
     if packed is None:
@@ -55,7 +55,7 @@ def _check(config: RunConfig, name: str) -> Generator[Progress, None, Checked]:
     split, refused = _split(used, config, copies)
     parts = {row.file: part for row, part in zip(used.rows, split.parts, strict=True) if part}
     bad = [Problem(None, file, reason) for file, reason in measured.bad_files.items()]
-    album = Album(listing.root, measured.pixels)
+    album = Album(listing.root, measured.pixels, data.align)
     results = list(findings(Seen(config, listing, measured, copies, parts), album))
     results[:0] = [Finding(str(p), 0, "refused", "A run refuses the data set.") for p in refused]
     results += _small(split, config)

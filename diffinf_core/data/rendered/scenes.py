@@ -81,7 +81,7 @@ def render_scenes(
     """
     want = {"count": count, "seed": seed, "size": size}
     stamp = folder / "scenes.json"
-    if stamp.exists() and json.loads(stamp.read_text()) == want:
+    if stamp.exists() and json.loads(stamp.read_text("utf-8")) == want:
         yield Progress("scenes", count, count, "already rendered")
         return
     folder.mkdir(parents=True, exist_ok=True)

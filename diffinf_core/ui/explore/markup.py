@@ -18,7 +18,7 @@ def thumbnail(sample: str, label: str) -> str:
     """A sample's small picture; fetched when it comes into view."""
     return (
         f'<img class="di-thumb" loading="lazy" width="{SIDE // 2}" height="{SIDE // 2}" '
-        f'alt="picture labelled {escape(label)}" src="/di/thumb/{escape(sample)}.webp?side={SIDE}">'
+        f'alt="picture labelled {escape(label)}" src="di/thumb/{escape(sample)}.webp?side={SIDE}">'
     )
 
 

@@ -46,7 +46,7 @@ def login_page(onward: str = "/", name: str = "", error: str = "") -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Log in to DiffInf</title><style>{_STYLE}</style></head><body><main>"
         "<h1>DiffInf</h1><p>Log in to review. Every decision is kept under your name.</p>"
-        f'{alert}<form method="post" action="/login">'
+        f'{alert}<form method="post" action="login">'
         f'<input type="hidden" name="next" value="{escape(onward)}">'
         '<label for="username">Name</label><input id="username" name="username" required '
         f'autocomplete="username" maxlength="80" value="{escape(name)}"{described}{at_name}>'

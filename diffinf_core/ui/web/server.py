@@ -29,6 +29,7 @@ from starlette.types import ASGIApp
 from diffinf_core.engine import OpenRun
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.web.accounts import Accounts
+from diffinf_core.ui.web.below import Below
 from diffinf_core.ui.web.calls import check_call
 from diffinf_core.ui.web.connections import MOST_OF_ONE, Connections
 from diffinf_core.ui.web.guard import USER, Guard, Hosts
@@ -48,8 +49,9 @@ def make_app(
     accounts: Accounts | None = None,
     look: Mapping[str, Any] | None = None,
     token: Token | None = None,
+    root_path: str = "",
 ) -> ASGIApp:
-    """The whole server as an ASGI application.
+    """The whole server as an ASGI application, below ``root_path`` of a proxy.
 
     ``look`` goes to Gradio as it is: theme, css_paths, head. Nothing that Gradio can serve from a
     disk, fetch from elsewhere or keep of a visit is on.
@@ -76,12 +78,14 @@ def make_app(
         show_error=False,
         max_file_size="1mb",
         auth_dependency=user if login else None,
+        root_path=root_path or None,
         **(look or {}),
     )
     # Otherwise the queue learns of its app with the first event, and cannot end streams before.
     blocks._queue.set_server_app(_mounted(app))
     head = str((look or {}).get("head", ""))
-    return Guard(app, hosts, login, lambda path, body: check_call(blocks, path, body), head, token)
+    guard = Guard(app, hosts, login, lambda path, body: check_call(blocks, path, body), head, token)
+    return Below(guard, root_path) if root_path else guard
 
 
 def _mounted(app: FastAPI) -> App:
