@@ -13,6 +13,7 @@ EXTRAS = {
     "postgres": ("psycopg",),
     "heic": ("pillow_heif",),
     "cluster": ("ray",),
+    "map": ("umap", "numba", "pynndescent"),
     "faces": ("facenet_pytorch", "h5py", "lpips", "transformers"),
 }
 
