@@ -61,14 +61,18 @@ def test_a_reviewer_may_hide_what_speaks_for_a_decision(chromium: Any, own: Serv
 
 def opinions_of(run: OpenRun) -> dict[str, dict[str, Decision]]:
     """Every pair of the queue with the opinions on it."""
-    return dict.fromkeys(run.queue["id"], {}) | run.review.journal.opinions()
+    return {s: {} for s in run.queue["id"]} | run.review.journal.opinions()
 
 
-def judge(page: Any, key: str) -> None:
+def judge(page: Any, key: str, address: str) -> None:
     """Decide on the pair that is shown, blind; where none is, ask for what is to do by now."""
-    if not page.locator("#review-pair .di-pair").count():
-        page.reload()
+
+    def ask_again() -> None:
+        page.goto(address)
         page.wait_for_selector("#review-pair img, #review-head .di-notice", timeout=60_000)
+
+    if not page.locator("#review-pair .di-pair").count():
+        ask_again()
         return
     before = showing(page)
     assert hidden(page)
@@ -79,8 +83,7 @@ def judge(page: Any, key: str) -> None:
         arg=before,
     )
     if "last pair" in page.inner_text("#review-message"):
-        page.reload()
-        page.wait_for_selector("#review-pair img, #review-head .di-notice", timeout=60_000)
+        ask_again()
 
 
 def test_three_reviewers_in_blind_mode(chromium: Any, run_copy: Path) -> None:
@@ -103,7 +106,7 @@ def test_three_reviewers_in_blind_mode(chromium: Any, run_copy: Path) -> None:
             held = [showing(page) for page in windows.values() if page.locator(".di-pair").count()]
             assert len(set(held)) == len(held), "no two have the same pair"
             for name, page in windows.items():
-                judge(page, people[name])
+                judge(page, people[name], server.address)
             if min(len(of) for of in opinions_of(run).values()) == 2:
                 break
         opinions = opinions_of(run)
