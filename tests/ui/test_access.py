@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_the_decision_is_two_keys_away_and_pages_have_headings(
     for name in ("Review", "Pictures", "Decision", "Scores"):
         assert page.get_by_role("heading", name=name, exact=True).count() == 1, name
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
-    assert levels[0] == 1 and all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert levels[0] == 1 and all(b - a <= 1 for a, b in itertools.pairwise(levels))
     page.get_by_role("tab", name="Compare", exact=True).click()  # an event that is not quiet
     page.wait_for_timeout(1500)
     said = page.evaluate("[...document.querySelectorAll('[role=status]')].map(e => e.textContent)")
