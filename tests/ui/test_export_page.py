@@ -61,7 +61,7 @@ def test_what_is_announced_is_written(chromium: Any, server: Server, tmp_path: P
     page.wait_for_selector("#export-preview .di-figures")
     assert cell(page, "edits, marked") == 1 and cell(page, "left out") == 1
     page.get_by_label("take the edit", exact=True).click()
-    page.wait_for_selector("#export-preview :text('their edits are taken')")
+    page.wait_for_selector("#export-preview :text('the export takes their edits')")
     announced = cell(page, "edits, marked")
     assert announced == len(open_run(server.run).queue) - 1
     page.fill("#export-target textarea, #export-target input", "")
@@ -79,7 +79,7 @@ def test_what_is_announced_is_written(chromium: Any, server: Server, tmp_path: P
     assert (table["source"] == "repaired").sum() == announced
     # the same again is there already; another export finds the folder taken
     page.get_by_label("keep the original", exact=True).click()
-    page.wait_for_selector("#export-preview :text('their originals are kept')")
+    page.wait_for_selector("#export-preview :text('the export keeps their originals')")
     page.click("#export-start")
     page.wait_for_selector("#export-message :text('not empty')")
     page.close()
