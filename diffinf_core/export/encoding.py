@@ -38,6 +38,10 @@ from diffinf_core.records import DiffInfError
 _LOSSLESS = {"PNG", "BMP", "TIFF", "PPM"}
 _ORIENTATION = 0x0112
 _XMP_TEXT = "XML:com.adobe.xmp"
+#: modes by their number of channels
+_DEEP = {2: "LA", 3: "RGB", 4: "RGBA"}
+#: older programs write EXIF and XMP as hexadecimal text of a PNG
+_RAW = ("Raw profile type exif", "Raw profile type APP1", "Raw profile type xmp")
 #: description, make, model, software, date, artist, copyright
 _TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)
 
@@ -106,6 +110,7 @@ def paste(
         levels = sixteen_bit_colours(image, original)
         if levels is not None:
             pixels = levels.astype(np.uint16)
+            mode = _DEEP[levels.shape[2]]  # Pillow may have opened another
         else:
             pixels = np.array(image if image.mode == mode else image.convert(mode))
         touched = np.zeros((height, width), bool) if palette is not None else None
@@ -200,13 +205,23 @@ def _metadata(image: Image.Image) -> dict[str, Any]:
     for name in ("exif", "icc_profile", "dpi", "comment"):
         if info.get(name):
             out[name] = info[name]
-    if "exif" in out:
+    if "exif" not in out and _RAW[0] in info:
+        out["exif"] = _from_raw(str(info[_RAW[0]]))
+    if out.get("exif"):
         out["exif"] = without_thumbnail(out["exif"])
     tags = getattr(image, "tag_v2", {})
     out["tags"] = {tag: tags[tag] for tag in _TIFF_TAGS if tag in tags}
     if isinstance(image, PngImagePlugin.PngImageFile):
-        out["text"] = {k: str(v) for k, v in image.text.items() if k != _XMP_TEXT}
+        out["text"] = {k: str(v) for k, v in image.text.items() if k not in (_XMP_TEXT, *_RAW)}
     return out
+
+
+def _from_raw(text: str) -> bytes:
+    """EXIF from a text entry: its name, its length, then hexadecimal digits; nothing from a broken one."""
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return b""
 
 
 def _like(

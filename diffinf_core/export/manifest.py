@@ -50,9 +50,7 @@ def _portable(value: Any) -> Any:
         return {key: _portable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_portable(item) for item in value]
-    if isinstance(value, Path) or (isinstance(value, str) and Path(value).is_absolute()):
-        return Path(value).name
-    return value
+    return value.name if isinstance(value, Path) else value
 
 
 def skipped(plan: Plan) -> dict[str, int]:
@@ -64,8 +62,8 @@ def skipped(plan: Plan) -> dict[str, int]:
 def _data_set(plan: Plan) -> dict[str, Any]:
     """The name of the data set, and the SHA-256 of its table where the run knows it."""
     file = DATA.folder(plan.run) / TABLE
-    table = read_json(file) if file.is_file() else None
-    return {"name": plan.source.name, "table_sha256": (table or {}).get("sha256")}
+    table = (read_json(file)["table"] if file.is_file() else None) or {}
+    return {"name": plan.source.name, "table_sha256": table.get("sha256")}
 
 
 def pseudonyms(plan: Plan) -> dict[str, str]:

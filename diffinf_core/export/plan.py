@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -98,7 +99,7 @@ class Plan:
         """The classes, in the order of the run."""
         return self.refined.classes
 
-    @property
+    @cached_property
     def source(self) -> Path:
         """The folder of the original pictures."""
         return source_folder(self.run)
@@ -108,7 +109,7 @@ class Plan:
         """The run's working size in pixels."""
         return self.run.config.data.image_size
 
-    @property
+    @cached_property
     def pixels(self) -> Pixels:
         """How the run read its pictures; what it has taken is not too large here."""
         return Pixels(int(DATA.folder(self.run).figures.get("bit_depth", 16)), math.inf)

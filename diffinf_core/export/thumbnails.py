@@ -1,7 +1,7 @@
 """Take the small copies of a picture out of its metadata: an edit must not carry what it replaced.
 
 Cameras keep a thumbnail in the second directory of EXIF, makers further previews in notes of their own,
-editors one in XMP. Everything else of the metadata keeps its bytes and its place.
+editors and telephones pictures in XMP. Everything else of the metadata keeps its bytes and its place.
 https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, section 4.5
 """
 
@@ -13,7 +13,10 @@ import struct
 _PREFIX = b"Exif\0\0"
 _JPEG = re.compile(rb"\xff\xd8\xff.*\xff\xd9", re.DOTALL)
 _XMP = re.compile(rb"<(\w+):Thumbnails\b.*?</\1:Thumbnails>", re.DOTALL)
-_OFFSETS, _COUNTS = 0x0111, 0x0117
+#: a JPEG in base64, in which line ends may be written as entities
+_XMP_JPEG = re.compile(rb"/9j/(?:[A-Za-z0-9+/=\s]|&#[xX]?[0-9A-Fa-f]{1,4};){16,}")
+#: tags of where a thumbnail lies and how long it is: strips, and a JPEG
+_PLACES = ((0x0111, 0x0117), (0x0201, 0x0202))
 
 
 def without_thumbnail(exif: bytes) -> bytes:
@@ -21,7 +24,7 @@ def without_thumbnail(exif: bytes) -> bytes:
     start = len(_PREFIX) if exif.startswith(_PREFIX) else 0
     out = bytearray(exif)
     try:
-        for begin, end in _uncompressed(out, start):
+        for begin, end in _unlinked(out, start):
             out[begin:end] = bytes(len(out[begin:end]))
     except struct.error:  # a broken one is kept, less the JPEGs in it
         pass
@@ -29,12 +32,12 @@ def without_thumbnail(exif: bytes) -> bytes:
 
 
 def without_preview(xmp: bytes) -> bytes:
-    """An XMP packet without the thumbnails that editors put there."""
-    return _XMP.sub(b"", xmp)
+    """An XMP packet without thumbnails and other JPEGs, such as a picture before it was blurred."""
+    return _XMP_JPEG.sub(b"", _XMP.sub(b"", xmp))
 
 
-def _uncompressed(exif: bytearray, start: int) -> list[tuple[int, int]]:
-    """Unlink the second directory; where the strips of an uncompressed thumbnail lie."""
+def _unlinked(exif: bytearray, start: int) -> list[tuple[int, int]]:
+    """Unlink the second directory; where the thumbnail that it describes lies."""
     order = "<" if exif[start : start + 2] == b"II" else ">"
     (first,) = struct.unpack_from(order + "I", exif, start + 4)
     (entries,) = struct.unpack_from(order + "H", exif, start + first)
@@ -44,8 +47,11 @@ def _uncompressed(exif: bytearray, start: int) -> list[tuple[int, int]]:
         return []
     struct.pack_into(order + "I", exif, link, 0)
     values = _numbers(exif, start, start + second, order)
-    offsets, counts = values.get(_OFFSETS, []), values.get(_COUNTS, [])
-    return [(start + o, start + o + n) for o, n in zip(offsets, counts, strict=False)]
+    return [
+        (start + offset, start + offset + n)
+        for offsets, counts in _PLACES
+        for offset, n in zip(values.get(offsets, []), values.get(counts, []), strict=False)
+    ]
 
 
 def _numbers(exif: bytearray, start: int, at: int, order: str) -> dict[int, list[int]]:

@@ -13,6 +13,7 @@ EXTRAS = {
     "postgres": ("psycopg",),
     "heic": ("pillow_heif",),
     "map": ("umap", "numba", "pynndescent"),
+    "cluster": ("ray",),
     "faces": ("facenet_pytorch", "h5py", "lpips", "transformers"),
 }
 

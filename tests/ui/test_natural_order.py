@@ -1,0 +1,33 @@
+"""Numbers that name groups and labels stand in the order of their values in every choice."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+
+from diffinf_core.ui.explore.samples import SamplesPart
+from diffinf_core.ui.filters import subgroups
+
+VALUES = ["10", "2", "1", "img10", "img2"]
+ORDER = ["1", "2", "10", "img2", "img10"]
+
+
+def test_the_subgroup_filter_of_the_review() -> None:
+    queue = pd.DataFrame({"group": VALUES, "by_camera": VALUES, "label": VALUES})
+    assert subgroups(queue) == [f"{c} = {v}" for c in ("group", "camera") for v in ORDER]
+
+
+def test_the_group_filter_of_explore() -> None:
+    samples = SimpleNamespace(groups=pd.DataFrame({"label": VALUES, "camera": VALUES}))
+    explore = SimpleNamespace(samples=lambda: samples)
+    run = SimpleNamespace(explore=explore, training=SimpleNamespace(classes=ORDER))
+    part: Any = SamplesPart.__new__(SamplesPart)
+    part.session = SimpleNamespace(run=run)
+    labels, groups = part._choices()
+    assert [value for _, value in groups["choices"][1:]] == [
+        json.dumps(["camera", value]) for value in ORDER
+    ]
+    assert labels["choices"][1:] == ORDER
