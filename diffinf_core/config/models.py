@@ -407,6 +407,10 @@ class RetrainConfig(Section):
 class ReviewConfig(Section):
     """How people review; nothing is computed from it."""
 
+    blind: bool = later(
+        False,
+        description="hide scores, flags, suggestion and predictions of a pair until its reviewer decided",
+    )
     second_share: float = Field(
         0.0,
         ge=0,

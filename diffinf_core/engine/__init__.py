@@ -23,12 +23,14 @@ from diffinf_core.export.plan import EDITS, SPLITS
 from diffinf_core.influence.estimators import ESTIMATORS
 from diffinf_core.report.check import check_body
 from diffinf_core.report.explore import STATES, View
+from diffinf_core.review.bulk import MARK as BULK_MARK
 from diffinf_core.review.bulk import Bulk
 from diffinf_core.review.rules import Rule
 from diffinf_core.review.unseen import BY_JUDGE, Unseen, drawn
 from diffinf_core.review.unseen import LEAST as LEAST_LOOKED
 
 __all__ = [
+    "BULK_MARK",
     "BY_JUDGE",
     "EDITS",
     "ESTIMATORS",

@@ -10,8 +10,9 @@ import pandas as pd
 from diffinf_core.correction.edits import edit_folder, load_edit
 from diffinf_core.engine.tables import Tables
 from diffinf_core.records import Choice, Decision, DiffInfError
-from diffinf_core.review.agreement import agreement
+from diffinf_core.review.agreement import agreement_by_mode
 from diffinf_core.review.bulk import Bulk, preview
+from diffinf_core.review.effort import effort, pace
 from diffinf_core.review.journal import Journal
 from diffinf_core.review.queue import unedited
 from diffinf_core.review.rules import Rule, propose_rule
@@ -43,14 +44,15 @@ class Review:
         role: str = "decide",
         client: str | None = None,
         seen: int | None = None,
+        mode: str | None = None,
     ) -> int:
         """Write a decision; it is on disk when this returns.
 
-        ``role``, ``client`` and ``seen``: see :meth:`diffinf_core.review.journal.Journal.decide`.
+        ``role``, ``client``, ``seen`` and ``mode``: see :meth:`diffinf_core.review.journal.Journal.decide`.
         """
         self._check(Choice(sample, action, version, new_label, comment))
         return self.journal.decide(
-            sample, action, reviewer, version, new_label, comment, role, client, seen
+            sample, action, reviewer, version, new_label, comment, role, client, seen, mode
         )
 
     def decide_many(
@@ -82,6 +84,8 @@ class Review:
         assigned = self._tables.assigned.get(choice.sample)
         if assigned is None:
             raise DiffInfError(f"There is no training sample {choice.sample!r} in this run.")
+        if choice.action == "relabel" and not choice.new_label:
+            raise DiffInfError("Choose the class to relabel to, in the list beside the button.")
         if choice.action == "relabel" and choice.new_label == assigned:
             raise DiffInfError(f"The label is {assigned!r} already; keep says that it is right.")
         if choice.action != "accept":
@@ -119,6 +123,22 @@ class Review:
         roles = self.roles(standing, reviewer)
         return {s: d for s, d in standing.items() if roles[s] != "second"}
 
+    def latest(self, reviewer: str, n: int = 24) -> list[Decision]:
+        """The reviewer's last decisions, newest first, one for each sample."""
+        return self.journal.latest(reviewer, n)
+
+    def pace(self, reviewer: str, of_last: int = 20) -> float | None:
+        """Pairs per minute of the reviewer's last decisions; None where there are too few by eye."""
+        return pace(self.latest(reviewer, of_last))
+
+    def effort(self) -> list[dict[str, Any]]:
+        """What each reviewer did, see :func:`diffinf_core.review.effort.effort`."""
+        return effort(self.journal.by_reviewer())
+
+    def has_decided(self, sample: str, reviewer: str) -> bool:
+        """Whether a reviewer ever decided on a sample; a decision that was undone counts, no second look."""
+        return self.journal.has_decided(sample, reviewer)
+
     def settled(self) -> dict[str, Decision]:
         """The standing decisions but those that wait for a second opinion, whoever asks."""
         standing, fraction = self.decisions(), self._config.second_share
@@ -138,8 +158,12 @@ class Review:
         return {s: "adjudicate" if s in differing else open_.get(s, "decide") for s in asked}
 
     def agreement(self, seed: int = 0) -> dict[str, Any]:
-        """How far independent opinions agree, see :func:`diffinf_core.review.agreement.agreement`."""
-        return agreement({s: v.independent for s, v in self.journal.verdicts().items()}, seed)
+        """How far independent opinions agree, see :func:`diffinf_core.review.agreement.agreement`.
+
+        "blind" has the same of the samples on which every opinion was given in blind mode.
+        """
+        opinions = {s: v.independent for s, v in self.journal.verdicts().items()}
+        return agreement_by_mode(opinions, seed)
 
     def row(self, sample: str) -> pd.Series:
         """The queue's row of a sample; of any other training sample, one without an edit."""
@@ -149,6 +173,16 @@ class Review:
         if sample not in self._tables.assigned:
             raise DiffInfError(f"There is no training sample {sample!r} in this run.")
         return unedited(self._tables.folder, [sample]).iloc[0]
+
+    def rows(self, samples: Sequence[str]) -> pd.DataFrame:
+        """The rows of several training samples, as :meth:`row`, by sample id and in their order."""
+        queue = self._tables.queue()
+        others = [s for s in samples if s not in queue.index]
+        found = queue.loc[queue.index.intersection(list(samples))]
+        if others:
+            more = unedited(self._tables.folder, others).set_index("id", drop=False)
+            found = pd.concat([found, more])
+        return found.loc[list(samples)]
 
     # ------------------------------------------------------------ many at once
 

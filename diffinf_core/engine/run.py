@@ -21,6 +21,7 @@ from diffinf_core.engine.compare import Compare
 from diffinf_core.engine.describe import describe
 from diffinf_core.engine.explore import Explore
 from diffinf_core.engine.pictures import Pictures
+from diffinf_core.engine.predictions import Predictions
 from diffinf_core.engine.repair import Repair
 from diffinf_core.engine.review import Review
 from diffinf_core.engine.rounds import run_rounds
@@ -49,16 +50,18 @@ class OpenRun:
     """A run folder, and by attribute what can be done with it.
 
     ``review`` writes decisions, ``assignment`` hands pairs to reviewers, ``pictures`` reads pictures and
-    edits, ``repair`` edits one picture again, ``explore`` looks at the whole training split, ``tags`` keeps
-    tags and saved views, ``compare`` looks at the retrained arms, ``ablation`` takes the repair apart,
-    ``benchmark`` trains rivals, ``source`` follows changes of the data set. What is slow returns a job:
-    iterate over its events, or ask for its result. Make one with :func:`open_run`.
+    edits, ``predictions`` judges originals, ``repair`` edits one picture again, ``explore`` looks at the
+    whole training split, ``tags`` keeps tags and saved views, ``compare`` looks at the retrained arms,
+    ``ablation`` takes the repair apart, ``benchmark`` trains rivals, ``source`` follows changes of the data
+    set. What is slow returns a job: iterate over its events, or ask for its result. Make one with
+    :func:`open_run`.
     """
 
     def __init__(self, folder: Run) -> None:
         self.folder = folder
         self._tables = tables = Tables(folder, Cache())
         self.pictures = Pictures(tables)
+        self.predictions = Predictions(tables)
         self.review = Review(tables)
         self.assignment = Assignment(tables)
         self.repair = Repair(tables)
@@ -222,14 +225,23 @@ class OpenRun:
     def export_preview(
         self, undecided: str = "original", tag: str | None = None, view: str | None = None
     ) -> dict[str, Any]:
-        """What :meth:`export` would write: ``counts`` by kind, ``total``, and ``earlier`` rounds' changes."""
+        """What :meth:`export` would write: ``counts`` by kind, ``total``, and ``earlier`` rounds' changes.
+
+        ``disagreements`` is how many of the undecided ones wait for a decision between two reviewers.
+        """
         # the journal that is open has read its lines already
-        refined = refined_set(self.folder, undecided, self.review.decisions())
+        standing = self.review.decisions()
+        refined = refined_set(self.folder, undecided, standing)
         subset = self.explore.subset(tag, view)
         if subset is not None:
             refined = refined.only(subset.samples)
         earlier = Counter(change.action for change in refined.earlier)
-        return {"counts": refined.counts(), "total": len(refined.kept), "earlier": dict(earlier)}
+        return {
+            "counts": refined.counts(),
+            "total": len(refined.kept),
+            "earlier": dict(earlier),
+            "disagreements": sum(bool(s in standing and standing[s].between) for s in refined.open),
+        }
 
 
 def open_run(

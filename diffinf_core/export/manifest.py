@@ -82,7 +82,7 @@ def counts(plan: Plan) -> dict[str, Any]:
         "splits": {s: sum(p.split == s for p in plan.pictures) for s in plan.split_names},
         "classes": {c: labels[c] for c in plan.classes},
         "decisions": dict(
-            sorted(Counter(s.decision.action for s in plan.refined.samples if s.decision).items())
+            sorted(Counter(s.decision.state for s in plan.refined.samples if s.decision).items())
         ),
     }
 
@@ -162,7 +162,7 @@ def _entries(
             }
         if picture.decision is not None:
             entry["decision"] = {
-                "action": picture.decision.action,
+                "action": picture.decision.state,
                 "reviewer": people[picture.decision.reviewer],
                 "time": picture.decision.time,
             }

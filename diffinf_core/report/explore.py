@@ -24,7 +24,7 @@ from diffinf_core.runs.run import Run
 
 UNDECIDED = "undecided"
 #: what a sample can be: its standing decision, or none
-STATES = (UNDECIDED, *ACTIONS)
+STATES = (UNDECIDED, *ACTIONS, "disagreement")
 _STATE = {name: i for i, name in enumerate(STATES)}
 
 
@@ -142,7 +142,7 @@ def states(samples: Samples, decisions: Mapping[str, Decision]) -> NDArray[np.ui
     """The state (N,) of each sample as an index into :data:`STATES`."""
     out = np.zeros(len(samples), np.uint8)
     at = samples.places.get_indexer(pd.Index(list(decisions), dtype=samples.places.dtype))
-    made = np.fromiter((_STATE[d.action] for d in decisions.values()), np.uint8, len(decisions))
+    made = np.fromiter((_STATE[d.state] for d in decisions.values()), np.uint8, len(decisions))
     out[at[at >= 0]] = made[at >= 0]
     return out
 

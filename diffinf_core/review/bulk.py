@@ -12,6 +12,9 @@ from diffinf_core.records import ACTIONS, Choice, Decision, DiffInfError
 from diffinf_core.review.verdict import same
 from diffinf_core.runs.seal import under_seal
 
+#: how the comment of a decision on many pairs at once begins
+MARK = "bulk: "
+
 
 @dataclass(frozen=True)
 class Bulk:

@@ -66,6 +66,8 @@ LINES = Table(
     Column("client", String(64)),
     # the last line about the sample that the person saw; NULL where nobody looked at it alone
     Column("seen", Integer),
+    # whether the person saw more than the pictures; NULL where nobody looked, and in earlier lines
+    Column("mode", String(8)),
     # of the line and of the one before it; NULL in lines of earlier versions
     Column("checksum", String(16)),
 )

@@ -17,7 +17,15 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, func, insert, select
 
-from diffinf_core.records import ACTIONS, ROLES, Choice, Decision, DiffInfError, OutdatedError
+from diffinf_core.records import (
+    ACTIONS,
+    MODES,
+    ROLES,
+    Choice,
+    Decision,
+    DiffInfError,
+    OutdatedError,
+)
 from diffinf_core.review.checksum import with_checksums
 from diffinf_core.review.database import LINES, Database
 from diffinf_core.review.history import REDO, UNDO, Act, History
@@ -113,18 +121,22 @@ class Journal:
         role: str = DECIDE,
         client: str | None = None,
         seen: int | None = None,
+        mode: str | None = None,
     ) -> int:
         """Write a decision; returns its line number. A later one replaces an earlier one.
 
         ``role`` is "decide", "second" (an independent opinion, made without seeing the first) or
         "adjudicate". ``client`` is a token that the caller draws for this decision: sent twice, it is
         written once, and the first line's number is returned. ``seen`` is the :meth:`stamps` of the
-        sample when a person was shown it; without it the decision counts as made without looking.
+        sample when a person was shown it; without it the decision counts as made without looking. ``mode``
+        is one of :data:`MODES` where a person looked.
 
         Raises :class:`OutdatedError` where somebody else wrote about the sample since.
         """
         choice = Choice(sample, action, version, new_label, comment)
-        row = self._row(choice, reviewer, role) | {"seen": seen}
+        if mode not in (None, *MODES):
+            raise DiffInfError(f"Unknown mode {mode!r}; choose one of {', '.join(MODES)}.")
+        row = self._row(choice, reviewer, role) | {"seen": seen, "mode": mode}
         looked = {} if seen is None else {sample: seen}
         return self._write([row], client, looked, but=row["reviewer"])[0]
 
@@ -211,6 +223,7 @@ class Journal:
             "batch": None,
             "client": None,
             "seen": None,
+            "mode": None,
         }
 
     def _known(self, connection: Connection, client: str) -> list[int]:
@@ -325,6 +338,23 @@ class Journal:
         name = reviewer_name(reviewer) if reviewer else ""
         with self._up_to_date() as history:
             return {sample: history.stamp(sample, name) for sample in samples}
+
+    def has_decided(self, sample: str, reviewer: str) -> bool:
+        """Whether a reviewer ever decided on a sample; a decision that was undone counts, no second look."""
+        name = reviewer_name(reviewer)
+        with self._up_to_date() as history:
+            return history.has_decided(sample, name)
+
+    def latest(self, reviewer: str, n: int) -> list[Decision]:
+        """The reviewer's last ``n`` decisions that were not undone, newest first, one for each sample."""
+        name = reviewer_name(reviewer)
+        with self._up_to_date() as history:
+            return history.latest(name, n)
+
+    def by_reviewer(self) -> dict[str, list[Decision]]:
+        """Every reviewer's decisions that were not undone, newest first, one for each sample."""
+        with self._up_to_date() as history:
+            return {name: history.latest(name) for name in history.reviewers()}
 
     def opinions(self) -> dict[str, dict[str, Decision]]:
         """Each reviewer's latest decision or second opinion on each sample; adjudications are none."""

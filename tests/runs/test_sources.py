@@ -92,7 +92,8 @@ def test_every_module_that_computes_results_counts_for_a_stage() -> None:
     apart = {
         "classifier/__init__.py", "correction/__init__.py", "correction/published/__init__.py",
         "data/__init__.py", "influence/__init__.py",
-        "correction/assets.py", "correction/train_perceptors.py", "data/rendered/scenes.py", "data/show.py",
+        "correction/assets.py", "correction/originals.py", "correction/train_perceptors.py",
+        "data/rendered/scenes.py", "data/show.py",
         "data/update.py", "data/alignment.py", "data/check/__init__.py", "data/check/result.py",
         "data/check/measure.py", "data/check/findings.py", "data/check/run.py",
         "diffusion/assets.py", "diffusion/attributes.py", "diffusion/monitor.py", "diffusion/sources.py",

@@ -67,11 +67,14 @@ def test_a_review_without_a_mouse(chromium: Any, server: Server) -> None:
     assert engine.review.decisions()[first].action == "keep"
     tab_to("#versions [data-version]")
     page.keyboard.press("Space")
-    tab_to("#reedit-panel button")
-    page.keyboard.press("Enter")
+    tab_to("#scores-tab")
+    page.keyboard.press("ArrowRight")
     page.wait_for_selector("#do-reedit")
     tab_to("#knob-w_id input[type=range]")
     page.keyboard.press("ArrowRight")
     assert showing(page) != first, "arrows in a slider move the slider, not the queue"
-    tab_to("#bulk-panel button")
+    page.locator("#reedit-tab").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    tab_to("#bulk-preview")
     page.close()

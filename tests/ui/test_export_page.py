@@ -18,11 +18,13 @@ from tests.ui.browser import Server, open_page
 def test_the_preview_names_what_becomes_of_undecided_pictures() -> None:
     counts = {"original": 1200, "repaired": 3, "relabelled": 2, "dropped": 1, "undecided": 7}
     kept = preview({"counts": counts, "total": 1205, "earlier": {}}, "original")
-    assert "1,205 pictures will be written" in kept and "their originals are kept" in kept
+    assert "1,205 pictures will be written" in kept and "the export keeps their originals" in kept
     taken = preview({"counts": counts, "total": 1205, "earlier": {}}, "repaired")
-    assert "their edits are taken" in taken and "Earlier rounds" not in taken
+    assert "the export takes their edits" in taken and "Earlier rounds" not in taken
     none = preview({"counts": {**counts, "undecided": 0}, "total": 5, "earlier": {}}, "original")
-    assert "nobody decided;" not in none
+    assert "are undecided" not in none
+    split = {"counts": counts, "total": 5, "earlier": {}, "disagreements": 3}
+    assert "Reviewers disagree about 3 of them." in preview(split, "original")
 
 
 def test_earlier_rounds_in_a_sentence() -> None:

@@ -79,7 +79,8 @@ def samples_table(
             f"<td>{thumbnail(row['id'], row['label'])}</td>"
             f'<td class="di-number">{row["rank"]}{mark}</td>'
             f'<th scope="row" class="di-file" title="{escape(row["file"])}">{escape(row["file"])}</th>'
-            f"<td>{escape(row['label'])}</td>{cells}<td>{escape(STATES[row['state']])}</td></tr>"
+            f"<td>{escape(row['label'])}</td>{cells}"
+            f"<td>{escape(STATES[row['state']].replace('_', ' '))}</td></tr>"
         )
     return _table("samples", heads, body)
 

@@ -25,7 +25,7 @@ _KINDS = {
     "repaired": "edits, marked as synthetic",
     "relabelled": "originals under another label",
     "dropped": "left out",
-    "undecided": "edited, but nobody decided",
+    "undecided": "edited and undecided",
 }
 _DONE = {"repaired": "repaired", "relabelled": "relabelled", "dropped": "dropped"}
 
@@ -36,9 +36,9 @@ _CHOICES = {
     "unflagged": "take the edit where it has no flag",
 }
 _FATES = {
-    "original": "their originals are kept",
-    "repaired": "their edits are taken",
-    "unflagged": "their edits are taken where they have no flag",
+    "original": "the export keeps their originals",
+    "repaired": "the export takes their edits",
+    "unflagged": "the export takes their edits where they have no flag",
 }
 
 
@@ -55,13 +55,17 @@ def earlier_words(earlier: dict[str, int]) -> str:
 
 
 def preview(found: dict[str, Any], undecided: str) -> str:
-    """What will be written, by kind, and what becomes of pictures that nobody decided on."""
+    """What will be written, by kind, and what becomes of pictures that are undecided."""
     counts = found["counts"]
-    rows = pd.DataFrame([[_KINDS[k], f"{n:,}"] for k, n in counts.items()], columns=["what", "n"])
+    rows = pd.DataFrame(
+        [[_KINDS[k], f"{n:,}"] for k, n in counts.items()], columns=["pictures", "count"]
+    )
     left = counts["undecided"]
     said = f"{found['total']:,} pictures will be written."
     if left:
-        said += f" Of {left:,} edited pictures nobody decided; {_FATES[undecided]}."
+        said += f" {left:,} edited pictures are undecided; {_FATES[undecided]}."
+    if disagreements := found.get("disagreements"):
+        said += f" Reviewers disagree about {disagreements:,} of them."
     said = f"{said} {earlier_words(found['earlier'])}".strip()
     return markup.notice(said) + compare_markup.table(rows, "What the export will hold")
 
@@ -139,8 +143,8 @@ class ExportPage:
             standing = self.session.run.review.decisions()
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
-        counts = Counter(d.action.replace("_", " ") for s, d in standing.items() if s in queue)
-        settled = sum(n for k, n in counts.items() if k != "second look")
+        counts = Counter(d.state.replace("_", " ") for s, d in standing.items() if s in queue)
+        settled = sum(n for k, n in counts.items() if k not in ("second look", "disagreement"))
         rows = [[k, f"{n:,}"] for k, n in sorted(counts.items())]
         rows.append(["open", f"{len(queue) - sum(counts.values()):,}"])
         table = pd.DataFrame(rows, columns=["decision", "pairs"])
