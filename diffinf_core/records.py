@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args
 
@@ -326,6 +326,14 @@ class RefinedSample:
 
 
 @dataclass(frozen=True)
+class Subset:
+    """Some training samples and what they are called, such as "tag 'blurred'"; ``samples`` are sorted."""
+
+    name: str
+    samples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RefinedSet:
     """The refined data set D' (equation 13): every training sample, in training order.
 
@@ -348,6 +356,16 @@ class RefinedSet:
     def dropped(self) -> tuple[str, ...]:
         """The samples that reviewers of this round left out."""
         return tuple(sample.id for sample in self.samples if sample.dropped)
+
+    def only(self, samples: Iterable[str]) -> RefinedSet:
+        """The same of some samples alone."""
+        chosen = set(samples)
+        return replace(
+            self,
+            samples=tuple(s for s in self.samples if s.id in chosen),
+            open=tuple(s for s in self.open if s in chosen),
+            earlier=tuple(change for change in self.earlier if change.id in chosen),
+        )
 
     def counts(self) -> dict[str, int]:
         """Samples by what became of them: original, repaired, relabelled, dropped, undecided."""

@@ -28,6 +28,7 @@ from diffinf_core.engine.rounds import run_rounds
 from diffinf_core.engine.scores import ranked_by
 from diffinf_core.engine.source import Source
 from diffinf_core.engine.tables import Tables
+from diffinf_core.engine.tags import Tags
 from diffinf_core.engine.unrecorded import refuse_unrecorded_damage
 from diffinf_core.experiments.retrain import RETRAIN
 from diffinf_core.export.audit import run_audit, stored_audit
@@ -50,10 +51,10 @@ class OpenRun:
 
     ``review`` writes decisions, ``assignment`` hands pairs to reviewers, ``pictures`` reads pictures and
     edits, ``predictions`` judges originals, ``repair`` edits one picture again, ``explore`` looks at the
-    whole training split, ``compare``
-    at the retrained arms, ``ablation`` takes the repair apart, ``benchmark`` trains rivals,
-    ``source`` follows changes of the data set. What is slow returns a job: iterate over its events, or ask
-    for its result. Make one with :func:`open_run`.
+    whole training split, ``tags`` keeps tags and saved views, ``compare`` looks at the retrained arms,
+    ``ablation`` takes the repair apart, ``benchmark`` trains rivals, ``source`` follows changes of the data
+    set. What is slow returns a job: iterate over its events, or ask for its result. Make one with
+    :func:`open_run`.
     """
 
     def __init__(self, folder: Run) -> None:
@@ -64,7 +65,8 @@ class OpenRun:
         self.review = Review(tables)
         self.assignment = Assignment(tables)
         self.repair = Repair(tables)
-        self.explore = Explore(tables, self.review)
+        self.tags = Tags(tables)
+        self.explore = Explore(tables, self.review, self.tags)
         self.compare = Compare(tables)
         self.ablation = Ablation(folder)
         self.benchmark = Benchmarks(folder)
@@ -192,16 +194,20 @@ class OpenRun:
         target: str | Path,
         undecided: str = "original",
         callback: Callback = None,
+        tag: str | None = None,
+        view: str | None = None,
         **options: Any,
     ) -> Job[Progress, Export]:
         """Write the refined data set to a new folder; the result is the export, read back.
 
-        ``undecided`` is what becomes of samples that nobody decided on, see
-        :func:`diffinf_core.review.refine.refine`. ``options``: ``format`` is one of :data:`FORMATS`,
-        ``splits`` train or all, ``edits`` full (the change on the original at its size, lossless),
-        like-original (encoded as the original was) or working (the edit at the run's size), ``audit``
+                ``undecided`` is what becomes of samples that nobody decided on, see
+                :func:`diffinf_core.review.refine.refine`. ``options``: ``format`` is one of :data:`FORMATS`,
+                ``splits`` train or all, ``edits`` full (the change on the original at its size, lossless),
+                like-original (encoded as the original was) or working (the edit at the run's size), ``audit``
         whether the shortcut audit is made first, ``comments`` whether reviewers' comments are written.
+        ``tag`` or ``view`` names the only samples to write, see :meth:`Explore.subset`.
         """
+        options["subset"] = self.explore.subset(tag, view)
         events = export_folder(self.folder, target, undecided, **options)
         return Job.of(events, lambda: read_export(target), callback)
 
@@ -216,7 +222,9 @@ class OpenRun:
         events = run_audit(self.folder, undecided, edits)
         return Job.of(events, lambda: stored_audit(self.folder), callback)
 
-    def export_preview(self, undecided: str = "original") -> dict[str, Any]:
+    def export_preview(
+        self, undecided: str = "original", tag: str | None = None, view: str | None = None
+    ) -> dict[str, Any]:
         """What :meth:`export` would write: ``counts`` by kind, ``total``, and ``earlier`` rounds' changes.
 
         ``disagreements`` is how many of the undecided ones wait for a decision between two reviewers.
@@ -224,6 +232,9 @@ class OpenRun:
         # the journal that is open has read its lines already
         standing = self.review.decisions()
         refined = refined_set(self.folder, undecided, standing)
+        subset = self.explore.subset(tag, view)
+        if subset is not None:
+            refined = refined.only(subset.samples)
         earlier = Counter(change.action for change in refined.earlier)
         return {
             "counts": refined.counts(),

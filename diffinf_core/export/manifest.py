@@ -32,9 +32,9 @@ def plan_key(plan: Plan) -> str:
         for p in plan.pictures
     ]
     config = _portable(plan.run.config.model_dump())
-    return digest(
-        SCHEMA, asdict(plan.options), config, skipped(plan), list(plan.refined.dropped), rows
-    )
+    # what an earlier version did not know counts only where it is asked for
+    options = {k: v for k, v in asdict(plan.options).items() if k != "subset" or v is not None}
+    return digest(SCHEMA, options, config, skipped(plan), list(plan.refined.dropped), rows)
 
 
 def _decided(picture: Picture, plan: Plan) -> list[str] | None:
@@ -113,6 +113,7 @@ def write_manifest(
         "edits": plan.options.edits,
         "notice": "Pictures with source 'repaired' are synthetic edits, not photographs.",
         "undecided": plan.options.undecided,
+        **({"subset": plan.options.subset.name} if plan.options.subset else {}),
         "n": len(pictures),
         "n_train": len(refined.kept),
         "n_original": len(refined.samples),

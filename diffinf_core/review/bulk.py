@@ -75,7 +75,7 @@ def preview(
             comment,
         )
         before = decisions.get(sample)
-        reason = _refusal(choice, assigned.get(sample), towards, before)
+        reason = refusal(choice, assigned.get(sample), towards, before)
         if sample in differing:
             reason = "reviewers disagree, which is settled pair by pair"
         if reason:
@@ -97,7 +97,7 @@ def preview(
     )
 
 
-def _refusal(choice: Choice, label: str | None, towards: str, before: Decision | None) -> str:
+def refusal(choice: Choice, label: str | None, towards: str, before: Decision | None) -> str:
     """Why a sample cannot take the decision; "" where it can."""
     if label is None:
         return "not a training sample of this run"

@@ -178,7 +178,7 @@ class Journal:
             for row in rows:
                 row["batch"] = batch
         what = "The decision" if len(rows) == 1 else "The decisions"
-        with self._written(what) as connection:
+        with self.written(what) as connection:
             known = self._known(connection, client) if client else []
             if known:
                 return known
@@ -186,7 +186,7 @@ class Journal:
             return self._append(connection, rows)
 
     @contextmanager
-    def _written(self, what: str) -> Iterator[Connection]:
+    def written(self, what: str) -> Iterator[Connection]:
         """A transaction, in a journal that is not lost; nothing is made where one is missing."""
         had = self._mark.last()
         if not self.database.exists:
@@ -197,7 +197,8 @@ class Journal:
             with self.database.read() as connection:
                 ours = LINES.c.run == self.database.run
                 last = connection.scalar(select(func.max(LINES.c.seq)).where(ours))
-            self._mark.keep(last or 0)
+            if last:  # else nobody has decided yet
+                self._mark.keep(last)
 
     def _row(self, choice: Choice, reviewer: str, role: str) -> dict[str, Any]:
         if role not in ROLES:
@@ -290,7 +291,7 @@ class Journal:
 
     def _turn(self, action: str, reviewer: str) -> list[str]:
         name = reviewer_name(reviewer)
-        with self._written("The step") as connection:
+        with self.written("The step") as connection:
             with self._up_to_date(connection) as history:
                 act = history.to_undo(name) if action == UNDO else history.to_redo(name)
                 if act is None:

@@ -12,6 +12,8 @@ EXTRAS = {
     "app": ("gradio", "fastapi", "starlette", "uvicorn"),
     "postgres": ("psycopg",),
     "heic": ("pillow_heif",),
+    "cluster": ("ray",),
+    "map": ("umap", "numba", "pynndescent"),
     "faces": ("facenet_pytorch", "h5py", "lpips", "transformers"),
 }
 

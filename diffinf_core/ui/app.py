@@ -45,7 +45,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: in the order in which they need each other
 _SCRIPTS = (
     "page", "early", "viewer", "parts", "glossary", "keys", "touch", "tour",
-    "explore", "explore_lasso", "explore_map", "explore_tau",
+    "explore", "explore_lasso", "explore_map", "explore_grid", "explore_tau",
 )  # fmt: skip
 
 

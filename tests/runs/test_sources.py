@@ -66,11 +66,14 @@ def test_the_sources_of_a_stage_are_what_its_inputs_do_not_stand_for() -> None:
 @pytest.mark.parametrize(
     "file,stages",
     [
-        ("data/part.py", {"classifier", "judge", "duplicates", "arm-noisy"}),
-        ("classifier/training.py", {"classifier", "judge", "arm-noisy"}),
+        (
+            "data/part.py",
+            {"classifier", "judge", "duplicates", "quality", "identity_features", "arm-noisy"},
+        ),
+        ("classifier/training.py", {"classifier", "judge", "identity_features", "arm-noisy"}),
         ("influence/gradients.py", {"gradients", "inverse_curvature"}),
         ("review/refine.py", {"arm-noisy", "retrain", "ablation"}),
-        ("diffusion/sampling.py", {"repair"}),
+        ("diffusion/sampling.py", {"repair", "identity_features"}),
         # every other key holds that of the data stage
         ("diffinf_core/records.py", {"data"}),
     ],

@@ -15,6 +15,7 @@ from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
 from diffinf_core.ui.export.options import ExportOptions, audit_words
+from diffinf_core.ui.export.subset import SubsetChoice
 from diffinf_core.ui.jobs import Jobs
 from diffinf_core.ui.session import Session, typed_folder
 from diffinf_core.ui.updates import QUIET, Updates
@@ -103,8 +104,8 @@ class ExportPage:
         )
         #: state of the job when the page last looked
         self.seen = gr.State("")
-        self.inputs = [self.undecided]
-        self.outputs = [self.counts, self.planned]
+        self.inputs: list[Any] = [self.undecided, self.only.control]
+        self.outputs = [self.counts, self.planned, self.only.control]
         self._wire()
 
     def _controls(self) -> None:
@@ -114,6 +115,7 @@ class ExportPage:
             label="High-influence samples that nobody decided on",
             elem_id="export-undecided",
         )
+        self.only = SubsetChoice(self.session)
         self.options = ExportOptions()
         self.target = gr.Textbox(
             value=str(self.session.root.resolve() / "export"),
@@ -127,9 +129,13 @@ class ExportPage:
 
     # ------------------------------------------------------------ before
 
-    def load(self, undecided: str = "original") -> Updates:
-        """The decisions so far, and what an export would hold."""
-        return {self.counts: self._decided(), self.planned: self._plan(undecided)}
+    def load(self, undecided: str = "original", only: str = "") -> Updates:
+        """The decisions so far, what an export would hold, and the tags and views there are."""
+        return {
+            self.counts: self._decided(),
+            self.planned: self._plan(undecided, only),
+            self.only.control: self.only.choices(),
+        }
 
     def _decided(self) -> str:
         try:
@@ -145,9 +151,10 @@ class ExportPage:
         note = markup.notice(f"{settled} of {len(queue)} decided.")
         return note + compare_markup.table(table, "Decisions on the queue")
 
-    def _plan(self, undecided: str) -> str:
+    def _plan(self, undecided: str, only: str = "") -> str:
         try:
-            return preview(self.session.run.export_preview(undecided), undecided)
+            found = self.session.run.export_preview(undecided, **self.only.named(only))
+            return preview(found, undecided)
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
 
@@ -193,13 +200,13 @@ class ExportPage:
 
     # ------------------------------------------------------------ handlers
 
-    def _begin(self, folder: str, undecided: str, *options: Any) -> Updates:
+    def _begin(self, folder: str, undecided: str, only: str, *options: Any) -> Updates:
         seen = self._state()  # refused, it stands; begun, the clock has something new to say
         try:
             if not folder.strip():
                 raise DiffInfError("Name a new folder for the data set.")
             target = typed_folder(folder)
-            chosen = self.options.chosen(*options)
+            chosen = self.options.chosen(*options) | self.only.named(only)
             self._jobs.start("export", lambda: self._export(target, undecided, chosen))
         except DiffInfError as error:
             return {self.message: markup.notice(str(error), "error"), self.seen: seen}
@@ -220,8 +227,9 @@ class ExportPage:
 
     def _wire(self) -> None:
         shown = [self.message, self.written, self.seen]
-        asked = [self.target, self.undecided, *self.options.inputs]
+        asked = [self.target, *self.inputs, *self.options.inputs]
         self.start.click(self._begin, asked, shown, queue=False)
         self.cancel.click(self._stop, outputs=[self.message, self.seen], queue=False)
-        self.undecided.input(self._plan, [self.undecided], [self.planned], queue=False)
+        for control in self.inputs:
+            control.input(self._plan, self.inputs, [self.planned], queue=False)
         gr.Timer(1.0).tick(self._tick, [self.seen], shown, **QUIET)
