@@ -5,6 +5,8 @@ Tables are read once per ranking, so a page of 70,000 samples costs milliseconds
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from diffinf_core.engine.tags import Tags
 from diffinf_core.records import DiffInfError, Subset
 from diffinf_core.report.explore import Samples, View, positions, states
 from diffinf_core.report.subgroups import group_table, warnings
+from diffinf_core.review.unseen import Unseen, decide_unseen
 
 
 class Explore:
@@ -76,6 +79,31 @@ class Explore:
         if ids.empty:
             raise DiffInfError(f"The {name} has no samples.")
         return Subset(name, tuple(sorted(ids)))
+
+    def unseen(
+        self,
+        samples: Iterable[str],
+        action: str,
+        new_label: str | None = None,
+        comment: str = "",
+        reviewer: str | None = None,
+    ) -> Unseen:
+        """What deciding samples without looking would do and how often it errs; nothing is written.
+
+        For a ``reviewer``, decisions that they are not to know count as none.
+        """
+        review, tables = self._review, self._tables
+        return decide_unseen(
+            samples,
+            action,
+            tables.queue(),
+            tables.assigned,
+            review.decisions() if reviewer is None else review.decisions_for(reviewer),
+            classes=tables.training.classes,
+            new_label=new_label,
+            comment=comment,
+            differing=review.disagreements(),
+        )
 
     def subgroups(self) -> dict[str, pd.DataFrame]:
         """A table per class and per column of subgroups, by the name of the column."""

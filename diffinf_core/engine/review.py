@@ -17,7 +17,6 @@ from diffinf_core.review.journal import Journal
 from diffinf_core.review.queue import unedited
 from diffinf_core.review.rules import Rule, propose_rule
 from diffinf_core.review.second import awaiting, for_reviewer
-from diffinf_core.review.unseen import Unseen, decide_unseen
 
 
 class Review:
@@ -193,30 +192,6 @@ class Review:
         """
         limit = self._config.rule_error if limit is None else limit
         return propose_rule(self._tables.queue(), self.decisions(), limit, self.disagreements())
-
-    def unseen(
-        self,
-        samples: Iterable[str],
-        action: str,
-        new_label: str | None = None,
-        comment: str = "",
-        reviewer: str | None = None,
-    ) -> Unseen:
-        """What deciding samples without looking would do and how often it errs; nothing is written.
-
-        For a ``reviewer``, decisions that they are not to know count as none.
-        """
-        return decide_unseen(
-            samples,
-            action,
-            self._tables.queue(),
-            self._tables.assigned,
-            self.decisions() if reviewer is None else self.decisions_for(reviewer),
-            classes=self._tables.training.classes,
-            new_label=new_label,
-            comment=comment,
-            differing=self.disagreements(),
-        )
 
     def bulk_preview(
         self,

@@ -120,7 +120,7 @@ class UnseenPart:
         samples = self._first(count, *given)
         order = Filters.order(*given[:-2])[0]
         comment = f"bulk: the first {len(samples)} by {order}"
-        return samples, self.session.run.review.unseen(samples, action, label, comment, who)
+        return samples, self.session.run.explore.unseen(samples, action, label, comment, who)
 
     def preview(self, request: gr.Request, *given: Any) -> list[Any]:
         """What would be decided, and the error; nothing is written."""
