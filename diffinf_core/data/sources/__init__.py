@@ -10,7 +10,7 @@ from diffinf_core.data.decode import Pixels, decode, depth_of, highest_level
 from diffinf_core.data.folder import Listing, Problem, too_few_classes
 from diffinf_core.data.planning import small_classes
 from diffinf_core.data.sources.archive import Archive
-from diffinf_core.data.sources.base import Source
+from diffinf_core.data.sources.base import PackedSource, Source
 from diffinf_core.data.sources.datasets import Datasets
 from diffinf_core.data.sources.export import OwnExport
 from diffinf_core.data.sources.ffhq import FFHQ
@@ -53,14 +53,16 @@ def named_source(text: str) -> dict[str, str]:
     if not known and path.exists():
         # what has to be unpacked is decided once: a run opens also where its source is gone
         guess = source_of(DataConfig(source="folder", path=path))
-        kind = guess.name if guess.packed else "auto"
+        kind = guess.name if isinstance(guess, PackedSource) else "auto"
     return {"source": "folder", "path": str(path), "kind": kind}
 
 
-def packed_source(config: DataConfig) -> Source | None:
+def packed_source(config: DataConfig) -> PackedSource | None:
     """The source that has to be unpacked first, None where the path is a folder that is read as it is."""
-    kind = next((k for k in SOURCES if k.name == config.kind and k.packed), None)
-    return kind(config) if kind else None
+    for kind in SOURCES:
+        if kind.name == config.kind and issubclass(kind, PackedSource):
+            return kind(config)
+    return None
 
 
 def list_folder(config: DataConfig) -> Listing:
