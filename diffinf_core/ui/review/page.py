@@ -11,9 +11,10 @@ import gradio as gr
 
 from diffinf_core.records import Choice, Decision, DiffInfError, OutdatedError
 from diffinf_core.ui import markup
-from diffinf_core.ui.filters import FLAGS, SCORES, SORTS, STATES, Filter, subgroups
+from diffinf_core.ui.filters import Filter, subgroups
 from diffinf_core.ui.review import edit as review_edit
 from diffinf_core.ui.review import many as review_many
+from diffinf_core.ui.review.controls import Decisions, Filters
 from diffinf_core.ui.review.presenter import (
     EDITING,
     UNKNOWN,
@@ -24,15 +25,6 @@ from diffinf_core.ui.review.presenter import (
 )
 from diffinf_core.ui.session import Session, reviewer_of
 
-#: action: name on the button, element id
-_BUTTONS = {
-    "accept": ("Accept edit", "do-accept"),
-    "reject": ("Reject edit", "do-reject"),
-    "keep": ("Keep original", "do-keep"),
-    "drop": ("Drop", "do-drop"),
-    "second_look": ("Second look", "do-second"),
-    "relabel": ("Relabel to", "do-relabel"),
-}
 #: how assets/ui/page.js hands a text to the server
 _SAY = "window.DiffInf.say = (text) => { props.value = text; trigger('submit'); };"
 
@@ -43,7 +35,7 @@ class Page:
     def __init__(self, session: Session) -> None:
         self.session, self.presenter = session, Presenter(session)
         self.page_state = gr.State(PageState())
-        self._filters()
+        self.filters = Filters()
         self.head = gr.HTML(elem_id="review-head")
         # What the browser shows, see DisplayedPair. A key for another pair is not taken.
         self.showing = gr.Textbox(visible="hidden", elem_id="review-showing")
@@ -52,93 +44,16 @@ class Page:
         with gr.Row(elem_classes="di-desk"):
             with gr.Column(scale=2, min_width=480):
                 self.view = gr.HTML(elem_id="review-pair")
-                self._buttons()
+                self.decisions = Decisions()
                 self.message = gr.HTML(elem_id="review-message")
                 self.strip = gr.HTML(elem_id="versions")
             with gr.Column(scale=1, min_width=380):
                 self.table = gr.HTML(elem_id="review-scores")
                 self.editor = review_edit.Editor(session, self.presenter)
                 self.many = review_many.Many(session, self.presenter)
+        self.new_label = self.decisions.new_label
         self.shown = [getattr(self, name) for name in Presenter.names]
-        self.loaded = [*self.filters, self.many.label, *self.shown]
-
-    def _filters(self) -> None:
-        with gr.Row(equal_height=True, elem_classes="di-filters"):
-            state = gr.Dropdown(
-                [(name, key) for key, name in STATES.items()],
-                value="to do",
-                label="Show",
-                elem_id="filter-state",
-            )
-            label = gr.Dropdown(["all"], value="all", label="Label", elem_id="filter-label")
-            flag = gr.Dropdown(list(FLAGS), value="all", label="Flag", elem_id="filter-flag")
-            sort = gr.Dropdown(
-                list(SORTS), value=next(iter(SORTS)), label="Order", elem_id="filter-sort"
-            )
-        with gr.Accordion("More filters", open=False, elem_id="more-filters"), gr.Row():
-            suggestion = gr.Dropdown(
-                ["all", "accept", "keep", "relabel"],
-                value="all",
-                label="Suggested",
-                elem_id="filter-suggestion",
-            )
-            reviewer = gr.Dropdown(
-                ["all"], value="all", label="Decided by", elem_id="filter-reviewer"
-            )
-            group = gr.Dropdown(["all"], value="all", label="Subgroup", elem_id="filter-group")
-            score = gr.Dropdown(
-                list(SCORES), value="judge after", label="Score", elem_id="filter-score"
-            )
-            low = gr.Textbox(label="from", elem_id="filter-low", min_width=80)
-            high = gr.Textbox(label="to", elem_id="filter-high", min_width=80)
-        self.label, self.reviewer, self.group = label, reviewer, group
-        by_name = {
-            "state": state, "label": label, "flag": flag, "sort": sort, "suggestion": suggestion,
-            "reviewer": reviewer, "group": group, "score": score, "low": low, "high": high,
-        }  # fmt: skip
-        self.filters: list[Any] = [by_name[f.name] for f in fields(Filter)]
-
-    def _buttons(self) -> None:
-        self.buttons: dict[str, gr.Button] = {}
-        with gr.Row(elem_classes="di-buttons"):
-            for action in ("accept", "reject", "keep", "drop", "second_look"):
-                self._button(action)
-        with gr.Row(elem_classes="di-buttons"):
-            self._button("relabel")
-            self.new_label = gr.Dropdown(
-                [], label="new label", container=False, elem_id="new-label", min_width=110
-            )
-            self.back = gr.Button("Back", size="sm", elem_id="go-back")
-            self.forward = gr.Button("Next", size="sm", elem_id="go-next")
-            self.undo = gr.Button("Undo", size="sm", elem_id="do-undo")
-            self.redo = gr.Button("Redo", size="sm", elem_id="do-redo")
-        with gr.Row(elem_classes="di-comment"):
-            self.comment = gr.Textbox(
-                placeholder="Comment, kept with the next decision",
-                label="comment",
-                container=False,
-                max_length=2000,
-                elem_id="comment",
-                scale=1,
-            )
-            self.advance = gr.Checkbox(
-                True,
-                label="go on after a decision",
-                container=False,
-                elem_id="auto-advance",
-                scale=0,
-                min_width=190,
-            )
-
-    def _button(self, action: str) -> None:
-        name, element = _BUTTONS[action]
-        self.buttons[action] = gr.Button(
-            name,
-            size="sm",
-            # which one stands out is what is suggested for the pair, see diffinf.css
-            variant="secondary",
-            elem_id=element,
-        )
+        self.loaded = [*self.filters.all, self.many.label, *self.shown]
 
     # what the widgets do
 
@@ -336,7 +251,7 @@ class Page:
 
     def _same(self) -> list[Any]:
         """Filters and classes as they are."""
-        return [gr.skip()] * (len(self.filters) + 1)
+        return [gr.skip()] * (len(self.filters.all) + 1)
 
     def _choices(self, wanted: Filter) -> list[Any]:
         """The filters' controls as ``wanted`` has them, with what can be chosen now."""
@@ -359,54 +274,28 @@ class Page:
     def wire(self) -> None:
         """Connect widgets and handlers."""
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-        for control in self.filters:
+        for control in self.filters.all:
             control.input(
                 asking(self.refilter),
-                [self.page_state, *self.filters],
+                [self.page_state, *self.filters.all],
                 self.shown,
                 trigger_mode="always_last",  # what was typed last counts, however slow the answer
                 **quick,
             )
-        for button, by in ((self.back, -1), (self.forward, 1)):
-            button.click(
-                asking(self.step, by),
-                [self.page_state],
-                self.shown,
-                trigger_mode="multiple",
-                **quick,
-            )
-        given = [self.page_state, self.showing, self.new_label, self.comment, self.advance]
-        for action, button in self.buttons.items():
-            button.click(
-                asking(self.decide, action),
-                given,
-                [self.comment, *self.shown],
-                trigger_mode="multiple",
-                **quick,
-            )
-        self.undo.click(
-            asking(self.take_back, "undo"),
-            [self.page_state],
-            self.shown,
-            trigger_mode="multiple",
-            **quick,
-        )
-        self.redo.click(
-            asking(self.take_back, "redo"),
-            [self.page_state],
-            self.shown,
-            trigger_mode="multiple",
-            **quick,
-        )
-        self.inbox.submit(
-            asking(self.on_message),
-            [self.inbox, self.page_state, self.showing, self.comment, self.advance],
-            [self.comment, *self.shown],
-            trigger_mode="multiple",
-            **quick,
-        )
+        ours = self.decisions
+        each: dict[str, Any] = {**quick, "trigger_mode": "multiple"}
+        for button, by in ((ours.back, -1), (ours.forward, 1)):
+            button.click(asking(self.step, by), [self.page_state], self.shown, **each)
+        for button, verb in ((ours.undo, "undo"), (ours.redo, "redo")):
+            button.click(asking(self.take_back, verb), [self.page_state], self.shown, **each)
+        said, cleared = [ours.comment, ours.advance], [ours.comment, *self.shown]
+        given = [self.page_state, self.showing, self.new_label, *said]
+        for action, button in ours.buttons.items():
+            button.click(asking(self.decide, action), given, cleared, **each)
+        told = [self.inbox, self.page_state, self.showing, *said]
+        self.inbox.submit(asking(self.on_message), told, cleared, **each)
         self.editor.wire(self.page_state, self.showing, self.shown)
-        self.many.wire(self.page_state, self.shown, self.filters)
+        self.many.wire(self.page_state, self.shown, self.filters.all)
 
 
 def build(session: Session) -> Page:
