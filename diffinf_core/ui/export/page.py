@@ -142,7 +142,7 @@ class ExportPage:
 
     def _plan(self, undecided: str) -> str:
         try:
-            return preview(self.session.run.export_preview(undecided), undecided)
+            return preview(self.session.run.refined.preview(undecided), undecided)
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
 
