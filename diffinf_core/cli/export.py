@@ -120,7 +120,7 @@ def audit(
 ) -> None:
     """Look for shortcuts: are edits recognisable by anything but what they show?"""
     opened = open_folder(run)
-    job = opened.audit(undecided, edits)
+    job = opened.refined.audit(undecided, edits)
     watch(job)
     print_audit(job.result())
 

@@ -193,12 +193,11 @@ class Journal:
             self._not_lost(0, had)
         with self.database.write(what) as connection:
             yield connection
-        if self._mark.file is not None:
-            with self.database.read() as connection:
-                ours = LINES.c.run == self.database.run
-                last = connection.scalar(select(func.max(LINES.c.seq)).where(ours))
-            if last:  # else nobody has decided yet
-                self._mark.keep(last)
+            # nobody writes beside this transaction: no later reader needs to ask again
+            ours = LINES.c.run == self.database.run
+            last = connection.scalar(select(func.max(LINES.c.seq)).where(ours))
+        if last:  # else nobody has decided yet
+            self._mark.keep(last)
 
     def _row(self, choice: Choice, reviewer: str, role: str) -> dict[str, Any]:
         if role not in ROLES:

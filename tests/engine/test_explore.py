@@ -170,9 +170,9 @@ def test_a_tag_or_a_saved_view_names_its_samples(run_copy: Path, tmp_path: Path)
         with pytest.raises(DiffInfError, match=why):
             engine.explore.subset(**given)
 
-    before = engine.export_preview()["total"]
+    before = engine.refined.preview()["total"]
     engine.review.decide(ids[1], "drop", "ann")
-    assert engine.export_preview(tag="odd")["total"] == 2 < before
+    assert engine.refined.preview(tag="odd")["total"] == 2 < before
     found = engine.export(tmp_path / "export", tag="odd").result()
     assert found.manifest["subset"] == "tag 'odd'"
     assert sorted(entry["id"] for entry in found.manifest["samples"]) == sorted([ids[0], ids[2]])

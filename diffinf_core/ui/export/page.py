@@ -153,7 +153,7 @@ class ExportPage:
 
     def _plan(self, undecided: str, only: str = "") -> str:
         try:
-            found = self.session.run.export_preview(undecided, **self.only.named(only))
+            found = self.session.run.refined.preview(undecided, **self.only.named(only))
             return preview(found, undecided)
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
