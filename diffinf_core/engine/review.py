@@ -1,18 +1,16 @@
-"""The verbs of a review: decide, take back, compare opinions, decide many at once."""
+"""The verbs of a review: decide, take back, decide many at once, and what stands."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import pandas as pd
 
 from diffinf_core.correction.edits import edit_folder, load_edit
 from diffinf_core.engine.tables import Tables
 from diffinf_core.records import Choice, Decision, DiffInfError
-from diffinf_core.review.agreement import agreement_by_mode
 from diffinf_core.review.bulk import Bulk, preview
-from diffinf_core.review.effort import effort, pace
 from diffinf_core.review.journal import Journal
 from diffinf_core.review.queue import unedited
 from diffinf_core.review.rules import Rule, propose_rule
@@ -122,18 +120,6 @@ class Review:
         roles = self.roles(standing, reviewer)
         return {s: d for s, d in standing.items() if roles[s] != "second"}
 
-    def latest(self, reviewer: str, n: int = 24) -> list[Decision]:
-        """The reviewer's last decisions, newest first, one for each sample."""
-        return self.journal.latest(reviewer, n)
-
-    def pace(self, reviewer: str, of_last: int = 20) -> float | None:
-        """Pairs per minute of the reviewer's last decisions; None where there are too few by eye."""
-        return pace(self.latest(reviewer, of_last))
-
-    def effort(self) -> list[dict[str, Any]]:
-        """What each reviewer did, see :func:`diffinf_core.review.effort.effort`."""
-        return effort(self.journal.by_reviewer())
-
     def has_decided(self, sample: str, reviewer: str) -> bool:
         """Whether a reviewer ever decided on a sample; a decision that was undone counts, no second look."""
         return self.journal.has_decided(sample, reviewer)
@@ -155,14 +141,6 @@ class Review:
         asked, differing = list(samples), self.disagreements()
         open_ = for_reviewer(asked, reviewer, self._config.second_share, self.journal)
         return {s: "adjudicate" if s in differing else open_.get(s, "decide") for s in asked}
-
-    def agreement(self, seed: int = 0) -> dict[str, Any]:
-        """How far independent opinions agree, see :func:`diffinf_core.review.agreement.agreement`.
-
-        "blind" has the same of the samples on which every opinion was given in blind mode.
-        """
-        opinions = {s: v.independent for s, v in self.journal.verdicts().items()}
-        return agreement_by_mode(opinions, seed)
 
     def row(self, sample: str) -> pd.Series:
         """The queue's row of a sample; of any other training sample, one without an edit."""

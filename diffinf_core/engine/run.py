@@ -24,6 +24,7 @@ from diffinf_core.engine.predictions import Predictions
 from diffinf_core.engine.refined import Refined
 from diffinf_core.engine.repair import Repair
 from diffinf_core.engine.review import Review
+from diffinf_core.engine.reviewers import Reviewers
 from diffinf_core.engine.rounds import run_rounds
 from diffinf_core.engine.scores import ranked_by
 from diffinf_core.engine.source import Source
@@ -47,12 +48,12 @@ Callback = Callable[[Progress], object] | None
 class OpenRun:
     """A run folder, and by attribute what can be done with it.
 
-    ``review`` writes decisions, ``refined`` says what an export would hold, ``assignment`` hands pairs to
-    reviewers, ``pictures`` reads pictures and edits, ``predictions`` judges originals, ``repair`` edits one
-    picture again, ``explore`` looks at the whole training split, ``tags`` keeps tags and saved views,
-    ``compare`` looks at the retrained arms, ``ablation`` takes the repair apart, ``benchmark`` trains
-    rivals, ``source`` follows changes of the data set. What is slow returns a job: iterate over its events,
-    or ask for its result. Make one with :func:`open_run`.
+    ``review`` writes decisions, ``reviewers`` says who made them, ``refined`` what an export would hold;
+    ``assignment`` hands pairs to reviewers, ``pictures`` reads pictures and edits, ``predictions`` judges
+    originals, ``repair`` edits one picture again, ``explore`` looks at the whole training split, ``tags``
+    keeps tags and saved views, ``compare`` looks at the retrained arms, ``ablation`` takes the repair apart,
+    ``benchmark`` trains rivals, ``source`` follows changes of the data set. What is slow returns a job:
+    iterate over its events, or ask for its result. Make one with :func:`open_run`.
     """
 
     def __init__(self, folder: Run) -> None:
@@ -61,6 +62,7 @@ class OpenRun:
         self.pictures = Pictures(tables)
         self.predictions = Predictions(tables)
         self.review = Review(tables)
+        self.reviewers = Reviewers(tables)
         self.assignment = Assignment(tables)
         self.repair = Repair(tables)
         self.tags = Tags(tables)

@@ -122,7 +122,7 @@ def test_a_disagreement_counts_as_undecided_everywhere(engine: OpenRun, tmp_path
     engine.review.decide(first, "drop", "cem", role="adjudicate")
     arm = build_arm(run, "reviewed")
     assert arm is not None and len(arm) == len(engine.training) - 1
-    found = engine.review.agreement()
+    found = engine.reviewers.agreement()
     assert found["n"] == 1 and found["pairs"][0]["agree"] == 0, "adjudication is no agreement"
 
 

@@ -76,9 +76,9 @@ class People:
 
     def agreement(self) -> str:
         """What each reviewer did, and how far they agree."""
-        review = self.session.run.review
+        who = self.session.run.reviewers
         try:
-            done, agreed = effort_table(review.effort()), agreement_words(review.agreement())
+            done, agreed = effort_table(who.effort()), agreement_words(who.agreement())
             return f"<h3>Work</h3>{done}<h3>Agreement</h3>{agreed}"
         except DiffInfError as error:
             return markup.notice(str(error), "error")

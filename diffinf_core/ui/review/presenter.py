@@ -207,7 +207,7 @@ class Presenter:
     def _history(self, reviewer: str) -> str:
         """The reviewer's last decisions, newest first."""
         run = self.session.run
-        latest = run.review.latest(reviewer, _LATEST)
+        latest = run.reviewers.latest(reviewer, _LATEST)
         return view.history([(d, thumb_url(run, d.sample)) for d in latest])
 
     def running(self, page_state: PageState, step: str = "") -> str:
@@ -234,7 +234,7 @@ class Presenter:
         queue = run.queue.index
         done = len(decisions.keys() & set(queue))
         name = reviewer if self.session.shared else ""
-        return markup.progress(done, len(queue), run.review.pace(reviewer), name)
+        return markup.progress(done, len(queue), run.reviewers.pace(reviewer), name)
 
     def _advice(self, row: pd.Series, edit: Edit | None) -> tuple[str, str, str]:
         """(suggested action, class that the judge sees, reason); of the run's own edit where there is one."""

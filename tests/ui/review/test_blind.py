@@ -112,7 +112,7 @@ def test_three_reviewers_in_blind_mode(chromium: Any, run_copy: Path) -> None:
         opinions = opinions_of(run)
         assert all(len(o) == 2 for o in opinions.values())
         assert {d.mode for of in opinions.values() for d in of.values()} == {"blind"}
-        found = run.review.agreement()
+        found = run.reviewers.agreement()
         assert found["n"] == found["blind"]["n"] == len(order)
         assert found["blind"]["alpha"] == found["alpha"]
         page = windows["ann"]

@@ -70,7 +70,7 @@ def test_an_edit_that_goes_on_is_seen_from_other_pairs(chromium: Any, own: Serve
     steps.fill("50")
     steps.press("Tab")
     page.wait_for_timeout(1500)  # until the page has told itself
-    page.click("#do-reedit")
+    page.click("#do-several")  # which takes longer than all that follows
     page.wait_for_selector("#review-pair .di-edit figcaption:text('editing, step')")
     page.keyboard.press("Escape")
     page.click("#go-next")
@@ -84,5 +84,5 @@ def test_an_edit_that_goes_on_is_seen_from_other_pairs(chromium: Any, own: Serve
     page.click("#review-running [data-press]")
     page.wait_for_selector("#review-message :text('Cancelled')")
     eventually(lambda: page.locator("#review-running .di-running").count() == 0)
-    assert len(run.pictures.versions(first)) == 1
+    assert len(run.pictures.versions(first)) < 1 + run.repair.tries({"steps": 50})
     page.close()
