@@ -45,15 +45,6 @@ class Latents:
     space: LatentSpace
 
 
-def refuse_size(stage: FirstStage, size: int) -> None:
-    """:class:`DiffInfError` where a first stage cannot divide the side of pictures."""
-    if size % stage.factor:
-        raise DiffInfError(
-            f"Pictures of {size} pixels cannot be encoded by {stage.name}: the side must be divisible by "
-            f"{stage.factor}."
-        )
-
-
 @torch.no_grad()
 def encode_latents(
     folder: StageFolder,
@@ -73,7 +64,11 @@ def encode_latents(
     """
     if folder.done:
         return
-    refuse_size(stage, size)
+    if size % stage.factor:
+        raise DiffInfError(
+            f"Pictures of {size} pixels cannot be encoded by {stage.name}: the side must be divisible by "
+            f"{stage.factor}."
+        )
     side = size // stage.factor
     folder.path.mkdir(parents=True, exist_ok=True)
     place = folder / _PLACE

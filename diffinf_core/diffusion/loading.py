@@ -163,7 +163,7 @@ def _architecture_of(path: Path) -> AnyArchitecture:
 
 
 def weights_file(path: Path) -> Path:
-    """The file of a generator's weights, there or not: a folder stands for the one that training leaves in it."""
+    """The file of a generator's weights, there or not: a folder stands for the one that training left."""
     return path / WEIGHTS if path.is_dir() else path
 
 

@@ -32,7 +32,7 @@ from diffinf_core.diffusion.first_stage import (
     load_first_stage,
 )
 from diffinf_core.diffusion.latent_source import Conditions, LatentSource
-from diffinf_core.diffusion.latents import VERSION, encode_latents, open_latents, refuse_size
+from diffinf_core.diffusion.latents import VERSION, encode_latents, open_latents
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.processes import main_process, main_process_first
 from diffinf_core.diffusion.settings import ON_LATENTS, GeneratorTraining
@@ -103,31 +103,20 @@ class LatentOptions:
     trust: float | None = None
 
 
-def first_stage_for(options: LatentOptions, given: dict[str, Any], size: int) -> Path:
-    """Where the first stage of a training lies, before anything is computed.
-
-    Raises :class:`DiffInfError` where there is none, where its files cannot be read, where it or the network
-    does not take pictures of ``size`` pixels a side, and for a setting that does not exist.
-    """
+def refuse_untrainable(given: dict[str, Any], options: LatentOptions) -> None:
+    """Before anything is computed: :class:`DiffInfError` where there is no first stage, where its files
+    cannot be read, and for a setting that does not exist or is out of range."""
     make_settings({**ON_LATENTS, **given}, None)
-    where = _find(options)
     with TemporaryDirectory(prefix="diffinf-first-stage-") as scratch:
-        stage = load_first_stage(import_first_stage(where, Path(scratch)))
-    refuse_size(stage, size)
-    zeros, ones = (0.0,) * stage.channels, (1.0,) * stage.channels
-    space = LatentSpace(
-        first_stage=stage.sha256, name=stage.name, factor=stage.factor, mean=zeros, deviation=ones
-    )
-    latent_architecture(size, (), space, options.colour)
-    return where
+        import_first_stage(_find(options), Path(scratch))
 
 
 def _find(options: LatentOptions) -> Path:
     where = find_first_stage(options.first_stage)
     if where is None:
         raise DiffInfError(
-            "No first stage is here for a generator of photographs: run 'diffinf weights fetch taef2', or name "
-            "one by --first-stage or generator.first_stage."
+            "No first stage is here to train a generator of photographs on: run 'diffinf weights fetch taef2', "
+            "or name one by --first-stage or generator.first_stage."
         )
     return where
 

@@ -27,7 +27,9 @@ def _checked(config: RunConfig) -> Generator[Progress, None, Checked]:
     if (reason := shortfall(config)) is None:
         return checked
     action = "A run with --until judge can do without."
-    warning = Finding("No generator can be trained for the repair", 0, "warning", f"{reason} {action}")
+    warning = Finding(
+        "No generator can be trained for the repair", 0, "warning", f"{reason} {action}"
+    )
     return replace(checked, findings=[warning, *checked.findings])
 
 

@@ -1,4 +1,4 @@
-"""The generator that a run trains by itself, before the repair, where its settings ask for it and none is there."""
+"""The generator that a run trains by itself before the repair, where its settings ask for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from diffinf_core.correction.repairer import find_generator
 from diffinf_core.data.part import open_training
 from diffinf_core.data.profile import profile
 from diffinf_core.diffusion.conditions import covariate
-from diffinf_core.diffusion.on_latents import LatentOptions, first_stage_for, train_under_lock
+from diffinf_core.diffusion.on_latents import (
+    LatentOptions,
+    refuse_untrainable,
+    train_under_lock,
+)
 from diffinf_core.diffusion.settings import BY_DEVICE
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_json, write_json
@@ -78,7 +82,7 @@ def _device() -> str:
 
 
 def _refuse_untrainable(config: RunConfig) -> None:
-    first_stage_for(_options(config), _settings(config, _device()), config.data.image_size)
+    refuse_untrainable(_settings(config, _device()), _options(config))
 
 
 def _check_covariates(run: Run) -> Iterator[Progress]:
