@@ -115,8 +115,8 @@ def _find(options: LatentOptions) -> Path:
     where = find_first_stage(options.first_stage)
     if where is None:
         raise DiffInfError(
-            "No first stage is here to train a generator of photographs on: run 'diffinf weights fetch taef2', "
-            "or name one by --first-stage or generator.first_stage."
+            "No first stage is here for a generator of photographs: run 'diffinf weights fetch taef2', or "
+            "name one by --first-stage or generator.first_stage."
         )
     return where
 
