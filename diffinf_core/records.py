@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args
 
@@ -22,7 +22,7 @@ class OutdatedError(DiffInfError):
     def __init__(self, samples: Sequence[str], why: str = "Somebody else decided on") -> None:
         self.samples = tuple(samples)
         what = "this pair" if len(self.samples) == 1 else f"{len(self.samples)} of these pairs"
-        super().__init__(f"{why} {what} meanwhile; look again.")
+        super().__init__(f"{why} {what} since you looked; nothing was saved. Look again.")
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,22 @@ class Edit:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What the run's networks see in an original.
+
+    ``judge`` and ``classifier`` are probabilities per class, in class order; ``h`` is the probability of
+    being high-influence under the assigned ``label``.
+    """
+
+    sample: str
+    label: str
+    judge_name: str
+    judge: list[float]
+    classifier: list[float]
+    h: float
+
+
 #: every warning that an edit can carry, in the order in which they are given
 FLAGS = (
     "adversarial",
@@ -205,6 +221,8 @@ GROUP_SIZES = range(2, 21)
 ACTIONS = ("accept", "reject", "keep", "relabel", "drop", "second_look")
 #: how a decision came about: by itself, as an independent second opinion, between two that differ
 ROLES = ("decide", "second", "adjudicate")
+#: what a reviewer saw of a pair beside its pictures: scores, suggestion and predictions, or none of them
+MODES = ("open", "blind")
 
 
 @dataclass(frozen=True)
@@ -225,7 +243,8 @@ class Decision:
     accept: train on the edit ``version``. reject: the edit is no good, keep the original. keep: the
     original and its label are right. relabel: the original under ``new_label``. drop: leave it out.
     second_look: not decided yet. ``role`` is one of :data:`ROLES`. ``looked``: a person had this pair before
-    them when they decided; not so for bulk decisions, rules and programs.
+    them when they decided; not so for bulk decisions, rules and programs. ``mode`` is one of :data:`MODES`,
+    and "" where nobody looked or an earlier version wrote it.
     """
 
     sample: str
@@ -237,6 +256,14 @@ class Decision:
     comment: str = ""
     role: str = "decide"
     looked: bool = False
+    mode: str = ""
+    #: the reviewers who disagree, where that is why nothing is decided
+    between: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """The action, or "disagreement" where reviewers disagree and nobody has settled it."""
+        return "disagreement" if self.between else self.action
 
 
 @dataclass(frozen=True)
@@ -299,6 +326,14 @@ class RefinedSample:
 
 
 @dataclass(frozen=True)
+class Subset:
+    """Some training samples and what they are called, such as "tag 'blurred'"; ``samples`` are sorted."""
+
+    name: str
+    samples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RefinedSet:
     """The refined data set D' (equation 13): every training sample, in training order.
 
@@ -321,6 +356,16 @@ class RefinedSet:
     def dropped(self) -> tuple[str, ...]:
         """The samples that reviewers of this round left out."""
         return tuple(sample.id for sample in self.samples if sample.dropped)
+
+    def only(self, samples: Iterable[str]) -> RefinedSet:
+        """The same of some samples alone."""
+        chosen = set(samples)
+        return replace(
+            self,
+            samples=tuple(s for s in self.samples if s.id in chosen),
+            open=tuple(s for s in self.open if s in chosen),
+            earlier=tuple(change for change in self.earlier if change.id in chosen),
+        )
 
     def counts(self) -> dict[str, int]:
         """Samples by what became of them: original, repaired, relabelled, dropped, undecided."""

@@ -19,6 +19,7 @@ window.diExplore = (() => {
     for (const el of document.querySelectorAll("[data-di-count]")) {
       el.textContent = chosen.size.toLocaleString("en");
     }
+    document.body.classList.toggle("di-some-picked", chosen.size > 0);
   };
 
   const changed = () => {
@@ -66,8 +67,48 @@ window.diExplore = (() => {
     sync();
   };
 
+  /* Ids of 6 bytes each, packed in base64. */
+  const HEX = Array.from({ length: 256 }, (_, b) => b.toString(16).padStart(2, "0"));
+  const unpack = (packed) => {
+    const raw = window.diDraw.bytes(packed), ids = new Array(raw.length / 6);
+    for (let i = 0, k = 0; k < ids.length; k++) {
+      ids[k] = HEX[raw[i++]] + HEX[raw[i++]] + HEX[raw[i++]] + HEX[raw[i++]] + HEX[raw[i++]] + HEX[raw[i++]];
+    }
+    return ids;
+  };
+
+  /* Show the list as a table or as a grid. */
+  const mode = (name) => {
+    document.getElementById("explore-lists")?.classList.toggle("di-as-grid", name === "grid");
+  };
+  /* What was drawn around on the map becomes the list, where that is a grid. */
+  const only = () => {
+    const box = document.querySelector("#table-only input");
+    if (!box.checked) box.click();
+    else document.getElementById("explore-again").click();
+  };
+  const drawn = () => {
+    if (chosen.size && document.querySelector("#explore-lists.di-as-grid")) only();
+  };
+
   return {
     table,
+    unpack,
+    mode,
+    drawn,
+    /* The selection as a grid, whatever is shown now. */
+    asGrid: () => {
+      if (!chosen.size) return;
+      const choice = document.querySelector("#explore-mode input[value=grid]");
+      if (!choice.checked) choice.click();
+      only();
+      document.getElementById("explore-lists").scrollIntoView({ behavior: "smooth", block: "start" });
+    },
+    /* What a decision or a tag is for: the selection, or the cell under the cursor. */
+    acting: () => (chosen.size ? [...chosen].join(" ") : window.diExplore.focused()),
+    focused: () => "",
+    /* The pair on the Review page. */
+    pair: () => document.querySelector("#review-pair .di-pair")?.dataset.sample || "",
     listen: (listener) => listeners.push(listener),
     has: (id) => chosen.has(id),
     size: () => chosen.size,

@@ -24,13 +24,15 @@ window.diMap = (() => {
     ...points.columns.filter((c) => c.name === "high-influence"),
     { name: "score", ramp: true },
     states,
-    ...points.columns.filter((c) => !["label", "high-influence"].includes(c.name)),
+    ...points.columns.filter((c) => c.name === "flag"),
+    ...points.columns.filter((c) => !["label", "high-influence", "flag"].includes(c.name)),
   ];
   const column = () => columns().find((c) => c.name === by) || columns()[0];
 
   const shade = (found, code) => {
     const value = found.values[code];
     if (found.name === "high-influence") return value === "others" ? QUIET : HIGH;
+    if (found.name === "flag" && value.startsWith("no ")) return value === "no edit" ? QUIET : COLOURS[2];
     if (found.name === "decision") return value === "undecided" ? QUIET : COLOURS[code - 1];
     return COLOURS[code % COLOURS.length];
   };
@@ -170,11 +172,7 @@ window.diMap = (() => {
   };
 
   const unpack = (found) => {
-    const hex = Array.from({ length: 256 }, (_, b) => b.toString(16).padStart(2, "0"));
-    const raw = D.bytes(found.ids), ids = new Array(raw.length / 6);
-    for (let i = 0, k = 0; k < ids.length; k++) {
-      ids[k] = hex[raw[i++]] + hex[raw[i++]] + hex[raw[i++]] + hex[raw[i++]] + hex[raw[i++]] + hex[raw[i++]];
-    }
+    const ids = E.unpack(found.ids);
     const out = { ids, n: ids.length, share: found.share };
     for (const name of ["x", "y", "score", "rank"]) out[name] = D.array(found[name]);
     out.columns = found.columns.map((c) => ({ ...c, array: D.array(c.codes) }));
@@ -251,11 +249,19 @@ window.diMap = (() => {
       selected: (at, add) => {
         const ids = at.filter(seen()).map((i) => points.ids[i]);
         add ? E.put(ids, true) : E.replace(ids);
+        E.drawn();
       } });
     E.listen(paintSelection);
     watch("value", () => load(props.value));
     load(props.value);
   };
 
-  return { mount, plot: () => plot };
+  /* The colours that a saved view asks for, as soon as there is a map. */
+  const paintBy = (name) => {
+    if (!name || name === by) return;
+    [by, only] = [name, null];
+    if (points) { options(); paintLegend(); draw(); }
+  };
+
+  return { mount, plot: () => plot, colour: () => by, paint: paintBy };
 })();

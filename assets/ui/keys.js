@@ -11,15 +11,18 @@
   const clock = (time) => String(Math.round(time ?? performance.now())).padStart(12, "0");
   window.DiffInf.asked = () => clock(asked);
   window.DiffInf.halted = () => clock(halted);
+  /* An edit can be asked for while its panel is closed. */
+  const pressable = (id) => button(id) || (EDITS.has(id) && shown(document.getElementById("review-head"))
+    ? document.getElementById(id) : null);
   const press = (id) => {
     const now = performance.now();
     window.DiffInf.settled(() => {
       if (EDITS.has(id)) asked = now;
-      button(id)?.click();
+      pressable(id)?.click();
     }, !FREE.has(id));
   };
   const click = (id) => () => {
-    if (!button(id)) return false;
+    if (!pressable(id)) return false;
     press(id);
     return true;
   };
@@ -46,7 +49,12 @@
     next: ["ArrowRight", "next pair", click("go-next"), "go-next"],
     newer: ["]", "next version of this edit", version(1), null],
     older: ["[", "version before", version(-1), null],
-    reedit: ["e", "edit again with the weights of the panel", click("do-reedit"), "do-reedit"],
+    beside: ["v", "two versions side by side, and back", () => {
+      const several = document.querySelectorAll("#versions [data-version]").length > 1;
+      if (several) window.DiffInf.settled(() => tell("beside", ""), true);
+      return several;
+    }, null],
+    reedit: ["e", "edit, or edit again, with the weights of the panel", click("do-reedit"), "do-reedit"],
     blink: ["b", "blink: the original in the edit's place while held", view("blink"), null],
     slide: ["w", "slider between original and edit, and back", view("slide"), null],
     heat: ["h", "large map of what changed, and back", view("heat"), null],
@@ -54,6 +62,7 @@
     zoomOut: ["x", "zoom out", view("zoomOut"), null],
     whole: ["0", "whole picture", view("whole"), null],
     comment: ["c", "write a comment", () => { const el = field("comment"); if (el) el.focus(); return Boolean(el); }, null],
+    glossary: ["g", "what the notation means", () => window.DiffInf.glossary(), "show-glossary"],
     help: ["?", "this sheet", () => { sheet(); return true; }, "show-keys"],
   };
   const DECIDES = new Set(["accept", "reject", "keep", "drop", "second", "relabel"]);
@@ -98,7 +107,7 @@
       return event.preventDefault();
     }
     for (const [name, [, , act]] of Object.entries(ACTIONS)) {
-      if (keys[name] !== key || !(review || name === "help")) continue;
+      if (keys[name] !== key || !(review || name === "help" || name === "glossary")) continue;
       if (review && window.DiffInf.stale() && DECIDES.has(name)) return;
       if (act(event)) event.preventDefault();
       return;
@@ -161,11 +170,18 @@
     if (event.target.closest("#show-keys")) sheet();
     const chosen = event.target.closest("#versions [data-version]");
     if (chosen) window.DiffInf.settled(() => tell("version", chosen.dataset.version), true);
+    const other = event.target.closest("#versions [data-beside]");
+    if (other) window.DiffInf.settled(() => tell("beside", other.dataset.beside), true);
+    const past = event.target.closest("[data-goto]");
+    if (past) window.DiffInf.settled(() => tell("goto", past.dataset.goto), false);
+    const named = event.target.closest("[data-press]")?.dataset.press;
+    if (named === "reedit-cancel") document.getElementById(named)?.click();
+    else if (named) press(named);
   });
   /* The mouse waits as keys do. */
   const deciding = () => new Set([...DECIDES].map((name) => ACTIONS[name][3]));
   window.addEventListener("click", (event) => {
-    if (event.target.closest?.("#reedit-cancel")) halted = performance.now();
+    if (event.target.closest?.("#reedit-cancel, [data-press='reedit-cancel']")) halted = performance.now();
     const el = event.isTrusted && event.target.closest?.("[id^=do-], [id^=go-]");
     if (!el || !button(el.id)) return;
     const ignored = window.DiffInf.stale() && deciding().has(el.id);

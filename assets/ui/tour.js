@@ -6,7 +6,7 @@
     ["#review-pair", "Original and edit", "The edit should show the assigned label and the same person. Hold B to blink, W for a slider, H for what changed, Z to zoom."],
     ["#do-accept", "One key decides", "A accepts the edit, R rejects it, K keeps picture and label, D drops, a digit relabels. U takes back as many as you like; each decision is on disk before you see it."],
     ["#review-scores", "Scores, before and after", "The judge never takes part in a repair: trust it over h. Point at a name, or click on it, for its meaning; the small plot shows where the edit stands in the queue."],
-    ["#reedit-panel", "Not good enough?", "Edit again with other weights; each attempt stays as a version. When you are through, Export writes the data set and Compare retrains on it."],
+    ["#reedit-tab", "Not good enough?", "Edit again with other weights; each attempt stays as a version. When you are through, Export writes the data set and Compare retrains on it."],
   ];
   const show = (at) => {
     document.querySelectorAll(".di-spot").forEach((el) => el.classList.remove("di-spot"));

@@ -22,6 +22,7 @@ from diffinf_core.cli.console import (
     print_subgroups,
     watch,
 )
+from diffinf_core.cli.distributed import distributed
 from diffinf_core.cli.doctor import doctor
 from diffinf_core.cli.export import audit, export, verify
 from diffinf_core.cli.opening import (
@@ -68,6 +69,7 @@ app = typer.Typer(
 
 
 @app.command()
+@distributed
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/demo"),
     app_: Annotated[bool, typer.Option("--app/--no-app", help="Open the review app.")] = True,
@@ -92,6 +94,7 @@ def demo(
 
 
 @app.command()
+@distributed
 def run(
     data: Annotated[
         str | None,
@@ -171,18 +174,19 @@ def _known_stage(name: str) -> None:
         raise DiffInfError(f"Unknown stage {name!r}; choose one of {', '.join(STAGES)}.")
 
 
-app.command()(rank)
+app.command()(distributed(rank))
 
 
 @app.command()
+@distributed
 def repair(run: RunFolder, settings: Settings = None) -> None:
     """Repair the high-influence set, e.g. with other weights: --set repair.w_id=2."""
     opened = with_settings(run, settings)
     watch(opened.compute("repair"))
 
 
-app.command()(review)
-app.command()(benchmark)
+app.command()(distributed(review))
+app.command()(distributed(benchmark))
 app.command("benchmark-cifar")(benchmark_cifar)
 
 
@@ -192,6 +196,7 @@ app.command()(audit)
 
 
 @app.command()
+@distributed
 def retrain(
     run: RunFolder,
     workers: Annotated[int | None, typer.Option(min=1, help="Jobs at once.")] = None,
@@ -205,6 +210,7 @@ def retrain(
 
 
 @app.command()
+@distributed
 def ablate(
     run: RunFolder,
     vary: Annotated[

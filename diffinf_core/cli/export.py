@@ -49,6 +49,8 @@ def export(
         bool,
         typer.Option("--working-size", help="Write edits as small as they were made."),
     ] = False,
+    tag: Annotated[str | None, typer.Option(help="Only the samples that have this tag.")] = None,
+    view: Annotated[str | None, typer.Option(help="Only what this saved view shows.")] = None,
     undecided: Undecided = "original",
     audit_: Annotated[
         bool, typer.Option("--audit/--no-audit", help="Look for shortcuts before.")
@@ -67,6 +69,8 @@ def export(
     job = open_folder(run, without_decisions=without_decisions).export(
         target or out,
         undecided,
+        tag=tag,
+        view=view,
         format=format_,
         splits=splits,
         edits=edits,
@@ -116,7 +120,7 @@ def audit(
 ) -> None:
     """Look for shortcuts: are edits recognisable by anything but what they show?"""
     opened = open_folder(run)
-    job = opened.audit(undecided, edits)
+    job = opened.refined.audit(undecided, edits)
     watch(job)
     print_audit(job.result())
 

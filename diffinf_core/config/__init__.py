@@ -1,25 +1,19 @@
 """What a run is computed with: one frozen model per stage, presets, YAML and ``stage.key=value``."""
 
-from diffinf_core.config.models import (
-    ARMS,
+from diffinf_core.config.data import DataConfig, NoiseConfig, SplitConfig
+from diffinf_core.config.models import ARMS, RetrainConfig, ReviewConfig, RunConfig
+from diffinf_core.config.presets import PRESETS, make_config, preset_for
+from diffinf_core.config.ranking import (
     AUTO,
     ON_REQUEST,
     SIGNALS,
     ClassifierConfig,
-    DataConfig,
     InfluenceConfig,
-    JudgeConfig,
-    NoiseConfig,
     PredictorConfig,
-    RepairConfig,
-    RetrainConfig,
-    ReviewConfig,
-    RunConfig,
-    Section,
-    SplitConfig,
     estimator_names,
 )
-from diffinf_core.config.presets import PRESETS, make_config, preset_for
+from diffinf_core.config.repair import JudgeConfig, RepairConfig
+from diffinf_core.config.section import Section
 from diffinf_core.config.text import (
     change,
     described_yaml,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,15 @@ class InversionCache:
         except _BROKEN as error:
             _log.warning("The inversion cache cannot be written (%s).", error)
 
+    def entries(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """What is stored under these keys, as it is stored."""
+        return {key: data for key in keys if (data := self._get(key)) is not None}
+
+    def update(self, entries: Mapping[str, bytes]) -> None:
+        """Store :meth:`entries` of another cache."""
+        for key, data in entries.items():
+            self._set(key, data)
+
     def inversions(self, keys: list[str], device: torch.device) -> Inversion | None:
         """The batch for these keys; None where one of them is missing."""
         rows: list[dict[str, Tensor]] = []
@@ -109,3 +119,16 @@ class InversionCache:
         """Store the class seen in each picture."""
         for key, value in zip(keys, classes, strict=True):
             self._set(key, str(value).encode())
+
+
+class MemoryCache(InversionCache):
+    """The same in memory, for a worker that is sent what the run's cache holds."""
+
+    def __init__(self, stored: Mapping[str, bytes] | None = None) -> None:
+        self.stored = dict(stored or {})
+
+    def _get(self, key: str) -> bytes | None:
+        return self.stored.get(key)
+
+    def _set(self, key: str, data: bytes) -> None:
+        self.stored[key] = data

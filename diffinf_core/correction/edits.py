@@ -12,6 +12,7 @@ import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,15 @@ def versions_of(run: Run, sample: str) -> list[str]:
         p for p in folder.iterdir() if _VERSION.fullmatch(p.name) and (p / "edit.json").exists()
     ]
     return [p.name for p in sorted(found, key=lambda p: (p / "edit.json").stat().st_mtime_ns)]
+
+
+@dataclass(frozen=True)
+class NewEdit:
+    """An edit that is not stored yet; both pictures are uint8 (S, S, 3)."""
+
+    record: Edit
+    image: NDArray[np.uint8]
+    reconstruction: NDArray[np.uint8]
 
 
 def publish_edit(

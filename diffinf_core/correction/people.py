@@ -95,6 +95,10 @@ class People:
         same = self._order[self._begin[who] : self._begin[who + 1]]
         return same[same != position]
 
+    def compared(self, position: int) -> NDArray[np.int64]:
+        """Those of them that :meth:`own` compares a picture to."""
+        return self.others_of(position)[:OWN]
+
     @torch.no_grad()
     def own(self, x: Tensor, reference: Tensor, positions: NDArray[np.int64]) -> list[float]:
         """Mean cosine of each original x (B, 3, S, S) to its person's other pictures.
@@ -105,7 +109,7 @@ class People:
         alone = torch.stack([(self._network(d) * reference).sum(1) for d in disturbed(x)]).mean(0)
         out = alone.tolist()
         for i, position in enumerate(positions):
-            others = self.others_of(int(position))[:OWN]
+            others = self.compared(int(position))
             if len(others):
                 out[i] = float((self._look(others) @ reference[i]).mean())
         return out

@@ -109,6 +109,13 @@ class _Normalised(nn.Module):
         return [F.normalize(f, dim=1) for f in self.trunk(x)]
 
 
+def identity_network(kind: str, device: torch.device, crop: float = 1.0) -> nn.Module | None:
+    """The identity network of a kind, which gives unit vectors (B, D); None for a kind that has none."""
+    if kind == "demo":
+        return load_weights(shipped("identity"), IdentityNet()).to(device)
+    return build(kind, crop).to(device) if kind in NAMES else None
+
+
 def load_perceptors(
     kinds: dict[str, str], generator: Autoencoder, device: torch.device, crop: float = 1.0
 ) -> Perceptors:
@@ -116,13 +123,9 @@ def load_perceptors(
 
     Raises :class:`DiffInfError` where a published network is asked for and not in its place.
     """
-    identity: Callable[[Tensor], Tensor] | None = None
     kind = kinds["identity"]
-    if kind == "demo":
-        identity = load_weights(shipped("identity"), IdentityNet()).to(device)
-    elif kind in NAMES:
-        identity = build(kind, crop).to(device)
-    elif kind == "z_sem":
+    identity: Callable[[Tensor], Tensor] | None = identity_network(kind, device, crop)
+    if kind == "z_sem":
 
         def identity(x: Tensor) -> Tensor:
             return F.normalize(generator.encode(x), dim=1)

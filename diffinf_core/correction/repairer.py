@@ -7,7 +7,7 @@ the perceptors, so that asking for the same edit again is instant.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from diffinf_core.correction.editing import (
     edited,
     label_condition,
 )
-from diffinf_core.correction.edits import METHOD, publish_edit
+from diffinf_core.correction.edits import METHOD, NewEdit, publish_edit
 from diffinf_core.correction.guidance import Inversion, Task, invert
 from diffinf_core.correction.judge import JUDGE, judge_name
 from diffinf_core.correction.objective import Objective
@@ -116,14 +116,14 @@ def perceptors_key(run: Run, config: RepairConfig) -> list[str]:
 class Repairer:
     """Everything a repair needs, loaded once; holds no state between calls."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, cache: InversionCache | None = None) -> None:
         self.run = run
         self.device = device()
         self.train = open_training(run)
         file = generator_file(run)
         self.generator = load_autoencoder(file, device=self.device)
         self._generator_key = file_digest(file)
-        self._inversions = InversionCache(run.root / "inversions")
+        self._inversions = cache or InversionCache(run.root / "inversions")
         self.generator_name = f"{file.name} {file_digest(file)[:12]}"
         if self.generator.architecture.image_size != self.train.size:
             raise DiffInfError(
@@ -134,7 +134,7 @@ class Repairer:
         self.predictor = CrossFittedPredictor(run).to(self.device)
         self.checks = Checks(run, self.predictor, self.device, self._generator_key)
         self._fitted = FittedProbe(run, self.train, self._generator_key)
-        self._key = scores_key(run)
+        self.key = scores_key(run)
         self._perceptors: dict[str, Perceptors] = {}
 
     @cached_property
@@ -157,7 +157,7 @@ class Repairer:
         settings = config.provenance({"batch_size", "generator", "tries", "strength", "reached"})
         picture = self.train.images([position]).tobytes()
         perceptors = perceptors_key(self.run, config)
-        return digest(picture, int(self.train.labels[position]), settings, perceptors, self._key)
+        return digest(picture, int(self.train.labels[position]), settings, perceptors, self.key)
 
     def label_for(self, labels: Tensor, config: RepairConfig) -> Tensor | None:
         """The label condition (B, attributes), -1 for attributes that the data does not label."""
@@ -173,6 +173,13 @@ class Repairer:
         indices = covariate_indices(self.train.table.iloc[positions], kept)
         return torch.from_numpy(indices).to(self.device)
 
+    def _with_covariates(
+        self, condition: Tensor | None, positions: NDArray[np.int64]
+    ) -> Tensor | None:
+        if self.condition is None:
+            return condition
+        return self.condition.with_covariates(condition, self.covariates(positions))
+
     def negative_condition(self, x: Tensor, config: RepairConfig) -> Tensor | None:
         """The condition of the inversion and negative condition of guidance, as :meth:`label_for`.
 
@@ -185,8 +192,7 @@ class Repairer:
             return None
         if config.guide_from == "unknown":
             return self.condition.unknown(len(x), x.device)
-        snapshots = INFLUENCE.folder(self.run).key
-        keys = self._keys(x, "seen", config.seed, snapshots)
+        keys = self._seen_keys(x, config)
         cached = self._inversions.seen(keys)
         if cached is None:
             cached = self._seen(x, self.condition, config).tolist()
@@ -198,11 +204,42 @@ class Repairer:
         how = [METHOD, SPACING, str(self.generator.precision)]
         return [digest(image.tobytes(), self._generator_key, how, *parts) for image in to_image(x)]
 
-    def inversion(self, x: Tensor, condition: Tensor | None, config: RepairConfig) -> Inversion:
-        """Codes and plain reconstruction of originals, computed once for each t0 and steps."""
+    def _seen_keys(self, x: Tensor, config: RepairConfig) -> list[str]:
+        return self._keys(x, "seen", config.seed, INFLUENCE.folder(self.run).key)
+
+    def _inversion_keys(
+        self, x: Tensor, condition: Tensor | None, config: RepairConfig
+    ) -> list[str]:
         labels = [None] * len(x) if condition is None else condition.tolist()
         how = [config.steps, config.t0]
-        keys = [digest(key, label) for key, label in zip(self._keys(x, how), labels, strict=True)]
+        return [digest(key, label) for key, label in zip(self._keys(x, how), labels, strict=True)]
+
+    def cached(self, positions: NDArray[np.int64], config: RepairConfig) -> dict[str, bytes]:
+        """What the cache of inversions holds of these pictures, for a worker elsewhere."""
+        self.generator.precision = computed_in(config.precision, self.device)
+        x = self.train.tensors(positions).to(self.device)
+        out: dict[str, bytes] = {}
+        if config.use_label and self.condition is not None and config.guide_from == "seen":
+            keys = self._seen_keys(x, config)
+            out = self._inversions.entries(keys)
+            if len(out) < len(set(keys)):
+                return out  # and so no key of an inversion is known
+        condition = self._with_covariates(self.negative_condition(x, config), positions)
+        return out | self._inversions.entries(self._inversion_keys(x, condition, config))
+
+    def keep_cached(self, entries: Mapping[str, bytes]) -> None:
+        """Store what a worker elsewhere computed for the cache of inversions."""
+        self._inversions.update(entries)
+
+    def reads(self, positions: NDArray[np.int64], config: RepairConfig) -> NDArray[np.int64]:
+        """The positions of all pictures that an edit of these reads, ascending."""
+        people = self.checks.people(self.perceptors(config), config)
+        others = [] if people is None else [people.compared(int(p)) for p in positions]
+        return np.unique(np.concatenate([positions, *others]))
+
+    def inversion(self, x: Tensor, condition: Tensor | None, config: RepairConfig) -> Inversion:
+        """Codes and plain reconstruction of originals, computed once for each t0 and steps."""
+        keys = self._inversion_keys(x, condition, config)
         inversion = self._inversions.inversions(keys, self.device)
         if inversion is None:
             inversion = invert(self.generator, x, condition, config)
@@ -268,6 +305,19 @@ class Repairer:
         self, positions: NDArray[np.int64], config: RepairConfig
     ) -> Iterator[Preview | list[Edit]]:
         """Repair a batch: previews step by step, then the published edits, as the last event."""
+        yield self.publish((yield from self.edit(positions, config)))
+
+    def publish(self, edits: Sequence[NewEdit]) -> list[Edit]:
+        """Store edits; their records."""
+        for edit in edits:
+            publish_edit(self.run, edit.record, edit.image, edit.reconstruction)
+        return [edit.record for edit in edits]
+
+    @under_seal
+    def edit(
+        self, positions: NDArray[np.int64], config: RepairConfig
+    ) -> Generator[Preview, None, list[NewEdit]]:
+        """Edit a batch: previews step by step; the edits, which are not stored, are what it returns."""
         for _ in self.prepare(config):
             pass
         began = time.perf_counter()
@@ -281,11 +331,8 @@ class Repairer:
 
         objective = Objective(config, perceptors, influence, classifier, x, y)
         self.generator.precision = computed_in(config.precision, self.device)
-        label, negative = self.label_for(y, config), self.negative_condition(x, config)
-        if self.condition is not None:
-            fixed = self.covariates(positions)
-            label = self.condition.with_covariates(label, fixed)
-            negative = self.condition.with_covariates(negative, fixed)
+        label = self._with_covariates(self.label_for(y, config), positions)
+        negative = self._with_covariates(self.negative_condition(x, config), positions)
         inversion = self.inversion(x, negative, config)
         start = self.start(inversion, y, config)
         done = yield from edited(Task(self.generator, start, label, negative, objective, config))
@@ -309,6 +356,5 @@ class Repairer:
                 seconds=seconds,
                 **records[i],
             )
-            publish_edit(self.run, edit_record, done.images[i], done.reconstructions[i])
-            edits.append(edit_record)
-        yield edits
+            edits.append(NewEdit(edit_record, done.images[i], done.reconstructions[i]))
+        return edits

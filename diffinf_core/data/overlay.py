@@ -62,6 +62,32 @@ class Pictures:
         return out
 
 
+def in_memory(images: NDArray[np.uint8]) -> Pictures:
+    """Pictures (N, S, S, 3) that lie in memory."""
+    return Pictures(images, np.zeros(0, np.int64), np.zeros((0, *images.shape[1:]), np.uint8))
+
+
+class SentPictures:
+    """A few pictures of a run whose folder lies on another machine, in the place of :class:`Pictures`."""
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+        self._pictures: dict[int, NDArray[np.uint8]] = {}
+
+    def hold(self, rows: NDArray[np.int64], images: NDArray[np.uint8]) -> None:
+        """Hold these pictures (B, S, S, 3) at rows (B,) and no others."""
+        self._pictures = dict(zip(rows.tolist(), images, strict=True))
+
+    def read(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A copy of the pictures (B, S, S, 3) at some rows; an error for one that was not sent."""
+        try:
+            return np.stack([self._pictures[int(row)] for row in rows])
+        except KeyError as error:
+            raise DiffInfError(
+                f"Picture {error} of the run was not sent to this worker."
+            ) from error
+
+
 def by_file(array: np.ndarray) -> np.ndarray | Path:
     """The file of a whole memory map, and any other array as it is: a map is pickled with all it maps."""
     if isinstance(array, np.memmap) and isinstance(array.base, mmap) and array.filename:
@@ -91,8 +117,7 @@ def map_array(path: Path) -> NDArray[Any]:
 def open_pictures(folder: Path, first: Path) -> Pictures:
     """The pictures of a data stage in ``folder``; a round's lie above those of the ``first`` round's."""
     if (folder / PICTURES).exists() or not (folder / ROWS).exists():
-        base = map_array(folder / PICTURES)
-        return Pictures(base, np.zeros(0, np.int64), np.zeros((0, *base.shape[1:]), np.uint8))
+        return in_memory(map_array(folder / PICTURES))
     base = map_array(first / PICTURES)
     try:
         rows, replaced = np.load(folder / ROWS), map_array(folder / REPLACED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.lineage import origin
-from diffinf_core.data.overlay import PICTURES, REPLACED, Pictures, open_pictures
+from diffinf_core.data.overlay import PICTURES, REPLACED, Pictures, in_memory, open_pictures
 from diffinf_core.data.profile import profile_of
 from diffinf_core.data.split import TEST, TRAIN, VAL, fold_of
 from diffinf_core.records import DiffInfError, Sample
@@ -69,6 +69,17 @@ class Part:
         """Pictures (B, 3, S, S) in [-1, 1]."""
         return to_tensor(self.images(positions))
 
+    def taken(self, positions: NDArray[np.int64]) -> Part:
+        """The samples at some positions as a part of their own, which holds their pictures."""
+        return replace(
+            self,
+            ids=self.ids[positions],
+            labels=self.labels[positions],
+            table=self.table.iloc[positions].reset_index(drop=True),
+            pictures=in_memory(self.images(positions)),
+            rows=np.arange(len(positions)),
+        )
+
     @property
     def groups(self) -> NDArray[np.str_] | None:
         """The group of each sample (N,); None where each stands for itself."""
@@ -118,6 +129,8 @@ def _stamp(path: Path) -> int:
 
 def run_pictures(run: Run) -> Pictures:
     """Every picture of a run, in the order of ``samples.csv``."""
+    if run.pictures is not None:  # sent from another machine
+        return run.pictures
     folder = DATA.folder(run).path
     # the state of the source that a round was made from, whatever its first round is computed from now
     first = origin(run) / "stages" / folder.name

@@ -12,6 +12,7 @@ from diffinf_core.engine.benchmark import BenchmarkSettings, method_choices
 from diffinf_core.engine.check import check, write_check
 from diffinf_core.engine.cifar import benchmark_cifar
 from diffinf_core.engine.doctor import Diagnosis, Finding, counted, diagnose, mend
+from diffinf_core.engine.feature_map import MAPS
 from diffinf_core.engine.pictures import Pictures
 from diffinf_core.engine.pipeline import STAGES
 from diffinf_core.engine.run import OpenRun, open_run
@@ -19,17 +20,23 @@ from diffinf_core.engine.tools import convert_generator, train_generator, train_
 from diffinf_core.export.dataset import read_export
 from diffinf_core.export.formats import FORMATS
 from diffinf_core.export.plan import EDITS, SPLITS
-from diffinf_core.influence.embedding import methods as map_methods
 from diffinf_core.influence.estimators import ESTIMATORS
 from diffinf_core.report.check import check_body
 from diffinf_core.report.explore import STATES, View
+from diffinf_core.review.bulk import MARK as BULK_MARK
 from diffinf_core.review.bulk import Bulk
 from diffinf_core.review.rules import Rule
+from diffinf_core.review.unseen import BY_JUDGE, Unseen, drawn
+from diffinf_core.review.unseen import LEAST as LEAST_LOOKED
 
 __all__ = [
+    "BULK_MARK",
+    "BY_JUDGE",
     "EDITS",
     "ESTIMATORS",
     "FORMATS",
+    "LEAST_LOOKED",
+    "MAPS",
     "SPLITS",
     "STAGES",
     "STATES",
@@ -41,6 +48,7 @@ __all__ = [
     "OpenRun",
     "Pictures",
     "Rule",
+    "Unseen",
     "View",
     "benchmark_cifar",
     "check",
@@ -48,9 +56,9 @@ __all__ = [
     "convert_generator",
     "counted",
     "diagnose",
+    "drawn",
     "encoded",
     "heat",
-    "map_methods",
     "mend",
     "method_choices",
     "named_source",

@@ -79,12 +79,11 @@ class Compare:
         tables, ranked, comparison = self._tables, self._ranked(), None
         decisions, lost = tables.decisions()
         notes = [lost] if lost else []
-        if status(tables.folder)["data"] and finished_arms(tables.folder):
-            try:
+        try:
+            if status(tables.folder)["data"] and finished_arms(tables.folder):
                 comparison = self.comparison()
-            except (
-                DiffInfError
-            ) as error:  # what is known of the training split is shown all the same
+        except DiffInfError as error:  # what is known of the training split is shown all the same
+            if not lost:  # a lost journal is named once
                 notes.append(str(error))
         edits = tables.edits() if ranked else None
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,11 @@ class Diagnosis:
     unverified: list[str] = field(default_factory=list)
     damaged: dict[Path, list[Path]] = field(default_factory=dict)
     versions: list[Path] = field(default_factory=list)
+
+    @cached_property
+    def proposed(self) -> set[str] | None:
+        """The versions that the repair stage makes under the present settings; None where unreadable."""
+        return _proposed(self.root)
 
     def add(self, text: str, mendable: bool) -> None:
         """Note a problem."""
@@ -129,7 +135,7 @@ def _check_edits(out: Diagnosis) -> None:
 
 def _settings_of(folder: Path, out: Diagnosis) -> Mapping[str, Any] | None:
     """The settings with which a version can be made again; empty for one that the run's stage makes."""
-    proposed = _proposed(out.root)
+    proposed = out.proposed
     if proposed is not None and folder.name in proposed:
         return {}
     with suppress(DiffInfError):
@@ -138,15 +144,13 @@ def _settings_of(folder: Path, out: Diagnosis) -> Mapping[str, Any] | None:
 
 
 def _proposed(root: Path) -> set[str] | None:
-    """The versions that the repair stage makes under the present settings; None where unreadable."""
-    try:
-        run = Run.open(root)
-    except DiffInfError:
-        run = Run(root, from_file(root / CONFIG_COPY))
-    try:
+    with suppress(DiffInfError, AttributeError):
+        try:
+            run = Run.open(root)
+        except DiffInfError:
+            run = Run(root, from_file(root / CONFIG_COPY))
         return set(read_json(REPAIR.folder(run) / "versions.json").values())
-    except (DiffInfError, AttributeError):
-        return None
+    return None
 
 
 def _check_journal(out: Diagnosis) -> None:
@@ -214,7 +218,9 @@ def _made_anew(
 ) -> Iterator[Progress]:
     """Compute what was removed; a version that is not made again comes back as it was."""
     try:
-        yield from _computed(run, found, settings, reached)
+        if reached and (found.damaged or any(s is not None for s in settings.values())):
+            yield from compute(run, reached[-1])
+        yield from _edited_again(run, settings)
     finally:
         for folder in settings:
             if not (aside := _aside(folder)).exists():
@@ -223,17 +229,6 @@ def _made_anew(
                 shutil.rmtree(aside)
             else:
                 aside.rename(folder)
-
-
-def _computed(
-    run: Run,
-    found: Diagnosis,
-    settings: Mapping[Path, Mapping[str, Any] | None],
-    reached: list[str],
-) -> Iterator[Progress]:
-    if reached and (found.damaged or any(s is not None for s in settings.values())):
-        yield from compute(run, reached[-1])
-    yield from _edited_again(run, settings)
 
 
 def _aside(folder: Path) -> Path:

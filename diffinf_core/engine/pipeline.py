@@ -6,14 +6,17 @@ from collections.abc import Iterator
 
 from diffinf_core.classifier.stage import CLASSIFIER
 from diffinf_core.config import ON_REQUEST
+from diffinf_core.correction.identity_map import IDENTITY_FEATURES, IDENTITY_MAPS
 from diffinf_core.correction.judge import JUDGE
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.duplicates import DUPLICATES
 from diffinf_core.data.ingest import DATA
+from diffinf_core.data.quality import QUALITY
 from diffinf_core.data.update import refuse_changed
 from diffinf_core.experiments.ablation import cell
 from diffinf_core.experiments.retrain import RETRAIN, arm
 from diffinf_core.influence.embedding import FEATURES, METHODS, embedding
+from diffinf_core.influence.neighbours import OUTLIERS
 from diffinf_core.influence.planted import PLANTED
 from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.scoring import GRADIENTS
@@ -34,7 +37,9 @@ def every_stage() -> tuple[Stage, ...]:
     maps = [embedding(method) for method in METHODS]
     scores = [GRADIENTS, *map(request, ON_REQUEST), PLANTED]
     experiments = (arm("noisy", 0), RETRAIN, cell(1, False))
-    return (*PIPELINE, *scores, FEATURES, *maps, DUPLICATES, *experiments)
+    identity = (IDENTITY_FEATURES, *IDENTITY_MAPS.values())
+    more = (FEATURES, *maps, *identity, OUTLIERS, QUALITY, DUPLICATES)
+    return (*PIPELINE, *scores, *more, *experiments)
 
 
 def status(run: Run) -> dict[str, bool]:

@@ -1,16 +1,15 @@
-"""The verbs of a review: decide, take back, compare opinions, decide many at once."""
+"""The verbs of a review: decide, take back, decide many at once, and what stands."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import pandas as pd
 
 from diffinf_core.correction.edits import edit_folder, load_edit
 from diffinf_core.engine.tables import Tables
 from diffinf_core.records import Choice, Decision, DiffInfError
-from diffinf_core.review.agreement import agreement
 from diffinf_core.review.bulk import Bulk, preview
 from diffinf_core.review.journal import Journal
 from diffinf_core.review.queue import unedited
@@ -42,14 +41,15 @@ class Review:
         role: str = "decide",
         client: str | None = None,
         seen: int | None = None,
+        mode: str | None = None,
     ) -> int:
         """Write a decision; it is on disk when this returns.
 
-        ``role``, ``client`` and ``seen``: see :meth:`diffinf_core.review.journal.Journal.decide`.
+        ``role``, ``client``, ``seen`` and ``mode``: see :meth:`diffinf_core.review.journal.Journal.decide`.
         """
         self._check(Choice(sample, action, version, new_label, comment))
         return self.journal.decide(
-            sample, action, reviewer, version, new_label, comment, role, client, seen
+            sample, action, reviewer, version, new_label, comment, role, client, seen, mode
         )
 
     def decide_many(
@@ -81,6 +81,8 @@ class Review:
         assigned = self._tables.assigned.get(choice.sample)
         if assigned is None:
             raise DiffInfError(f"There is no training sample {choice.sample!r} in this run.")
+        if choice.action == "relabel" and not choice.new_label:
+            raise DiffInfError("Choose the class to relabel to, in the list beside the button.")
         if choice.action == "relabel" and choice.new_label == assigned:
             raise DiffInfError(f"The label is {assigned!r} already; keep says that it is right.")
         if choice.action != "accept":
@@ -118,6 +120,10 @@ class Review:
         roles = self.roles(standing, reviewer)
         return {s: d for s, d in standing.items() if roles[s] != "second"}
 
+    def has_decided(self, sample: str, reviewer: str) -> bool:
+        """Whether a reviewer ever decided on a sample; a decision that was undone counts, no second look."""
+        return self.journal.has_decided(sample, reviewer)
+
     def settled(self) -> dict[str, Decision]:
         """The standing decisions but those that wait for a second opinion, whoever asks."""
         standing, fraction = self.decisions(), self._config.second_share
@@ -136,10 +142,6 @@ class Review:
         open_ = for_reviewer(asked, reviewer, self._config.second_share, self.journal)
         return {s: "adjudicate" if s in differing else open_.get(s, "decide") for s in asked}
 
-    def agreement(self, seed: int = 0) -> dict[str, Any]:
-        """How far independent opinions agree, see :func:`diffinf_core.review.agreement.agreement`."""
-        return agreement({s: v.independent for s, v in self.journal.verdicts().items()}, seed)
-
     def row(self, sample: str) -> pd.Series:
         """The queue's row of a sample; of any other training sample, one without an edit."""
         queue = self._tables.queue()
@@ -148,6 +150,16 @@ class Review:
         if sample not in self._tables.assigned:
             raise DiffInfError(f"There is no training sample {sample!r} in this run.")
         return unedited(self._tables.folder, [sample]).iloc[0]
+
+    def rows(self, samples: Sequence[str]) -> pd.DataFrame:
+        """The rows of several training samples, as :meth:`row`, by sample id and in their order."""
+        queue = self._tables.queue()
+        others = [s for s in samples if s not in queue.index]
+        found = queue.loc[queue.index.intersection(list(samples))]
+        if others:
+            more = unedited(self._tables.folder, others).set_index("id", drop=False)
+            found = pd.concat([found, more])
+        return found.loc[list(samples)]
 
     # ------------------------------------------------------------ many at once
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,21 +20,23 @@ from diffinf_core.engine.compare import Compare
 from diffinf_core.engine.describe import describe
 from diffinf_core.engine.explore import Explore
 from diffinf_core.engine.pictures import Pictures
+from diffinf_core.engine.predictions import Predictions
+from diffinf_core.engine.refined import Refined
 from diffinf_core.engine.repair import Repair
 from diffinf_core.engine.review import Review
+from diffinf_core.engine.reviewers import Reviewers
 from diffinf_core.engine.rounds import run_rounds
 from diffinf_core.engine.scores import ranked_by
 from diffinf_core.engine.source import Source
 from diffinf_core.engine.tables import Tables
+from diffinf_core.engine.tags import Tags
 from diffinf_core.engine.unrecorded import refuse_unrecorded_damage
 from diffinf_core.experiments.retrain import RETRAIN
-from diffinf_core.export.audit import run_audit, stored_audit
 from diffinf_core.export.dataset import Export, read_export
 from diffinf_core.export.folder import export_folder
 from diffinf_core.influence.planted import PLANTED
 from diffinf_core.influence.stage import ranking, request, requested
 from diffinf_core.records import DiffInfError, Job, Progress
-from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.files import write_json
 from diffinf_core.runs.inventory import refuse_damaged
 from diffinf_core.runs.run import Run
@@ -47,21 +48,26 @@ Callback = Callable[[Progress], object] | None
 class OpenRun:
     """A run folder, and by attribute what can be done with it.
 
-    ``review`` writes decisions, ``assignment`` hands pairs to reviewers, ``pictures`` reads pictures and
-    edits, ``repair`` edits one picture again, ``explore`` looks at the whole training split, ``compare``
-    at the retrained arms, ``ablation`` takes the repair apart, ``benchmark`` trains rivals,
-    ``source`` follows changes of the data set. What is slow returns a job: iterate over its events, or ask
-    for its result. Make one with :func:`open_run`.
+    ``review`` writes decisions, ``reviewers`` says who made them, ``refined`` what an export would hold;
+    ``assignment`` hands pairs to reviewers, ``pictures`` reads pictures and edits, ``predictions`` judges
+    originals, ``repair`` edits one picture again, ``explore`` looks at the whole training split, ``tags``
+    keeps tags and saved views, ``compare`` looks at the retrained arms, ``ablation`` takes the repair apart,
+    ``benchmark`` trains rivals, ``source`` follows changes of the data set. What is slow returns a job:
+    iterate over its events, or ask for its result. Make one with :func:`open_run`.
     """
 
     def __init__(self, folder: Run) -> None:
         self.folder = folder
         self._tables = tables = Tables(folder, Cache())
         self.pictures = Pictures(tables)
+        self.predictions = Predictions(tables)
         self.review = Review(tables)
+        self.reviewers = Reviewers(tables)
         self.assignment = Assignment(tables)
         self.repair = Repair(tables)
-        self.explore = Explore(tables, self.review)
+        self.tags = Tags(tables)
+        self.explore = Explore(tables, self.review, self.tags)
+        self.refined = Refined(folder, self.review, self.explore)
         self.compare = Compare(tables)
         self.ablation = Ablation(folder)
         self.benchmark = Benchmarks(folder)
@@ -189,6 +195,8 @@ class OpenRun:
         target: str | Path,
         undecided: str = "original",
         callback: Callback = None,
+        tag: str | None = None,
+        view: str | None = None,
         **options: Any,
     ) -> Job[Progress, Export]:
         """Write the refined data set to a new folder; the result is the export, read back.
@@ -198,27 +206,11 @@ class OpenRun:
         ``splits`` train or all, ``edits`` full (the change on the original at its size, lossless),
         like-original (encoded as the original was) or working (the edit at the run's size), ``audit``
         whether the shortcut audit is made first, ``comments`` whether reviewers' comments are written.
+        ``tag`` or ``view`` names the only samples to write, see :meth:`Explore.subset`.
         """
+        options["subset"] = self.explore.subset(tag, view)
         events = export_folder(self.folder, target, undecided, **options)
         return Job.of(events, lambda: read_export(target), callback)
-
-    def audit(
-        self, undecided: str = "original", edits: str | None = None, callback: Callback = None
-    ) -> Job[Progress, dict[str, Any] | None]:
-        """Look for shortcuts: whether edits are recognisable by anything but what they show.
-
-        In each form of ``edits`` (see :meth:`export`) or in one; the result is what :meth:`report` has under
-        "audit".
-        """
-        events = run_audit(self.folder, undecided, edits)
-        return Job.of(events, lambda: stored_audit(self.folder), callback)
-
-    def export_preview(self, undecided: str = "original") -> dict[str, Any]:
-        """What :meth:`export` would write: ``counts`` by kind, ``total``, and ``earlier`` rounds' changes."""
-        # the journal that is open has read its lines already
-        refined = refined_set(self.folder, undecided, self.review.decisions())
-        earlier = Counter(change.action for change in refined.earlier)
-        return {"counts": refined.counts(), "total": len(refined.kept), "earlier": dict(earlier)}
 
 
 def open_run(

@@ -29,6 +29,11 @@ class Scores:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
+    def _ranked_by(self, by: str | None) -> Run:
+        """The run, or the same folder under another estimator."""
+        folder = self._tables.folder
+        return Run(folder.root, ranked_by(folder.config, by))
+
     def agreement(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Between the scores there are: rank correlation, and the shared fraction of the top tau %."""
         table = self._tables.scores()
@@ -42,7 +47,7 @@ class Scores:
 
     def quality(self, by: str | None = None) -> dict[str, dict[str, float]]:
         """Average precision and precision at tau of each score; empty where no truth is known."""
-        folder = Run(self._tables.folder.root, ranked_by(self._tables.folder.config, by))
+        folder = self._ranked_by(by)
         figures = influence_figures(folder, self._tables.cache.get)
         return figures["by_signal"] if figures else {}
 
@@ -52,7 +57,7 @@ class Scores:
         ``planted`` and ``reviewed`` are None where there are none or too few, ``in_words`` a list of
         sentences; see :mod:`diffinf_core.report.precision`. ``by`` is another estimator than the run's.
         """
-        folder = Run(self._tables.folder.root, ranked_by(self._tables.folder.config, by))
+        folder = self._ranked_by(by)
         decisions = self._tables.journal.decisions()
         found = self._tables.cache.get(
             "precision",
@@ -70,15 +75,11 @@ class Scores:
 
     def tau_for(self, wished: float, by: str | None = None) -> str:
         """Up to which tau a precision in (0, 1] holds by planted errors, in a sentence."""
-        return tau_words(
-            Run(self._tables.folder.root, ranked_by(self._tables.folder.config, by)), wished
-        )
+        return tau_words(self._ranked_by(by), wished)
 
     def used(self, by: str | None = None) -> str:
         """The score that the run, or ``by``, ranks by; "auto" by the one that it stands for."""
-        return estimator_of(
-            Run(self._tables.folder.root, ranked_by(self._tables.folder.config, by))
-        )
+        return estimator_of(self._ranked_by(by))
 
     def figures(self) -> dict[str, Any]:
         """What the ranking was made from, and the quality of each score where truth is known.

@@ -85,7 +85,7 @@ def _counts(plan: Plan) -> list[str]:
         )
     out.append(text.strip())
     standing = [s.decision for s in plan.refined.samples if s.decision is not None]
-    by = Counter((people[d.reviewer], d.action) for d in standing)
+    by = Counter((people[d.reviewer], d.state) for d in standing)
     if by:
         out.append(
             _rows("decision", {f"{who}: {what}": n for (who, what), n in sorted(by.items())})

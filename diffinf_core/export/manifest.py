@@ -32,9 +32,9 @@ def plan_key(plan: Plan) -> str:
         for p in plan.pictures
     ]
     config = _portable(plan.run.config.model_dump())
-    return digest(
-        SCHEMA, asdict(plan.options), config, skipped(plan), list(plan.refined.dropped), rows
-    )
+    # what an earlier version did not know counts only where it is asked for
+    options = {k: v for k, v in asdict(plan.options).items() if k != "subset" or v is not None}
+    return digest(SCHEMA, options, config, skipped(plan), list(plan.refined.dropped), rows)
 
 
 def _decided(picture: Picture, plan: Plan) -> list[str] | None:
@@ -82,7 +82,7 @@ def counts(plan: Plan) -> dict[str, Any]:
         "splits": {s: sum(p.split == s for p in plan.pictures) for s in plan.split_names},
         "classes": {c: labels[c] for c in plan.classes},
         "decisions": dict(
-            sorted(Counter(s.decision.action for s in plan.refined.samples if s.decision).items())
+            sorted(Counter(s.decision.state for s in plan.refined.samples if s.decision).items())
         ),
     }
 
@@ -113,6 +113,7 @@ def write_manifest(
         "edits": plan.options.edits,
         "notice": "Pictures with source 'repaired' are synthetic edits, not photographs.",
         "undecided": plan.options.undecided,
+        **({"subset": plan.options.subset.name} if plan.options.subset else {}),
         "n": len(pictures),
         "n_train": len(refined.kept),
         "n_original": len(refined.samples),
@@ -161,7 +162,7 @@ def _entries(
             }
         if picture.decision is not None:
             entry["decision"] = {
-                "action": picture.decision.action,
+                "action": picture.decision.state,
                 "reviewer": people[picture.decision.reviewer],
                 "time": picture.decision.time,
             }

@@ -17,7 +17,7 @@ from diffinf_core.data.lineage import ancestors, earlier_edits
 from diffinf_core.data.part import Part, open_training, open_validation
 from diffinf_core.data.split import TRAIN, VAL
 from diffinf_core.data.truth import open_truth
-from diffinf_core.records import Decision, DiffInfError, RefinedSample, RefinedSet
+from diffinf_core.records import Decision, DiffInfError, RefinedSample, RefinedSet, Subset
 from diffinf_core.review.refine import refined_set
 from diffinf_core.runs.run import Run
 
@@ -37,7 +37,8 @@ class ExportOptions:
 
     ``undecided`` is what becomes of edited samples on which nobody has decided, see
     :func:`diffinf_core.review.refine.refine`; ``audit`` whether the shortcut audit is made first,
-    ``comments`` whether reviewers' comments are written into the manifest.
+    ``comments`` whether reviewers' comments are written into the manifest, ``subset`` the only training
+    samples to write.
     Raises :class:`DiffInfError` for a value that none knows.
     """
 
@@ -47,8 +48,14 @@ class ExportOptions:
     edits: str = "full"
     audit: bool = False
     comments: bool = False
+    #: the samples of a tag or view, where only these are written
+    subset: Subset | None = None
 
     def __post_init__(self) -> None:
+        if self.subset is not None and self.splits != "train":
+            raise DiffInfError(
+                f"{self.subset.name} is a part of the training split; export it with splits 'train'."
+            )
         for name, given, known in (("splits", self.splits, SPLITS), ("edits", self.edits, EDITS)):
             if given not in known:
                 raise DiffInfError(f"{name} must be one of {', '.join(known)}, not {given!r}.")
@@ -117,6 +124,8 @@ class Plan:
 def make_plan(run: Run, options: ExportOptions) -> Plan:
     """The plan of an export of a run as it stands now."""
     refined = refined_set(run, options.undecided)
+    if options.subset is not None:
+        refined = refined.only(options.subset.samples)
     train = open_training(run)
     # what stood for each sample when each later round began
     stood = [earlier_edits(round_) for round_ in ancestors(run)[1:]]

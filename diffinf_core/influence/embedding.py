@@ -1,58 +1,64 @@
-"""A map of the training split: the classifier's features, and two coordinates for each sample.
+"""A map of the training split: a network's features, and two coordinates for each sample.
 
-Features are those the influence predictor reads, the activation before the output layer. They are
-written slice by slice; the projection passes over the slices and never holds them all, so 70,000
-samples take the memory of one slice.
+The classifier's features are those that the influence predictor reads, the activation before the output
+layer. Features are written slice by slice; PCA passes over the slices and never holds them all. UMAP is
+fitted to :data:`MOST_FITTED` samples at most and places the others slice by slice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from diffinf_core.classifier.stage import CLASSIFIER, load_snapshot
 from diffinf_core.classifier.training import device
-from diffinf_core.data.part import open_training
+from diffinf_core.data.part import Part, open_training
 from diffinf_core.influence.checkpoints import feature_epoch
 from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.extras import optional_imports
 from diffinf_core.runs.files import read_array, write_array
-from diffinf_core.runs.run import Run
-from diffinf_core.runs.slices import map_slices, read_slices
+from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.slices import map_slices
 from diffinf_core.runs.stages import Stage, Work
 
 #: samples per file of features
 SLICE = 1024
 _BATCH = 64
-#: how features become two coordinates; UMAP where the package umap-learn is installed
+#: features (B, D) of pictures (B, 3, S, S)
+Network = Callable[[Tensor], Tensor]
+#: how features become two coordinates; UMAP needs the extra "map"
 METHODS = ("pca", "umap")
+#: samples that UMAP is fitted to; others are placed among them
+MOST_FITTED = 100_000
 
 
-def methods() -> tuple[str, ...]:
-    """The methods that can be used here."""
-    return METHODS if find_spec("umap") else METHODS[:1]
-
-
-def run_features(run: Run) -> Work:
-    """Compute the features that are missing; a killed pass goes on with the slice it had reached."""
-    stage, train = FEATURES.folder(run), open_training(run)
-    net = load_snapshot(run, feature_epoch(run))[0].to(device()).eval()
-    batch = run.config.influence.batch_size or _BATCH
+def extract(stage: StageFolder, train: Part, network: Network, batch: int) -> Iterator[Progress]:
+    """Write the features (N, D) that a network gives of pictures, as slices; those that are there stay."""
 
     @torch.no_grad()
     def features(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         parts = [
-            net.features(train.tensors(rows[i : i + batch]).to(device())).float().cpu().numpy()
+            network(train.tensors(rows[i : i + batch]).to(device())).float().cpu().numpy()
             for i in range(0, len(rows), batch)
         ]
         return np.concatenate(parts)
 
     yield from map_slices(stage, len(train), SLICE, features, "map", lambda: "features")
+
+
+def run_features(run: Run) -> Work:
+    """Compute the features that are missing; a killed pass goes on with the slice it had reached."""
+    train = open_training(run)
+    net = load_snapshot(run, feature_epoch(run))[0].to(device()).eval()
+    batch = run.config.influence.batch_size or _BATCH
+    yield from extract(FEATURES.folder(run), train, net.features, batch)
     return {"epoch": feature_epoch(run), "n": len(train)}
 
 
@@ -104,41 +110,63 @@ def principal_axes(slices: list[Path]) -> Projection:
     return Projection(np.concatenate(coordinates).astype(np.float32), axes, mean, share)
 
 
-def _neighbour_map(features: NDArray[np.float64]) -> NDArray[np.float32]:
-    """UMAP's coordinates (N, 2) of features (N, D)."""
-    from umap import UMAP
+def _neighbour_map(slices: list[Path], n: int) -> NDArray[np.float32]:
+    """UMAP's coordinates (N, 2) of the features (k, D) in some files."""
+    with optional_imports():
+        from umap import UMAP
 
+    fitted = np.arange(n)
+    if n > MOST_FITTED:
+        fitted = np.sort(np.random.default_rng(0).choice(n, MOST_FITTED, replace=False))
+    parts, start = [], 0
+    for file in slices:
+        rows = read_array(file)
+        parts.append(rows[fitted[(fitted >= start) & (fitted < start + len(rows))] - start])
+        start += len(rows)
     # A fixed seed: the same map every time is worth more than several threads.
-    return UMAP(n_components=2, random_state=0).fit_transform(features).astype(np.float32)
+    reducer = UMAP(n_components=2, random_state=0, n_jobs=1)
+    placed = reducer.fit_transform(np.concatenate(parts)).astype(np.float32)
+    if len(fitted) == n:
+        return placed
+    out = np.concatenate([reducer.transform(read_array(file)) for file in slices])
+    out[fitted] = placed
+    return out.astype(np.float32)
 
 
-def _run_map(run: Run, method: str) -> Work:
+def _run_map(run: Run, method: str, features: Stage, own: Callable[[str], Stage]) -> Work:
     """Compute the coordinates, ``coordinates.npy`` float32 (N, 2) in training order."""
-    if method not in methods():
-        raise DiffInfError("The map 'umap' needs the package umap-learn; 'pca' needs nothing more.")
-    n = len(open_training(run))
-    yield from FEATURES.compute(run, quiet=True)
-    source = FEATURES.folder(run)
-    yield Progress("map", n, n, f"projecting by {method.upper()}")
     if method == "umap":
-        coordinates, share = _neighbour_map(read_slices(source, n, SLICE)), None
+        with optional_imports():
+            import umap  # noqa: F401  # before anything is computed for nothing
+    n = len(open_training(run))
+    yield from features.compute(run, quiet=True)
+    source = features.folder(run)
+    yield Progress("map", n, n, f"projecting by {method.upper()}")
+    slices = [source / f"slice-{s:08d}.npy" for s in range(0, n, SLICE)]
+    if method == "umap":
+        coordinates, share = _neighbour_map(slices, n), None
     else:
-        projection = principal_axes([source / f"slice-{s:08d}.npy" for s in range(0, n, SLICE)])
+        projection = principal_axes(slices)
         coordinates, share = projection.coordinates, projection.share.tolist()
-    write_array(embedding(method).folder(run) / "coordinates.npy", coordinates)
+    write_array(own(method).folder(run) / "coordinates.npy", coordinates)
     return {"method": method, "share": share}
 
 
-_MAPS = {
-    method: Stage(
-        "map",
-        partial(_run_map, method=method),
-        "place every training picture on a map",
-        inputs=(FEATURES,),
-        settings=partial(lambda run, method: [method], method=method),
-    )
-    for method in METHODS
-}
+def map_stages(name: str, features: Stage) -> dict[str, Stage]:
+    """The stages of the maps of some features, by method."""
+    found: dict[str, Stage] = {}
+    for method in METHODS:
+        found[method] = Stage(
+            name,
+            partial(_run_map, method=method, features=features, own=lambda m: found[m]),
+            "place every training picture on a map",
+            inputs=(features,),
+            settings=partial(lambda run, method: [method], method=method),
+        )
+    return found
+
+
+_MAPS = map_stages("map", FEATURES)
 
 
 def embedding(method: str = "pca") -> Stage:
@@ -148,9 +176,9 @@ def embedding(method: str = "pca") -> Stage:
     return _MAPS[method]
 
 
-def read_map(run: Run, method: str = "pca") -> tuple[NDArray[np.float32], list[float] | None]:
-    """Coordinates (N, 2), and the share of variance along each axis where the method has one."""
-    stage = embedding(method).folder(run)
-    if not stage.done:
+def read_map(run: Run, own: Stage) -> tuple[NDArray[np.float32], list[float] | None]:
+    """Coordinates (N, 2), and the fraction of variance along each axis where the method has one."""
+    stage = own.folder(run)
+    if not own.done(run):
         raise DiffInfError("There is no map of these pictures yet; make it on the Explore page.")
     return read_array(stage / "coordinates.npy"), stage.figures["share"]

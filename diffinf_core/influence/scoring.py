@@ -6,8 +6,10 @@ can be computed anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -24,9 +26,17 @@ from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.gradients import GradientNorms, NotFiniteError
 from diffinf_core.influence.layers import layer_norm_of
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs.executor import Call
 from diffinf_core.runs.files import write_array
 from diffinf_core.runs.run import Run, StageFolder
-from diffinf_core.runs.slices import map_slices, read_slices, slice_size, stored_slicing
+from diffinf_core.runs.slices import (
+    Elsewhere,
+    map_slices,
+    naming_memory,
+    read_slices,
+    slice_size,
+    stored_slicing,
+)
 from diffinf_core.runs.stages import Stage, Work
 
 
@@ -129,29 +139,68 @@ def autocast_type(config: InfluenceConfig) -> torch.dtype | None:
     return torch.bfloat16 if config.precision == "bfloat16" else None
 
 
+@dataclass(frozen=True)
+class ScoreTask:
+    """Scoring on workers of other machines; a parcel is a :class:`Part` with pictures of its own.
+
+    The result is what :class:`Scorer` gives for the part, and its ``fallback``.
+    """
+
+    snapshots: list[tuple[Classifier, float]]
+    low: torch.dtype | None
+    batch: int
+
+    @contextmanager
+    def open(self) -> Iterator[Call]:
+        """The networks, on the worker's device."""
+        there = [(net.to(device()), eta) for net, eta in self.snapshots]
+        with Scorer(there, self.low) as scorer:
+
+            def call(part: Part) -> tuple[NDArray[np.float64], str | None]:
+                with naming_memory():
+                    return scorer(part, np.arange(len(part)), self.batch), scorer.fallback
+
+            yield call
+
+
 def score_gradients(
     stage: StageFolder, train: Part, snapshots: list[tuple[Classifier, float]], c: InfluenceConfig
 ) -> Work:
     """Score a training split under ``snapshots`` into ``stage``, slice by slice: ``terms.npy`` (N, T, 2)."""
     n = len(train)
-    snapshots = [(net.to(device()), eta) for net, eta in snapshots]
     slicing = stored_slicing(
         stage,
         slice_size(train.size**2, len(snapshots)),
-        lambda: c.batch_size or fitting_batch(snapshots[0][0], train.tensors([0])),
+        lambda: c.batch_size or fitting_batch(snapshots[0][0].to(device()), train.tensors([0])),
     )
     # A size that a person gave since, after a lack of memory perhaps, goes before the stored one.
-    batch = c.batch_size or slicing.batch_size
-    with Scorer(snapshots, autocast_type(c)) as scorer:
+    batch, low, fallback = c.batch_size or slicing.batch_size, autocast_type(c), None
 
-        def note() -> str:
-            slow = f"; slow, because {scorer.fallback}" if scorer.fallback else ""
-            return f"self-influence over {len(snapshots)} checkpoints{slow}"
+    def rows(result: tuple[NDArray[np.float64], str | None]) -> NDArray[np.float64]:
+        nonlocal fallback
+        terms, why = result
+        fallback = fallback or why
+        return terms
 
-        yield from map_slices(
-            stage, n, slicing.slice_size, lambda rows: scorer(train, rows, batch), "influence", note
-        )
-        fallback = scorer.fallback
+    def note() -> str:
+        slow = f"; slow, because {fallback}" if fallback else ""
+        return f"self-influence over {len(snapshots)} checkpoints{slow}"
+
+    with ExitStack() as opened:
+
+        @cache
+        def scorer() -> Scorer:  # loaded where it is needed: not where workers elsewhere score
+            there = [(net.to(device()), eta) for net, eta in snapshots]
+            return opened.enter_context(Scorer(there, low))
+
+        def score(positions: NDArray[np.int64]) -> tuple[NDArray[np.float64], str | None]:
+            return scorer()(train, positions, batch), scorer().fallback
+
+        def task() -> ScoreTask:
+            return ScoreTask([(net.cpu(), eta) for net, eta in snapshots], low, batch)
+
+        elsewhere = Elsewhere(task, train.taken, rows)
+        yield from map_slices(stage, n, slicing.slice_size, score, "influence", note, elsewhere)
     write_array(stage / "terms.npy", read_slices(stage, n, slicing.slice_size))
     return {"batch_size": batch, "fallback": fallback}
 

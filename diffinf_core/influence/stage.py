@@ -107,11 +107,12 @@ def ranking(
     ``config`` says by which estimator and tau, in the place of the run's; ``scores`` are those of
     :func:`read_scores` where the caller has read them already.
     """
+    # by the run's own settings: scores of another estimator may be a part that is not there yet
+    table = read_scores(run) if scores is None else scores
     if config is not None:
         ranked_by = {"estimator": config.estimator, "tau": config.tau}
         influence = run.config.influence.model_copy(update=ranked_by)
         run = Run(run.root, run.config.model_copy(update={"influence": influence}))
-    table = read_scores(run) if scores is None else scores
     estimator = estimator_of(run)
     missing = [n for n in estimator_names(estimator) if n not in table]
     if missing:

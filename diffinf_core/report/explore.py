@@ -7,8 +7,9 @@ text, however long the split is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from diffinf_core.runs.run import Run
 
 UNDECIDED = "undecided"
 #: what a sample can be: its standing decision, or none
-STATES = (UNDECIDED, *ACTIONS)
+STATES = (UNDECIDED, *ACTIONS, "disagreement")
 _STATE = {name: i for i, name in enumerate(STATES)}
 
 
@@ -65,11 +66,25 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What was measured of every training sample on request: numbers by name, and issues, boolean."""
+
+    table: pd.DataFrame
+    issues: pd.DataFrame
+
+    def counts(self) -> dict[str, int]:
+        """How many samples have each issue."""
+        return {str(name): int(cells.sum()) for name, cells in self.issues.items()}
+
+
+@dataclass(frozen=True)
 class View:
     """Which samples a table shows, and in which order; the default is all, most suspicious first.
 
     ``group`` is a pair of column and value. ``text`` is looked for in the file's name, without regard to
-    case. ``high`` is membership in the high-influence set. ``ids`` are the only samples to show.
+    case. ``high`` is membership in the high-influence set, ``issue`` one of :class:`Measured`. ``near`` are
+    samples to which those most alike come first, whatever ``sort`` says. ``ids`` are the only samples to
+    show. What is None is not asked for.
     """
 
     label: str | None = None
@@ -77,9 +92,35 @@ class View:
     text: str = ""
     high: bool | None = None
     state: str | None = None
+    tag: str | None = None
+    issue: str | None = None
+    near: tuple[str, ...] = ()
     ids: frozenset[str] | None = None
     sort: str = "rank"
     descending: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is asked for, JSON-able, without ``ids``."""
+        usual = View()
+        return {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name != "ids" and getattr(self, f.name) != getattr(usual, f.name)
+        }
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> View:
+        """The view of :meth:`as_dict`; :class:`DiffInfError` for one that this version does not know."""
+        known = {f.name for f in fields(cls)} - {"ids"}
+        unknown = next((name for name in given if name not in known), None)
+        if unknown is not None:
+            raise DiffInfError(f"The view asks for {unknown!r}, which this version does not know.")
+        values = dict(given)
+        if values.get("group") is not None:
+            column, value = values["group"]
+            values["group"] = (column, value)
+        values["near"] = tuple(values.get("near", ()))
+        return cls(**values)
 
 
 def read_samples(run: Run, scores: pd.DataFrame | None = None) -> Samples:
@@ -101,13 +142,24 @@ def states(samples: Samples, decisions: Mapping[str, Decision]) -> NDArray[np.ui
     """The state (N,) of each sample as an index into :data:`STATES`."""
     out = np.zeros(len(samples), np.uint8)
     at = samples.places.get_indexer(pd.Index(list(decisions), dtype=samples.places.dtype))
-    made = np.fromiter((_STATE[d.action] for d in decisions.values()), np.uint8, len(decisions))
+    made = np.fromiter((_STATE[d.state] for d in decisions.values()), np.uint8, len(decisions))
     out[at[at >= 0]] = made[at >= 0]
     return out
 
 
-def positions(samples: Samples, decisions: Mapping[str, Decision], view: View) -> NDArray[np.int64]:
-    """Where the samples of a view stand, in its order; :class:`DiffInfError` for what is not there."""
+def positions(
+    samples: Samples,
+    decisions: Mapping[str, Decision],
+    view: View,
+    tagged: Mapping[str, frozenset[str]] | None = None,
+    measured: Measured | None = None,
+    similarity: NDArray[np.float32] | None = None,
+) -> NDArray[np.int64]:
+    """Where the samples of a view stand, in its order; :class:`DiffInfError` for what is not there.
+
+    ``tagged`` are the samples of each tag, of which a tag that nothing has shows nothing; ``measured`` is
+    None where nothing was measured; ``similarity`` (N,) is how alike each sample is to those of ``near``.
+    """
     table, keep = samples.table, np.ones(len(samples), bool)
     if view.label is not None:
         keep &= (table["label"] == view.label).to_numpy()
@@ -126,18 +178,34 @@ def positions(samples: Samples, decisions: Mapping[str, Decision], view: View) -
         if view.state not in STATES:
             raise DiffInfError(f"Unknown state {view.state!r}; choose one of {', '.join(STATES)}.")
         keep &= states(samples, decisions) == STATES.index(view.state)
+    if view.tag is not None:
+        keep &= table["id"].isin((tagged or {}).get(view.tag, frozenset())).to_numpy()
+    if view.issue is not None:
+        if measured is None or view.issue not in measured.issues:
+            raise DiffInfError(
+                f"No picture was looked at for being {view.issue}; measure them first."
+            )
+        keep &= measured.issues[view.issue].to_numpy()
     if view.ids is not None:
         keep &= table["id"].isin(view.ids).to_numpy()
     rows = np.flatnonzero(keep)
-    return rows[_order(samples, rows, view)]
+    if similarity is not None:
+        return rows[np.argsort(-similarity[rows], kind="stable")]
+    return rows[_order(samples, rows, view, measured)]
 
 
-def _order(samples: Samples, rows: NDArray[np.int64], view: View) -> NDArray[np.int64]:
-    if view.sort not in samples.sorts:
+def _order(
+    samples: Samples, rows: NDArray[np.int64], view: View, measured: Measured | None
+) -> NDArray[np.int64]:
+    more = [] if measured is None else [str(name) for name in measured.table]
+    if view.sort not in (*samples.sorts, *more):
         raise DiffInfError(
-            f"Samples cannot be sorted by {view.sort!r}; choose one of {', '.join(samples.sorts)}."
+            f"Samples cannot be sorted by {view.sort!r}; choose one of "
+            f"{', '.join((*samples.sorts, *more))}."
         )
     source = samples.scores if view.sort in samples.scores else samples.table
+    if measured is not None and view.sort in measured.table:
+        source = measured.table
     # Ties go by rank in either direction.
     ranks = samples.table["rank"].to_numpy()[rows]
     by_rank = np.argsort(ranks, kind="stable")

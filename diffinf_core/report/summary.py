@@ -30,6 +30,7 @@ from diffinf_core.influence.stage import (
 )
 from diffinf_core.records import ACTIONS, Decision
 from diffinf_core.report.precision import precision_figures, precision_key
+from diffinf_core.review.effort import MANNERS, manner
 from diffinf_core.review.opening import read_decisions
 from diffinf_core.review.queue import edit_rows, queue_key
 from diffinf_core.runs.files import digest
@@ -172,10 +173,12 @@ def _repair(run: Run) -> dict[str, Any] | None:
 def _review(run: Run, decisions: Mapping[str, Decision]) -> dict[str, int] | None:
     if not DATA.folder(run).done:
         return None
-    counts = Counter(d.action for d in decisions.values())
+    counts = Counter(d.state for d in decisions.values())
+    manners = Counter(manner(d) for d in decisions.values() if not d.between)
     names = {"accept": "accepted", "reject": "rejected", "keep": "kept", "relabel": "relabelled"}
     names |= {"drop": "dropped", "second_look": "second_look"}
-    return {names[a]: counts.get(a, 0) for a in ACTIONS}
+    out = {names[a]: counts.get(a, 0) for a in ACTIONS} | {"disagreement": counts["disagreement"]}
+    return out | {kind.replace(" ", "_"): manners[kind] for kind in MANNERS}
 
 
 def summarise(

@@ -149,6 +149,18 @@ def agreement(
     return out
 
 
+def agreement_by_mode(
+    opinions: Mapping[str, Mapping[str, Decision]], seed: int = 0
+) -> dict[str, Any]:
+    """:func:`agreement` of all opinions, and as "blind" of the samples that were judged in blind mode alone.
+
+    Scores and a suggestion on the page draw reviewers to the same answer: what they agree on beyond that is
+    what the blind samples say.
+    """
+    blind = {s: of for s, of in opinions.items() if all(d.mode == "blind" for d in of.values())}
+    return agreement(opinions, seed) | {"blind": agreement(blind, seed)}
+
+
 def _pair(both: Sequence[tuple[str, str]], resamples: int, seed: int) -> dict[str, Any]:
     table = _table([a for a, _ in both], [b for _, b in both])
     drawn = _resampled(table.ravel(), resamples, seed).reshape(resamples, *table.shape)

@@ -12,6 +12,9 @@ from diffinf_core.records import ACTIONS, Choice, Decision, DiffInfError
 from diffinf_core.review.verdict import same
 from diffinf_core.runs.seal import under_seal
 
+#: how the comment of a decision on many pairs at once begins
+MARK = "bulk: "
+
 
 @dataclass(frozen=True)
 class Bulk:
@@ -72,7 +75,7 @@ def preview(
             comment,
         )
         before = decisions.get(sample)
-        reason = _refusal(choice, assigned.get(sample), towards, before)
+        reason = refusal(choice, assigned.get(sample), towards, before)
         if sample in differing:
             reason = "reviewers disagree, which is settled pair by pair"
         if reason:
@@ -94,7 +97,7 @@ def preview(
     )
 
 
-def _refusal(choice: Choice, label: str | None, towards: str, before: Decision | None) -> str:
+def refusal(choice: Choice, label: str | None, towards: str, before: Decision | None) -> str:
     """Why a sample cannot take the decision; "" where it can."""
     if label is None:
         return "not a training sample of this run"

@@ -16,12 +16,15 @@ _COLUMNS = (
     "time", "reviewer", "action", "sample", "version", "new_label", "comment", "undoes", "batch", "role",
     "client", "seen",
 )  # fmt: skip
+#: came later: a line without it has the checksum that it had before the column was there
+_LATER = ("mode",)
 _HALF = 8
 
 
 def line_checksum(before: str | None, row: Mapping[str, Any]) -> str:
     """The checksum of a line that follows one with the checksum ``before``: twice eight hex digits."""
-    own = digest([row.get(name) for name in _COLUMNS])[:_HALF]
+    later = {name: row[name] for name in _LATER if row.get(name) is not None}
+    own = digest([*(row.get(name) for name in _COLUMNS), *([later] if later else [])])[:_HALF]
     return own + digest(before or "", own)[:_HALF]
 
 

@@ -38,6 +38,7 @@ from sqlalchemy.schema import CreateColumn, CreateTable
 from diffinf_core.records import DiffInfError
 from diffinf_core.review.clock import boot_clock, boot_seconds
 from diffinf_core.review.sqlite import SqliteFile
+from diffinf_core.review.tag_tables import TAGS, VIEWS
 from diffinf_core.runs.extras import optional_imports
 
 #: the environment variable that names a PostgreSQL database
@@ -65,6 +66,8 @@ LINES = Table(
     Column("client", String(64)),
     # the last line about the sample that the person saw; NULL where nobody looked at it alone
     Column("seen", Integer),
+    # whether the person saw more than the pictures; NULL where nobody looked, and in earlier lines
+    Column("mode", String(8)),
     # of the line and of the one before it; NULL in lines of earlier versions
     Column("checksum", String(16)),
 )
@@ -93,6 +96,9 @@ LEASES = Table(
     Column("seconds", Float(53), nullable=False, server_default="0"),
     Column("clock", String(40), nullable=False, server_default=""),
 )
+
+#: all of them; those that a journal lacks are made when it is opened
+_TABLES = (LINES, LEASES, TAGS, VIEWS)
 
 # A server may be configured to acknowledge before a line is on disk; ours must not be.
 _LOCK = text(
@@ -201,7 +207,7 @@ class Database:
         """The statements that make the tables what they should be."""
         found = inspect(connection)
         out: list[Executable] = []
-        for table in (LINES, LEASES):
+        for table in _TABLES:
             if not found.has_table(table.name):
                 out.append(CreateTable(table))
                 continue
@@ -225,7 +231,7 @@ class Database:
             with self._locked(engine, "diffinf tables") as connection:
                 for statement in self._missing(connection, engine.dialect):
                     connection.execute(statement)
-                for index in LINES.indexes:
+                for index in (index for table in _TABLES for index in table.indexes):
                     index.create(connection, checkfirst=True)
         except SQLAlchemyError as error:
             engine.dispose()

@@ -69,6 +69,7 @@ class History:
             row.comment,
             row.role,
             looked=row.seen is not None and row.batch is None,
+            mode=row.mode or "",
         )
         line = _Line(row.seq, act, decision)
         if act in self._acts:
@@ -141,6 +142,25 @@ class History:
     def samples(self, act: Act) -> list[str]:
         """The samples that an act decided."""
         return [line.decision.sample for line in self._acts[act]]
+
+    def has_decided(self, sample: str, reviewer: str) -> bool:
+        """Whether a reviewer ever decided on a sample, undone or not; a second look is no decision."""
+        about = (line.decision for line in self._about.get(sample, ()))
+        return any(d.reviewer == reviewer and d.action != "second_look" for d in about)
+
+    def reviewers(self) -> list[str]:
+        """Everybody who has a decision that was not undone."""
+        return [name for name, acts in self._done.items() if acts]
+
+    def latest(self, reviewer: str, n: int | None = None) -> list[Decision]:
+        """The reviewer's last decisions that were not undone, newest first: on each sample the last one."""
+        found: dict[str, Decision] = {}
+        for act in reversed(self._done.get(reviewer, [])):
+            for line in reversed(self._acts[act]):
+                found.setdefault(line.decision.sample, line.decision)
+                if len(found) == n:
+                    return list(found.values())
+        return list(found.values())
 
     def to_undo(self, reviewer: str) -> Act | None:
         """The reviewer's last act that stands."""

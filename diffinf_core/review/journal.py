@@ -17,7 +17,15 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, func, insert, select
 
-from diffinf_core.records import ACTIONS, ROLES, Choice, Decision, DiffInfError, OutdatedError
+from diffinf_core.records import (
+    ACTIONS,
+    MODES,
+    ROLES,
+    Choice,
+    Decision,
+    DiffInfError,
+    OutdatedError,
+)
 from diffinf_core.review.checksum import with_checksums
 from diffinf_core.review.database import LINES, Database
 from diffinf_core.review.history import REDO, UNDO, Act, History
@@ -113,18 +121,22 @@ class Journal:
         role: str = DECIDE,
         client: str | None = None,
         seen: int | None = None,
+        mode: str | None = None,
     ) -> int:
         """Write a decision; returns its line number. A later one replaces an earlier one.
 
         ``role`` is "decide", "second" (an independent opinion, made without seeing the first) or
         "adjudicate". ``client`` is a token that the caller draws for this decision: sent twice, it is
         written once, and the first line's number is returned. ``seen`` is the :meth:`stamps` of the
-        sample when a person was shown it; without it the decision counts as made without looking.
+        sample when a person was shown it; without it the decision counts as made without looking. ``mode``
+        is one of :data:`MODES` where a person looked.
 
         Raises :class:`OutdatedError` where somebody else wrote about the sample since.
         """
         choice = Choice(sample, action, version, new_label, comment)
-        row = self._row(choice, reviewer, role) | {"seen": seen}
+        if mode not in (None, *MODES):
+            raise DiffInfError(f"Unknown mode {mode!r}; choose one of {', '.join(MODES)}.")
+        row = self._row(choice, reviewer, role) | {"seen": seen, "mode": mode}
         looked = {} if seen is None else {sample: seen}
         return self._write([row], client, looked, but=row["reviewer"])[0]
 
@@ -166,7 +178,7 @@ class Journal:
             for row in rows:
                 row["batch"] = batch
         what = "The decision" if len(rows) == 1 else "The decisions"
-        with self._written(what) as connection:
+        with self.written(what) as connection:
             known = self._known(connection, client) if client else []
             if known:
                 return known
@@ -174,18 +186,18 @@ class Journal:
             return self._append(connection, rows)
 
     @contextmanager
-    def _written(self, what: str) -> Iterator[Connection]:
+    def written(self, what: str) -> Iterator[Connection]:
         """A transaction, in a journal that is not lost; nothing is made where one is missing."""
         had = self._mark.last()
         if not self.database.exists:
             self._not_lost(0, had)
         with self.database.write(what) as connection:
             yield connection
-        if self._mark.file is not None:
-            with self.database.read() as connection:
-                ours = LINES.c.run == self.database.run
-                last = connection.scalar(select(func.max(LINES.c.seq)).where(ours))
-            self._mark.keep(last or 0)
+            # nobody writes beside this transaction: no later reader needs to ask again
+            ours = LINES.c.run == self.database.run
+            last = connection.scalar(select(func.max(LINES.c.seq)).where(ours))
+        if last:  # else nobody has decided yet
+            self._mark.keep(last)
 
     def _row(self, choice: Choice, reviewer: str, role: str) -> dict[str, Any]:
         if role not in ROLES:
@@ -210,6 +222,7 @@ class Journal:
             "batch": None,
             "client": None,
             "seen": None,
+            "mode": None,
         }
 
     def _known(self, connection: Connection, client: str) -> list[int]:
@@ -277,7 +290,7 @@ class Journal:
 
     def _turn(self, action: str, reviewer: str) -> list[str]:
         name = reviewer_name(reviewer)
-        with self._written("The step") as connection:
+        with self.written("The step") as connection:
             with self._up_to_date(connection) as history:
                 act = history.to_undo(name) if action == UNDO else history.to_redo(name)
                 if act is None:
@@ -324,6 +337,23 @@ class Journal:
         name = reviewer_name(reviewer) if reviewer else ""
         with self._up_to_date() as history:
             return {sample: history.stamp(sample, name) for sample in samples}
+
+    def has_decided(self, sample: str, reviewer: str) -> bool:
+        """Whether a reviewer ever decided on a sample; a decision that was undone counts, no second look."""
+        name = reviewer_name(reviewer)
+        with self._up_to_date() as history:
+            return history.has_decided(sample, name)
+
+    def latest(self, reviewer: str, n: int) -> list[Decision]:
+        """The reviewer's last ``n`` decisions that were not undone, newest first, one for each sample."""
+        name = reviewer_name(reviewer)
+        with self._up_to_date() as history:
+            return history.latest(name, n)
+
+    def by_reviewer(self) -> dict[str, list[Decision]]:
+        """Every reviewer's decisions that were not undone, newest first, one for each sample."""
+        with self._up_to_date() as history:
+            return {name: history.latest(name) for name in history.reviewers()}
 
     def opinions(self) -> dict[str, dict[str, Decision]]:
         """Each reviewer's latest decision or second opinion on each sample; adjudications are none."""

@@ -13,6 +13,7 @@ from diffinf_core.records import Decision, DiffInfError
 from diffinf_core.review.checksum import verify, with_checksums
 from diffinf_core.review.database import LINES, STORE, Database
 from diffinf_core.review.journal import Journal
+from diffinf_core.review.tag_tables import TAGS, VIEWS
 from diffinf_core.runs.files import publish_folder, read_json, write_json
 from diffinf_core.runs.run import Run
 
@@ -37,14 +38,30 @@ def take_over(file: Path, database: Database) -> int:
     own = Database(file)
     with own.read() as connection:
         lines = connection.execute(select(LINES).order_by(LINES.c.seq)).all()
+        beside = {
+            table: connection.execute(select(table).order_by(table.c.seq)).all()
+            for table in (TAGS, VIEWS)
+        }
     own.close()
     verify(lines, None, own.name)
     rows = [dict(row._mapping) for row in lines]
-    if not rows:
+    if not rows and not any(beside.values()):
         return 0
     with database.write("The journal of the run's folder") as connection:
         ours = LINES.c.run == database.run
         if connection.execute(select(LINES.c.seq).where(ours).limit(1)).first():
+            return 0
+        for table, found in beside.items():
+            if connection.execute(
+                select(table.c.seq).where(table.c.run == database.run).limit(1)
+            ).first():
+                continue
+            own_rows = [{**row._mapping, "run": database.run} for row in found]
+            for row in own_rows:
+                del row["seq"]
+            if own_rows:
+                connection.execute(insert(table), own_rows)
+        if not rows:
             return 0
         drawn = text(
             "SELECT nextval(pg_get_serial_sequence('journal', 'seq')) FROM generate_series(1, :n)"

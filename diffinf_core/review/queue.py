@@ -35,6 +35,27 @@ def suggestion(
     return "accept", f"the judge sees {label} in the edit ({after:.2f}), {top} in the original"
 
 
+#: a probability of the judge from which it speaks for another label
+_SURE = 0.5
+
+
+def suggestion_unedited(
+    label: str, classes: Sequence[str], judge: Sequence[float]
+) -> tuple[str, str, str]:
+    """(action, class to relabel to, reason) for a picture without an edit, by the judge's probabilities.
+
+    All are "" where the judge sees another class and is not sure of it.
+    """
+    top = int(np.argmax(judge))
+    p = judge[top]
+    if classes[top] == label:
+        return "keep", "", f"the judge sees {label} in the picture ({p:.2f})"
+    if p < _SURE:
+        return "", "", ""
+    own = judge[list(classes).index(label)]
+    return "relabel", classes[top], f"the judge sees {classes[top]} ({p:.2f}), {label} {own:.2f}"
+
+
 #: what comes from the ranking and the data set, from the edit as a figure, and from it as text
 _PLACED = ("id", "rank", "score", "percentile", "label", "version", "group")
 _FIGURES = (

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import Table, insert
 
 from diffinf_core.records import DiffInfError
 from diffinf_core.review.checksum import is_whole, verify, with_checksums
 from diffinf_core.review.database import LINES, Database
 from diffinf_core.review.reading import read_lines
+from diffinf_core.review.tag_tables import TAGS, VIEWS
 from diffinf_core.runs.files import sync_folder
 
 
@@ -40,14 +41,14 @@ def has_lines(file: Path) -> bool:
     return file.exists() and bool(_readable(file))
 
 
-def _readable(file: Path) -> list[dict[str, Any]]:
-    """Every line that SQLite can read, from both ends up to the damage, in order."""
+def _readable(file: Path, table: Table = LINES) -> list[dict[str, Any]]:
+    """Every row of a table that SQLite can read, from both ends up to the damage, in order."""
     found: dict[int, dict[str, Any]] = {}
     for order in ("ASC", "DESC"):
         with suppress(sqlite3.Error), closing(sqlite3.connect(file)) as connection:
             connection.row_factory = sqlite3.Row
-            for row in connection.execute(f"SELECT * FROM journal ORDER BY seq {order}"):
-                found[row["seq"]] = {"checksum": None, "role": "decide", **dict(row)}
+            for row in connection.execute(f"SELECT * FROM {table.name} ORDER BY seq {order}"):
+                found[row["seq"]] = dict(row)
     return [found[seq] for seq in sorted(found)]
 
 
@@ -103,6 +104,8 @@ def _split(
 def keep_whole(file: Path) -> Kept:
     """Put a journal of the whole lines in the place of a damaged one, which is set aside.
 
+    Tags and saved views go with it as far as they can be read.
+
     No process may have the journal open. Raises :class:`DiffInfError` where no line is whole.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
@@ -110,7 +113,7 @@ def keep_whole(file: Path) -> Kept:
     for ending in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
             file.with_name(file.name + ending).rename(aside.with_name(aside.name + ending))
-    rows = _readable(aside)
+    rows = [{"checksum": None, "role": "decide", **row} for row in _readable(aside)]
     whole, damaged = _split(rows)
     if not whole:
         for ending in ("", "-wal", "-shm"):
@@ -125,6 +128,9 @@ def keep_whole(file: Path) -> Kept:
     with database.write("The journal") as connection:
         if kept:
             connection.execute(insert(LINES), kept)
+        for table in (TAGS, VIEWS):
+            if others := _readable(aside, table):
+                connection.execute(insert(table), others)
     database.close()
     sync_folder(file.parent)
     samples = tuple(sorted(set().union(*(_about(row, rows) for row in damaged))))

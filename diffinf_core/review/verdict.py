@@ -84,7 +84,10 @@ def _open(lines: Sequence[Decision]) -> tuple[Decision, list[Decision]]:
 def _undecided(last: Decision, first: Decision, differing: Sequence[Decision]) -> Decision:
     names = ", ".join(sorted({d.reviewer for d in differing}))
     said = f"{first.reviewer} and {names} disagree"
-    return Decision(last.sample, "second_look", last.reviewer, last.time, comment=said)
+    between = (first.reviewer, *sorted({d.reviewer for d in differing}))
+    return Decision(
+        last.sample, "second_look", last.reviewer, last.time, comment=said, between=between
+    )
 
 
 def _independent(lines: Sequence[Decision], withdrawn: frozenset[str]) -> dict[str, Decision]:

@@ -12,6 +12,8 @@ EXTRAS = {
     "app": ("gradio", "fastapi", "starlette", "uvicorn"),
     "postgres": ("psycopg",),
     "heic": ("pillow_heif",),
+    "map": ("umap", "numba", "pynndescent"),
+    "cluster": ("ray",),
     "faces": ("facenet_pytorch", "h5py", "lpips", "transformers"),
 }
 

@@ -91,6 +91,10 @@ class Run:
         self.edits = edits or root / "edits"
         #: whether to go on as if nobody had decided anything
         self.without_decisions = False
+        #: keys of stages that are given and not worked out, and pictures that are not in the folder: those
+        #: of a run that is mirrored on another machine, see :mod:`diffinf_core.runs.mirror`
+        self.keys: Mapping[str, str] = {}
+        self.pictures: Any = None
         self._unstored = False
 
     @classmethod

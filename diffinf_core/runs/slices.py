@@ -6,13 +6,16 @@ A kill loses the slice under way and no more; slices can be computed anywhere an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.executor import Computing, Done, ParallelMap, Task, compute
 from diffinf_core.runs.files import read_array, read_json, write_array, write_json
 from diffinf_core.runs.run import StageFolder
 
@@ -20,7 +23,6 @@ from diffinf_core.runs.run import StageFolder
 SLICE = 64
 #: pixels times checkpoints per slice: half a minute of ResNet-18 on one core
 _SLICE_WORK = 64 * 128 * 128 * 10
-Score = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 
 def slice_size(pixels: int, checkpoints: int) -> int:
@@ -45,12 +47,44 @@ def stored_slicing(stage: StageFolder, size: int, choose: Callable[[], int]) -> 
     return Slicing(**read_json(file))
 
 
+@contextmanager
+def naming_memory() -> Iterator[None]:
+    """:class:`DiffInfError` in place of a lack of memory, on whichever machine a pass is computed."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise DiffInfError(
+            "Scoring does not fit into memory; set a smaller influence.batch_size "
+            "(finished slices are kept)."
+        ) from error
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """How workers of other machines compute a slice, see :class:`ParallelMap`.
+
+    ``pack`` makes a parcel of positions (k,). ``rows`` takes the rows (k, ...) out of a result, wherever that
+    was computed.
+    """
+
+    task: Callable[[], Task]
+    pack: Callable[[NDArray[np.int64]], Any]
+    rows: Callable[[Any], NDArray[Any]] = np.asarray
+
+
 def map_slices(
-    stage: StageFolder, n: int, size: int, score: Score, name: str, note: Callable[[], str]
+    stage: StageFolder,
+    n: int,
+    size: int,
+    score: Callable[[NDArray[np.int64]], Any],
+    name: str,
+    note: Callable[[], str],
+    elsewhere: Elsewhere | None = None,
 ) -> Iterator[Progress]:
     """Compute the slices that are missing; ``score`` maps positions (k,) to rows (k, ...).
 
-    ``name`` is the stage that the events carry.
+    ``name`` is the stage that the events carry. Without ``elsewhere`` this process computes every slice,
+    whatever executor is chosen.
 
     Raises :class:`DiffInfError` where a pass does not fit into memory.
     """
@@ -59,18 +93,41 @@ def map_slices(
     done = n - sum(min(s + size, n) - s for s in missing)
     # What is there already is one event, so that it does not pass for speed.
     yield Progress(name, done, n, note())
-    for start in missing:
-        rows = np.arange(start, min(start + size, n))
-        try:
-            found = score(rows)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise DiffInfError(
-                "Scoring does not fit into memory; set a smaller influence.batch_size "
-                "(finished slices are kept)."
-            ) from error
-        write_array(stage / f"slice-{start:08d}.npy", found)
-        done += len(rows)
-        yield Progress(name, done, n, note())
+    slices = (np.arange(s, min(s + size, n)) for s in missing)
+    for event in _computed(slices, score, elsewhere) if missing else ():
+        if isinstance(event, Done):
+            rows = event.result if elsewhere is None else elsewhere.rows(event.result)
+            write_array(stage / f"slice-{event.item[0]:08d}.npy", rows)
+            done += len(event.item)
+            yield Progress(name, done, n, note())
+        else:
+            yield Progress(name, done, n, f"{note()}; {event}")
+
+
+def _computed(
+    slices: Iterator[NDArray[np.int64]],
+    score: Callable[[NDArray[np.int64]], Any],
+    elsewhere: Elsewhere | None,
+) -> Iterator[Any]:
+    def here(rows: NDArray[np.int64]) -> Computing:
+        with naming_memory():
+            return score(rows)
+        yield  # a generator, as every computation is
+
+    if elsewhere is None:
+        for rows in slices:
+            yield Done(rows, (yield from here(rows)))
+        return
+    yield from compute(
+        ParallelMap(
+            here,
+            elsewhere.task,
+            elsewhere.pack,
+            name=lambda rows: f"samples {rows[0]} to {rows[-1]} of the training split",
+            size=len,
+        ),
+        slices,
+    )
 
 
 def read_slices(stage: StageFolder, n: int, size: int) -> NDArray[np.float64]:

@@ -75,6 +75,8 @@ class Stage:
 
     def key(self, run: Run) -> str:
         """The hash that names this stage's folder."""
+        if self.name in run.keys:
+            return run.keys[self.name]
         above = [stage.key(run) for stage in self.inputs]
         # version 1 is what runs were computed with before versions were kept
         code = [] if set(self.code) == {1} else [{"code": self.code}]

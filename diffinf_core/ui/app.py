@@ -14,7 +14,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import gradio as gr
 
 from diffinf_core.records import DiffInfError
-from diffinf_core.ui import api
+from diffinf_core.ui import api, glossary
 from diffinf_core.ui.compare.page import ComparePage
 from diffinf_core.ui.explore import page as explore_page
 from diffinf_core.ui.explore.parts import library_link
@@ -44,8 +44,8 @@ _PAGES = 500
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: in the order in which they need each other
 _SCRIPTS = (
-    "page", "early", "viewer", "keys", "touch", "tour",
-    "explore", "explore_lasso", "explore_map", "explore_tau",
+    "page", "early", "viewer", "parts", "glossary", "keys", "touch", "tour",
+    "explore", "explore_lasso", "explore_map", "explore_grid", "explore_tau",
 )  # fmt: skip
 
 
@@ -65,17 +65,19 @@ def theme() -> gr.themes.Base:
     )
 
 
-_TOP = """<header class="di-top"><h1>DiffInf</h1><p>Find the pictures whose labels disturb training, repair
+_TOP = """<a class="di-skip" href="#do-accept" id="skip">Skip to the decision</a>
+<header class="di-top"><h1>DiffInf</h1><p>Find the pictures whose labels disturb training, repair
 them, and judge every repair.</p><div class="di-top-buttons">
 <button type="button" id="switch-theme">Dark</button><button type="button" id="show-tour">Tour</button>
-<button type="button" id="show-keys" aria-keyshortcuts="?">Keys</button>{out}</div></header>"""
+<button type="button" id="show-glossary" aria-keyshortcuts="g">Glossary</button>
+<button type="button" id="show-keys" aria-keyshortcuts="?">Keys</button>{out}</div></header>{glossary}"""
 _OUT = '<form method="post" action="logout"><button>Log out</button></form>'
 
 
 def build(session: Session) -> gr.Blocks:
     """The whole app for one run."""
     with gr.Blocks(title="DiffInf", analytics_enabled=False) as blocks:
-        gr.HTML(_TOP.format(out=_OUT if session.shared else ""))
+        gr.HTML(_TOP.format(out=_OUT if session.shared else "", glossary=glossary.template()))
         begun = session.ready()
         with gr.Tabs(elem_id="pages", selected="review" if begun else "run") as tabs:
             with gr.Tab("Run", id="run") as run_tab:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import pandas as pd
@@ -79,6 +79,22 @@ class Filter:
                     f"Unknown {name} {getattr(self, name)!r}; choose one of {', '.join(choices)}."
                 )
 
+    @property
+    def reveals(self) -> bool:
+        """Whether being under this filter, or coming early in its order, says what blind mode hides."""
+        ends = (self.low, self.high)
+        chosen = (self.flag, self.suggestion) != ("all", "all") or ends != (None, None)
+        return chosen or self.sort not in (next(iter(SORTS)), "newest decision first")
+
+    def concealing(self) -> Filter:
+        """The same without what :attr:`reveals` something."""
+        usual = Filter()
+        return (
+            replace(self, flag="all", suggestion="all", low=None, high=None, sort=usual.sort)
+            if self.reveals
+            else self
+        )
+
     @classmethod
     def asked(cls, *given: Any) -> Filter:
         """From the page's values, in the order of the fields; the ends of the range are text there.
@@ -127,11 +143,11 @@ def _in_state(
     if state == "to do":
         return [i for i in ids if i not in decided or decided[i].action == "second_look"]
     if state == "decided":
-        return [i for i in ids if i in decided]
+        return [i for i in ids if i in decided and not decided[i].between]
     if state == "disagreement":
         return [i for i in ids if i in disagreeing]
     if state not in ("all", "selection"):
-        return [i for i in ids if i in decided and decided[i].action == state]
+        return [i for i in ids if i in decided and decided[i].state == state]
     return ids
 
 

@@ -15,8 +15,14 @@ _VERBS = {
     "drop": "dropped from the data set",
     "second_look": "marked for a second look",
 }
-
-
+#: the same below a thumbnail
+_BRIEF = {
+    "accept": "accepted",
+    "reject": "rejected",
+    "keep": "kept",
+    "drop": "dropped",
+    "second_look": "second look",
+}
 #: the same, of somebody who did it
 _DID = {
     "accept": "accepted this edit",
@@ -36,9 +42,18 @@ def deed(decision: Decision) -> str:
 
 def outcome(decision: Decision) -> str:
     """A decision in words."""
+    if decision.between:
+        return f"disagreement: {' and '.join(decision.between)}"
     if decision.action == "relabel":
         return f"relabelled to {decision.new_label}"
     return _VERBS[decision.action]
+
+
+def brief(decision: Decision) -> str:
+    """A decision in a word or two."""
+    if decision.action == "relabel":
+        return f"to {decision.new_label}"
+    return _BRIEF[decision.action]
 
 
 def relabel_key(classes: Sequence[str], at: int) -> str:
@@ -68,6 +83,15 @@ def progress(done: int, total: int, rate: float | None, reviewer: str = "") -> s
     )
 
 
+def running(sample: str, text: str) -> str:
+    """A line on an edit that is made of another pair, with a way there and a way to end it."""
+    return (
+        f'<div class="di-notice di-running" role="status">{escape(text)} '
+        f'<button type="button" data-goto="{escape(sample)}">Show</button>'
+        '<button type="button" data-press="reedit-cancel">Cancel</button></div>'
+    )
+
+
 def facts(file: str, columns: Sequence[tuple[str, str]], link: str = "") -> str:
     """The file of a sample, to copy, and what the data set's own columns say of it.
 
@@ -84,10 +108,11 @@ def facts(file: str, columns: Sequence[tuple[str, str]], link: str = "") -> str:
     )
 
 
-def _hint(suggestion: str, why: str) -> str:
+def _hint(suggestion: str, why: str, new_label: str = "") -> str:
     if not suggestion:
         return ""
-    words = f"suggested: <strong>{escape(suggestion)}</strong>, because {escape(why)}"
+    action = f"relabel to {new_label}" if suggestion == "relabel" and new_label else suggestion
+    words = f"suggested: <strong>{escape(action)}</strong>, because {escape(why)}"
     return f'<span class="di-hint">{words}</span>'
 
 
@@ -95,7 +120,7 @@ def headline(
     place: int,
     total: int,
     label: str,
-    rank: int,
+    rank: int | None,
     decision: Decision | None,
     suggestion: str,
     why: str,
@@ -104,8 +129,11 @@ def headline(
     beside: str = "",
     comment: str = "",
     keys: str = "",
+    new_label: str = "",
 ) -> str:
     """The line above a pair; ``beside`` is HTML of its own, such as :func:`facts`.
+
+    ``new_label`` is the class that a suggested relabel leads to; ``rank`` None is not to be known.
 
     ``keys`` are the digits that relabel, see :func:`relabel_key`.
     """
@@ -115,14 +143,15 @@ def headline(
         who = f" ({decision.reviewer})" if decision.reviewer != "local" else ""
         text = outcome(decision) + who
         state = f'<span class="di-state di-{escape(decision.action)}">{escape(text)}</span>'
+    placed = "" if rank is None else f"<span>influence rank {rank}</span>"
     said = f'<q class="di-comment-of">{escape(comment)}</q>' if comment else ""
     return (
         f'<div class="di-head" data-sample="{escape(sample)}" data-version="{escape(version)}" '
         f'data-suggestion="{escape(suggestion)}" data-keys="{escape(keys)}">'
         f'<span class="di-place">{place} of {total}</span>'
         f'<span>assigned label <strong class="di-label">{escape(label)}</strong></span>'
-        f"<span>influence rank {rank}</span>{state}{said}{beside}"
-        f"{_hint(suggestion, why)}</div>"
+        f"{placed}{state}{said}{beside}"
+        f"{_hint(suggestion, why, new_label)}</div>"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -14,12 +14,14 @@ from diffinf_core.ui import markup
 
 _BINS = 16
 #: a change below this is no change
-_SAME = 0.02
+SAME = 0.02
+H_MEANING = "Predicted probability that the picture is among those that disturb training most."
+CLASSIFIER = "trained on the labels as they are"
 
 
 @dataclass(frozen=True)
-class _Measure:
-    """One row: ``read`` gives (before, after) as text; ``column`` is its place in the queue."""
+class Measure:
+    """One score: ``read`` gives (before, after) as text; ``column`` is its place in the queue."""
 
     name: str
     hint: Callable[[Edit], str]
@@ -28,17 +30,21 @@ class _Measure:
     after: Callable[[Edit], float | None] = lambda _: None
     #: (before, after, whether more is better)
     verdict: Callable[[Edit], tuple[float, float, bool]] | None = None
+    #: of two versions; None where neither is
+    more_is_better: bool | None = None
+    #: what a difference between versions is measured in
+    scale: Callable[[Edit], float] = lambda _: 1.0
 
 
 class Distributions:
-    """Histograms of the queue's scores, made once for a queue."""
+    """Histograms of a table's columns of numbers, made once; ``of`` names the table in words."""
 
-    def __init__(self, queue: pd.DataFrame) -> None:
-        self.queue = queue
+    def __init__(self, table: pd.DataFrame, of: str = "queue") -> None:
+        self.table, self.of = table, of
         self._values: dict[str, np.ndarray] = {}
-        for column in queue.columns:
-            if pd.api.types.is_numeric_dtype(queue[column]):
-                values = queue[column].dropna().to_numpy(float)
+        for column in table.columns:
+            if pd.api.types.is_numeric_dtype(table[column]):
+                values = table[column].dropna().to_numpy(float)
                 if len(values) > 1 and np.ptp(values) > 0:
                     self._values[column] = np.sort(values)
 
@@ -56,7 +62,7 @@ class Distributions:
         )
         at = float(np.clip((value - edges[0]) / (edges[-1] - edges[0]), 0, 1)) * (_BINS * 4 - 2)
         below = np.searchsorted(values, value) / len(values)
-        text = f"higher than {below:.0%} of the queue"
+        text = f"higher than {below:.0%} of the {self.of}"
         return (
             f'<svg class="di-dist" viewBox="0 0 {_BINS * 4} 18" role="img" aria-label="{text}">'
             f'<title>{text}</title>{bars}<line x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="18"/></svg>'
@@ -67,12 +73,14 @@ def _assigned(edit: Edit, classes: list[str]) -> int:
     return classes.index(edit.label)
 
 
-def _measures(classes: list[str], percentile: float) -> list[_Measure]:
+def measures(classes: list[str], percentile: float) -> list[Measure]:
+    """Every score of an edit; ``percentile`` is the original's self-influence among the training set."""
+
     def at(edit: Edit) -> int:
         return _assigned(edit, classes)
 
     return [
-        _Measure(
+        Measure(
             "judge: assigned label",
             lambda e: (
                 f"Probability of the assigned label by {e.judge_name}. It takes no part in a repair."
@@ -81,19 +89,21 @@ def _measures(classes: list[str], percentile: float) -> list[_Measure]:
             "judge_after",
             lambda e: e.judge_after[at(e)],
             lambda e: (e.judge_before[at(e)], e.judge_after[at(e)], True),
+            more_is_better=True,
         ),
-        _Measure(
+        Measure(
             "h (high influence)",
             lambda _: (
-                "Predicted probability that the picture is among those that disturb training most. The "
-                "repair lowers it on purpose, so a low value alone proves nothing: look at the judge."
+                f"{H_MEANING} The repair lowers it on purpose, so a low value alone proves nothing: look at "
+                "the judge."
             ),
             lambda e: (f"{e.h_before:.2f}", f"{e.h_after:.2f}"),
             "h_after",
             lambda e: e.h_after,
             lambda e: (e.h_before, e.h_after, False),
+            more_is_better=False,
         ),
-        _Measure(
+        Measure(
             "self-influence",
             lambda _: (
                 "How hard the picture pulls on the classifier in training (equation 5 of the paper), "
@@ -104,9 +114,18 @@ def _measures(classes: list[str], percentile: float) -> list[_Measure]:
             "influence_after",
             lambda e: e.influence_after,
             lambda e: (1.0, e.influence_after / max(e.influence_before, 1e-12), False),
+            more_is_better=False,
+            scale=lambda e: max(e.influence_before, 1e-12),
         ),
-        _Measure("identity cosine", _identity_hint, _identity, "identity", lambda e: e.identity),
-        _Measure(
+        Measure(
+            "identity cosine",
+            _identity_hint,
+            _identity,
+            "identity",
+            lambda e: e.identity,
+            more_is_better=True,
+        ),
+        Measure(
             "perceptual distance",
             lambda e: (
                 f"{e.perceptual_name}. Before: the distance of the plain reconstruction, which no edit can "
@@ -115,22 +134,25 @@ def _measures(classes: list[str], percentile: float) -> list[_Measure]:
             lambda e: (f"reconstruction {e.perceptual_floor:.3f}", f"{e.perceptual:.3f}"),
             "perceptual",
             lambda e: e.perceptual,
+            more_is_better=False,
+            scale=lambda e: max(e.perceptual_floor, 1e-12),
         ),
-        _Measure(
+        Measure(
             "SSIM",
             lambda _: "Structural similarity to the original.",
             lambda e: ("1.00", f"{e.ssim:.3f}"),
             "ssim",
             lambda e: e.ssim,
+            more_is_better=True,
         ),
-        _Measure(
+        Measure(
             "sharpness",
             lambda _: "Fine detail as a share of the original's; well below 1.00 is blur.",
             lambda e: ("1.00", _number(e.sharpness)),
             "sharpness",
             lambda e: e.sharpness,
         ),
-        _Measure(
+        Measure(
             "changed area",
             _area_hint,
             lambda e: ("0%", "-" if e.changed_area is None else f"{e.changed_area:.0%}"),
@@ -167,7 +189,7 @@ def _area_hint(edit: Edit) -> str:
 
 def _mark(verdict: tuple[float, float, bool]) -> str:
     before, after, more_is_better = verdict
-    if abs(after - before) < _SAME:
+    if abs(after - before) < SAME:
         return '<span class="di-mark">same</span>'
     better = (after > before) == more_is_better
     sign, word = ("▲" if after > before else "▼"), ("better" if better else "worse")
@@ -185,7 +207,7 @@ def flags(edit: Edit) -> str:
     )
 
 
-def _explained(name: str, meaning: str) -> str:
+def explained(name: str, meaning: str) -> str:
     """A name that says what it means: under the pointer, and opened by a click or key."""
     text = escape(meaning)
     return (
@@ -197,13 +219,13 @@ def _explained(name: str, meaning: str) -> str:
 def table(edit: Edit, classes: list[str], percentile: float, queue: Distributions) -> str:
     """The scores before and after, each with its meaning and its place among the queue's edits."""
     rows = []
-    for measure in _measures(classes, percentile):
+    for measure in measures(classes, percentile):
         before, after = measure.read(edit)
         if after == "-":
             continue
         mark = _mark(measure.verdict(edit)) if measure.verdict else ""
         rows.append(
-            f'<tr><th scope="row">{_explained(measure.name, measure.hint(edit))}</th>'
+            f'<tr><th scope="row">{explained(measure.name, measure.hint(edit))}</th>'
             f"<td>{escape(before)}</td><td>{escape(after)}</td><td>{mark}</td>"
             f"<td>{queue.drawing(measure.column, measure.after(edit))}</td></tr>"
         )
@@ -221,26 +243,43 @@ def _bar(value: float) -> str:
 
 def probabilities(edit: Edit, classes: list[str]) -> str:
     """What judge and classifier see, class by class; the number is the key that relabels to it."""
-    rows = []
-    for i, name in enumerate(classes):
-        assigned = " di-assigned" if name == edit.label else ""
-        cells = "".join(
-            f"<td>{_bar(values[i])}</td>"
-            for values in (
-                edit.judge_before,
-                edit.judge_after,
-                edit.classifier_before,
-                edit.classifier_after,
-            )
+    rows = [
+        class_row(
+            classes,
+            i,
+            edit.label,
+            (
+                edit.judge_before[i],
+                edit.judge_after[i],
+                edit.classifier_before[i],
+                edit.classifier_after[i],
+            ),
         )
-        digit = markup.relabel_key(classes, i) if name != edit.label else ""
-        key = f'<kbd title="relabel to {escape(name)}">{digit}</kbd> ' if digit else ""
-        rows.append(
-            f'<tr class="di-class{assigned}"><th scope="row">{key}{escape(name)}</th>{cells}</tr>'
-        )
+        for i in range(len(classes))
+    ]
     return (
         '<table class="di-scores di-classes"><thead><tr><th scope="col">class</th>'
         f'<th scope="col" colspan="2" title="{escape(edit.judge_name)}">judge, before and after</th>'
-        '<th scope="col" colspan="2" title="trained on the labels as they are">classifier, before and after'
+        f'<th scope="col" colspan="2" title="{CLASSIFIER}">classifier, before and after'
         f"</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
+
+
+def hidden(classes: Sequence[str], label: str) -> str:
+    """What stands in the place of scores and probabilities in blind mode: the keys that relabel."""
+    rows = "".join(class_row(classes, i, label, ()) for i in range(len(classes)))
+    return (
+        markup.notice("Blind mode: scores and predictions are shown once you decided.")
+        + '<table class="di-scores di-classes"><thead><tr><th scope="col">class</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def class_row(classes: Sequence[str], at: int, label: str, values: Sequence[float]) -> str:
+    """A class with its probabilities, and the key that relabels to it."""
+    name = classes[at]
+    digit = markup.relabel_key(classes, at) if name != label else ""
+    key = f'<kbd title="relabel to {escape(name)}">{digit}</kbd> ' if digit else ""
+    assigned = " di-assigned" if name == label else ""
+    cells = "".join(f"<td>{_bar(value)}</td>" for value in values)
+    return f'<tr class="di-class{assigned}"><th scope="row">{key}{escape(name)}</th>{cells}</tr>'

@@ -49,6 +49,7 @@ class Session:
         self.jobs = Jobs()
         self.edit_lane = threading.Lock()
         self._distributions: Distributions | None = None
+        self._training_scores: Distributions | None = None
         self._selected: dict[str, list[str]] = {}
         self._handed: set[str] = set()
 
@@ -127,28 +128,43 @@ class Session:
         """Histograms of the queue's scores, made once for a queue."""
         queue = self.run.queue
         known = self._distributions
-        if known is None or known.queue is not queue:
+        if known is None or known.table is not queue:
             self._distributions = known = Distributions(queue)
+        return known
+
+    def training_scores(self) -> Distributions:
+        """Histograms of every score over the training set, made once for a ranking."""
+        scores = self.run.explore.samples().scores
+        known = self._training_scores
+        if known is None or known.table is not scores:
+            self._training_scores = known = Distributions(scores, "training set")
         return known
 
     def filtered(self, wanted: Filter, reviewer: str) -> list[str]:
         """Sample ids on the reviewer's table under a filter.
 
-        Decisions that the reviewer is not to know, because a second opinion is due, count as none.
+        Decisions that the reviewer is not to know, because a second opinion is due, count as none. Of what is
+        to do, that for which they asked a second look comes last.
         """
         run, queue = self.run, self.run.queue
         decided = run.review.decisions_for(reviewer)
         if wanted.state == "selection":
             picked = self.selection(reviewer)
             if wanted == Filter(state="selection"):
-                return picked  # in its own order, pictures without an edit included
-            found = chosen(queue, replace(wanted, state="all"), decided)
-            among = set(picked)
-            return [sample for sample in found if sample in among]
+                return picked
+            found = chosen(run.review.rows(picked), replace(wanted, state="all"), decided)
+            if wanted.sort != Filter().sort:
+                return found
+            among = set(
+                found
+            )  # in the order in which they were chosen, unless another is asked for
+            return [sample for sample in picked if sample in among]
         if wanted.state != "to do":
             return chosen(queue, wanted, decided, set(run.review.disagreements()))
         everything = chosen(queue, replace(wanted, state="all"), decided)
-        return list(run.assignment.open_for(reviewer, everything))
+        postponed = run.assignment.postponed(reviewer)
+        open_ = run.assignment.open_for(reviewer, everything)
+        return sorted(open_, key=postponed.__contains__)
 
     def next_for(self, reviewer: str) -> tuple[str, str] | None:
         """(sample, role) that this reviewer judges next, held for them; None where nothing is left.
@@ -173,19 +189,33 @@ class Session:
         """The role in which this reviewer sees the sample now."""
         return self.run.review.roles([sample], reviewer)[sample]
 
+    def hides(self, sample: str, reviewer: str, blind: bool) -> bool:
+        """Whether scores and predictions of a sample are hidden: in blind mode, before their first decision.
+
+        ``blind`` is the reviewer's own wish; the run's setting is above it.
+        """
+        wanted = blind or self.run.config.review.blind
+        return wanted and not self.run.review.has_decided(sample, reviewer)
+
     def decide(
-        self, choice: Choice, reviewer: str, seen: int | None = None, asked: str | None = None
+        self,
+        choice: Choice,
+        reviewer: str,
+        seen: int | None = None,
+        asked: str | None = None,
+        mode: str | None = None,
     ) -> None:
         """Write a decision in the role in which this reviewer sees the sample.
 
-        ``seen`` and ``asked``: the stamp and the role of what they saw. :class:`OutdatedError` where one
-        of them changed since: what was to be a second opinion must not settle a disagreement unseen.
+        ``seen``, ``asked`` and ``mode``: the stamp, the role and the mode of what they saw.
+        :class:`OutdatedError` where stamp or role changed since: what was to be a second opinion must not
+        settle a disagreement unseen.
         """
         self.run.review.row(choice.sample)
         role = self.role(choice.sample, reviewer)
         if asked is not None and asked != role:
-            raise OutdatedError([choice.sample], "Something else is asked about")
-        self.run.review.decide(**asdict(choice), reviewer=reviewer, role=role, seen=seen)
+            raise OutdatedError([choice.sample], "Another opinion was given on")
+        self.run.review.decide(**asdict(choice), reviewer=reviewer, role=role, seen=seen, mode=mode)
 
     def decide_many(
         self, choices: Sequence[Choice], reviewer: str, seen: Mapping[str, int]

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.benchmarks.pages import ROOT
+from tests.benchmarks.pages import ROOT, put
 
 RESULTS = Path(__file__).parent / "results" / "check.json"
 SIZE = 128
@@ -85,6 +85,17 @@ def child(code: str, root: Path) -> dict[str, float]:
     return found
 
 
+def words(result: dict[str, float]) -> str:
+    """The result as the documentation says it."""
+    return (
+        f"By `python -m tests.benchmarks.check`, on {result['cores']} cores at a load of {result['load']}: "
+        f"{result['images_per_second']:.0f} pictures of {SIZE} x {SIZE} pixels a second, "
+        f"{result['part_of_bare_speed']:.2f} of the speed of decoding them alone; a peak of "
+        f"{result['peak_mb']:,} MB with {result['pictures']:,} pictures, and {result['rows_peak_mb']:,} MB "
+        f"with {result['rows']:,}."
+    )
+
+
 def main() -> None:
     """Measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -117,6 +128,7 @@ def main() -> None:
         "rows_peak_mb": round(many["peak_mb"]),
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    put(ROOT / "docs" / "data.md", "check", words(result))
     print(json.dumps(result, indent=1))
 
 

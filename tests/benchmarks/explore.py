@@ -201,6 +201,28 @@ def in_the_browser(run: Run) -> dict[str, Any]:
             chosen = "document.querySelector('[data-di-count]').innerText"
             out["lasso"] = until(page, lambda: lasso(page), f"{chosen} !== '0'")
             out["lasso_selected"] = int(page.evaluate(chosen).replace(",", ""))
+            page.click("#explore-clear")
+            page.fill("#table-text textarea, #table-text input", "")
+            page.wait_for_function(f"{count}.includes('{len(open_run(run.root).training):,}')")
+            seen = (
+                "[...document.querySelectorAll('.di-cell img')].filter((i) => i.complete && "
+                "i.naturalWidth).length >= 20"
+            )
+            out["grid"] = until(page, lambda: page.check("#explore-mode input[value=grid]"), seen)
+            words = "document.getElementById('grid-words').textContent"
+            every = page.evaluate(words)
+            out["lasso_to_grid"] = until(
+                page, lambda: lasso(page), f"{words} !== {every!r} && {seen}"
+            )
+            page.click("#explore-clear")
+            page.uncheck("#table-only input")
+            page.wait_for_function(f"{words} === {every!r}")
+            page.focus("#grid-cells")
+            out["select_all"] = until(
+                page,
+                lambda: page.keyboard.press("Control+a"),
+                f"diExplore.size() === {len(open_run(run.root).training)}",
+            )
     finally:
         server.kill()
     return out
@@ -251,6 +273,9 @@ def table(found: dict[str, Any]) -> str:
         "filter": "filtered by file name",
         "colour": "map in other colours",
         "lasso": f"{seconds_['lasso_selected']:,} points selected by lasso, drawing included",
+        "grid": "grid of thumbnails, from its choice until twenty pictures are painted",
+        "lasso_to_grid": "the same points as a grid, drawing included",
+        "select_all": "all selected in the grid by Ctrl+A",
     }
     rows = [f"| {text} | {seconds_[key]:.2f} s |" for key, text in names.items()]
     return "\n".join([f"| {found['n']:,} training samples | |", "|---|---|", *rows])

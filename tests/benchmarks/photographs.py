@@ -7,11 +7,13 @@
     python -m tests.benchmarks.photographs people NAME GENERATOR FOLDER [--grey] [--sheet FILE]
     diffinf retrain RUN
     python -m tests.benchmarks.photographs arms NAME RUN
+    python -m tests.benchmarks.photographs report NAME RUN/report.json
     python -m tests.benchmarks.photographs            writes the tables of docs/photographs.md
 
 ``edits`` takes the pictures with wrong labels among the top tau %, by rank and never by result. ``people``
 takes pictures of people whom the generator has never seen, with a smiling and a neutral picture each, and
-asks for the other. The judges are the published networks of ``diffinf weights fetch``. Only figures are kept,
+asks for the other. ``report`` keeps the arms of a run that was made on another machine, of which only the
+report is at hand. The judges are the published networks of ``diffinf weights fetch``. Only figures are kept,
 never a picture; ``--sheet`` writes one to look at, elsewhere.
 """
 
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +33,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import stats
 from torch import Tensor
 
 from diffinf_core.config import RepairConfig
@@ -234,6 +238,34 @@ def arms(name: str, folder: Path) -> None:
     _keep(name, "arms", f"tau {run.config.influence.tau:g}", found)
 
 
+def reported(name: str, file: Path) -> None:
+    """The same from a run's report: less removal by Welch's interval over the seeds, which are not paired."""
+    told = json.loads(file.read_text())
+    of = told["arms"]
+    rows = []
+    for arm, found in of.items():
+        row: dict[str, Any] = {
+            "arm": arm,
+            "seeds": found["seeds"],
+            "value": found["accuracy"],
+            "sd": found["accuracy_sd"],
+        }
+        rows.append(
+            row
+            | dict(zip(("difference", "low", "high"), _welch(found, of["removal"]), strict=True))
+        )
+    _keep(name, "arms", f"tau {told['influence']['tau']:g}", rows)
+
+
+def _welch(a: dict[str, Any], b: dict[str, Any]) -> tuple[float, float, float]:
+    """Difference of two mean accuracies, and its 95 % interval."""
+    va, vb = (x["accuracy_sd"] ** 2 / x["seeds"] for x in (a, b))
+    freedom = (va + vb) ** 2 / (va**2 / (a["seeds"] - 1) + vb**2 / (b["seeds"] - 1))
+    difference = a["accuracy"] - b["accuracy"]
+    half = float(stats.t.ppf(0.975, freedom)) * math.sqrt(va + vb)
+    return difference, difference - half, difference + half
+
+
 def _keep(name: str, kind: str, what: str, found: Any) -> None:
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     kept.setdefault(name, {}).setdefault(kind, {})[what] = found
@@ -285,8 +317,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     verbs = parser.add_subparsers(dest="verb")
-    of_edits, of_others, of_arms = (verbs.add_parser(v) for v in ("edits", "people", "arms"))
-    for one in (of_edits, of_others, of_arms):
+    verbs_of = [verbs.add_parser(v) for v in ("edits", "people", "arms", "report")]
+    of_edits, of_others = verbs_of[:2]
+    for one in verbs_of:
         one.add_argument("name")
         one.add_argument("place", type=Path)
     of_others.add_argument("folder", type=Path)
@@ -303,6 +336,8 @@ def main() -> None:
         of_people(given.name, given.place, given.folder, given.set, given.grey, given.sheet)
     elif given.verb == "arms":
         arms(given.name, given.place)
+    elif given.verb == "report":
+        reported(given.name, given.place)
     else:
         put(PAGE, "photographs", tables(json.loads(RESULTS.read_text())))
 

@@ -1,4 +1,4 @@
-"""Put the tables of a run's benchmark into docs/results.md:
+"""Put the tables of a run's benchmark, and what its audit of subgroups warns of, into docs/results.md:
 
     diffinf demo --out runs/expression --no-app --no-retrain
     diffinf benchmark runs/expression --methods noisy,removal,repair
@@ -22,8 +22,12 @@ def main() -> None:
     parser.add_argument("name", help="place on the page, such as expression")
     parser.add_argument("run", type=Path, help="folder of the run")
     given = parser.parse_args()
-    text = open_run(given.run).benchmark.markdown()
-    put(ROOT / "docs" / "results.md", given.name, text.strip())
+    run = open_run(given.run)
+    audit = [
+        f"Subgroup audit of the training split: {text}" for text in run.compare.audit().disparities
+    ]
+    text = "\n\n".join([run.benchmark.markdown().strip(), *audit])
+    put(ROOT / "docs" / "results.md", given.name, text)
 
 
 if __name__ == "__main__":

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from diffinf_core.config import RepairConfig, make_config
+from diffinf_core.config import RepairConfig, change, make_config
 from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.editing import Preview
-from diffinf_core.correction.edits import edit_folder, load_edit, versions_of
+from diffinf_core.correction.edits import NewEdit, edit_folder, load_edit, versions_of
 from diffinf_core.correction.repairer import Repairer
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.influence.gradients import gradient_norms_by_vmap
 from diffinf_core.influence.stage import ranking
-from diffinf_core.records import DiffInfError
+from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.runs.run import Run
 
 
@@ -67,8 +69,8 @@ def test_version_changes_with_what_it_depends_on_and_with_nothing_else(repairer:
     position = high(repairer.run)[0]
     version = repairer.version(position, base)
     assert repairer.version(position, base.model_copy(update={"batch_size": 3})) == version
-    for change in ({"w_id": 2.0}, {"guidance": 2.0}, {"t0": 500}, {"transfer": "none"}):
-        assert repairer.version(position, base.model_copy(update=change)) != version
+    for other in ({"w_id": 2.0}, {"guidance": 2.0}, {"t0": 500}, {"transfer": "none"}):
+        assert repairer.version(position, base.model_copy(update=other)) != version
     assert repairer.version(high(repairer.run)[1], base) != version
 
 
@@ -126,3 +128,34 @@ def test_folder_data_without_a_generator_is_told_what_to_do(tmp_path: Path) -> N
     config = make_config("demo", {"data": {"source": "folder", "path": str(tmp_path)}})
     with pytest.raises(DiffInfError, match="train-generator"):
         generator_file(Run.prepare(tmp_path / "run", config))
+
+
+def test_a_batch_that_was_stored_in_part_is_computed_whole_again(
+    run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture's last bits depend on its batch: a killed run may not shift the batches."""
+    run = Run.open(run_copy)
+    run.config = change(run.config, {"repair": {"batch_size": 3, "w_id": 1.3}})
+    made: list[list[int]] = []
+    edit, publish = Repairer.edit, Repairer.publish
+
+    def noting(self: Repairer, positions: np.ndarray, config: RepairConfig) -> Any:
+        made.append(positions.tolist())
+        return edit(self, positions, config)
+
+    def killed(self: Repairer, edits: list[NewEdit]) -> list[Edit]:
+        publish(self, edits[:1])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Repairer, "edit", noting)
+    monkeypatch.setattr(Repairer, "publish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        list(REPAIR.compute(run))
+    monkeypatch.setattr(Repairer, "publish", publish)
+    for _ in REPAIR.compute(run):
+        pass
+    first, again, *_ = made
+    assert first == again and len(first) == 3
+    everyone = [p for batch in made[1:] for p in batch]
+    assert sorted(everyone) == sorted(high(run)), "each picture once more, in the same batches"
+    assert not list(REPAIR.folder(run).path.glob("batches-*")), "only while it is computed"

@@ -72,7 +72,7 @@ def test_the_preview_is_what_the_export_writes(
     engine.review.decide(str(rows["id"][1]), "relabel", "t", new_label=new)
     engine.review.decide(str(rows["id"][2]), "drop", "t")
     engine.review.decide(str(rows["id"][3]), "second_look", "t")
-    found = engine.export_preview(undecided)
+    found = engine.refined.preview(undecided)
     table, manifest = exported(engine, tmp_path / "out", undecided)
     written = table["source"].value_counts().to_dict()
     counts = found["counts"]
@@ -84,7 +84,7 @@ def test_the_preview_is_what_the_export_writes(
     assert found["total"] == manifest["n"] == len(table)
     assert found["earlier"] == {} and manifest["earlier"] == []
     with pytest.raises(DiffInfError, match="undecided must be one of"):
-        engine.export_preview("both")
+        engine.refined.preview("both")
 
 
 def test_a_later_round_says_what_the_one_before_did(run_copy: Path, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_later_round_says_what_the_one_before_did(run_copy: Path, tmp_path: Pa
     assert {e["id"] for e in by_action["repaired"]} == set(
         read_json(second.folder.root / "round.json")["earlier"]
     )
-    assert second.export_preview()["earlier"] == {k: len(v) for k, v in by_action.items()}
+    assert second.refined.preview()["earlier"] == {k: len(v) for k, v in by_action.items()}
     # what the data set came with stands beside what it is now
     assert table.at[sample, "label"] == after and table.at[sample, "assigned_label"] == before
     assert table.at[sample, "source"] == "relabelled" and dropped not in table.index

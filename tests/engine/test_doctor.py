@@ -157,3 +157,13 @@ def test_a_damaged_edit_is_neither_shown_nor_exported(
     with pytest.raises(DiffInfError, match=r"edit\.png"):
         opened.export(target).result()
     assert not target.exists()
+
+
+def test_settings_and_an_edit_damaged_at_once_are_both_named(run_copy: Path) -> None:
+    emptied(run_copy / "config.yaml")
+    (run_copy / ".config.yaml").unlink(missing_ok=True)
+    (edit, *_) = sorted((run_copy / "edits").glob("*/*/edit.json"))
+    cut(edit)
+    found = [finding.text for finding in diagnose(run_copy).findings]
+    assert any("config.yaml is empty" in text for text in found)
+    assert any(str(edit.parent) in text for text in found)

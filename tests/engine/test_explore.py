@@ -77,6 +77,20 @@ def test_map_and_near_duplicates_are_made_on_request(run_copy: Path) -> None:
     assert len(engine.explore.duplicates.pairs(differing=True)) == differ.sum()
 
 
+def test_a_map_of_identity_is_another_map(run_copy: Path) -> None:
+    engine = open_run(run_copy)
+    assert engine.explore.map.names() == ("pca", "umap", "identity-pca", "identity-umap")
+    with pytest.raises(DiffInfError, match="Unknown map 'tsne'"):
+        engine.explore.map.done("tsne")
+    assert not engine.explore.map.done("identity-pca")
+    identity, _ = engine.explore.map.compute("identity-pca").result()
+    assert engine.explore.map.done("identity-pca") and not engine.explore.map.done("pca")
+    classifier, _ = engine.explore.map.compute("pca").result()
+    assert identity.shape == classifier.shape and not np.allclose(identity, classifier)
+    over = change(engine.config, {"repair": {"identity": "none"}})
+    assert open_run(run_copy, over).explore.map.names() == ("pca", "umap")
+
+
 def test_pairs_of_different_labels_come_first(run_copy: Path, monkeypatch) -> None:
     engine = open_run(run_copy)
     list(engine.explore.duplicates.compute())
@@ -129,3 +143,40 @@ def test_plots_of_the_ranking_need_no_repair(finished_run: Path) -> None:
     engine = open_run(finished_run)
     assert set(engine.explore.scores.plots()) == {"curve", "estimators", "signals"}
     assert engine.explore.scores.figures() == engine.report()["influence"]
+
+
+def test_a_tag_or_a_saved_view_names_its_samples(run_copy: Path, tmp_path: Path) -> None:
+    engine = open_run(run_copy)
+    ids = engine.training.ids.tolist()
+    assert engine.tags.put(ids[:3], "odd", "ann") == 3
+    with pytest.raises(DiffInfError, match="no training sample 'nobody'"):
+        engine.tags.put(["nobody"], "odd", "ann")
+    assert sorted(engine.explore.view(View(tag="odd")).tolist()) == [0, 1, 2]
+    assert engine.explore.view(View(tag="none such")).tolist() == []
+    label = engine.training.classes[1]
+    shown = View(label=label, high=True, group=("label", label), sort="file", descending=True)
+    assert View.of(shown.as_dict()) == shown and View.of({}) == View()
+    with pytest.raises(DiffInfError, match="asks for 'colour'"):
+        View.of({"colour": "red"})
+    engine.tags.save_view("mine", {"view": shown.as_dict()}, "ann")
+    part = engine.explore.subset(view="mine")
+    assert part.samples == tuple(sorted(ids[i] for i in engine.explore.view(shown)))
+    assert engine.explore.subset() is None
+    for given, why in (
+        ({"tag": "none"}, "has no samples"),
+        ({"view": "other"}, "there are mine"),
+        ({"tag": "odd", "view": "mine"}, "not both"),
+    ):
+        with pytest.raises(DiffInfError, match=why):
+            engine.explore.subset(**given)
+
+    before = engine.refined.preview()["total"]
+    engine.review.decide(ids[1], "drop", "ann")
+    assert engine.refined.preview(tag="odd")["total"] == 2 < before
+    found = engine.export(tmp_path / "export", tag="odd").result()
+    assert found.manifest["subset"] == "tag 'odd'"
+    assert sorted(entry["id"] for entry in found.manifest["samples"]) == sorted([ids[0], ids[2]])
+    assert found.manifest["dropped"] == [ids[1]] and found.manifest["n_original"] == 3
+    found.verify()
+    with pytest.raises(DiffInfError, match="part of the training split"):
+        engine.export(tmp_path / "all", tag="odd", splits="all").result()

@@ -117,11 +117,12 @@ def test_a_disagreement_counts_as_undecided_everywhere(engine: OpenRun, tmp_path
     list(engine.export(tmp_path / "out"))
     written = pd.read_csv(tmp_path / "out" / "labels.csv").set_index("id")
     assert written["source"][first] == "original"
-    assert engine.report()["review"]["second_look"] == 1
+    report = engine.report()["review"]
+    assert report["second_look"] == 0 and report["disagreement"] == 1
     engine.review.decide(first, "drop", "cem", role="adjudicate")
     arm = build_arm(run, "reviewed")
     assert arm is not None and len(arm) == len(engine.training) - 1
-    found = engine.review.agreement()
+    found = engine.reviewers.agreement()
     assert found["n"] == 1 and found["pairs"][0]["agree"] == 0, "adjudication is no agreement"
 
 

@@ -353,6 +353,8 @@ def test_nothing_to_compare_is_a_sentence(run_copy: Path, tmp_path: Path, tiny_c
         open_run(run_copy).compare.comparison()
     with pytest.raises(DiffInfError, match="start the run"):
         open_run(tmp_path / "new", tiny_config).compare.comparison()
+    new = open_run(tmp_path / "new", tiny_config).report()["subgroups"]
+    assert new["training"] == new["test"] == new["notes"] == [] and new["arms"] == {}
 
 
 def test_retraining_notes_the_validation_accuracy_of_each_epoch(run_copy: Path) -> None:

@@ -20,7 +20,6 @@ from diffinf_core.influence.checkpoints import feature_epoch
 from diffinf_core.influence.embedding import (
     FEATURES,
     embedding,
-    methods,
     principal_axes,
     read_map,
 )
@@ -92,7 +91,7 @@ def test_features_are_the_classifiers_and_the_map_is_theirs(run: Run) -> None:
     found = np.concatenate([np.load(f) for f in files])
     assert found.dtype == np.float32 and len(files) == -(-len(train) // 40)
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    coordinates, share = read_map(run)
+    coordinates, share = read_map(run, embedding("pca"))
     assert coordinates.shape == (len(train), 2) and coordinates.dtype == np.float32
     variance = ((expected - expected.mean(0)) ** 2).mean(0).sum()
     np.testing.assert_allclose((coordinates**2).mean(0) / variance, share, rtol=1e-3)
@@ -125,28 +124,50 @@ def test_another_ranking_keeps_the_map_and_other_checkpoints_do_not(run: Run) ->
 
 def test_what_is_not_there_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DiffInfError, match="no map"):
-        read_map(run)
+        read_map(run, embedding("pca"))
     with pytest.raises(DiffInfError, match="Unknown map 'tsne'"):
         list(embedding("tsne").compute(run))
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
-    assert methods() == ("pca",)
-    with pytest.raises(DiffInfError, match="umap-learn"):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(DiffInfError, match=r"pip install 'diffinf-core\[map\]'"):
         list(embedding("umap").compute(run))
+    assert not FEATURES.folder(run).path.exists(), "nothing was computed for nothing"
 
 
-def test_umap_is_used_where_it_is_installed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Neighbours:
-        def __init__(self, **given: object) -> None:
-            assert given == {"n_components": 2, "random_state": 0}
+class Neighbours:
+    """Stands for UMAP: twice the first two features."""
 
-        def fit_transform(self, features: np.ndarray) -> np.ndarray:
-            return features[:, :2] * 2
+    def __init__(self, **given: object) -> None:
+        assert given == {"n_components": 2, "random_state": 0, "n_jobs": 1}
+        self.fitted = 0
 
+    def fit_transform(self, features: np.ndarray) -> np.ndarray:
+        self.fitted = len(features)
+        return features[:, :2] * 2
+
+    def transform(self, features: np.ndarray) -> np.ndarray:
+        assert self.fitted == 50
+        return features[:, :2] * 2
+
+
+@pytest.mark.parametrize("most", [50, 100_000])
+def test_umap_is_fitted_to_some_and_places_all(
+    run: Run, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
     monkeypatch.setitem(sys.modules, "umap", types.SimpleNamespace(UMAP=Neighbours))
-    monkeypatch.setattr(module, "find_spec", lambda name: object())
-    assert methods() == ("pca", "umap")
+    monkeypatch.setattr(module, "MOST_FITTED", most)
     list(embedding("umap").compute(run))
-    coordinates, share = read_map(run, "umap")
-    first = np.load(FEATURES.folder(run) / "slice-00000000.npy")
-    np.testing.assert_allclose(coordinates[:40], 2 * first[:, :2], rtol=1e-6)
+    coordinates, share = read_map(run, embedding("umap"))
+    files = sorted(FEATURES.folder(run).path.glob("slice-*.npy"))
+    expected = np.concatenate([np.load(f) for f in files])[:, :2] * 2
+    np.testing.assert_allclose(coordinates, expected, rtol=1e-6)
     assert share is None
+
+
+def test_umap_itself_gives_the_same_map_every_time(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("umap")
+    list(embedding("umap").compute(run))
+    first, _ = read_map(run, embedding("umap"))
+    assert first.shape == (len(open_training(run)), 2) and np.isfinite(first).all()
+    embedding("umap").folder(run).path.rename(tmp_path / "before")
+    list(embedding("umap").compute(run))
+    np.testing.assert_array_equal(read_map(run, embedding("umap"))[0], first)

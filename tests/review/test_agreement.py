@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
 from diffinf_core.records import Decision
-from diffinf_core.review.agreement import agreement, cohen_kappa, krippendorff_alpha, value_of
+from diffinf_core.review.agreement import (
+    agreement,
+    agreement_by_mode,
+    cohen_kappa,
+    krippendorff_alpha,
+    value_of,
+)
 
 #: Krippendorff (2011), four observers, twelve units, "." is missing
 FOUR = ("1 2 3 3 2 1 4 1 2 . . .", "1 2 3 3 2 2 4 1 2 5 . 3",
@@ -153,3 +159,21 @@ def test_where_nothing_can_be_said_it_is_none() -> None:
     found = agreement(same)
     assert found["n"] == 5 and found["alpha"] is None and found["low"] is None
     assert found["pairs"][0]["agree"] == 1 and found["pairs"][0]["kappa"] is None
+
+
+def test_what_was_judged_blindly_is_compared_alone() -> None:
+    def opinion(sample: str, who: str, action: str, mode: str) -> Decision:
+        return Decision(sample, action, who, "", mode=mode)
+
+    table = [("keep", "keep"), ("keep", "drop"), ("drop", "drop"), ("drop", "keep")]
+    opinions = {
+        f"{mode}{i}": {
+            "ann": opinion(f"{mode}{i}", "ann", a, "blind"),
+            "bob": opinion(f"{mode}{i}", "bob", b if mode == "blind" else a, mode),
+        }
+        for mode in ("blind", "open")
+        for i, (a, b) in enumerate(table)
+    }
+    found = agreement_by_mode(opinions)
+    assert found["n"] == 8 and found["pairs"][0]["agree"] == 0.75
+    assert found["blind"]["n"] == 4 and found["blind"]["pairs"][0]["kappa"] == 0.0

@@ -71,6 +71,27 @@ def test_a_journal_of_an_earlier_version_keeps_every_decision(earlier: Path) -> 
     again.close()
 
 
+def test_lines_from_before_the_mode_was_kept_are_whole(tmp_path: Path) -> None:
+    file = tmp_path / "journal.sqlite"
+    journal = Journal(file, CLASSES)
+    journal.decide("aaaaaaaaaaa1", "keep", "ann", seen=0)
+    journal.close()
+    connection = sqlite3.connect(file)
+    connection.execute("ALTER TABLE journal DROP COLUMN mode")
+    connection.commit()
+    connection.close()
+    again = Journal(file, CLASSES)
+    again.decide("aaaaaaaaaaa2", "drop", "bob", seen=0, mode="blind")
+    assert [d.mode for d in again.decisions().values()] == ["", "blind"]
+    again.close()
+    connection = sqlite3.connect(file)
+    connection.execute("UPDATE journal SET mode = 'open' WHERE seq = 2")
+    connection.commit()
+    connection.close()
+    with pytest.raises(DiffInfError, match="line 2 on: it is damaged"):
+        Journal(file, CLASSES).decisions()
+
+
 def test_a_database_of_an_earlier_version_gets_the_columns(postgres: str) -> None:
     name = f"earlier_{uuid.uuid4().hex}"
     admin = sa.create_engine(postgres, isolation_level="AUTOCOMMIT")

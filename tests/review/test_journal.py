@@ -37,6 +37,7 @@ def test_every_action_of_the_closed_set_is_kept_with_what_it_needs(
 @pytest.mark.parametrize(
     "action,more,part",
     [
+        ("keep", {"mode": "half"}, "'half'"),
         ("delete", {}, "'delete'"),
         ("undo", {}, "'undo'"),
         ("redo", {}, "'redo'"),
@@ -274,3 +275,36 @@ def test_decisions_are_the_callers_own(journal: Journal) -> None:
     journal.decisions().clear()
     journal.disagreements().clear()
     assert standing(journal) == {"s1": "keep"}
+
+
+# ---------------------------------------------------------------- blind mode
+
+
+def test_the_mode_of_a_decision_is_kept(journal: Journal) -> None:
+    journal.decide("s1", "keep", "ann", seen=0, mode="blind")
+    journal.decide("s2", "keep", "ann", seen=0, mode="open")
+    journal.decide("s3", "keep", "ann")
+    assert [d.mode for d in journal.decisions().values()] == ["blind", "open", ""]
+
+
+def test_who_ever_decided_is_known_undone_or_not(journal: Journal) -> None:
+    journal.decide("s1", "second_look", "ann")
+    assert not journal.has_decided("s1", "ann")
+    journal.decide("s1", "drop", "ann")
+    journal.undo("ann")
+    assert journal.has_decided("s1", "ann") and not journal.has_decided("s1", "bob")
+
+
+def test_the_last_decisions_come_newest_first_and_once_a_sample(journal: Journal) -> None:
+    for sample, action in (("s1", "keep"), ("s2", "drop"), ("s1", "reject"), ("s3", "keep")):
+        journal.decide(sample, action, "ann")
+    journal.decide("s4", "keep", "bob")
+    journal.decide_many([Choice("s5", "keep"), Choice("s6", "keep")], "ann")
+
+    def latest(n: int = 9) -> list[tuple[str, str]]:
+        return [(d.sample, d.action) for d in journal.latest("ann", n)]
+
+    whole = [("s6", "keep"), ("s5", "keep"), ("s3", "keep"), ("s1", "reject"), ("s2", "drop")]
+    assert latest() == whole and latest(2) == whole[:2]
+    journal.undo("ann")
+    assert latest() == whole[2:]

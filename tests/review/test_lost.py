@@ -226,7 +226,7 @@ def test_a_run_that_lost_its_journal_is_not_exported_as_if_nobody_had_decided(
     with pytest.raises(LostJournalError, match="--without-decisions"):
         open_run(reviewed.root).export(target).result()
     with pytest.raises(LostJournalError):
-        open_run(reviewed.root).export_preview()
+        open_run(reviewed.root).refined.preview()
     with pytest.raises(LostJournalError):
         read_decisions(Run.open(reviewed.root))
     assert not target.exists() and "journal" in open_run(reviewed.root).report()["review"]["lost"]

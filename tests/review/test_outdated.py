@@ -19,7 +19,7 @@ def seen(journal: Journal, who: str, sample: str = "s1") -> int:
 def test_a_decision_on_what_was_shown_before_is_not_taken(journal: Journal) -> None:
     shown = seen(journal, "bob")
     journal.decide("s1", "drop", "ann", seen=seen(journal, "ann"))
-    with pytest.raises(OutdatedError, match="Somebody else decided on this pair meanwhile"):
+    with pytest.raises(OutdatedError, match="Somebody else decided on this pair since you looked"):
         journal.decide("s1", "keep", "bob", seen=shown)
     assert journal.decisions()["s1"].reviewer == "ann"
     journal.decide("s1", "keep", "bob", seen=seen(journal, "bob"))

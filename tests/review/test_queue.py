@@ -109,3 +109,13 @@ def test_a_sample_without_an_edit_has_a_row_of_the_same_kind(run: Run) -> None:
         assert row["rank"] > len(table) and row["score"] > 0 and row["by_skin"]
     with pytest.raises(DiffInfError, match="no training sample"):
         unedited(run, ["000000000000"])
+
+
+def test_what_is_suggested_for_a_picture_without_an_edit() -> None:
+    classes = ["happy", "sad", "neutral"]
+    assert module.suggestion_unedited("sad", classes, [0.2, 0.7, 0.1])[:2] == ("keep", "")
+    action, new_label, why = module.suggestion_unedited("sad", classes, [0.8, 0.15, 0.05])
+    assert (action, new_label) == ("relabel", "happy")
+    assert why == "the judge sees happy (0.80), sad 0.15"
+    unsure = module.suggestion_unedited("sad", classes, [0.45, 0.3, 0.25])
+    assert unsure == ("", "", ""), "the judge is not sure of another label"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diffinf_core.config import RunConfig, make_config
-from diffinf_core.config.models import Section, later
+from diffinf_core.config.section import Section, later
 from diffinf_core.engine.pipeline import PIPELINE
 from diffinf_core.runs.run import Run
 

@@ -66,11 +66,14 @@ def test_the_sources_of_a_stage_are_what_its_inputs_do_not_stand_for() -> None:
 @pytest.mark.parametrize(
     "file,stages",
     [
-        ("data/part.py", {"classifier", "judge", "duplicates", "arm-noisy"}),
-        ("classifier/training.py", {"classifier", "judge", "arm-noisy"}),
+        (
+            "data/part.py",
+            {"classifier", "judge", "duplicates", "quality", "identity_features", "arm-noisy"},
+        ),
+        ("classifier/training.py", {"classifier", "judge", "identity_features", "arm-noisy"}),
         ("influence/gradients.py", {"gradients", "inverse_curvature"}),
         ("review/refine.py", {"arm-noisy", "retrain", "ablation"}),
-        ("diffusion/sampling.py", {"repair"}),
+        ("diffusion/sampling.py", {"repair", "identity_features"}),
         # every other key holds that of the data stage
         ("diffinf_core/records.py", {"data"}),
     ],
@@ -89,14 +92,16 @@ def test_every_module_that_computes_results_counts_for_a_stage() -> None:
     apart = {
         "classifier/__init__.py", "correction/__init__.py", "correction/published/__init__.py",
         "data/__init__.py", "influence/__init__.py",
-        "correction/assets.py", "correction/train_perceptors.py", "data/rendered/scenes.py", "data/show.py",
+        "correction/assets.py", "correction/originals.py", "correction/train_perceptors.py",
+        "data/rendered/scenes.py", "data/show.py",
         "data/update.py", "data/alignment.py", "data/check/__init__.py", "data/check/result.py",
         "data/check/measure.py", "data/check/findings.py", "data/check/run.py",
         "diffusion/assets.py", "diffusion/attributes.py", "diffusion/monitor.py", "diffusion/sources.py",
         "diffusion/conditions.py", "diffusion/label_free.py", "diffusion/latent_source.py",
         "diffusion/latents.py", "diffusion/on_latents.py", "diffusion/card.py", "diffusion/copies.py",
         "diffusion/speed.py",
-        "diffusion/loss.py", "diffusion/processes.py", "diffusion/settings.py", "diffusion/trainer.py",
+        "diffusion/loss.py", "diffusion/processes.py", "diffusion/rate.py", "diffusion/settings.py",
+        "diffusion/trainer.py",
         "correction/repair.py", "influence/arrays.py", "influence/labels.py", "influence/predict.py",
         "influence/self_influence.py",
     }  # fmt: skip

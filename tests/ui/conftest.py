@@ -58,10 +58,10 @@ def windows_closed(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def wide_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished run with a queue of more than thirty pairs. Read only."""
+    """The finished run with a queue of more than sixty pairs. Read only."""
     root = tmp_path_factory.mktemp("wide") / "run"
     shutil.copytree(finished_run, root)
-    config = change(open_run(root).config, {"influence": {"tau": 25}})
+    config = change(open_run(root).config, {"influence": {"tau": 50}})
     for _ in open_run(root, config).compute():
         pass
     return root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,37 @@ def test_a_review_without_a_mouse(chromium: Any, server: Server) -> None:
     assert engine.review.decisions()[first].action == "keep"
     tab_to("#versions [data-version]")
     page.keyboard.press("Space")
-    tab_to("#reedit-panel button")
-    page.keyboard.press("Enter")
+    tab_to("#scores-tab")
+    page.keyboard.press("ArrowRight")
     page.wait_for_selector("#do-reedit")
     tab_to("#knob-w_id input[type=range]")
     page.keyboard.press("ArrowRight")
     assert showing(page) != first, "arrows in a slider move the slider, not the queue"
-    tab_to("#bulk-panel button")
+    page.locator("#reedit-tab").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    tab_to("#bulk-preview")
+    page.close()
+
+
+def test_the_decision_is_two_keys_away_and_pages_have_headings(
+    chromium: Any, server: Server
+) -> None:
+    page = open_page(chromium, server)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the decision"
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.id === 'do-accept'")
+    page.get_by_role("tab", name="Export", exact=True).click()
+    page.evaluate("document.getElementById('skip').focus()")
+    page.keyboard.press("Enter")  # from another page, too
+    page.wait_for_function("document.activeElement.id === 'do-accept'")
+    for name in ("Review", "Pictures", "Decision", "Scores"):
+        assert page.get_by_role("heading", name=name, exact=True).count() == 1, name
+    levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
+    assert levels[0] == 1 and all(b - a <= 1 for a, b in itertools.pairwise(levels))
+    page.get_by_role("tab", name="Compare", exact=True).click()  # an event that is not quiet
+    page.wait_for_timeout(1500)
+    said = page.evaluate("[...document.querySelectorAll('[role=status]')].map(e => e.textContent)")
+    assert not [text for text in said if "common." in text]
     page.close()

@@ -40,7 +40,7 @@ def test_another_page_and_back_is_the_same_pair(chromium, server: Server) -> Non
     here = place(page)
     page.get_by_role("tab", name="Explore").click()
     page.wait_for_selector("#explore-table tbody tr")
-    page.get_by_role("tab", name="Review").click()
+    page.get_by_role("tab", name="Review", exact=True).click()
     page.wait_for_timeout(2000)
     assert place(page) == here
     page.close()
@@ -123,7 +123,7 @@ def test_the_app_runs_the_tiny_demo_and_cancels(chromium, tiny_config, tmp_path:
             "[...document.querySelectorAll('#run-stages progress')].every(p => p.value === 100)",
             timeout=240_000,
         )
-        page.get_by_role("tab", name="Review").click()
+        page.get_by_role("tab", name="Review", exact=True).click()
         page.wait_for_selector("#review-pair img")
         page.get_by_role("tab", name="Compare").click()
         page.click("#compare-start")

@@ -75,6 +75,12 @@ def test_figures_intervals_and_another_reference(chromium: Any, server: Server) 
     page.get_by_role("option", name="repaired").click()
     page.wait_for_selector("#arms caption:has-text('difference to repaired')")
     assert "worse" in page.locator("#arms tbody tr", has_text="noisy").inner_text()
+    page.get_by_role("tab", name="Subgroups", exact=True).click()
+    audit = open_run(server.run).compare.audit()
+    shown = page.locator("#compare-groups .di-figures")
+    shown.nth(2).wait_for()
+    assert shown.nth(1).locator("tbody tr").count() == len(audit.arms) == 3
+    assert shown.nth(2).locator("tbody tr").count() == len(audit.training)
     page.close()
 
 

@@ -18,11 +18,13 @@ from tests.ui.browser import Server, open_page
 def test_the_preview_names_what_becomes_of_undecided_pictures() -> None:
     counts = {"original": 1200, "repaired": 3, "relabelled": 2, "dropped": 1, "undecided": 7}
     kept = preview({"counts": counts, "total": 1205, "earlier": {}}, "original")
-    assert "1,205 pictures will be written" in kept and "their originals are kept" in kept
+    assert "1,205 pictures will be written" in kept and "the export keeps their originals" in kept
     taken = preview({"counts": counts, "total": 1205, "earlier": {}}, "repaired")
-    assert "their edits are taken" in taken and "Earlier rounds" not in taken
+    assert "the export takes their edits" in taken and "Earlier rounds" not in taken
     none = preview({"counts": {**counts, "undecided": 0}, "total": 5, "earlier": {}}, "original")
-    assert "nobody decided;" not in none
+    assert "are undecided" not in none
+    split = {"counts": counts, "total": 5, "earlier": {}, "disagreements": 3}
+    assert "Reviewers disagree about 3 of them." in preview(split, "original")
 
 
 def test_earlier_rounds_in_a_sentence() -> None:
@@ -59,7 +61,7 @@ def test_what_is_announced_is_written(chromium: Any, server: Server, tmp_path: P
     page.wait_for_selector("#export-preview .di-figures")
     assert cell(page, "edits, marked") == 1 and cell(page, "left out") == 1
     page.get_by_label("take the edit", exact=True).click()
-    page.wait_for_selector("#export-preview :text('their edits are taken')")
+    page.wait_for_selector("#export-preview :text('the export takes their edits')")
     announced = cell(page, "edits, marked")
     assert announced == len(open_run(server.run).queue) - 1
     page.fill("#export-target textarea, #export-target input", "")
@@ -77,7 +79,7 @@ def test_what_is_announced_is_written(chromium: Any, server: Server, tmp_path: P
     assert (table["source"] == "repaired").sum() == announced
     # the same again is there already; another export finds the folder taken
     page.get_by_label("keep the original", exact=True).click()
-    page.wait_for_selector("#export-preview :text('their originals are kept')")
+    page.wait_for_selector("#export-preview :text('the export keeps their originals')")
     page.click("#export-start")
     page.wait_for_selector("#export-message :text('not empty')")
     page.close()

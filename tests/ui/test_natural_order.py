@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffinf_core.ui.explore.samples import SamplesPart
+from diffinf_core.ui.explore.filters import Filters
 from diffinf_core.ui.filters import subgroups
 
 VALUES = ["10", "2", "1", "img10", "img2"]
@@ -24,9 +24,10 @@ def test_the_group_filter_of_explore() -> None:
     samples = SimpleNamespace(groups=pd.DataFrame({"label": VALUES, "camera": VALUES}))
     explore = SimpleNamespace(samples=lambda: samples)
     run = SimpleNamespace(explore=explore, training=SimpleNamespace(classes=ORDER))
-    part: Any = SamplesPart.__new__(SamplesPart)
+    part: Any = Filters.__new__(Filters)
     part.session = SimpleNamespace(run=run)
-    labels, groups = part._choices()
+    part.tags = part.measures = list
+    labels, groups, *_ = part.choices()
     assert [value for _, value in groups["choices"][1:]] == [
         json.dumps(["camera", value]) for value in ORDER
     ]

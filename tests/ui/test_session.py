@@ -80,7 +80,45 @@ def test_a_selection_is_narrowed_by_the_other_filters(session: Session) -> None:
     assert session.filtered(Filter(state="selection"), "ann") == ids[::-1]
     label = str(session.run.queue["label"].iloc[0])
     narrowed = session.filtered(Filter(state="selection", label=label), "ann")
-    assert narrowed == [i for i in ids if session.run.review.row(i)["label"] == label] != ids
+    rows = session.run.review.rows(ids)
+    assert narrowed == [i for i in ids[::-1] if rows["label"][i] == label] != ids[::-1]
+    by_judge = session.filtered(Filter(state="selection", sort="judge agrees least"), "ann")
+    assert by_judge == list(rows.sort_values("judge_after", kind="stable").index)
+
+
+def test_a_selection_holds_its_order_with_and_without_edits(session: Session) -> None:
+    run = session.run
+    plain = [i for i in run.training.ids.tolist() if i not in run.queue.index][:4]
+    label = run.review.row(plain[1])["label"]
+    mixed = [plain[1], str(run.queue["id"].iloc[2]), plain[0], str(run.queue["id"].iloc[0])]
+    session.select("ann", mixed)
+    assert session.filtered(Filter(state="selection"), "ann") == mixed
+    assert list(run.review.rows(mixed).index) == mixed
+    narrowed = session.filtered(Filter(state="selection", label=label), "ann")
+    assert narrowed == [i for i in mixed if run.review.row(i)["label"] == label]
+
+
+def test_what_was_parked_comes_last_under_to_do(session: Session) -> None:
+    order = [str(i) for i in session.run.queue["id"]]
+    session.decide(Choice(order[0], "second_look"), "ann")
+    assert session.filtered(Filter(), "ann") == [*order[1:], order[0]]
+    assert session.filtered(Filter(state="second_look"), "ann") == order[:1]
+    assert session.filtered(Filter(), "bob") == order, "parked by ann alone"
+
+
+def test_blind_mode_hides_until_the_first_decision(session: Session) -> None:
+    sample, review = first_of(session), session.run.review
+    assert session.hides(sample, "ann", True) and not session.hides(sample, "ann", False)
+    session.decide(Choice(sample, "second_look"), "ann", mode="blind")
+    assert session.hides(sample, "ann", True), "a second look is no decision"
+    session.decide(Choice(sample, "drop"), "ann", mode="blind")
+    assert not session.hides(sample, "ann", True) and session.hides(sample, "bob", True)
+    assert review.decisions()[sample].mode == "blind"
+    review.undo("ann")
+    assert not session.hides(sample, "ann", True), "the scores may have been seen meanwhile"
+    Run.prepare(session.root, change(session.stored(), {"review": {"blind": True}})).store()
+    session.reload()
+    assert session.hides(sample, "bob", False) and not session.hides(sample, "ann", False)
 
 
 def test_a_second_look_comes_last_in_what_is_handed_out(session: Session) -> None:

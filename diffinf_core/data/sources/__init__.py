@@ -7,7 +7,7 @@ from pathlib import Path
 from diffinf_core.config import DataConfig
 from diffinf_core.data.folder import Listing
 from diffinf_core.data.sources.archive import Archive
-from diffinf_core.data.sources.base import Source
+from diffinf_core.data.sources.base import PackedSource, Source
 from diffinf_core.data.sources.datasets import Datasets
 from diffinf_core.data.sources.export import OwnExport
 from diffinf_core.data.sources.ffhq import FFHQ
@@ -53,7 +53,7 @@ def named_source(text: str) -> dict[str, str]:
     if not known and path.exists():
         # what has to be unpacked is decided once: a run opens also where its source is gone
         guess = source_of(DataConfig(source="folder", path=path))
-        kind = guess.name if guess.packed else "auto"
+        kind = guess.name if isinstance(guess, PackedSource) else "auto"
     return {"source": "folder", "path": str(path), "kind": kind}
 
 
@@ -64,10 +64,12 @@ def _exists(text: str) -> bool:
         return False
 
 
-def packed_source(config: DataConfig) -> Source | None:
+def packed_source(config: DataConfig) -> PackedSource | None:
     """The source that has to be unpacked first, None where the path is a folder that is read as it is."""
-    kind = next((k for k in SOURCES if k.name == config.kind and k.packed), None)
-    return kind(config) if kind else None
+    for kind in SOURCES:
+        if kind.name == config.kind and issubclass(kind, PackedSource):
+            return kind(config)
+    return None
 
 
 def list_folder(config: DataConfig) -> Listing:

@@ -12,8 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from diffinf_core.config import DataConfig
-from diffinf_core.data.folder import Listing
-from diffinf_core.data.sources.base import Source
+from diffinf_core.data.sources.base import PackedSource
 from diffinf_core.data.sources.unpacked import write_mark
 from diffinf_core.data.text import shown
 from diffinf_core.records import DiffInfError, Progress
@@ -74,24 +73,16 @@ def _members(path: Path) -> Iterator[tuple[int, Iterator[Member]]]:
                 yield 0, _tar_members(packed)
     except DiffInfError as error:
         raise DiffInfError(f"{path} {error}.") from error
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        EOFError,
-        ValueError,
-        NotImplementedError,
-    ) as error:
-        raise DiffInfError(f"{path} cannot be unpacked: {error}.") from error
-    except RuntimeError as error:  # zipfile's word for a password
+    # RuntimeError: zipfile's word for a password, and for a compression that it does not know
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError) as error:
         raise DiffInfError(f"{path} cannot be unpacked: {error}.") from error
 
 
-class Archive(Source):
+class Archive(PackedSource):
     """A zip, tar, tar.gz, tar.bz2 or tar.xz that holds a data set of any kind."""
 
     name = "archive"
     about = "a zip or tar file that holds any of the other kinds"
-    packed = True
 
     @classmethod
     def recognises(cls, config: DataConfig) -> bool:
@@ -105,10 +96,6 @@ class Archive(Source):
             )
         except OSError:
             return False
-
-    def read(self) -> Listing:
-        """Not before it is unpacked."""
-        raise DiffInfError(f"{self.root} has to be unpacked: set data.kind={self.name}.")
 
     def unpack(self, target: Path) -> Iterator[Progress]:
         """Write every file below ``target``, which appears whole or not at all.

@@ -19,13 +19,11 @@ from diffinf_core.records import DiffInfError, Progress
 class Source(ABC):
     """One kind of data set; a new one is a class and a line in :data:`diffinf_core.data.sources.SOURCES`.
 
-    ``name`` is the prefix under which it can be asked for (``hf:FOLDER``), ``about`` says what it is. A
-    source whose pictures lie in a file of their own sets ``packed`` and gives :meth:`unpack`.
+    ``name`` is the prefix under which it can be asked for (``hf:FOLDER``), ``about`` says what it is.
     """
 
     name: ClassVar[str]
     about: ClassVar[str]
-    packed: ClassVar[bool] = False
 
     def __init__(self, config: DataConfig) -> None:
         assert config.path is not None
@@ -64,10 +62,6 @@ class Source(ABC):
     def tables(self) -> list[Path]:
         """The files that hold the labels, which are withheld from what must not know them."""
         return []
-
-    def unpack(self, target: Path) -> Iterator[Progress]:
-        """Write pictures and labels to ``target`` as a folder that another source reads; packed ones only."""
-        raise NotImplementedError
 
     # ------------------------------------------------------------ for those that are folders
 
@@ -110,3 +104,18 @@ class Source(ABC):
             (*remarks, *contents.remarks()),
             contents.lost,
         )
+
+
+class PackedSource(Source):
+    """A source whose pictures lie in files of their own; it is unpacked, and read as another one."""
+
+    def read(self) -> Listing:
+        """Not before it is unpacked."""
+        raise DiffInfError(f"{self.root} has to be unpacked: set data.kind={self.name}.")
+
+    @abstractmethod
+    def unpack(self, target: Path) -> Iterator[Progress]:
+        """Write pictures and labels to ``target``, a folder that another source reads, whole or not at all.
+
+        Raises :class:`DiffInfError` that names what cannot be unpacked.
+        """

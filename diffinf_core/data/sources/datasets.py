@@ -13,9 +13,8 @@ from typing import Any
 import pandas as pd
 
 from diffinf_core.config import DataConfig
-from diffinf_core.data.folder import Listing
 from diffinf_core.data.kinds import HEAD, kind_of
-from diffinf_core.data.sources.base import Source
+from diffinf_core.data.sources.base import PackedSource
 from diffinf_core.data.sources.unpacked import write_mark
 from diffinf_core.data.split import split_named
 from diffinf_core.records import DiffInfError, Progress
@@ -72,14 +71,13 @@ def _features(schema: Any, root: Path) -> dict[str, Any]:
     return {}
 
 
-class Datasets(Source):
+class Datasets(PackedSource):
     """A data set as ``datasets`` keeps it on disk, unpacked into pictures and a table of all its columns."""
 
     name = "datasets"
     about = (
         "a data set of Hugging Face datasets on disk (save_to_disk, or Parquet files of the Hub)"
     )
-    packed = True
 
     @classmethod
     def recognises(cls, config: DataConfig) -> bool:
@@ -88,10 +86,6 @@ class Datasets(Source):
             return config.path is not None and config.path.is_dir() and bool(_parts(config.path))
         except (OSError, ValueError, AttributeError):
             return False
-
-    def read(self) -> Listing:
-        """Not before it is unpacked."""
-        raise DiffInfError(f"{self.root} has to be unpacked: set data.kind={self.name}.")
 
     def unpack(self, target: Path) -> Iterator[Progress]:
         """Write ``<split>/<row>.<suffix>`` and ``labels.csv``: file, label, split, and every other column."""

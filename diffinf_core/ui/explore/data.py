@@ -37,6 +37,14 @@ def categories(name: str, cells: pd.Series) -> dict[str, Any]:
     }
 
 
+def _flags(run: OpenRun, ids: pd.Series) -> pd.Series:
+    """The first flag of each sample's edit, "no flag", or "no edit"."""
+    if not run.status()["repair"]:
+        return pd.Series("no edit", ids.index)
+    first = run.queue["flags"].str.partition(", ")[0].replace("", "no flag")
+    return ids.map(dict(zip(run.queue["id"], first, strict=True))).fillna("no edit")
+
+
 def points(run: OpenRun, method: str) -> dict[str, Any]:
     """Everything the map draws, in training order, but the states of decision."""
     coordinates, share = run.explore.map.coordinates(method)
@@ -52,6 +60,7 @@ def points(run: OpenRun, method: str) -> dict[str, Any]:
         "rank": packed(table["rank"], "u4"),
         "columns": [
             categories("high-influence", high),
+            categories("flag", _flags(run, table["id"])),
             *(categories(str(name), cells) for name, cells in samples.groups.items()),
         ],
     }

@@ -20,8 +20,8 @@ class GroupsPart:
         self.warnings = gr.HTML(elem_id="groups-warnings")
         self.tables = gr.HTML(elem_id="groups-tables", apply_default_css=False)
         gr.Markdown(
-            "Shares come with 95 % Wilson intervals. *Judge agrees after* is the share of edits in which "
-            "the independent judge sees the assigned label."
+            "Fractions come with 95 % Wilson intervals. *Judge agrees after* is the fraction of edits in "
+            "which the independent judge sees the assigned label."
         )
         self.outputs = [self.warnings, self.tables]
 

@@ -44,9 +44,14 @@ def _heading(
 
 
 def samples_table(
-    rows: pd.DataFrame, scores: Sequence[str], sort: str, descending: bool, ranked_by: str
+    rows: pd.DataFrame,
+    scores: Sequence[str],
+    measures: Sequence[str],
+    sort: str,
+    descending: bool,
+    ranked_by: str,
 ) -> str:
-    """A page of samples: id, file, label, rank, high, state and a column per score, all sortable."""
+    """A page of samples: id, file, label, rank, high, state, a column per score and measure, all sortable."""
     if rows.empty:
         return '<div class="di-notice di-empty" role="status">No sample fits these filters.</div>'
     heads = [
@@ -61,17 +66,21 @@ def samples_table(
     for name in scores:
         title = ESTIMATORS[name].title
         heads.append(_heading(name, title, sort, descending, ESTIMATORS[name].meaning))
+    heads += [_heading(name, name, sort, descending) for name in measures]
     heads.append('<th scope="col">decision</th>')
     body = []
     for row in rows.to_dict("records"):
         mark = ' <span class="di-mark">high</span>' if row["high"] else ""
-        cells = "".join(f'<td class="di-number">{row[name]:.4g}</td>' for name in scores)
+        cells = "".join(
+            f'<td class="di-number">{row[name]:.4g}</td>' for name in (*scores, *measures)
+        )
         body.append(
             f"<tr><td>{picker(row['id'], row['file'])}</td>"
             f"<td>{thumbnail(row['id'], row['label'])}</td>"
             f'<td class="di-number">{row["rank"]}{mark}</td>'
             f'<th scope="row" class="di-file" title="{escape(row["file"])}">{escape(row["file"])}</th>'
-            f"<td>{escape(row['label'])}</td>{cells}<td>{escape(STATES[row['state']])}</td></tr>"
+            f"<td>{escape(row['label'])}</td>{cells}"
+            f"<td>{escape(STATES[row['state']].replace('_', ' '))}</td></tr>"
         )
     return _table("samples", heads, body)
 

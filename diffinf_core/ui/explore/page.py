@@ -9,18 +9,18 @@ from typing import Any
 import gradio as gr
 
 from diffinf_core.records import DiffInfError
-from diffinf_core.ui import markup
+from diffinf_core.ui.explore.filters import JOB as MEASURES
 from diffinf_core.ui.explore.groups import GroupsPart
 from diffinf_core.ui.explore.pairs import PairsPart
 from diffinf_core.ui.explore.parts import WITH_PICKED, skipped
 from diffinf_core.ui.explore.precision import JOB as PLANTED
 from diffinf_core.ui.explore.samples import SamplesPart
 from diffinf_core.ui.explore.scores import ScoresPart
-from diffinf_core.ui.session import Session, reviewer_of
-from diffinf_core.ui.web.guard import MAX_BODY
+from diffinf_core.ui.explore.selection import Selection
+from diffinf_core.ui.session import Session
 
 _PARTS = ("samples", "scores", "groups", "pairs")
-_JOBS = ("map", "duplicates", PLANTED)
+_JOBS = ("map", "duplicates", MEASURES, PLANTED)
 
 
 def _read_ahead(session: Session) -> None:
@@ -41,21 +41,8 @@ def build(session: Session, page: gr.Tab) -> None:
         "the top tau % are repaired and reviewed. Select pictures anywhere here and hand them to the "
         "review."
     )
-    # Ids of 13 characters each; what is above the server's limit for a request is refused there.
-    picked = gr.Textbox(visible="hidden", elem_id="explore-picked", max_length=MAX_BODY)
-    handed = gr.Textbox(visible="hidden", elem_id="explore-handed")
-    with gr.Row(elem_classes="di-selection"):
-        gr.HTML(
-            html_template='<p role="status"><strong data-di-count>0</strong> selected</p>',
-            elem_id="explore-selected",
-            scale=1,
-        )
-        review = gr.Button(
-            "Review the selected", size="md", variant="primary", elem_id="explore-review", scale=0,
-            min_width=180,
-        )  # fmt: skip
-        clear = gr.Button("Clear", size="md", elem_id="explore-clear", scale=0, min_width=90)
-    message = gr.HTML(elem_id="explore-message", elem_classes="di-optional")
+    bar = Selection(session)
+    picked, handed, acts = bar.picked, bar.handed, bar.acts
     inner = gr.State("samples")
     with gr.Tabs(elem_id="explore-parts"):
         with gr.Tab("Samples", id="samples") as samples_tab:
@@ -69,7 +56,7 @@ def build(session: Session, page: gr.Tab) -> None:
 
     parts: tuple[Any, ...] = (samples, scores, groups, pairs)
     given: dict[str, list[Any]] = {
-        "samples": [samples.method, *samples.given],
+        "samples": [samples.map.method, *samples.given],
         "scores": [scores.first, scores.second, scores.pager.page],
         "groups": [],
         "pairs": pairs.given,
@@ -84,34 +71,22 @@ def build(session: Session, page: gr.Tab) -> None:
         tab.select(opened, given[name], [inner, *part.outputs], queue=False, js=js)
 
     def load(open_: str, *values: Any) -> list[Any]:
-        out: list[Any] = []
+        out: list[Any] = acts.choices()
         rest = list(values)
         for name, part in zip(_PARTS, parts, strict=True):
             own, rest = rest[: len(given[name])], rest[len(given[name]) :]
             out += part.load(*own) if name == open_ else skipped(part.outputs)
         return out
 
-    def send(ids: str, request: gr.Request) -> list[str]:
-        chosen = ids.split()
-        try:
-            if not chosen:
-                raise DiffInfError(
-                    "Nothing is selected: draw on the map, or tick pictures in a list."
-                )
-            session.select(reviewer_of(request), chosen)
-        except DiffInfError as error:
-            return [markup.notice(str(error), "error"), ""]
-        return [markup.notice(f"{len(chosen):,} samples handed to the review."), "sent"]
-
-    review.click(
-        send, [picked], [message, handed], queue=False, js="() => window.diExplore.picked()"
-    ).success(None, [handed], None, js="(sent) => window.diExplore.toReview(sent)")
-    clear.click(None, None, None, js="() => window.diExplore.clear()")
+    acts.near(samples.filters.near)
+    for event in acts.events:
+        samples.refresh(event)
 
     seen = gr.State("")
     watched = {
-        "map": [samples.map, samples.map_words, samples.make],
+        "map": samples.map.outputs,
         "duplicates": pairs.outputs,
+        MEASURES: samples.filters.measured,
         PLANTED: scores.precision.outputs,
     }
 
@@ -121,8 +96,9 @@ def build(session: Session, page: gr.Tab) -> None:
         if snapshot.name not in _JOBS or (now == before and snapshot.state != "running"):
             return [now, *skipped([part for parts in watched.values() for part in parts])]
         anew = {
-            "map": lambda: samples.tick(method),
+            "map": lambda: samples.map.shown(method),
             "duplicates": lambda: pairs.load(*chosen),
+            MEASURES: samples.filters.measures,
             PLANTED: scores.precision.load,
         }
         out: list[Any] = [now]
@@ -132,7 +108,7 @@ def build(session: Session, page: gr.Tab) -> None:
 
     gr.Timer(1.5).tick(
         tick,
-        [seen, samples.method, *pairs.given],
+        [seen, samples.map.method, *pairs.given],
         [seen, *(part for outputs in watched.values() for part in outputs)],
         queue=False,
         show_progress="hidden",
@@ -142,7 +118,7 @@ def build(session: Session, page: gr.Tab) -> None:
     page.select(
         load,
         asked,
-        [component for part in parts for component in part.outputs],
+        [*acts.outputs, *(component for part in parts for component in part.outputs)],
         queue=False,
         js=f"(...given) => given.with({at}, window.diExplore.wanted())",
     )

@@ -15,6 +15,7 @@ from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
 from diffinf_core.ui.export.options import ExportOptions, audit_words
+from diffinf_core.ui.export.subset import SubsetChoice
 from diffinf_core.ui.jobs import Jobs
 from diffinf_core.ui.session import Session, typed_folder
 from diffinf_core.ui.updates import QUIET, Updates
@@ -24,7 +25,7 @@ _KINDS = {
     "repaired": "edits, marked as synthetic",
     "relabelled": "originals under another label",
     "dropped": "left out",
-    "undecided": "edited, but nobody decided",
+    "undecided": "edited and undecided",
 }
 _DONE = {"repaired": "repaired", "relabelled": "relabelled", "dropped": "dropped"}
 
@@ -35,9 +36,9 @@ _CHOICES = {
     "unflagged": "take the edit where it has no flag",
 }
 _FATES = {
-    "original": "their originals are kept",
-    "repaired": "their edits are taken",
-    "unflagged": "their edits are taken where they have no flag",
+    "original": "the export keeps their originals",
+    "repaired": "the export takes their edits",
+    "unflagged": "the export takes their edits where they have no flag",
 }
 
 
@@ -54,13 +55,17 @@ def earlier_words(earlier: dict[str, int]) -> str:
 
 
 def preview(found: dict[str, Any], undecided: str) -> str:
-    """What will be written, by kind, and what becomes of pictures that nobody decided on."""
+    """What will be written, by kind, and what becomes of pictures that are undecided."""
     counts = found["counts"]
-    rows = pd.DataFrame([[_KINDS[k], f"{n:,}"] for k, n in counts.items()], columns=["what", "n"])
+    rows = pd.DataFrame(
+        [[_KINDS[k], f"{n:,}"] for k, n in counts.items()], columns=["pictures", "count"]
+    )
     left = counts["undecided"]
     said = f"{found['total']:,} pictures will be written."
     if left:
-        said += f" Of {left:,} edited pictures nobody decided; {_FATES[undecided]}."
+        said += f" {left:,} edited pictures are undecided; {_FATES[undecided]}."
+    if disagreements := found.get("disagreements"):
+        said += f" Reviewers disagree about {disagreements:,} of them."
     said = f"{said} {earlier_words(found['earlier'])}".strip()
     return markup.notice(said) + compare_markup.table(rows, "What the export will hold")
 
@@ -99,8 +104,8 @@ class ExportPage:
         )
         #: state of the job when the page last looked
         self.seen = gr.State("")
-        self.inputs = [self.undecided]
-        self.outputs = [self.counts, self.planned]
+        self.inputs: list[Any] = [self.undecided, self.only.control]
+        self.outputs = [self.counts, self.planned, self.only.control]
         self._wire()
 
     def _controls(self) -> None:
@@ -110,6 +115,7 @@ class ExportPage:
             label="High-influence samples that nobody decided on",
             elem_id="export-undecided",
         )
+        self.only = SubsetChoice(self.session)
         self.options = ExportOptions()
         self.target = gr.Textbox(
             value=str(self.session.root.resolve() / "export"),
@@ -123,9 +129,13 @@ class ExportPage:
 
     # ------------------------------------------------------------ before
 
-    def load(self, undecided: str = "original") -> Updates:
-        """The decisions so far, and what an export would hold."""
-        return {self.counts: self._decided(), self.planned: self._plan(undecided)}
+    def load(self, undecided: str = "original", only: str = "") -> Updates:
+        """The decisions so far, what an export would hold, and the tags and views there are."""
+        return {
+            self.counts: self._decided(),
+            self.planned: self._plan(undecided, only),
+            self.only.control: self.only.choices(),
+        }
 
     def _decided(self) -> str:
         try:
@@ -133,17 +143,18 @@ class ExportPage:
             standing = self.session.run.review.decisions()
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
-        counts = Counter(d.action.replace("_", " ") for s, d in standing.items() if s in queue)
-        settled = sum(n for k, n in counts.items() if k != "second look")
+        counts = Counter(d.state.replace("_", " ") for s, d in standing.items() if s in queue)
+        settled = sum(n for k, n in counts.items() if k not in ("second look", "disagreement"))
         rows = [[k, f"{n:,}"] for k, n in sorted(counts.items())]
         rows.append(["open", f"{len(queue) - sum(counts.values()):,}"])
         table = pd.DataFrame(rows, columns=["decision", "pairs"])
         note = markup.notice(f"{settled} of {len(queue)} decided.")
         return note + compare_markup.table(table, "Decisions on the queue")
 
-    def _plan(self, undecided: str) -> str:
+    def _plan(self, undecided: str, only: str = "") -> str:
         try:
-            return preview(self.session.run.export_preview(undecided), undecided)
+            found = self.session.run.refined.preview(undecided, **self.only.named(only))
+            return preview(found, undecided)
         except DiffInfError as error:
             return markup.notice(str(error), "empty")
 
@@ -189,13 +200,13 @@ class ExportPage:
 
     # ------------------------------------------------------------ handlers
 
-    def _begin(self, folder: str, undecided: str, *options: Any) -> Updates:
+    def _begin(self, folder: str, undecided: str, only: str, *options: Any) -> Updates:
         seen = self._state()  # refused, it stands; begun, the clock has something new to say
         try:
             if not folder.strip():
                 raise DiffInfError("Name a new folder for the data set.")
             target = typed_folder(folder)
-            chosen = self.options.chosen(*options)
+            chosen = self.options.chosen(*options) | self.only.named(only)
             self._jobs.start("export", lambda: self._export(target, undecided, chosen))
         except DiffInfError as error:
             return {self.message: markup.notice(str(error), "error"), self.seen: seen}
@@ -216,8 +227,9 @@ class ExportPage:
 
     def _wire(self) -> None:
         shown = [self.message, self.written, self.seen]
-        asked = [self.target, self.undecided, *self.options.inputs]
+        asked = [self.target, *self.inputs, *self.options.inputs]
         self.start.click(self._begin, asked, shown, queue=False)
         self.cancel.click(self._stop, outputs=[self.message, self.seen], queue=False)
-        self.undecided.input(self._plan, [self.undecided], [self.planned], queue=False)
+        for control in self.inputs:
+            control.input(self._plan, self.inputs, [self.planned], queue=False)
         gr.Timer(1.0).tick(self._tick, [self.seen], shown, **QUIET)

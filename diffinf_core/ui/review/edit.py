@@ -12,8 +12,9 @@ from diffinf_core.config import RepairConfig
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.ui import markup
 from diffinf_core.ui.review import view
-from diffinf_core.ui.review.presenter import EDITING, DisplayedPair, PageState, Presenter, asking
-from diffinf_core.ui.session import Session, reviewer_of
+from diffinf_core.ui.review.presenter import Presenter, asking, enter
+from diffinf_core.ui.review.state import EDITING, DisplayedPair, PageState
+from diffinf_core.ui.session import Session
 
 
 @dataclass(frozen=True)
@@ -85,28 +86,28 @@ class Editor:
     def __init__(self, session: Session, presenter: Presenter) -> None:
         self.session, self.presenter = session, presenter
         usual = session.repair_settings()
-        with gr.Accordion("Re-edit with other weights", open=False, elem_id="reedit-panel"):
-            self.preset = gr.Dropdown(
-                [*_PRESETS, SHOWN], value=RUN_DEFAULT, label="Start from", elem_id="reedit-preset"
-            )
-            self.knobs = []
-            for knob, value in zip(_KNOBS, preset(RUN_DEFAULT, usual), strict=True):
-                low, high = min(knob.low, value), max(knob.high, value)
-                self.knobs.append(
-                    gr.Slider(
-                        low,
-                        high,
-                        value,
-                        step=knob.step,
-                        label=knob.name,
-                        elem_id=f"knob-{knob.key}",
-                    )
+        gr.HTML('<h3 class="di-unseen">Edit again with other weights</h3>')
+        self.preset = gr.Dropdown(
+            [*_PRESETS, SHOWN], value=RUN_DEFAULT, label="Start from", elem_id="reedit-preset"
+        )
+        self.knobs = []
+        for knob, value in zip(_KNOBS, preset(RUN_DEFAULT, usual), strict=True):
+            low, high = min(knob.low, value), max(knob.high, value)
+            self.knobs.append(
+                gr.Slider(
+                    low,
+                    high,
+                    value,
+                    step=knob.step,
+                    label=knob.name,
+                    elem_id=f"knob-{knob.key}",
                 )
-            with gr.Row(elem_classes="di-buttons"):
-                self.go = gr.Button("Re-edit", size="sm", variant="primary", elem_id="do-reedit")
-                self.several = gr.Button("Try several", size="sm", elem_id="do-several")
-                self.halt = gr.Button("Cancel", size="sm", elem_id="reedit-cancel")
-            self.now = gr.Textbox(visible="hidden", elem_id="reedit-now")
+            )
+        with gr.Row(elem_classes="di-buttons"):
+            self.go = gr.Button("Re-edit", size="sm", variant="primary", elem_id="do-reedit")
+            self.several = gr.Button("Try several", size="sm", elem_id="do-several")
+            self.halt = gr.Button("Cancel", size="sm", elem_id="reedit-cancel")
+        self.now = gr.Textbox(visible="hidden", elem_id="reedit-now")
 
     def _run(
         self,
@@ -121,7 +122,7 @@ class Editor:
 
         The reviewer may have moved on meanwhile, also before the device was free.
         """
-        who, sample = reviewer_of(request), DisplayedPair.read(showing).sample
+        who, sample = enter(request, page_state), DisplayedPair.read(showing).sample
         if not sample:
             yield self._rendered(page_state, who, None, markup.notice("Nothing to edit here."))
             return
@@ -183,7 +184,8 @@ class Editor:
                     yield self._shot(page_state, sample, event, label, said)
                     said = True
                 else:  # the edit goes on and is kept; only the painting stops
-                    yield self.presenter.update()
+                    step = f", step {event.done} of {event.total}"
+                    yield self.presenter.update(running=self.presenter.running(page_state, step))
                     said = False
         finally:
             page_state.editing = None
@@ -209,7 +211,7 @@ class Editor:
                 return self._rendered(page_state, who, version, markup.notice(text))
         name = self.session.run.pictures.described(sample)["file"]
         said = f"The edit of {name} is ready; it is kept as a version there."
-        return self.presenter.update(message=markup.notice(said))
+        return self.presenter.update(message=markup.notice(said), running="")
 
     def _shot(
         self, page_state: PageState, sample: str, event: Any, label: str, said: bool
@@ -243,7 +245,7 @@ class Editor:
     def _halted(
         self, request: gr.Request, page_state: PageState, showing: str, now: str
     ) -> list[Any]:
-        who, editing = reviewer_of(request), page_state.editing
+        who, editing = enter(request, page_state), page_state.editing
         with page_state.turn:
             page_state.halted = max(now, page_state.halted)
             ended = {edit for edit in page_state.edits if edit <= now}

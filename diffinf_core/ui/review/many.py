@@ -1,5 +1,4 @@
-"""Beyond the single pair: one decision for all pairs of the filter, a rule from the decisions so far, and
-how far reviewers agree."""
+"""Beyond the single pair: one decision for all pairs of the filter, and a rule from the decisions so far."""
 
 from __future__ import annotations
 
@@ -8,11 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from diffinf_core.engine import Bulk, Rule
+from diffinf_core.engine import BULK_MARK, Bulk, Rule
 from diffinf_core.records import ACTIONS, Choice, DiffInfError
 from diffinf_core.ui import markup
-from diffinf_core.ui.review.presenter import UNKNOWN, PageState, Presenter, asking
-from diffinf_core.ui.session import Session, reviewer_of
+from diffinf_core.ui.review.presenter import Presenter, asking, enter
+from diffinf_core.ui.review.state import UNKNOWN, PageState
+from diffinf_core.ui.session import Session
 
 
 def _counted(title: str, counts: Mapping[str, int]) -> str:
@@ -46,38 +46,13 @@ def rule_words(rule: Rule) -> str:
     )
 
 
-def agreement_words(found: Mapping[str, Any]) -> str:
-    """Kappa of each two reviewers and alpha of all, as a table."""
-    if not found["pairs"]:
-        return markup.notice(
-            "Nobody gave a second opinion yet. With the setting review.second_share, that share of the "
-            "decided pairs comes to a second reviewer, who does not see the first decision.",
-            "empty",
-        )
-
-    def figure(row: Mapping[str, Any], key: str) -> str:
-        if row[key] is None:
-            return "not defined"
-        return f"{row[key]:.2f} ({_shown(row['low'])} to {_shown(row['high'])})"
-
-    rows = [
-        [f"{row['a']} and {row['b']}", str(row["n"]), f"{row['agree']:.0%}", figure(row, "kappa")]
-        for row in found["pairs"]
-    ]
-    rows.append(["all (Krippendorff's alpha)", str(found["n"]), "", figure(found, "alpha")])
-    return markup.table(["reviewers", "pairs", "agree", "Cohen's kappa, 95 %"], rows)
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
 class Many:
     """The panels; ``wire`` connects them to the filter's pairs."""
 
     def __init__(self, session: Session, presenter: Presenter) -> None:
         self.session, self.presenter = session, presenter
-        with gr.Accordion("Decide all pairs of this filter", open=False, elem_id="bulk-panel"):
+        with gr.Column(min_width=0):
+            gr.HTML("<h3>Decide all pairs of this filter</h3>")
             with gr.Row():
                 self.action = gr.Dropdown(
                     [(a.replace("_", " "), a) for a in ACTIONS],
@@ -90,15 +65,12 @@ class Many:
                 self.look = gr.Button("Preview", size="sm", elem_id="bulk-preview")
                 self.apply = gr.Button("Apply", size="sm", interactive=False, elem_id="bulk-apply")
             self.bulk_said = gr.HTML(elem_id="bulk-said")
-        with gr.Accordion("A rule from the decisions so far", open=False, elem_id="rule-panel"):
+        with gr.Column(min_width=0):
+            gr.HTML("<h3>A rule from the decisions so far</h3>")
             with gr.Row(elem_classes="di-buttons"):
                 self.propose = gr.Button("Propose a rule", size="sm", elem_id="rule-propose")
                 self.accept = gr.Button("Apply", size="sm", interactive=False, elem_id="rule-apply")
             self.rule_said = gr.HTML(elem_id="rule-said")
-        with gr.Accordion("Agreement of reviewers", open=False, elem_id="agreement-panel"):
-            with gr.Row(elem_classes="di-buttons"):
-                self.compare = gr.Button("Compute", size="sm", elem_id="agreement-compute")
-            self.agreed = gr.HTML(elem_id="agreement-said")
         #: what a preview found and "Apply" would write: the table's ``fills``, and choices with stamps
         self.planned = gr.State(())
         self.ruled = gr.State(())
@@ -123,7 +95,7 @@ class Many:
         self, request: gr.Request, page_state: PageState, action: str, new_label: str | None
     ) -> list[Any]:
         """What the decision would do to the pairs that are under the filter now."""
-        who, run = reviewer_of(request), self.session.run
+        who, run = enter(request, page_state), self.session.run
         if page_state.unknown:
             return self._nothing(UNKNOWN)
         with page_state.turn:
@@ -133,7 +105,7 @@ class Many:
             if not samples:
                 return self._nothing("There is no pair under this filter.")
             seen = run.review.stamps(samples)
-            comment = f"bulk: {len(samples)} pairs of a filter"
+            comment = f"{BULK_MARK}{len(samples)} pairs of a filter"
             found = run.review.bulk_preview(samples, action, new_label, comment, who)
         except DiffInfError as error:
             return self._nothing(str(error))
@@ -149,13 +121,6 @@ class Many:
             return self._nothing(str(error))
         return self._planned(rule_words(rule), rule.choices, seen)
 
-    def agreement(self) -> str:
-        """How far reviewers agree."""
-        try:
-            return agreement_words(self.session.run.review.agreement())
-        except DiffInfError as error:
-            return markup.notice(str(error), "error")
-
     def write(
         self,
         request: gr.Request,
@@ -163,7 +128,7 @@ class Many:
         plan: tuple[int, tuple[tuple[Choice, int], ...]] | tuple[()],
     ) -> list[Any]:
         """Decide as previewed, but what was decided meanwhile; one undo takes all of it back."""
-        who = reviewer_of(request)
+        who = enter(request, page_state)
         with page_state.turn:
             fills, choices = plan or (0, ())
             if not choices or fills not in (0, page_state.fills):  # 0: a rule is about no filter
@@ -199,4 +164,3 @@ class Many:
             (self.accept, self.ruled, ruled),
         ):
             trigger.click(asking(self.write), [page_state, state], [*own, *shown], **quiet)
-        self.compare.click(self.agreement, None, [self.agreed], **quiet)

@@ -11,27 +11,23 @@ import gradio as gr
 
 from diffinf_core.records import Choice, Decision, DiffInfError, OutdatedError
 from diffinf_core.ui import markup
-from diffinf_core.ui.filters import FLAGS, SCORES, SORTS, STATES, Filter, subgroups
+from diffinf_core.ui.filters import Filter, subgroups
 from diffinf_core.ui.review import edit as review_edit
 from diffinf_core.ui.review import many as review_many
-from diffinf_core.ui.review.presenter import (
-    EDITING,
-    UNKNOWN,
-    DisplayedPair,
-    PageState,
-    Presenter,
-    asking,
-)
-from diffinf_core.ui.session import Session, reviewer_of
+from diffinf_core.ui.review import people as review_people
+from diffinf_core.ui.review import view
+from diffinf_core.ui.review.controls import Decisions, Filters
+from diffinf_core.ui.review.presenter import Presenter, asking, enter
+from diffinf_core.ui.review.state import EDITING, UNKNOWN, DisplayedPair, PageState
+from diffinf_core.ui.session import Session
 
-#: action: name on the button, element id
-_BUTTONS = {
-    "accept": ("Accept edit", "do-accept"),
-    "reject": ("Reject edit", "do-reject"),
-    "keep": ("Keep original", "do-keep"),
-    "drop": ("Drop", "do-drop"),
-    "second_look": ("Second look", "do-second"),
-    "relabel": ("Relabel to", "do-relabel"),
+#: the panels beside the pictures: element id without its ending, name
+_PARTS = {
+    "scores": "Scores",
+    "reedit": "Re-edit",
+    "history": "History",
+    "bulk": "Bulk",
+    "people": "Team",
 }
 #: how assets/ui/page.js hands a text to the server
 _SAY = "window.DiffInf.say = (text) => { props.value = text; trigger('submit'); };"
@@ -43,120 +39,79 @@ class Page:
     def __init__(self, session: Session) -> None:
         self.session, self.presenter = session, Presenter(session)
         self.page_state = gr.State(PageState())
-        self._filters()
+        gr.HTML('<h2 class="di-unseen">Review</h2>')
+        self.filters = Filters()
         self.head = gr.HTML(elem_id="review-head")
+        self.running = gr.HTML(elem_id="review-running")
         # What the browser shows, see DisplayedPair. A key for another pair is not taken.
         self.showing = gr.Textbox(visible="hidden", elem_id="review-showing")
         # What a click or key inside the pictures says, as JSON: {"verb": ..., "value": ...}.
         self.inbox = gr.HTML("", html_template="", js_on_load=_SAY, elem_id="review-said")
         with gr.Row(elem_classes="di-desk"):
             with gr.Column(scale=2, min_width=480):
+                gr.HTML('<h3 class="di-unseen">Pictures</h3>')
                 self.view = gr.HTML(elem_id="review-pair")
-                self._buttons()
+                gr.HTML('<h3 class="di-unseen">Decision</h3>')
+                self.decisions = Decisions()
                 self.message = gr.HTML(elem_id="review-message")
                 self.strip = gr.HTML(elem_id="versions")
             with gr.Column(scale=1, min_width=380):
-                self.table = gr.HTML(elem_id="review-scores")
-                self.editor = review_edit.Editor(session, self.presenter)
-                self.many = review_many.Many(session, self.presenter)
+                gr.HTML(view.tabs(_PARTS))
+                with self._part("scores"):
+                    gr.HTML('<h3 class="di-unseen">Scores</h3>')
+                    self.table = gr.HTML(elem_id="review-scores")
+                with self._part("reedit"):
+                    self.editor = review_edit.Editor(session, self.presenter)
+                with self._part("history"):
+                    gr.HTML('<h3 class="di-unseen">Your last decisions</h3>')
+                    self.history = gr.HTML(elem_id="review-history")
+                with self._part("bulk"):
+                    self.many = review_many.Many(session, self.presenter)
+                with self._part("people"):
+                    self.people = review_people.People(session)
+        self.new_label = self.decisions.new_label
         self.shown = [getattr(self, name) for name in Presenter.names]
-        self.loaded = [*self.filters, self.many.label, *self.shown]
+        self.loaded = [*self.filters.all, self.many.label, self.decisions.blind, *self.shown]
 
-    def _filters(self) -> None:
-        with gr.Row(equal_height=True, elem_classes="di-filters"):
-            state = gr.Dropdown(
-                [(name, key) for key, name in STATES.items()],
-                value="to do",
-                label="Show",
-                elem_id="filter-state",
-            )
-            label = gr.Dropdown(["all"], value="all", label="Label", elem_id="filter-label")
-            flag = gr.Dropdown(list(FLAGS), value="all", label="Flag", elem_id="filter-flag")
-            sort = gr.Dropdown(
-                list(SORTS), value=next(iter(SORTS)), label="Order", elem_id="filter-sort"
-            )
-        with gr.Accordion("More filters", open=False, elem_id="more-filters"), gr.Row():
-            suggestion = gr.Dropdown(
-                ["all", "accept", "keep", "relabel"],
-                value="all",
-                label="Suggested",
-                elem_id="filter-suggestion",
-            )
-            reviewer = gr.Dropdown(
-                ["all"], value="all", label="Decided by", elem_id="filter-reviewer"
-            )
-            group = gr.Dropdown(["all"], value="all", label="Subgroup", elem_id="filter-group")
-            score = gr.Dropdown(
-                list(SCORES), value="judge after", label="Score", elem_id="filter-score"
-            )
-            low = gr.Textbox(label="from", elem_id="filter-low", min_width=80)
-            high = gr.Textbox(label="to", elem_id="filter-high", min_width=80)
-        self.label, self.reviewer, self.group = label, reviewer, group
-        by_name = {
-            "state": state, "label": label, "flag": flag, "sort": sort, "suggestion": suggestion,
-            "reviewer": reviewer, "group": group, "score": score, "low": low, "high": high,
-        }  # fmt: skip
-        self.filters: list[Any] = [by_name[f.name] for f in fields(Filter)]
+    @staticmethod
+    def _part(name: str) -> gr.Column:
+        """A panel beside the pictures; which one is open is the browser's, see assets/ui/parts.js.
 
-    def _buttons(self) -> None:
-        self.buttons: dict[str, gr.Button] = {}
-        with gr.Row(elem_classes="di-buttons"):
-            for action in ("accept", "reject", "keep", "drop", "second_look"):
-                self._button(action)
-        with gr.Row(elem_classes="di-buttons"):
-            self._button("relabel")
-            self.new_label = gr.Dropdown(
-                [], label="new label", container=False, elem_id="new-label", min_width=110
-            )
-            self.back = gr.Button("Back", size="sm", elem_id="go-back")
-            self.forward = gr.Button("Next", size="sm", elem_id="go-next")
-            self.undo = gr.Button("Undo", size="sm", elem_id="do-undo")
-            self.redo = gr.Button("Redo", size="sm", elem_id="do-redo")
-        with gr.Row(elem_classes="di-comment"):
-            self.comment = gr.Textbox(
-                placeholder="Comment, kept with the next decision",
-                label="comment",
-                container=False,
-                max_length=2000,
-                elem_id="comment",
-                scale=1,
-            )
-            self.advance = gr.Checkbox(
-                True,
-                label="go on after a decision",
-                container=False,
-                elem_id="auto-advance",
-                scale=0,
-                min_width=190,
-            )
-
-    def _button(self, action: str) -> None:
-        name, element = _BUTTONS[action]
-        self.buttons[action] = gr.Button(
-            name,
-            size="sm",
-            # which one stands out is what is suggested for the pair, see diffinf.css
-            variant="secondary",
-            elem_id=element,
-        )
+        Gradio's own tabs and accordions do not draw what is closed, and no key could press a button there.
+        """
+        return gr.Column(elem_id=f"{name}-panel", elem_classes="di-part", min_width=0)
 
     # what the widgets do
 
     def refilter(self, request: gr.Request, page_state: PageState, *given: Any) -> list[Any]:
         """The filters changed."""
-        who = reviewer_of(request)
+        who = enter(request, page_state)
         with page_state.turn:
             try:
                 wanted = Filter.asked(*given)
+                if wanted.reveals and (page_state.blind or self.session.run.config.review.blind):
+                    raise DiffInfError(
+                        "In blind mode pairs are not chosen or ordered by scores, flags or suggestions."
+                    )
             except DiffInfError as error:
                 return self.presenter.render(
                     page_state, who, None, markup.notice(str(error), "error")
                 )
             return self.presenter.refill(page_state, who, wanted)
 
+    def blindly(self, request: gr.Request, page_state: PageState) -> list[Any]:
+        """Blind mode was switched on or off: the same pair, without a filter that says what is hidden."""
+        who = enter(request, page_state)
+        with page_state.turn:
+            wanted, sample = page_state.wanted, page_state.sample
+            if not page_state.blind or not wanted.reveals:
+                return [*self._same(), *self.presenter.render(page_state, who, page_state.version)]
+            shown = self.presenter.refill(page_state, who, wanted.concealing(), sample)
+            return [*self._choices(page_state.wanted, page_state), *shown]
+
     def step(self, by: int, request: gr.Request, page_state: PageState) -> list[Any]:
         """Another pair, without a decision."""
-        who = reviewer_of(request)
+        who = enter(request, page_state)
         with page_state.turn:
             there = bool(page_state.known)
             said = self._entered(page_state, who)
@@ -182,7 +137,7 @@ class Page:
         advance: bool,
     ) -> list[Any]:
         """Write a decision on the pair and the version that the browser shows, and go on."""
-        who, shown = reviewer_of(request), DisplayedPair.read(showing)
+        who, shown = enter(request, page_state), DisplayedPair.read(showing)
         choice = Choice(shown.sample, action, shown.version or None, new_label, comment)
         with page_state.turn:
             said = self._entered(page_state, who, shown.sample)
@@ -193,7 +148,7 @@ class Page:
                 text = "This edit is not finished: wait for it, or cancel it."
                 return [gr.skip(), *self.presenter.update(message=markup.notice(text))]
             try:
-                self.session.decide(choice, who, shown.stamp, shown.role)
+                self.session.decide(choice, who, shown.stamp, shown.role, shown.mode)
             except DiffInfError as error:
                 # what changed meanwhile is shown as it is now
                 outdated = isinstance(error, OutdatedError)
@@ -223,7 +178,7 @@ class Page:
 
     def take_back(self, verb: str, request: gr.Request, page_state: PageState) -> list[Any]:
         """Undo or redo, and show the pair, with all that were decided at once on the table."""
-        who, run = reviewer_of(request), self.session.run
+        who, run = enter(request, page_state), self.session.run
         with page_state.turn:
             known = self._entered(page_state, who)
             before = run.review.decisions()
@@ -270,8 +225,9 @@ class Page:
         comment: str,
         advance: bool,
     ) -> list[Any]:
-        """A version was clicked, a digit relabels, pictures came late; anything else is ignored."""
-        who = reviewer_of(request)
+        """A version was clicked or is to be compared, a digit relabels, another pair is asked for, pictures
+        came late; anything else is ignored."""
+        who = enter(request, page_state)
         try:
             message = json.loads(said)
             verb, value = str(message["verb"]), str(message["value"])
@@ -283,12 +239,50 @@ class Page:
             if (name := digits.get(value)) is None:
                 return [gr.skip()] * (1 + len(self.shown))
             return self.decide("relabel", request, page_state, showing, name, comment, advance)
-        if verb in ("redraw", "version"):
+        if verb in ("redraw", "version", "beside", "goto"):
             with page_state.turn:
                 known = self._entered(page_state, who, DisplayedPair.read(showing).sample)
-                version = value if verb == "version" else page_state.version or None
+                version = page_state.version or None
+                if verb == "goto":
+                    known, version = known + self._brought(page_state, value), None
+                elif verb == "version":
+                    self._choose(page_state, value)
+                    version = value
+                elif verb == "beside":
+                    self._beside(page_state, value)
                 return [gr.skip(), *self.presenter.render(page_state, who, version, known)]
         return [gr.skip()] * (1 + len(self.shown))
+
+    def _brought(self, page_state: PageState, sample: str) -> str:
+        """Put a pair on the table, before the one that is shown; what to say where that cannot be."""
+        try:
+            self.session.run.review.row(sample)
+        except DiffInfError as error:
+            return markup.notice(str(error), "error")
+        page_state.bring(sample)
+        return ""
+
+    def _choose(self, page_state: PageState, version: str) -> None:
+        """Another version is what a decision is about; of two that are compared they change places."""
+        if page_state.beside == (page_state.sample, version):
+            page_state.beside = (page_state.sample, page_state.version)
+
+    def _beside(self, page_state: PageState, version: str) -> None:
+        """Compare a version with the displayed one; the same again, or "" while one is compared, ends it.
+
+        "" begins with the version before the displayed one, or the next where it is the first.
+        """
+        sample, shown = page_state.sample, page_state.version
+        compared = page_state.beside[1] if page_state.beside[0] == sample else ""
+        page_state.beside = ("", "")
+        if not shown or (compared and version in ("", compared)):
+            return
+        versions = self.session.run.pictures.versions(sample)
+        if not version and len(versions) > 1:
+            at = versions.index(shown)
+            version = versions[at - 1] if at else versions[1]
+        if version in versions and version != shown:
+            page_state.beside = (sample, version)
 
     def load(self, request: gr.Request, page_state: PageState) -> list[Any]:
         """The page was opened; ``?sample=`` names a pair, ``?run=`` the run it belongs to."""
@@ -299,23 +293,26 @@ class Page:
             text = f"This app shows the run {own!r}; open the other with 'diffinf review {asked}'."
             page_state.trouble = text
             return [*self._same(), *self.presenter.blank(text, "error")]
-        first = str(query.get("sample", ""))
+        first, who = str(query.get("sample", "")), enter(request, page_state)
         try:
             self.session.follow()
         except DiffInfError as error:
             page_state.trouble = str(error)
             return [*self._same(), *self.presenter.blank(page_state.trouble, "error")]
         with page_state.turn:
-            shown = self.presenter.refill(page_state, reviewer_of(request), Filter(), first)
-        return [*self._choices(Filter()), *shown]
+            shown = self.presenter.refill(page_state, who, Filter(), first)
+        return [*self._choices(Filter(), page_state), *shown]
 
     def again(self, request: gr.Request, page_state: PageState) -> list[Any]:
         """Back from another page: the same pair, unless the queue changed or pictures were selected."""
-        who = reviewer_of(request)
+        who = enter(request, page_state)
         with page_state.turn:
             if self.session.take_selection(who):
                 wanted = Filter(state="selection")
-                return [*self._choices(wanted), *self.presenter.refill(page_state, who, wanted)]
+                return [
+                    *self._choices(wanted, page_state),
+                    *self.presenter.refill(page_state, who, wanted),
+                ]
             if (
                 not page_state.known
             ):  # nothing was shown yet, so the address still says what to show
@@ -330,15 +327,15 @@ class Page:
                     *self.presenter.render(page_state, who, page_state.version or None),
                 ]
             return [
-                *self._choices(page_state.wanted),
+                *self._choices(page_state.wanted, page_state),
                 *self.presenter.refill(page_state, who, page_state.wanted),
             ]
 
     def _same(self) -> list[Any]:
         """Filters and classes as they are."""
-        return [gr.skip()] * (len(self.filters) + 1)
+        return [gr.skip()] * (len(self.filters.all) + 2)
 
-    def _choices(self, wanted: Filter) -> list[Any]:
+    def _choices(self, wanted: Filter, page_state: PageState) -> list[Any]:
         """The filters' controls as ``wanted`` has them, with what can be chosen now."""
         try:
             classes = list(self.session.run.training.classes)
@@ -354,59 +351,54 @@ class Page:
                 out.append(gr.update(choices=["all", *choices[each.name]], value=value))
             else:
                 out.append(gr.update(value="" if value is None else value))
-        return [*out, gr.update(choices=classes)]
+        return [*out, gr.update(choices=classes), self._blind(page_state)]
+
+    def _blind(self, page_state: PageState) -> Any:
+        """The switch of blind mode; where the run is reviewed so, it is on and stays on."""
+        always = self.session.run.config.review.blind
+        return gr.update(value=always or page_state.blind, interactive=not always)
 
     def wire(self) -> None:
         """Connect widgets and handlers."""
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-        for control in self.filters:
+        for control in self.filters.all:
             control.input(
                 asking(self.refilter),
-                [self.page_state, *self.filters],
+                [self.page_state, *self.filters.all],
                 self.shown,
                 trigger_mode="always_last",  # what was typed last counts, however slow the answer
                 **quick,
             )
-        for button, by in ((self.back, -1), (self.forward, 1)):
-            button.click(
-                asking(self.step, by),
-                [self.page_state],
-                self.shown,
-                trigger_mode="multiple",
-                **quick,
-            )
-        given = [self.page_state, self.showing, self.new_label, self.comment, self.advance]
-        for action, button in self.buttons.items():
+        ours = self.decisions
+        each: dict[str, Any] = {**quick, "trigger_mode": "multiple"}
+        for button, by in ((ours.back, -1), (ours.forward, 1)):
+            button.click(asking(self.step, by), [self.page_state], self.shown, **each)
+        for button, verb in ((ours.undo, "undo"), (ours.redo, "redo")):
+            button.click(asking(self.take_back, verb), [self.page_state], self.shown, **each)
+        said = [ours.comment, ours.advance]
+        for action, button in ours.buttons.items():
             button.click(
                 asking(self.decide, action),
-                given,
-                [self.comment, *self.shown],
-                trigger_mode="multiple",
-                **quick,
+                [self.page_state, self.showing, ours.new_label, *said],
+                [ours.comment, *self.shown],
+                **each,
             )
-        self.undo.click(
-            asking(self.take_back, "undo"),
+        ours.blind.input(
+            asking(self.blindly),
             [self.page_state],
-            self.shown,
-            trigger_mode="multiple",
-            **quick,
-        )
-        self.redo.click(
-            asking(self.take_back, "redo"),
-            [self.page_state],
-            self.shown,
-            trigger_mode="multiple",
-            **quick,
+            self.loaded,
+            js="(state) => { window.DiffInf.blind(); return [state]; }",
+            **each,
         )
         self.inbox.submit(
             asking(self.on_message),
-            [self.inbox, self.page_state, self.showing, self.comment, self.advance],
-            [self.comment, *self.shown],
-            trigger_mode="multiple",
-            **quick,
+            [self.inbox, self.page_state, self.showing, *said],
+            [ours.comment, *self.shown],
+            **each,
         )
         self.editor.wire(self.page_state, self.showing, self.shown)
-        self.many.wire(self.page_state, self.shown, self.filters)
+        self.many.wire(self.page_state, self.shown, self.filters.all)
+        self.people.wire()
 
 
 def build(session: Session) -> Page:

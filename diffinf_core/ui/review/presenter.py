@@ -1,14 +1,8 @@
-"""What one visitor sees of one pair: the widgets of the Review page, from the state on disk.
-
-A :class:`PageState` is the browser's side: which pairs are on the table and which of them is shown. It is
-changed in place, so an edit that is still streaming sees that its visitor has moved on.
-"""
+"""What one visitor sees of one pair: the widgets of the Review page, from the state on disk."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -17,13 +11,15 @@ import pandas as pd
 from diffinf_core.records import Decision, DiffInfError, Edit
 from diffinf_core.ui import markup, scores
 from diffinf_core.ui.filters import Filter
-from diffinf_core.ui.review import view
-from diffinf_core.ui.review.pace import pace
-from diffinf_core.ui.session import Session
-from diffinf_core.ui.web.pictures import file_address
+from diffinf_core.ui.review import compared, unedited, view
+from diffinf_core.ui.review.state import UNKNOWN, DisplayedPair, PageState
+from diffinf_core.ui.session import Session, reviewer_of
+from diffinf_core.ui.web.pictures import file_address, thumb_url
 
 #: pairs whose pictures are fetched ahead
 _AHEAD = 3
+#: decisions in the history
+_LATEST = 24
 
 
 def asking(handler: Callable[..., Any], *first: Any) -> Callable[..., Any]:
@@ -35,93 +31,22 @@ def asking(handler: Callable[..., Any], *first: Any) -> Callable[..., Any]:
     return called
 
 
-#: where the server restarted under an open page, or has forgotten it
-UNKNOWN = "The server no longer knows this page, as after a restart; reload it to have its filters in force."
-#: stands for the version while an unfinished edit is shown
-EDITING = "editing"
+#: the cookie by which a browser asks for blind mode, also after the server restarted
+BLIND = "diffinf-blind"
 
 
-@dataclass(frozen=True)
-class DisplayedPair:
-    """What a browser says it shows; empty where it shows nothing.
-
-    ``stamp`` and ``role`` are what a decision on it is compared with, see ``Session.decide``.
-    """
-
-    sample: str = ""
-    version: str = ""
-    stamp: int | None = None
-    role: str | None = None
-
-    @classmethod
-    def read(cls, text: str) -> DisplayedPair:
-        """From the page, which anybody may have written."""
-        sample, version, stamp, role = (*text.split(" "), "", "", "", "")[:4]
-        seen = int(stamp) if stamp.isdecimal() else None
-        return cls(sample, "" if version == "-" else version, seen, role or None)
-
-    def __str__(self) -> str:
-        return f"{self.sample} {self.version or '-'} {self.stamp} {self.role}"
-
-
-class Turn:
-    """A lock that is let through one at a time; a copy of its page's state gets one of its own."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-
-    def __deepcopy__(self, memo: Any) -> Turn:
-        return Turn()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-@dataclass
-class PageState:
-    """Where one browser is: ``order`` are sample ids, ``at`` the place of the one shown.
-
-    Who changes it holds its ``turn``: two keys that were pressed together come one after the other.
-    """
-
-    order: list[str] = field(default_factory=list)
-    at: int = 0
-    #: the sample on the screen, "" while there is none
-    sample: str = ""
-    #: the version on the screen
-    version: str = ""
-    wanted: Filter = field(default_factory=Filter)
-    #: what the queue was made from when the order was, "" while there is none
-    known: str = ""
-    #: why there is no queue
-    trouble: str = ""
-    #: what the browser shows, as it was last sent
-    displayed: DisplayedPair = DisplayedPair()
-    #: how often the table was filled
-    fills: int = 0
-    #: (sample, how many versions it had) when the edit that runs began, None while none runs
-    editing: tuple[str, int] | None = None
-    #: when, by the page's clock, each edit was asked for that did not end yet
-    edits: set[str] = field(default_factory=set)
-    #: when, by the same clock, Cancel was pressed last
-    halted: str = ""
-    #: which edit ended last
-    ended: str = ""
-    turn: Turn = field(default_factory=Turn)
-
-    @property
-    def unknown(self) -> bool:
-        """Whether it was never filled: the page was open before, and the server restarted or forgot it."""
-        return not (self.fills or self.trouble)
+def enter(request: gr.Request, page_state: PageState) -> str:
+    """Who asks; what their browser wants hidden is noted."""
+    page_state.blind = (getattr(request, "cookies", None) or {}).get(BLIND) == "on"
+    return reviewer_of(request)
 
 
 class Presenter:
     """Renders pairs. ``names`` are the widgets that :meth:`render` fills, in order."""
 
-    names = ("head", "view", "strip", "table", "message", "showing", "new_label")
+    names = (
+        "head", "view", "strip", "table", "message", "showing", "new_label", "history", "running",
+    )  # fmt: skip
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -129,7 +54,8 @@ class Presenter:
     def blank(self, text: str, kind: str = "empty", said: str = "") -> list[Any]:
         """An empty table with a sentence; ``said`` is about what was done before."""
         none = gr.update(choices=[], value=None)
-        return [markup.notice(text, kind), "", "", "", said, "", none]
+        empty = dict.fromkeys(("view", "strip", "table", "showing"), "")
+        return self.update(head=markup.notice(text, kind), message=said, new_label=none, **empty)
 
     def update(self, **shown: Any) -> list[Any]:
         """Some widgets by name; all others stay as they are."""
@@ -234,25 +160,65 @@ class Presenter:
             run.review.stamps([sample], reviewer)[sample],
             self.session.role(sample, reviewer),
         )
+        hidden = self.session.hides(sample, reviewer, page_state.blind)
         decision = self.session.visible_decision(sample, reviewer)
         edits = [run.pictures.record(sample, v) for v in run.pictures.versions(sample)]
         by_version = {e.version: e for e in edits}
-        wishes = (version, decision and decision.version, str(row["version"]))
+        newest = edits[-1].version if edits else ""
+        wishes = (version, decision and decision.version, str(row["version"]), newest)
         shown = next((v for v in wishes if v and v in by_version), "")
+        edit = by_version.get(shown)
+        advice = ("", "", "") if hidden else self._advice(row, edit)
         classes, label = list(run.training.classes), str(row["label"])
         usual, decided = self.session.usual(), decision.version if decision else None
-        proposed = str(row["version"]) if usual["tries"] != "one" else ""
+        proposed = str(row["version"]) if usual["tries"] != "one" and not hidden else ""
         page_state.sample, page_state.version = sample, shown
-        page_state.displayed = DisplayedPair(sample, shown, stamp, role)
-        return [
-            self._head(page_state, row, decision, reviewer),
-            view.pair(sample, shown, label, self._following(page_state), run.pictures.data_key),
-            view.strip(edits, shown, decided, usual, proposed),
-            self._figures(by_version.get(shown), classes, row),
-            said,
-            str(page_state.displayed),
-            _relabel_choices(classes, label, str(row["judge_class_before"])),
-        ]
+        mode = "blind" if hidden else "open"
+        page_state.displayed = DisplayedPair(sample, shown, stamp, role, mode)
+        other = by_version.get(page_state.beside[1]) if page_state.beside[0] == sample else None
+        return self.update(
+            head=self._head(page_state, row, decision, reviewer, advice, hidden),
+            view=self._pictures(page_state, label, edits, other),
+            strip=view.strip(
+                edits, shown, decided, usual, proposed, other.version if other else "", hidden
+            ),
+            table=scores.hidden(classes, label)
+            if hidden
+            else self._figures(edit, classes, row, edits, other),
+            message=said,
+            showing=str(page_state.displayed),
+            new_label=_relabel_choices(classes, label, advice[1]),
+            history=self._history(reviewer),
+            running=self.running(page_state),
+        )
+
+    def _pictures(
+        self, page_state: PageState, label: str, edits: Sequence[Edit], other: Edit | None
+    ) -> str:
+        """The pictures of the pair, or of two versions of it."""
+        sample, shown = page_state.sample, page_state.version
+        ahead, of = self._following(page_state), self.session.run.pictures.data_key
+        if other is None:
+            return view.pair(sample, shown, label, ahead, of)
+        numbers = {edit.version: place for place, edit in enumerate(edits, 1)}
+        both = [(v, numbers[v]) for v in (shown, other.version)]
+        return view.two(sample, both, label, ahead, of)
+
+    def _history(self, reviewer: str) -> str:
+        """The reviewer's last decisions, newest first."""
+        run = self.session.run
+        latest = run.reviewers.latest(reviewer, _LATEST)
+        return view.history([(d, thumb_url(run, d.sample)) for d in latest])
+
+    def running(self, page_state: PageState, step: str = "") -> str:
+        """What is edited now, where that is another pair than the one shown."""
+        if page_state.editing is None or page_state.editing[0] == page_state.sample:
+            return ""
+        sample = page_state.editing[0]
+        waiting = len(page_state.edits) - 1
+        name = self.session.run.pictures.described(sample)["file"]
+        more = f"; {waiting} more waiting" if waiting > 0 else ""
+        return markup.running(sample, f"Editing {name}{step}{more}.")
 
     def _facts(self, sample: str) -> str:
         """The file and the data set's own columns of a sample."""
@@ -268,32 +234,62 @@ class Presenter:
         queue = run.queue.index
         done = len(decisions.keys() & set(queue))
         name = reviewer if self.session.shared else ""
-        return markup.progress(done, len(queue), pace(decisions, reviewer), name)
+        return markup.progress(done, len(queue), run.reviewers.pace(reviewer), name)
+
+    def _advice(self, row: pd.Series, edit: Edit | None) -> tuple[str, str, str]:
+        """(suggested action, class that the judge sees, reason); of the run's own edit where there is one."""
+        if row["version"]:
+            return str(row["suggestion"]), str(row["judge_class_before"]), str(row["reason"])
+        return self.session.run.predictions.suggestion(str(row["id"]), edit)
 
     def _head(
-        self, page_state: PageState, row: pd.Series, decision: Decision | None, reviewer: str
+        self,
+        page_state: PageState,
+        row: pd.Series,
+        decision: Decision | None,
+        reviewer: str,
+        advice: tuple[str, str, str],
+        hidden: bool,
     ) -> str:
         sample, classes = str(row["id"]), self.session.run.training.classes
         text = markup.headline(
             page_state.at + 1,
             len(page_state.order),
             str(row["label"]),
-            int(row["rank"]),
+            None if hidden else int(row["rank"]),
             decision,
-            str(row["suggestion"]),
-            str(row["reason"]),
+            advice[0],
+            advice[2],
             sample,
             page_state.version,
             self._progress(reviewer) + self._facts(sample),
             decision.comment if decision else "",
             "".join(markup.relabel_key(classes, i) for i in range(len(classes))),
+            advice[1],
         )
         opinions = self.session.disagreement(sample)
         return text + (markup.two_opinions(opinions) if opinions else "")
 
-    def _figures(self, edit: Edit | None, classes: list[str], row: pd.Series) -> str:
+    def _figures(
+        self,
+        edit: Edit | None,
+        classes: list[str],
+        row: pd.Series,
+        edits: Sequence[Edit],
+        other: Edit | None,
+    ) -> str:
         if edit is None:
-            return markup.notice("This picture has no edit yet. Press E to make one.", "empty")
+            sample, predictions = str(row["id"]), self.session.run.predictions
+            seen, values = predictions.of(sample), predictions.scores(sample)
+            return unedited.table(seen, values, classes, self.session.training_scores())
+        if other is not None:
+            numbers = {e.version: place for place, e in enumerate(edits, 1)}
+            return compared.table(
+                [(numbers[e.version], e) for e in (edit, other)],
+                classes,
+                float(row["percentile"]),
+                self.session.usual(),
+            )
         known = self.session.distributions()
         return (
             scores.flags(edit)
@@ -314,7 +310,7 @@ class Presenter:
 
 def _relabel_choices(classes: Sequence[str], label: str, guess: str) -> Any:
     others = [name for name in classes if name != label]
-    return gr.update(choices=others, value=guess if guess in others else others[0])
+    return gr.update(choices=others, value=guess if guess in others else None)
 
 
 def _nothing(wanted: Filter) -> str:

@@ -151,6 +151,7 @@ class RunPage:
         )
         self.cancel.click(self._stop, outputs=[self.message], queue=False)
         new.connect(settings.form, settings.shown, settings.filled_with)
+        new.check.click(lambda: "", outputs=[self.message], queue=False)
         new.create.click(
             self._make,
             [new.source, new.path, new.checked, *settings.form.inputs],

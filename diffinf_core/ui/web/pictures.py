@@ -25,7 +25,7 @@ from diffinf_core.ui.web.refusals import refusal
 
 #: where the pages find the drawing library
 LIBRARY = "di/plotly.min.js"
-SIDES = (64, 96, 128)
+SIDES = (64, 96, 128, 256)
 _KINDS = ("original", "edit", "reconstruction", "heat")
 _SAMPLE, _VERSION = re.compile(r"[0-9a-f]{12}"), re.compile(r"[0-9a-f]{16}")
 _KEPT = "private, max-age=31536000, immutable"

@@ -77,6 +77,7 @@ def make_app(
         pwa=False,
         show_error=False,
         max_file_size="1mb",
+        i18n=gr.I18n(en=_UNTRANSLATED),
         auth_dependency=user if login else None,
         root_path=root_path or None,
         **(look or {}),
@@ -86,6 +87,10 @@ def make_app(
     head = str((look or {}).get("head", ""))
     guard = Guard(app, hosts, login, lambda path, body: check_call(blocks, path, body), head, token)
     return Below(guard, root_path) if root_path else guard
+
+
+#: what Gradio reads to screen readers when an event ends and has no words for
+_UNTRANSLATED = {"common.complete": "Done.", "common.error": "Failed."}
 
 
 def _mounted(app: FastAPI) -> App:

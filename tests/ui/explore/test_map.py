@@ -107,7 +107,7 @@ def test_colours_and_their_legend(page, server: Server) -> None:
 def test_map_and_near_duplicates_are_made_from_the_page(chromium, own: Server) -> None:
     work = opened(chromium, own)
     page = next(work)
-    page.wait_for_selector("#map-words :text('no map of these pictures yet')")
+    page.wait_for_selector("#map-words :text('is not computed yet')")
     page.click("#map-make")
     map_ready(page)
     assert not page.is_visible("#map-make")

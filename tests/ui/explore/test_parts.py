@@ -13,8 +13,8 @@ from diffinf_core.engine import STATES, View, open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.explore import data as explore_data
 from diffinf_core.ui.explore import markup as explore_markup
+from diffinf_core.ui.explore.filters import Filters
 from diffinf_core.ui.explore.parts import ROWS, Pager
-from diffinf_core.ui.explore.samples import view_of
 from diffinf_core.ui.session import Session
 
 EVIL = '"><img src=x onerror=alert(1)>'
@@ -36,6 +36,11 @@ def test_packed_points_are_the_runs(run_copy: Path) -> None:
         values = np.array(column["values"])[unpacked(column["codes"])]
         if column["name"] == "high-influence":
             assert ((values == "high-influence") == samples.table["high"]).all()
+        elif column["name"] == "flag":
+            edited = samples.table["id"].isin(engine.queue["id"]).to_numpy()
+            assert ((values != "no edit") == edited).all()
+            flags = engine.queue.loc[samples.table["id"][edited], "flags"].str.split(", ").str[0]
+            assert values[edited].tolist() == flags.replace("", "no flag").tolist()
         else:
             assert values.tolist() == samples.groups[column["name"]].tolist()
     raw = unpacked({"type": "u1", "data": found["ids"]}).tobytes().hex()
@@ -57,7 +62,7 @@ def test_everything_from_data_is_escaped() -> None:
     group = {"value": EVIL, "n": 1, "high": (1, 0.2, 1), "mean_score": 1.0, "edited": None,
              "judge_agrees": None, "identity": None}  # fmt: skip
     pages = (
-        explore_markup.samples_table(rows, ["aum"], "rank", False, EVIL),
+        explore_markup.samples_table(rows, ["aum"], [], "rank", False, EVIL),
         explore_markup.disagreement_table(rows, EVIL, EVIL),
         explore_markup.pairs_list([(row, row, 0.99)]),  # type: ignore[list-item]
         explore_markup.groups_table(EVIL, pd.DataFrame([group])),
@@ -70,7 +75,7 @@ def test_the_order_is_told_to_a_screen_reader() -> None:
     rows = pd.DataFrame(
         [{"id": "0" * 12, "file": "a", "label": "b", "rank": 1, "high": 0, "state": 0, "aum": 0.1}]
     )
-    page = explore_markup.samples_table(rows, ["aum"], "aum", True, "aum")
+    page = explore_markup.samples_table(rows, ["aum"], [], "aum", True, "aum")
     assert page.count('aria-sort="descending"') == 1 and page.count('aria-sort="none"') == 3
     assert re.search(r'aria-sort="descending"[^>]*><button[^>]*data-di-sort="aum"', page)
 
@@ -93,14 +98,30 @@ def test_pages(asked: int | None, total: int, page: int, part: tuple[int, int]) 
 
 
 def test_filters_become_a_view() -> None:
-    everything = ("all", "all", " ", "all", "all", False)
-    assert view_of(*everything, sort=("rank", False), picked="x y") == View()
-    asked = view_of(
-        "sad", '["sex", "f"]', "a", "others", "second look", True, sort=("aum", True), picked="x y"
+    everything = ("all", "all", " ", "all", "all", "all", "all", False, "", "rank", False)
+    assert Filters.view(*everything, picked="x y") == View()
+    values = (
+        "sad",
+        '["sex", "f"]',
+        "a",
+        "others",
+        "second look",
+        "odd",
+        "dark",
+        True,
+        "p q",
+        "aum",
+        True,
     )
-    assert asked == View(
-        "sad", ("sex", "f"), "a", False, "second_look", frozenset("xy"), "aum", True
-    )
+    assert Filters.view(*values, picked="x y") == View(
+        "sad", ("sex", "f"), "a", False, "second_look", "odd", "dark", ("p", "q"), frozenset("xy"),
+        "aum", True,
+    )  # fmt: skip
+    kept = Filters.view(*values[:7], False, *values[8:])
+    assert Filters.values(kept) == [*values[:7], False, *values[8:]]
+    assert Filters.values(View()) == [*everything[:2], "", *everything[3:]]
+    assert Filters.order(*values) == ("aum", True)
+    assert Filters.order(*Filters.ordered(values, "file", False)) == ("file", False)
 
 
 def test_a_selection_is_handed_over_by_reviewer(finished_run: Path) -> None:

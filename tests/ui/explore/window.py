@@ -99,3 +99,9 @@ def within(engine: OpenRun, corners: list[list[float]]) -> set[str]:
 
 def picked(page) -> set[str]:
     return set(page.evaluate("diExplore.picked()").split())
+
+
+def as_grid(page) -> None:
+    """Show the list as a grid."""
+    page.check("#explore-mode input[value=grid]")
+    page.wait_for_selector("#explore-grid .di-cell")

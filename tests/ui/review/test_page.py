@@ -18,7 +18,8 @@ from diffinf_core.records import Choice
 from diffinf_core.runs.run import Run
 from diffinf_core.ui.filters import Filter
 from diffinf_core.ui.review.page import Page
-from diffinf_core.ui.review.presenter import DisplayedPair, PageState, Presenter
+from diffinf_core.ui.review.presenter import Presenter
+from diffinf_core.ui.review.state import DisplayedPair, PageState
 from diffinf_core.ui.session import Session
 
 

@@ -43,9 +43,22 @@ def test_a_pair_names_its_pictures_by_id_and_those_that_come_next() -> None:
     assert len(ahead.split()) == 5
 
 
-def test_a_picture_without_an_edit_is_shown_alone() -> None:
+def test_a_picture_without_an_edit_is_shown_alone_with_a_way_to_edit_it() -> None:
     html = view.pair("0" * 12, "", "sad")
-    assert html.count("<figure") == 1 and "edit" not in re.findall(r'src="([^"]+)"', html)[0]
+    (source,) = re.findall(r'src="([^"]+)"', html)
+    assert "original" in source and 'data-press="do-reedit"' in html
+
+
+def test_two_versions_stand_beside_the_original() -> None:
+    versions = [("a" * 16, 2), ("b" * 16, 1)]
+    html = view.two("0" * 12, versions, "sad", [("1" * 12, "c" * 16)])
+    faces = re.findall(r'alt="([^"]+)" src="([^"]+)"', html)
+    assert [source.split("/")[-1] for _, source in faces] == [
+        "-.png",
+        f"{'a' * 16}.png",
+        f"{'b' * 16}.png",
+    ]
+    assert "version 2, which Accept takes" in html and f"{'c' * 16}.png" in html
 
 
 def test_labels_and_settings_are_escaped(edit: Edit) -> None:
