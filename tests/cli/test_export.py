@@ -40,7 +40,9 @@ def test_each_format_is_written_verified_and_found_changed(
     assert done.returncode == 0, done.stderr
     manifest = json.loads((out / "manifest.json").read_text())
     splits_written = Counter(s["split"] for s in manifest["samples"] if s["file"])
-    counts = "; ".join(f"{k} {splits_written[k]}" for k in ("train", "val", "test") if splits_written[k])
+    counts = "; ".join(
+        f"{k} {splits_written[k]}" for k in ("train", "val", "test") if splits_written[k]
+    )
     if name == "patch":  # what was only relabelled needs no picture
         counts = f"changed {splits_written.total()}"
     assert f"{out}: {counts} pictures, 1 dropped" in " ".join(done.stderr.split())

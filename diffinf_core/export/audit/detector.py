@@ -14,8 +14,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 Floats = NDArray[np.float64]
 FOLDS, LEVEL = 5, 0.95
-#: by how much cross-fitted scores widen an interval: the folds' training sets overlap, so that scores go up and
-#: down together (Nadeau and Bengio 2003: variance times 1 + test folds x size of a test over a training fold)
+#: by how much cross-fitted scores widen an interval: training sets overlap, so that scores rise and fall
+#: together (Nadeau and Bengio 2003: variance times 1 + folds x test size / training size)
 CROSS_FITTED = (1 + FOLDS / (FOLDS - 1)) ** 0.5
 #: pictures of each kind below which nothing is estimated
 FEWEST = 20
@@ -40,7 +40,8 @@ def auroc(
 ) -> tuple[float, float, float]:
     """The area under the ROC curve and its interval (DeLong et al. 1988, on the logit scale).
 
-    ``widen`` multiplies the standard error, which is that of independent scores. Where all pairs are ordered rightly, the lower bound is that of the rule of three.
+    ``widen`` multiplies the standard error, which is that of independent scores. Where all pairs are ordered
+    rightly, the lower bound is that of the rule of three.
     """
     ranks = rankdata(scores)
     above, below = int(positive.sum()), int((~positive).sum())
