@@ -198,6 +198,13 @@ class _Pool:
     def _look_at_nodes(self) -> None:
         self._executor.connect()
         self._nodes = [node for node in self._ray.nodes() if node["Alive"]]
+        cores = max((node["Resources"].get("CPU", 0) for node in self._nodes), default=0)
+        needed = self._needs()["CPU"]
+        if 0 < cores < needed:  # nodes without any are for the head; larger ones may still come
+            raise DiffInfError(
+                f"A worker needs {needed} cores, as many as this process has threads, and no node of the "
+                f"cluster has more than {cores:g}. Set OMP_NUM_THREADS={cores:g}."
+            )
 
     def _needs(self) -> dict[str, float]:
         import torch

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 
 from diffinf_core.runs import executor, ray_executor
 
@@ -33,6 +34,9 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture
 def on_ray(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The cluster with all of its nodes, chosen as executor; retries do not wait."""
+    torch.set_num_threads(
+        1
+    )  # other tests bring libraries that set it, and a worker needs as many cores
     while len(cluster.worker_nodes) < 2:
         cluster.add_node(**NODE)
     monkeypatch.setenv(executor.EXECUTOR, "ray")

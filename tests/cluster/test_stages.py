@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.engine import open_run
 from diffinf_core.influence.scoring import GRADIENTS
 from diffinf_core.influence.stage import INFLUENCE
+from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import Run
 
@@ -63,3 +65,16 @@ def test_three_nodes_give_the_bits_of_one_process(
     assert any("3 nodes" in note for note in notes)
     assert results(run) == local
     assert not list(REPAIR.folder(run).path.glob("batches-*"))
+
+
+def test_workers_that_no_node_has_room_for_are_refused(on_ray: Any, run_copy: Path) -> None:
+    run = Run.open(run_copy)
+    emptied(run)
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(
+            DiffInfError, match=r"needs 2 cores.*more than 1\. Set OMP_NUM_THREADS=1"
+        ):
+            open_run(run_copy).compute().result()
+    finally:
+        torch.set_num_threads(1)
