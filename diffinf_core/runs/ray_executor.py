@@ -114,6 +114,9 @@ class _Pool:
     def map(self, items: Iterable[Any]) -> Iterator[Done[Any] | Any]:
         """See :meth:`diffinf_core.runs.executor.Workers.map`."""
         coming, failed, finished = iter(items), dict[str, str](), 0
+        self._waiting += map(_Try, islice(coming, 1))
+        if not self._waiting:
+            return
         began, counted, looked = time.monotonic(), 0, 0.0
         try:
             while True:

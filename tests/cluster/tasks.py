@@ -1,0 +1,64 @@
+"""Small tasks whose progress shows in files, for tests that kill what computes them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffinf_core.records import DiffInfError
+from diffinf_core.runs.executor import Computing, ParallelMap
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    """Return once a condition holds."""
+    while not condition():
+        time.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Parcels are (what to do, number); the result is the number's square."""
+
+    folder: str
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[tuple[str, int]], int]]:
+        """Nothing to load."""
+        yield self._square
+
+    def _square(self, parcel: tuple[str, int]) -> int:
+        import ray
+
+        what, number = parcel
+        begun = Path(self.folder, f"begun-{number}")
+        first = not begun.exists()
+        beside = begun.with_suffix(".part")
+        beside.write_text(f"{os.getpid()} {ray.get_runtime_context().get_node_id()}")
+        beside.replace(begun)
+        if what == "dies once" and first:
+            os._exit(1)
+        if what == "fails":
+            raise ValueError(f"{number} is not to be had")
+        if what == "is refused":
+            raise DiffInfError(f"{number} is no number for this.")
+        if what == "waits" and first:
+            wait_for(Path(self.folder, "go").exists)
+        Path(self.folder, f"ended-{number}").touch()
+        return number * number
+
+
+def never(_: object) -> Computing:
+    """What this process would compute, which it does not."""
+    raise AssertionError("only workers compute")
+
+
+def squares(folder: Path) -> ParallelMap[tuple[str, int]]:
+    """Squares by workers."""
+    return ParallelMap(
+        never, lambda: Squares(str(folder)), lambda item: item, lambda i: f"square {i[1]}"
+    )
