@@ -125,10 +125,15 @@ def _neighbour_map(slices: list[Path], n: int) -> NDArray[np.float32]:
         start += len(rows)
     # A fixed seed: the same map every time is worth more than several threads.
     reducer = UMAP(n_components=2, random_state=0, n_jobs=1)
-    placed = reducer.fit_transform(np.concatenate(parts)).astype(np.float32)
-    if len(fitted) == n:
-        return placed
-    out = np.concatenate([reducer.transform(read_array(file)) for file in slices])
+    threads = torch.get_num_threads()
+    try:
+        placed = reducer.fit_transform(np.concatenate(parts)).astype(np.float32)
+        if len(fitted) == n:
+            return placed
+        out = np.concatenate([reducer.transform(read_array(file)) for file in slices])
+    finally:
+        # Numba sets OpenMP's threads, which torch shares; with another number of them sums round differently.
+        torch.set_num_threads(threads)
     out[fitted] = placed
     return out.astype(np.float32)
 

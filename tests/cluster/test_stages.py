@@ -48,6 +48,7 @@ def results(run: Run) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def local(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """The results of one process, with the same slices."""
+    torch.set_num_threads(1)  # as the workers have
     root = tmp_path_factory.mktemp("local") / "run"
     shutil.copytree(finished_run, root)
     emptied(Run.open(root))
