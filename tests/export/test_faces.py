@@ -20,8 +20,6 @@ from diffinf_core.runs.run import Run
 from tests.export.ranked import rank
 
 FACES = Path(__file__).parents[3] / "shared" / "data" / "faces_age"
-#: every so many-th picture
-STEP = 4
 CLASSES = ("Young", "Middle", "Old")
 
 pytestmark = pytest.mark.skipif(not FACES.is_dir(), reason="the photographs are not here")
@@ -35,10 +33,10 @@ def given(folder: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Some of the photographs, checked, in a run's data stage with drawn scores; read only."""
+    """The photographs, checked, in a run's data stage with drawn scores; read only."""
     home = tmp_path_factory.mktemp("faces")
     (home / "data").mkdir()
-    table = given(FACES).iloc[::STEP]
+    table = given(FACES)
     for file in table.index:
         shutil.copyfile(FACES / file, home / "data" / file)
     table.to_csv(home / "data" / "labels.csv")
