@@ -43,6 +43,7 @@ bench: $(BIN)/.ready-dev  ## ratios, written to tests/benchmarks/results
 	$(BIN)/python -m tests.benchmarks.demo
 	$(BIN)/python -m tests.benchmarks.refined
 	$(BIN)/python -m tests.benchmarks.house
+	$(BIN)/python -m tests.benchmarks.scale
 	$(BIN)/python tests/install_browser.py
 	$(BIN)/python -m tests.benchmarks.review
 	$(BIN)/python -m tests.benchmarks.explore

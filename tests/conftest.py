@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -40,7 +41,32 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_config: RunConfi
     root = tmp_path_factory.mktemp("finished") / "run"
     for _ in open_run(root, tiny_config).compute():
         pass
+    _written[root] = _files(root)
     return root
+
+
+_written: dict[Path, dict[str, tuple[int, int]]] = {}
+
+
+def _files(root: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of every file but the caches that reading fills: inversions, rows of the queue."""
+    found = {}
+    for file in root.rglob("*"):
+        if file.is_file() and file.parent.name != "inversions" and file.name != "rows.json":
+            stat = file.stat()
+            found[str(file.relative_to(root))] = (stat.st_size, stat.st_mtime_ns)
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def finished_run_is_only_read() -> Iterator[None]:
+    """A module that changes the shared run fails itself, not whichever module comes after it."""
+    yield
+    for root, before in _written.items():
+        after = _files(root)
+        changed = sorted(f for f in before.keys() | after.keys() if before.get(f) != after.get(f))
+        _written[root] = after
+        assert not changed, f"{len(changed)} files of the shared run were changed: {changed[:5]}"
 
 
 @pytest.fixture

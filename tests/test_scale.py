@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.benchmarks.scale import PAGE, Costs, line, recorded, simulate
+from tests.benchmarks.simulation import PAGE, Costs, line, recorded, simulate
 
 
 def costs(**over: Any) -> Costs:

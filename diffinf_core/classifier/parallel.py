@@ -5,19 +5,17 @@ The run's process stores them, and then goes on as after a training of its own t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffinf_core.classifier.training import train_classifier
-from diffinf_core.config import ClassifierConfig
 from diffinf_core.data.overlay import Pictures, in_memory
 from diffinf_core.data.part import Part
 from diffinf_core.records import Progress
@@ -32,20 +30,34 @@ from diffinf_core.runs.executor import (
 )
 from diffinf_core.runs.files import write_file
 
-#: written last, so that a folder with it is complete
-_LAST = "final.pt"
+Files = dict[str, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Training:
-    """A training under ``config``; ``data`` is a data class over the part ``data.train`` of a run.
+class There:
+    """What a worker was sent once: the pictures of the run, its validation split, and the weights that
+    networks start from."""
 
-    ``options`` are further ones of :func:`train_classifier`.
-    """
+    pictures: Pictures
+    validation: Part | None
+    pretrained: Path | None
 
-    data: Any
-    config: ClassifierConfig
-    options: Mapping[str, Any]
+    def on(self, part: Part) -> Part:
+        """A part that :func:`without_pictures` made, with the run's pictures."""
+        return replace(part, pictures=self.pictures)
+
+
+class Training(Protocol):
+    """A training on its way to a worker: pickled, and without the run's pictures."""
+
+    def into(self, folder: Path, there: There) -> Iterable[object]:
+        """Train into ``folder``; what is yielded is dropped."""
+
+
+def without_pictures(part: Part) -> Part:
+    """The part but for its pictures, which workers have (:meth:`There.on`), and its table's columns."""
+    none = in_memory(np.zeros((0, part.size, part.size, 3), np.uint8))
+    return replace(part, pictures=none, table=part.table.iloc[:, :0], group_column=None)
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,6 @@ class TrainTask:
     """Trainings on the pictures of one run, which are sent once."""
 
     pictures: Pictures
-    classes: int
     validation: Part | None
     pretrained: NDArray[np.uint8] | None
 
@@ -65,46 +76,46 @@ class TrainTask:
             if self.pretrained is not None:
                 start = Path(home, "pretrained")
                 start.write_bytes(self.pretrained.data)
-            validation = self.validation and replace(self.validation, pictures=self.pictures)
+            there = There(self.pictures, None, start)
+            if self.validation is not None:
+                there = replace(there, validation=there.on(self.validation))
 
-            def call(training: Training) -> dict[str, NDArray[np.uint8]]:
-                train = replace(training.data.train, pictures=self.pictures)
-                with TemporaryDirectory(dir=home) as folder:
-                    for _ in train_classifier(
-                        replace(training.data, train=train),
-                        self.classes,
-                        training.config,
-                        Path(folder),
-                        validation=validation,
-                        pretrained=start,
-                        **training.options,
-                    ):
+            def call(training: Training) -> Files:
+                with TemporaryDirectory(dir=home) as name:
+                    folder = Path(name)
+                    for _ in training.into(folder, there):
                         pass
-                    return {f.name: np.fromfile(f, np.uint8) for f in Path(folder).iterdir()}
+                    files = (file for file in folder.rglob("*") if file.is_file())
+                    return {str(f.relative_to(folder)): np.fromfile(f, np.uint8) for f in files}
 
             yield call
-
-
-def _without_pictures(part: Part) -> Part:
-    return replace(part, pictures=in_memory(np.zeros((0, part.size, part.size, 3), np.uint8)))
 
 
 def _write(data: NDArray[np.uint8], file: BinaryIO) -> None:
     file.write(data.data)
 
 
-def train_elsewhere(
-    stage: str,
-    folders: Mapping[str, Path],
-    prepare: Callable[[str], Training],
-    validation: Part,
-    pretrained: Path | None,
-) -> Iterator[Progress]:
-    """Compute the trainings whose ``folders``, by name, hold none yet; nothing where this process computes.
+@dataclass(frozen=True)
+class Trainings:
+    """Trainings by name, each with the file that it ends with, in the folder that it trains into.
 
-    ``prepare`` makes a training by its name; ``validation`` is a part of the same run.
+    ``prepare`` makes a training by its name; ``pretrained`` are the weights that networks start from.
     """
-    missing = [name for name, folder in folders.items() if not (folder / _LAST).exists()]
+
+    ends: Mapping[str, Path]
+    prepare: Callable[[str], Training]
+    pretrained: Path | None = None
+
+
+def train_elsewhere(
+    stage: str, trainings: Trainings, train: Part, validation: Part | None = None
+) -> Iterator[Progress]:
+    """Compute what is missing of some trainings; nothing where this process computes.
+
+    ``train`` and ``validation`` are parts of the run whose pictures all of them are trained on.
+    """
+    ends = trainings.ends
+    missing = [name for name, file in ends.items() if not file.exists()]
     if not missing or isinstance(executor(), LocalExecutor):
         return
 
@@ -112,22 +123,21 @@ def train_elsewhere(
         raise NotImplementedError("this process trains by itself")
 
     def task() -> TrainTask:
-        weights = None if pretrained is None else np.fromfile(pretrained, np.uint8)
-        part = _without_pictures(validation)
-        return TrainTask(validation.pictures.sent(), len(validation.classes), part, weights)
+        start = trainings.pretrained
+        return TrainTask(
+            train.pictures.sent(),
+            None if validation is None else without_pictures(validation),
+            None if start is None else np.fromfile(start, np.uint8),
+        )
 
-    def pack(name: str) -> Training:
-        training = prepare(name)
-        train = _without_pictures(training.data.train)
-        return replace(training, data=replace(training.data, train=train))
-
-    done, total = len(folders) - len(missing), len(folders)
+    done, total, load = len(ends) - len(missing), len(ends), ""
     yield Progress(stage, done, total)
-    for event in compute(ParallelMap(here, task, pack, str), missing):
+    for event in compute(ParallelMap(here, task, trainings.prepare, str), missing):
         if isinstance(event, Done):
-            for name, data in sorted(event.result.items(), key=lambda file: file[0] == _LAST):
-                write_file(folders[event.item] / name, partial(_write, data))
+            end = ends[event.item]
+            for name, data in sorted(event.result.items(), key=lambda file: file[0] == end.name):
+                write_file(end.parent / name, partial(_write, data))
             done += 1
-            yield Progress(stage, done, total, event.item)
         else:
-            yield Progress(stage, done, total, str(event))
+            load = str(event)
+        yield Progress(stage, done, total, load)

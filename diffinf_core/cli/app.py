@@ -119,6 +119,13 @@ def run(
     file_column: FileColumn = None,
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
+    covariate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column that an edit keeps where the run trains a generator, as generator.covariates. "
+            "Repeatable."
+        ),
+    ] = None,
     without_decisions: WithoutDecisions = False,
     settings: Settings = None,
 ) -> None:
@@ -130,6 +137,7 @@ def run(
         "data.file_column": file_column,
         "data.label_column": label_column,
         "data.split_column": split_column,
+        "generator.covariates": covariate or None,
     }
     settings = with_options(settings, options)
     source = source_settings(data) if data is not None else {}

@@ -81,7 +81,7 @@ def export(
     manifest = job.result().manifest
     for warning in (manifest["audit"] or {}).get("warnings", []):
         console.print(f"Warning: {warning}", markup=False, highlight=False)
-    counts = manifest["counts"]["splits"]
+    counts = {"changed": manifest["n"]} if format_ == "patch" else manifest["counts"]["splits"]
     written = "; ".join(f"{name} {n}" for name, n in counts.items())
     left = "" if splits == "all" else ". Validation and test pictures are not part of it"
     console.print(

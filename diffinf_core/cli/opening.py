@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from diffinf_core.cli.console import console
+from diffinf_core.cli.settings import with_full_paths
 from diffinf_core.config import RunConfig, change, parse_overrides
-from diffinf_core.records import DiffInfError
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of the run.", metavar="RUN")]
 Settings = Annotated[
@@ -40,17 +40,12 @@ def open_folder(run: Path, config: RunConfig | None = None, without_decisions: b
 
 def with_settings(run: Path, settings: list[str] | None, without_decisions: bool = False) -> Any:
     """Open an existing run and take over changed settings."""
-    from diffinf_core.engine import open_run
+    from diffinf_core.engine import existing_weights, open_run
 
     if not settings:
         return open_folder(run, None, without_decisions)
     opened = open_run(run)  # what is to be said of it is said once, with its settings
-    over = parse_overrides(settings)
-    named = over.get("repair", {}).get("generator")
-    if isinstance(named, str):  # it is kept, and read from another folder
-        over["repair"]["generator"] = str(Path(named).resolve())
-    config = change(opened.config, over)
-    generator = config.repair.generator
-    if generator is not None and not generator.is_file():  # before it is saved
-        raise DiffInfError(f"The generator {generator} does not exist.")
+    config = change(opened.config, with_full_paths(parse_overrides(settings)))
+    if config.repair.generator is not None:
+        existing_weights(config.repair.generator)  # or a refusal, before the settings are saved
     return open_folder(run, config, without_decisions)

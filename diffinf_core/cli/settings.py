@@ -30,6 +30,20 @@ SplitColumn = Annotated[
 ]
 
 
+#: settings that hold a path
+_PATHS = (("data", "features"), ("repair", "generator"), ("generator", "first_stage"))
+
+
+def with_full_paths(over: dict[str, Any]) -> dict[str, Any]:
+    """Overrides whose paths are absolute, for they are kept, and read from another folder."""
+    for section, key in _PATHS:
+        value = over.get(section, {}).get(key)
+        # a first stage may be a name, such as auto
+        if isinstance(value, str) and (key != "first_stage" or Path(value).exists()):
+            over[section][key] = str(Path(value).resolve())
+    return over
+
+
 def with_options(settings: Sequence[str] | None, options: Mapping[str, Any]) -> list[str]:
     """The settings with those of options that were given, quoted, so that a column may be called 1."""
     given = {key: value for key, value in options.items() if value not in (None, False)}
@@ -40,10 +54,7 @@ def new_config(
     preset: str, file: Path | None, settings: Sequence[str] | None, **data: Any
 ) -> RunConfig:
     """The configuration of a new run on ``data``, which goes before a YAML file's and after ``--set``."""
-    over = parse_overrides(list(settings or []))
-    features = over.get("data", {}).get("features")
-    if isinstance(features, str):  # it is kept, and read from another folder
-        over["data"]["features"] = str(Path(features).resolve())
+    over = with_full_paths(parse_overrides(list(settings or [])))
     if file is not None:
         if not file.exists():
             raise DiffInfError(f"The configuration file {file} does not exist.")

@@ -1,6 +1,7 @@
 """What a run is computed with: one frozen model per stage, presets, YAML and ``stage.key=value``."""
 
 from diffinf_core.config.data import DataConfig, NoiseConfig, SplitConfig
+from diffinf_core.config.generator import GeneratorConfig
 from diffinf_core.config.models import ARMS, RetrainConfig, ReviewConfig, RunConfig
 from diffinf_core.config.presets import PRESETS, make_config, preset_for
 from diffinf_core.config.ranking import (
@@ -34,6 +35,7 @@ __all__ = [
     "SIGNALS",
     "ClassifierConfig",
     "DataConfig",
+    "GeneratorConfig",
     "InfluenceConfig",
     "JudgeConfig",
     "NoiseConfig",

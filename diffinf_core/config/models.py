@@ -9,6 +9,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from diffinf_core.config.data import DataConfig, NoiseConfig, SplitConfig
+from diffinf_core.config.generator import GeneratorConfig
 from diffinf_core.config.ranking import ClassifierConfig, InfluenceConfig, PredictorConfig
 from diffinf_core.config.repair import JudgeConfig, RepairConfig
 from diffinf_core.config.section import MOST_EPOCHS, Section, later
@@ -71,6 +72,7 @@ class RunConfig(Section):
     influence: InfluenceConfig = InfluenceConfig()
     predictor: PredictorConfig = PredictorConfig()
     judge: JudgeConfig = JudgeConfig()
+    generator: GeneratorConfig = GeneratorConfig()
     repair: RepairConfig = RepairConfig()
     retrain: RetrainConfig = RetrainConfig()
     review: ReviewConfig = ReviewConfig()

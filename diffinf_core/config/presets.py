@@ -53,6 +53,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "photographs": {
         "data": {"source": "folder", "image_size": 128},
         "noise": {"rate": 0.0},
+        "generator": {"train": True},
         # A generator on latents changes little at a low noise level; what the soft mask leaves of a strong
         # edit keeps the person without the objective's help.
         "repair": {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffinf_core.classifier.parallel import There, Trainings, train_elsewhere, without_pictures
 from diffinf_core.classifier.training import device
 from diffinf_core.correction.networks import JudgeNet
 from diffinf_core.data.part import Part
@@ -33,45 +36,72 @@ def _augment(x: Tensor) -> Tensor:
     return padded[:, :, dy : dy + x.shape[2], dx : dx + x.shape[3]]
 
 
+@dataclass(frozen=True)
+class _Fold:
+    """The network that is trained without fold ``k``, on the ``rows`` (n,) of the training split."""
+
+    k: int
+    train: Part
+    rows: NDArray[np.int64]
+
+    @property
+    def file(self) -> str:
+        """What it is written to."""
+        return f"fold-{self.k}.pt"
+
+    def into(self, folder: Path, there: There) -> Iterator[Progress]:
+        """Train it."""
+        train, labels = there.on(self.train), torch.from_numpy(self.train.labels)
+        torch.manual_seed(_SEED + self.k)
+        net = JudgeNet((len(train.classes),)).to(device())
+        net = net.to(memory_format=torch.channels_last)
+        optimiser = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.05)
+        for epoch in range(EPOCHS):
+            rate = 1e-3 * max(0.02, 0.5 * (1 + np.cos(np.pi * epoch / EPOCHS)))
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            losses = torch.zeros((), device=device())
+            for rows in np.array_split(
+                self.rows[torch.randperm(len(self.rows)).numpy()], -(-len(self.rows) // _BATCH)
+            ):
+                (logits,) = net(_augment(train.tensors(rows)).to(device()))
+                # Smoothing keeps a network that is trained on wrong labels from being sure.
+                loss = F.cross_entropy(logits, labels[rows].to(device()), label_smoothing=0.1)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                losses += loss.detach() * len(rows)
+            check_loss(
+                float(losses) / len(self.rows),
+                "The judge's training",
+                f"epoch {epoch + 1} of fold {self.k + 1}",
+                "its rate is fixed, so look for pictures without content by 'diffinf check'",
+            )
+            done = self.k * EPOCHS + epoch + 1
+            yield Progress("judge", done, FOLDS * EPOCHS, "cross-fitting the judge")
+        write_tensors(folder / self.file, {"net": net.state_dict()})
+
+
 def cross_fit(stage: StageFolder, train: Part) -> Generator[Progress, None, float]:
     """Train a network per fold; the fraction of labels that the fold's other network sees."""
     fold = train.folds(FOLDS, _SEED)
-    labels = torch.from_numpy(train.labels)
+    folds = [_Fold(k, train, np.flatnonzero(fold != k)) for k in range(FOLDS)]
+
+    named = {f"the judge, fold {each.k + 1} of {FOLDS}": each for each in folds}
+
+    def sent(name: str) -> _Fold:
+        return replace(named[name], train=without_pictures(train))
+
+    ends = {name: stage / each.file for name, each in named.items()}
+    yield from train_elsewhere("judge", Trainings(ends, sent), train)
     agreement = []
-    for k in range(FOLDS):
-        inside, outside = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
-        file = stage / f"fold-{k}.pt"
-        if not file.exists():
-            torch.manual_seed(_SEED + k)
-            net = JudgeNet((len(train.classes),)).to(device())
-            net = net.to(memory_format=torch.channels_last)
-            optimiser = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.05)
-            for epoch in range(EPOCHS):
-                rate = 1e-3 * max(0.02, 0.5 * (1 + np.cos(np.pi * epoch / EPOCHS)))
-                for group in optimiser.param_groups:
-                    group["lr"] = rate
-                losses = torch.zeros((), device=device())
-                for rows in np.array_split(
-                    outside[torch.randperm(len(outside)).numpy()], -(-len(outside) // _BATCH)
-                ):
-                    (logits,) = net(_augment(train.tensors(rows)).to(device()))
-                    # Smoothing keeps a network that is trained on wrong labels from being sure.
-                    loss = F.cross_entropy(logits, labels[rows].to(device()), label_smoothing=0.1)
-                    optimiser.zero_grad(set_to_none=True)
-                    loss.backward()
-                    optimiser.step()
-                    losses += loss.detach() * len(rows)
-                check_loss(
-                    float(losses) / len(outside),
-                    "The judge's training",
-                    f"epoch {epoch + 1} of fold {k + 1}",
-                    "its rate is fixed, so look for pictures without content by 'diffinf check'",
-                )
-                done = k * EPOCHS + epoch + 1
-                yield Progress("judge", done, FOLDS * EPOCHS, "cross-fitting the judge")
-            write_tensors(file, {"net": net.state_dict()})
-        found = CrossFitted(stage, train, only=k).probabilities(train, inside)
-        agreement.append((found.argmax(1) == train.labels[inside]).mean())
+    for each in folds:
+        if not (stage / each.file).exists():
+            yield from each.into(stage.path, There(train.pictures, None, None))
+        found = CrossFitted(stage, train, only=each.k).probabilities(
+            train, np.flatnonzero(fold == each.k)
+        )
+        agreement.append((found.argmax(1) == train.labels[fold == each.k]).mean())
     return float(np.mean(agreement))
 
 

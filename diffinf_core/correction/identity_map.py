@@ -36,7 +36,7 @@ def run_identity_features(run: Run) -> Work:
     train, kind = open_training(run), _kind(run)
     network = identity_network(kind, device(), run.config.repair.face_crop)
     assert network is not None  # the settings have refused otherwise
-    yield from extract(IDENTITY_FEATURES.folder(run), train, network.eval(), _BATCH)
+    yield from extract(IDENTITY_FEATURES.folder(run), train, network, _BATCH)
     return {"network": kind, "n": len(train)}
 
 

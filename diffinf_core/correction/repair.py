@@ -103,7 +103,8 @@ def repair(
         labels: a class name or index for each picture, or one for all. None edits without a label,
             and needs ``settings={"use_label": False}``.
         classes: the class names that indices count. Default: the generator's, where it knows one attribute.
-        generator: weights (safetensors with a card, or a published checkpoint) or a loaded autoencoder.
+        generator: weights (safetensors with a card, the folder that their training wrote, or a published
+            checkpoint) or a loaded autoencoder.
             Default: the one that ships, which draws rendered faces of 64 pixels.
         predictor: ``predictor(x, y)`` gives the logit (B,) of being high-influence for pictures (B, 3,
             S, S) in [-1, 1] under class indices (B,), differentiable in x; its term has weight ``w_si``.

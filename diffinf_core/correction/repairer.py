@@ -46,7 +46,12 @@ from diffinf_core.data.lineage import origin
 from diffinf_core.data.part import open_training, to_image, to_tensor
 from diffinf_core.data.profile import profile_of
 from diffinf_core.diffusion.conditions import covariate_indices
-from diffinf_core.diffusion.loading import load_autoencoder
+from diffinf_core.diffusion.loading import (
+    WEIGHTS,
+    existing_weights,
+    load_autoencoder,
+    weights_file,
+)
 from diffinf_core.diffusion.schedule import SPACING
 from diffinf_core.influence.predictor import PREDICTOR, CrossFittedPredictor
 from diffinf_core.influence.stage import INFLUENCE
@@ -64,32 +69,43 @@ SEEN_WEIGHT = 60.0
 def _own_generators(run: Run) -> list[Path]:
     """Where a generator trained for a run lies."""
     roots = dict.fromkeys((run.root, origin(run)))
-    return [root / "generator" / "generator.safetensors" for root in roots]
+    return [root / "generator" / WEIGHTS for root in roots]
+
+
+def _unfinished(weights: Path) -> bool:
+    """Whether the training that wrote these was killed before it wrote their card, and can go on."""
+    return weights.with_suffix(".ckpt").exists() and not weights.with_suffix(".json").exists()
+
+
+def find_generator(run: Run) -> Path | None:
+    """The generator of a run: configured, else trained in the run's folder, else the demo's; None: there is
+    none. :class:`DiffInfError` where the configured one does not exist."""
+    if run.config.repair.generator is not None:
+        return existing_weights(run.config.repair.generator)
+    for own in _own_generators(run):
+        if own.exists() and not _unfinished(own):
+            return own
+    own_generator = profile_of(run).generator
+    return None if own_generator is None else shipped(own_generator)
 
 
 def generator_file(run: Run) -> Path:
-    """The generator of a run: configured, else trained in the run's folder, else the demo's."""
-    if run.config.repair.generator is not None:
-        if not run.config.repair.generator.is_file():
-            raise DiffInfError(f"The generator {run.config.repair.generator} does not exist.")
-        return run.config.repair.generator
-    for own in _own_generators(run):
-        if own.exists():
-            return own
-    own_generator = profile_of(run).generator
-    if own_generator is not None:
-        return shipped(own_generator)
-    raise DiffInfError(
-        "There is no generator for these pictures: run 'diffinf train-generator "
-        f"--run {origin(run)}', or give repair.generator=FILE."
-    )
+    """The generator of a run; :class:`DiffInfError` where there is none."""
+    found = find_generator(run)
+    if found is None:
+        raise DiffInfError(
+            "There is no generator for these pictures: run 'diffinf train-generator "
+            f"--run {origin(run)}', let 'diffinf run' train one by --set generator.train=true, or give "
+            "repair.generator=FILE."
+        )
+    return found
 
 
 def outside_files(run: Run) -> list[Path]:
     """Every file outside of the stages that an edit may depend on, whether it is there or not."""
     given = run.config.repair.generator
     return [
-        *([] if given is None else [given]),
+        *([] if given is None else [weights_file(given)]),
         *_own_generators(run),
         *map(shipped, ("generator", "judge", "identity", "parsing", "perceptual", "lpips")),
         *(pretrained(file).path for _, file in NAMES.values()),

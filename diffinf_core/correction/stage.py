@@ -170,15 +170,17 @@ def _edited(
     done, total = len(order) - len(missing), len(order)
     for what, now, of in repairer.prepare(config) if missing else ():
         yield Progress(name, done, total, f"{what}: {now} of {of}")
-    batches, wanted = _batches(stage, repairer, missing, config), set(missing)
+    batches, wanted, said = _batches(stage, repairer, missing, config), set(missing), note
     for event in edited(workers, repairer, batches) if batches else ():
         if isinstance(event, Preview):
             part = min(config.batch_size, total - done) * event.done / (event.total + 1)
             yield Progress(name, done + int(part), total, note, event.terms)
         elif isinstance(event, list):
             done += sum(repairer.train.position(edit.sample) in wanted for edit in event)
+            yield Progress(name, done, total, said)
         else:
-            yield Progress(name, done, total, "; ".join(filter(None, (note, str(event)))))
+            said = "; ".join(filter(None, (note, str(event))))
+            yield Progress(name, done, total, said)
     yield Progress(name, done, total, note)
 
 

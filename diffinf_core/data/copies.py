@@ -23,6 +23,7 @@ from diffinf_core.data.alike import GREY, SLICE, grey_thumbnails, near_duplicate
 from diffinf_core.data.text import shown
 from diffinf_core.records import Progress
 from diffinf_core.runs.files import create_array
+from diffinf_core.runs.pages import drop_pages
 
 #: pictures that look alike stay together in groups of at most this fraction of the smallest class
 LARGEST_GROUP = 0.1
@@ -72,6 +73,8 @@ def thumbnails_of(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     grey = scratch_thumbnails(len(images))
     for start in range(0, len(images), SLICE):
         grey[start : start + SLICE] = grey_thumbnails(images[start : start + SLICE])
+        drop_pages(images)
+        drop_pages(grey)
     return grey
 
 

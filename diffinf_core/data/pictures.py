@@ -18,6 +18,7 @@ from diffinf_core.data.overlay import map_array
 from diffinf_core.data.walk import walk
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import create_array, digest, new_array, read_json, write_json
+from diffinf_core.runs.pages import drop_pages
 from diffinf_core.runs.workers import in_order
 
 _SAVE_EVERY = 256
@@ -163,6 +164,7 @@ def decode_all(
             for array in (images, digests, alignment):
                 if isinstance(array, np.memmap):
                     array.flush()
+                    drop_pages(array)
             write_json(stamp, {"rows": i + 1, "files": names, "bad": bad})
             yield Progress("data", i + 1, total, "reading pictures")
     if alignment is None:
@@ -179,6 +181,9 @@ def keep_rows(folder: Path, rows: Sequence[int]) -> None:
         with new_array(folder / name, (len(rows), *array.shape[1:]), array.dtype) as out:
             for i, row in enumerate(rows):
                 out[i] = array[row]
+                if i % _SAVE_EVERY == 0:
+                    drop_pages(array)
+                    drop_pages(out)
 
 
 def pack_pictures(root: Path, folder: Path, size: int) -> Iterator[Progress]:

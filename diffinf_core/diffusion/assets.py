@@ -21,7 +21,7 @@ from diffinf_core.diffusion.autoencoder import Architecture, Attribute, Diffusio
 from diffinf_core.diffusion.card import card_text
 from diffinf_core.diffusion.figures import reconstruction_figures
 from diffinf_core.diffusion.first_stage import FirstStage
-from diffinf_core.diffusion.loading import load_autoencoder
+from diffinf_core.diffusion.loading import load_autoencoder, weights_file
 from diffinf_core.diffusion.processes import main_process, main_process_first
 from diffinf_core.diffusion.settings import GeneratorTraining
 from diffinf_core.diffusion.sources import PictureSource, SceneSource, Source
@@ -79,8 +79,8 @@ def train_and_publish(
             raise DiffInfError(f"{start} is a published network; training cannot start from it.")
         weights = given.state_dict()
         about["start"] = {
-            "sha256": file_digest(start),
-            "command": card_of(start).get("command", "unknown"),
+            "sha256": file_digest(weights_file(start)),
+            "command": card_of(weights_file(start)).get("command", "unknown"),
         }
     events = train_generator(
         source, architecture, settings, checkpoint, None, weights, about, first_stage

@@ -30,6 +30,8 @@ from diffinf_core.weights.files import card_of, load_weights, save_weights, ship
 AnyArchitecture = Architecture | PublishedArchitecture
 #: whose classes a checkpoint may name; none is imported, an empty class stands in
 _FRAMEWORK = ("pytorch_lightning.", "lightning.", "lightning_fabric.")
+#: the weights of a generator in the folder that its training writes
+WEIGHTS = "generator.safetensors"
 _EMA, _RAW = "ema_model.", "model."
 
 
@@ -160,6 +162,24 @@ def _architecture_of(path: Path) -> AnyArchitecture:
         raise DiffInfError(f"The card of {path}: {explain(error)}") from error
 
 
+def weights_file(path: Path) -> Path:
+    """The file of a generator's weights, there or not: a folder stands for the one that training left."""
+    return path / WEIGHTS if path.is_dir() else path
+
+
+def existing_weights(path: Path) -> Path:
+    """:func:`weights_file`; :class:`DiffInfError` where it is not there."""
+    file = weights_file(path)
+    if file.is_file():
+        return file
+    if file == path:
+        raise DiffInfError(f"The generator {path} does not exist.")
+    raise DiffInfError(
+        f"The folder {path} holds no {WEIGHTS}, which a finished training leaves there; give the file of the "
+        "generator's weights."
+    )
+
+
 def load_autoencoder(
     path: str | Path | None = None,
     architecture: AnyArchitecture | str | None = None,
@@ -167,16 +187,14 @@ def load_autoencoder(
 ) -> Autoencoder:
     """A frozen generator in evaluation mode.
 
-    ``path`` is a safetensors file with its card beside it, a published Lightning ``last.ckpt``, or None for
-    the generator that ships, which draws rendered faces of 64 pixels.
+    ``path`` is a safetensors file with its card beside it, the folder that its training wrote, a published
+    Lightning ``last.ckpt``, or None for the generator that ships, which draws rendered faces of 64 pixels.
     ``architecture`` is an object, a name of :data:`PUBLISHED`, or None: then it comes from the card, or is
     recognised by the names and shapes in the checkpoint. Raises :class:`DiffInfError` for a missing,
     corrupt, foreign or hostile file.
     """
     model: Autoencoder
-    path = shipped("generator") if path is None else Path(path)
-    if not path.exists():
-        raise DiffInfError(f"The generator {path} does not exist.")
+    path = shipped("generator") if path is None else existing_weights(Path(path))
     if isinstance(architecture, str):
         if architecture not in PUBLISHED:
             raise DiffInfError(
@@ -220,6 +238,7 @@ def convert(source: Path, target: Path, architecture: str | None = None) -> Publ
     """Keep the averaged weights of a published checkpoint as safetensors with a card: a quarter in size."""
     if target.suffix != ".safetensors":
         raise DiffInfError(f"The converted weights {target} must end in .safetensors.")
+    source = weights_file(source)
     if source.suffix == ".safetensors":
         raise DiffInfError(f"{source} is safetensors already; use it as it is.")
     model = load_autoencoder(source, architecture)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,24 @@ class LatentOptions:
     trust: float | None = None
 
 
+def refuse_untrainable(given: dict[str, Any], options: LatentOptions) -> None:
+    """Before anything is computed: :class:`DiffInfError` where there is no first stage, where its files
+    cannot be read, and for a setting that does not exist or is out of range."""
+    make_settings({**ON_LATENTS, **given}, None)
+    with TemporaryDirectory(prefix="diffinf-first-stage-") as scratch:
+        import_first_stage(_find(options), Path(scratch))
+
+
+def _find(options: LatentOptions) -> Path:
+    where = find_first_stage(options.first_stage)
+    if where is None:
+        raise DiffInfError(
+            "No first stage is here for a generator of photographs: run 'diffinf weights fetch taef2', or "
+            "name one by --first-stage or generator.first_stage."
+        )
+    return where
+
+
 @under_seal
 def train_on_latents(
     run: Run,
@@ -112,54 +131,60 @@ def train_on_latents(
     options: LatentOptions,
 ) -> Iterator[Progress]:
     """A generator on latents for a run's own pictures, conditioned on the labels that the ranking trusts."""
+    with run.lock() if main_process() else nullcontext():
+        yield from train_under_lock(run, given, out, start, width, options)
+
+
+@under_seal
+def train_under_lock(
+    run: Run,
+    given: dict[str, Any],
+    out: Path | None,
+    start: Path | None,
+    width: float,
+    options: LatentOptions,
+) -> Iterator[Progress]:
+    """:func:`train_on_latents` for who holds the lock of the run."""
     settings = make_settings({**ON_LATENTS, **given}, start)
     train = open_training(run)
     columns = tuple(covariate(train.table, column) for column in options.covariates)
     trust = trusted(run, train, options.trust)
     target = out or run.root / "generator"
     refuse_finished(target)
-    where = find_first_stage(options.first_stage)
-    if where is None:
-        raise DiffInfError(
-            "No first stage is here: run 'diffinf weights fetch taef2', or give --first-stage."
-        )
-    with run.lock() if main_process() else nullcontext():
-        yield from main_process_first(_first_stage(where, target, train, settings))
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        stage = load_first_stage(target / BESIDE, device)
-        precision = read_json(target / _PRECISION)["precision"]
-        if device.type == "cpu":
-            settings = settings.model_copy(update={"precision": precision})
-        kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        key = (DATA.key(run), stage.sha256, settings.copies, precision)
-        folder = run.stage("latents", VERSION, *key)
-        yield from main_process_first(
-            encode_latents(
-                folder, stage, train.images, len(train), train.size, settings.copies, kind
-            )
-        )
-        latents = open_latents(folder)
-        labels = np.where(trust.trusted, train.labels, -1)
-        conditions = Conditions(labels, covariate_indices(train.table, columns))
-        source = LatentSource(latents, train, conditions, options.colour, settings.balance)
-        attributes = (Attribute(name="label", classes=train.classes), *columns)
-        architecture = latent_architecture(
-            train.size, attributes, latents.space, options.colour, start, width
-        )
-        data = {
-            "kind": "training split of a run, assigned labels; validation and test left out",
-            "pictures": len(source),
-            "ids": digest(train.ids.tolist()),
-            "trusted labels": _trust_text(trust, train),
-        }
-        note = f"{len(source)} of {len(train)} training pictures, {len(train) - len(source)} held out; "
-        yield Progress("data", 1, 1, f"{note}trusted labels: {_trust_text(trust, train)}")
-        command = command_line(_begin(options), given, start, width)
-        yield from train_and_publish(
-            source, architecture, settings, target, data, command, start, stage
-        )
-        if main_process():
-            (target / _PRECISION).unlink(missing_ok=True)
+    yield from main_process_first(_first_stage(_find(options), target, train, settings))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    stage = load_first_stage(target / BESIDE, device)
+    precision = read_json(target / _PRECISION)["precision"]
+    if device.type == "cpu":
+        settings = settings.model_copy(update={"precision": precision})
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    key = (DATA.key(run), stage.sha256, settings.copies, precision)
+    folder = run.stage("latents", VERSION, *key)
+    yield from main_process_first(
+        encode_latents(folder, stage, train.images, len(train), train.size, settings.copies, kind)
+    )
+    latents = open_latents(folder)
+    labels = np.where(trust.trusted, train.labels, -1)
+    conditions = Conditions(labels, covariate_indices(train.table, columns))
+    source = LatentSource(latents, train, conditions, options.colour, settings.balance)
+    attributes = (Attribute(name="label", classes=train.classes), *columns)
+    architecture = latent_architecture(
+        train.size, attributes, latents.space, options.colour, start, width
+    )
+    data = {
+        "kind": "training split of a run, assigned labels; validation and test left out",
+        "pictures": len(source),
+        "ids": digest(train.ids.tolist()),
+        "trusted labels": _trust_text(trust, train),
+    }
+    note = f"{len(source)} of {len(train)} training pictures, {len(train) - len(source)} held out; "
+    yield Progress("data", 1, 1, f"{note}trusted labels: {_trust_text(trust, train)}")
+    command = command_line(_begin(options), given, start, width)
+    yield from train_and_publish(
+        source, architecture, settings, target, data, command, start, stage
+    )
+    if main_process():
+        (target / _PRECISION).unlink(missing_ok=True)
 
 
 def _first_stage(

@@ -94,7 +94,7 @@ def train_generator(
             if trainer.done % config.checkpoint_every == 0 or trainer.finished:
                 trainer.save()
             yield Progress(
-                "train-generator", trainer.done, trainer.total, trainer.note, values=dict(values)
+                "train-generator", trainer.done, trainer.total, trainer.remark, values=dict(values)
             )
     finally:
         batches.close()
@@ -212,6 +212,14 @@ class _Trainer:
         if not self.schedule.timed or self.config.minutes is None:
             return self.schedule.total
         return max(self.done + 1, round(self.done * 60 * self.config.minutes / self.seconds))
+
+    @property
+    def remark(self) -> str:
+        """The note, and the time that is left while the steps that it comes to are not known."""
+        if not self.schedule.timed or self.config.minutes is None:
+            return self.note
+        left = f"about {max(0.0, self.config.minutes - self.seconds / 60):.0f} minutes left"
+        return "; ".join(filter(None, (self.note, left)))
 
     @property
     def finished(self) -> bool:

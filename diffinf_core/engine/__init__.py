@@ -8,6 +8,7 @@ from diffinf_core.data.check import Checked
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.data.sources import named_source
 from diffinf_core.data.text import natural_key
+from diffinf_core.diffusion.loading import existing_weights
 from diffinf_core.engine.benchmark import BenchmarkSettings, method_choices
 from diffinf_core.engine.check import check, write_check
 from diffinf_core.engine.cifar import benchmark_cifar
@@ -58,6 +59,7 @@ __all__ = [
     "diagnose",
     "drawn",
     "encoded",
+    "existing_weights",
     "heat",
     "mend",
     "method_choices",

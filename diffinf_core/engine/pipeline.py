@@ -13,6 +13,7 @@ from diffinf_core.data.duplicates import DUPLICATES
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.quality import QUALITY
 from diffinf_core.data.update import refuse_changed
+from diffinf_core.engine.own_generator import TRAINING, before_repair, trained
 from diffinf_core.experiments.ablation import cell
 from diffinf_core.experiments.retrain import RETRAIN, arm
 from diffinf_core.influence.embedding import FEATURES, METHODS, embedding
@@ -47,6 +48,19 @@ def status(run: Run) -> dict[str, bool]:
     return stages.status(run, PIPELINE)
 
 
+def steps(run: Run) -> dict[str, bool]:
+    """:func:`status`, with the training of a generator where the run does that by itself."""
+    complete, there = status(run), trained(run)
+    if there is None:
+        return complete
+    out: dict[str, bool] = {}
+    for name, done in complete.items():
+        if name == REPAIR.name:
+            out[TRAINING] = there
+        out[name] = done
+    return out
+
+
 def outdated(run: Run) -> str | None:
     """One sentence where another version of DiffInf computed a run, so that it must be computed again."""
     return stages.outdated(run, PIPELINE)
@@ -55,11 +69,13 @@ def outdated(run: Run) -> str | None:
 def compute(run: Run, until: str = "repair") -> Iterator[Progress]:
     """Run every stage up to ``until`` that is not complete; close the generator to cancel.
 
-    Raises :class:`DiffInfError` for an unknown stage, while another process computes in the folder, and where
-    the data set has changed since the run read it.
+    Where the settings ask for it and the run has no generator, one is trained before the repair. Raises
+    :class:`DiffInfError` for an unknown stage, where that training could not begin, while another process
+    computes in the folder, and where the data set has changed since the run read it.
     """
     if until not in STAGES:
         raise DiffInfError(f"Unknown stage {until!r}; choose one of {', '.join(STAGES)}.")
+    before = before_repair(run) if until == REPAIR.name else {}
     with run.lock():
         refuse_changed(run, "Nothing was computed")
-        yield from stages.compute(run, PIPELINE, until)
+        yield from stages.compute(run, PIPELINE, until, before)

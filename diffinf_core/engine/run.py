@@ -87,6 +87,10 @@ class OpenRun:
         """Which stages are complete for the present configuration, by name and in order."""
         return pipeline.status(self.folder)
 
+    def steps(self) -> dict[str, bool]:
+        """:meth:`status`, with the training of a generator where the run does that by itself."""
+        return pipeline.steps(self.folder)
+
     def outdated(self) -> str | None:
         """One sentence where another version of DiffInf computed the run; None where none did."""
         return pipeline.outdated(self.folder)

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from diffinf_core.config import RunConfig, change
+from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.edits import load_edit, versions_of
 from diffinf_core.correction.judge import JUDGE
 from diffinf_core.correction.parallel import Batch, edited, editors
@@ -132,8 +133,8 @@ def chosen(run: Run, images: int) -> np.ndarray:
     return order[:images].astype(np.int64)
 
 
-def _edited(run: Run, positions: np.ndarray) -> Iterator[int | list[Edit]]:
-    """Edit positions, the versions there are kept; how many are done, then all of them."""
+def _edited(run: Run, positions: np.ndarray) -> Iterator[Progress | list[Edit]]:
+    """Edit positions, the versions there are kept; events, then all of the edits."""
     repairer, config = Repairer(run), run.config.repair
     versions = {
         int(p): (str(repairer.train.ids[p]), repairer.version(int(p), config)) for p in positions
@@ -147,13 +148,17 @@ def _edited(run: Run, positions: np.ndarray) -> Iterator[int | list[Edit]]:
         for part in parts
         if not all(v in versions_of(run, s) for s, v in (versions[int(p)] for p in part))
     ]
-    done = len(positions) - sum(len(batch.positions) for batch in missing)
-    for _ in sealed(repairer.prepare(config)) if missing else ():
-        yield done
+    done, total = len(positions) - sum(len(batch.positions) for batch in missing), len(positions)
+    for what, now, of in sealed(repairer.prepare(config)) if missing else ():
+        yield Progress("ablation", done, total, f"{what}: {now} of {of}")
+    load = ""
     with editors(repairer) as workers:
         for event in edited(workers, repairer, missing):
-            done += len(event) if isinstance(event, list) else 0
-            yield done
+            if isinstance(event, list):
+                done += len(event)
+            elif not isinstance(event, Preview):
+                load = str(event)
+            yield Progress("ablation", done, total, load)
     yield [load_edit(run, sample, version) for sample, version in versions.values()]
 
 
@@ -188,8 +193,8 @@ def _measure(run: Run, images: int, retrain: bool) -> Work:
         )
     figures: dict[str, Any] = {}
     for made in _edited(run, positions):
-        if isinstance(made, int):
-            yield Progress("ablation", made, len(positions), f"{made} of {len(positions)}")
+        if isinstance(made, Progress):
+            yield made
         else:
             figures = figures_of(made, open_training(run).classes)
     if retrain:

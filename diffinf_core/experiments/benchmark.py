@@ -96,6 +96,21 @@ def job_folder(root: Path, problem: Problem, row: Row, seed: int) -> Path:
     return root / method.name / key
 
 
+@dataclass(frozen=True)
+class Job:
+    """A row under a seed."""
+
+    row: Row
+    seed: int
+
+
+def job_task(problem: Problem, job: Job) -> Task:
+    """What a job is trained on, by the recipe of its preset."""
+    method = job.row.method
+    recipe = recipe_of(method, job.row.preset, problem.recipe)
+    return replace(problem.task(job.seed, method), recipe=recipe)
+
+
 def _training(root: Path, problem: Problem, row: Row, seed: int, task: Task) -> Work:
     where = job_folder(root, problem, row, seed)
     yield from row.method.train(task, where, f"{row.name}, seed {seed}")
@@ -103,9 +118,7 @@ def _training(root: Path, problem: Problem, row: Row, seed: int, task: Task) -> 
 
 
 def _train(root: Path, problem: Problem, row: Row, seed: int) -> Iterator[Progress]:
-    task = problem.task(seed, row.method)
-    where = job_folder(root, problem, row, seed)
-    task = replace(task, recipe=recipe_of(row.method, row.preset, problem.recipe))
+    task, where = job_task(problem, Job(row, seed)), job_folder(root, problem, row, seed)
     # The set that a control trains on is made by now; from here on no method may see the truth.
     try:
         yield from sealed(_training(root, problem, row, seed, task))
@@ -124,20 +137,18 @@ def _train(root: Path, problem: Problem, row: Row, seed: int) -> Iterator[Progre
     write_json(where / "result.json", found)
 
 
-def run_benchmark(
-    root: Path, problem: Problem, rows: Sequence[Row], seeds: Sequence[int], workers: int = 1
-) -> Iterator[Progress]:
-    """Train and measure what is missing, ``workers`` jobs at a time, a row after the other.
+def pending(
+    root: Path, problem: Problem, rows: Sequence[Row], seeds: Sequence[int]
+) -> dict[str, Job]:
+    """What is not measured yet, by name, a row after the other.
 
-    Killed at any moment, it goes on with the epoch that each job had reached. What a method lacks,
-    such as a noise rate, is said before anything is trained; a method that finds out while it trains that
-    it cannot is left out, see :func:`unfinished`. Raises :class:`DiffInfError` for two rows of one name.
+    Raises :class:`DiffInfError` for two rows of one name, and for what a method lacks, such as a noise rate.
     """
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise DiffInfError(f"The method {twice!r} is listed twice; name each method once.")
-    jobs: dict[str, tuple[Any, ...]] = {}
+    jobs: dict[str, Job] = {}
     for row in rows:
         missing = [
             seed
@@ -146,7 +157,23 @@ def run_benchmark(
         ]
         if missing:
             row.method.check(problem.task(missing[0], row.method))
-        jobs |= {f"{row.name}, seed {seed}": (root, problem, row, seed) for seed in missing}
+        jobs |= {f"{row.name}, seed {seed}": Job(row, seed) for seed in missing}
+    return jobs
+
+
+def run_benchmark(
+    root: Path, problem: Problem, rows: Sequence[Row], seeds: Sequence[int], workers: int = 1
+) -> Iterator[Progress]:
+    """Train and measure what is missing, ``workers`` jobs at a time, a row after the other.
+
+    Killed at any moment, it goes on with the epoch that each job had reached. What :func:`pending` refuses is
+    said before anything is trained; a method that finds out while it trains that it cannot is left out,
+    see :func:`unfinished`.
+    """
+    jobs = {
+        name: (root, problem, job.row, job.seed)
+        for name, job in pending(root, problem, rows, seeds).items()
+    }
     yield from run_trainings("benchmark", _train, jobs, len(rows) * len(seeds), workers)
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diffinf_core.classifier.metrics import evaluate
-from diffinf_core.classifier.parallel import Training, train_elsewhere
+from diffinf_core.classifier.parallel import There, Trainings, train_elsewhere, without_pictures
 from diffinf_core.classifier.stage import CLASSIFIER, imagenet_weights, started_from
 from diffinf_core.classifier.training import (
     device,
@@ -26,12 +28,13 @@ from diffinf_core.config import ClassifierConfig
 from diffinf_core.correction.judge import JUDGE
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.ingest import DATA
-from diffinf_core.data.part import open_validation
+from diffinf_core.data.part import open_training, open_validation
 from diffinf_core.data.truth import open_truth
 from diffinf_core.experiments.arms import arm_key, build_arm, can_build
 from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.review.training_set import TrainingSet
 from diffinf_core.runs.files import write_array
 from diffinf_core.runs.run import Run, StageFolder
 from diffinf_core.runs.stages import Stage, Work
@@ -110,6 +113,27 @@ def _train(run: Run, name: str, seed: int, key: str | None = None) -> Work:
     }
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """An arm on its way to a worker."""
+
+    data: TrainingSet
+    config: ClassifierConfig
+
+    def into(self, folder: Path, there: There) -> Iterator[Progress]:
+        """Train it."""
+        train = there.on(self.data.train)
+        yield from train_classifier(
+            replace(self.data, train=train),
+            len(train.classes),
+            self.config,
+            folder,
+            validation=there.validation,
+            pretrained=there.pretrained,
+            **_TRAINING,
+        )
+
+
 def _one(run: Run, name: str, seed: int, key: str) -> Iterator[Progress]:
     """Train one arm; :class:`DiffInfError` where its data are no longer those of ``key``."""
     stage = arm(name, seed)
@@ -139,21 +163,20 @@ def run_retrain(run: Run, workers: int | None = None) -> Work:
     if workers is None:
         workers = 1 if device().type == "cuda" else (os.cpu_count() or 1)
 
-    def prepare(job: str) -> Training:
+    def prepare(job: str) -> _Sent:
         _, name, seed, key = jobs[job]
         data = build_arm(run, name)
         if data is None or arm(name, seed).key(run) != key:  # read after the data
             raise DiffInfError(_CHANGED.format(name))
-        return Training(data.sent(), retrain_config(run, seed), _TRAINING)
+        return _Sent(data.sent(without_pictures(data.train)), retrain_config(run, seed))
 
-    places = {f"{name}, seed {seed}": folder.path for (name, seed), folder in folders.items()}
-    yield from train_elsewhere(
-        "retrain",
-        {job: places[job] for job in jobs},
-        prepare,
-        open_validation(run),
-        imagenet_weights(run),
-    )
+    ends = {
+        f"{name}, seed {seed}": folder / "final.pt"
+        for (name, seed), folder in folders.items()
+        if not folder.done
+    }
+    elsewhere = Trainings(ends, prepare, imagenet_weights(run))
+    yield from train_elsewhere("retrain", elsewhere, open_training(run), open_validation(run))
     yield from run_trainings("retrain", _one, jobs, len(wanted), workers)
     return {"trainings": len(wanted)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,18 @@ from diffinf_core.experiments.fairness import subgroups
 from diffinf_core.influence.stage import ranking, ranking_key
 from diffinf_core.records import Progress
 from diffinf_core.runs.run import Run
+
+
+@dataclass(frozen=True)
+class RunNetwork:
+    """Builds a run's network, from ``weights`` where it starts from some; see :class:`Task`."""
+
+    architecture: str
+    weights: Path | None
+
+    def __call__(self, classes: int) -> nn.Module:
+        """Untrained, for so many classes."""
+        return build_classifier(self.architecture, classes, self.weights)
 
 
 @dataclass(frozen=True)
@@ -85,15 +98,10 @@ class RunProblem:
     def task(self, seed: int, method: Method) -> Task:
         """The training problem of a method under a seed."""
         run, train = self.run, open_training(self.run)
-        architecture, weights = run.config.classifier.architecture, imagenet_weights(run)
-
-        def network(classes: int) -> nn.Module:
-            return build_classifier(architecture, classes, weights)
-
         return Task(
             data=train,
             classes=len(train.classes),
-            network=network,
+            network=RunNetwork(run.config.classifier.architecture, imagenet_weights(run)),
             recipe=self.recipe,
             seed=seed,
             validation=open_validation(run),

@@ -19,11 +19,13 @@ from diffinf_core.experiments.benchmark import (
     Result,
     Row,
     benchmark_results,
+    pending,
     run_benchmark,
     unfinished,
 )
 from diffinf_core.experiments.controls import EDITING, distances
 from diffinf_core.experiments.differences import Difference
+from diffinf_core.experiments.elsewhere import train_rows_elsewhere
 from diffinf_core.experiments.fairness import GroupFigures
 from diffinf_core.experiments.run_problem import RunProblem
 from diffinf_core.records import DiffInfError, Progress
@@ -131,9 +133,10 @@ def run_suite(
         yield from compute(cell.problem.run, cell.stage)
         for row in cell.rows:
             yield from cell.problem.prepare(row.method)
-        yield from run_benchmark(
-            trainings(run), cell.problem, cell.rows, range(settings.seeds), workers
-        )
+        root, seeds = trainings(run), range(settings.seeds)
+        jobs = pending(root, cell.problem, cell.rows, seeds)
+        yield from train_rows_elsewhere(root, cell.problem, jobs)
+        yield from run_benchmark(root, cell.problem, cell.rows, seeds, workers)
 
 
 def trainings(run: Run) -> Path:

@@ -6,9 +6,14 @@ The folds are trained here; the score is computed by cleanlab.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
+from diffinf_core.classifier.parallel import There, Trainings, train_elsewhere, without_pictures
 from diffinf_core.classifier.stage import CLASSIFIER, imagenet_weights
 from diffinf_core.classifier.subset import Subset
 from diffinf_core.classifier.training import (
@@ -17,12 +22,35 @@ from diffinf_core.classifier.training import (
     predict_probabilities,
     train_classifier,
 )
-from diffinf_core.data.part import open_training
+from diffinf_core.config import ClassifierConfig
+from diffinf_core.data.part import Part, open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_array, write_array
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage, Work
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """A classifier that is trained on the ``rows`` (n,) of the training split, those outside a fold."""
+
+    train: Part
+    rows: NDArray[np.int64]
+    config: ClassifierConfig
+    epochs: int
+
+    def into(self, folder: Path, there: There) -> Iterator[Progress]:
+        """Train it."""
+        yield from train_classifier(
+            Subset(there.on(self.train), self.rows),
+            len(self.train.classes),
+            self.config,
+            folder,
+            pretrained=there.pretrained,
+            keep_snapshots=False,
+            stop_after=self.epochs,
+        )
 
 
 def run_confidence(run: Run) -> Work:
@@ -33,34 +61,43 @@ def run_confidence(run: Run) -> Work:
     classes, folds = len(train.classes), c.influence.folds
     fold = train.folds(folds, c.influence.seed)
     epochs = max(checkpoint_epochs(run))
-    probabilities = np.zeros((len(train), classes))
     for k in range(folds):
-        inside, outside = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
-        missing = set(range(classes)) - set(train.labels[outside].tolist())
+        missing = set(range(classes)) - set(train.labels[fold != k].tolist())
         if missing:
             raise DiffInfError(
                 f"Without fold {k + 1} the training split has no {train.classes[min(missing)]!r}; "
                 "use fewer influence.folds or another estimator."
             )
+
+    def training(k: int) -> _Fold:
         config = c.classifier.model_copy(
             update={"checkpoints": 1, "seed": c.classifier.seed + 1 + k}
         )
-        part, note = stage / f"fold-{k}.npy", f"self_confidence, fold {k + 1} of {folds}"
+        return _Fold(train, np.flatnonzero(fold != k), config, epochs)
+
+    def sent(name: str) -> _Fold:
+        fold = training(names.index(name))
+        return replace(fold, train=without_pictures(train))
+
+    names = [f"self_confidence, fold {k + 1} of {folds}" for k in range(folds)]
+    ends = {
+        names[k]: stage / f"fold-{k}" / "final.pt"
+        for k in range(folds)
+        if not (stage / f"fold-{k}.npy").exists()
+    }
+    weights = imagenet_weights(run)
+    yield from train_elsewhere("influence", Trainings(ends, sent, weights), train)
+    probabilities = np.zeros((len(train), classes))
+    for k, note in enumerate(names):
+        inside, part = np.flatnonzero(fold == k), stage / f"fold-{k}.npy"
         if not part.exists():
-            events = train_classifier(
-                Subset(train, outside),
-                classes,
-                config,
-                stage / f"fold-{k}",
-                pretrained=imagenet_weights(run),
-                keep_snapshots=False,
-                stop_after=epochs,
-            )
-            for event in events:
+            for event in training(k).into(
+                stage / f"fold-{k}", There(train.pictures, None, weights)
+            ):
                 done = k * event.total + event.done
                 yield Progress("influence", done, folds * event.total, note, event.values)
             net = load_classifier(
-                stage / f"fold-{k}" / "final.pt", config.architecture, classes
+                stage / f"fold-{k}" / "final.pt", c.classifier.architecture, classes
             ).to(device())
             write_array(part, predict_probabilities(net, Subset(train, inside)))
         probabilities[inside] = read_array(part)

@@ -8,57 +8,104 @@ fitted to :data:`MOST_FITTED` samples at most and places the others slice by sli
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from diffinf_core.classifier.network import Classifier
 from diffinf_core.classifier.stage import CLASSIFIER, load_snapshot
 from diffinf_core.classifier.training import device
-from diffinf_core.data.part import Part, open_training
+from diffinf_core.data.part import Part, open_training, to_tensor
 from diffinf_core.influence.checkpoints import feature_epoch
 from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.executor import Call
 from diffinf_core.runs.extras import optional_imports
 from diffinf_core.runs.files import read_array, write_array
 from diffinf_core.runs.run import Run, StageFolder
-from diffinf_core.runs.slices import map_slices
+from diffinf_core.runs.slices import Elsewhere, map_slices
 from diffinf_core.runs.stages import Stage, Work
 
 #: samples per file of features
 SLICE = 1024
 _BATCH = 64
-#: features (B, D) of pictures (B, 3, S, S)
-Network = Callable[[Tensor], Tensor]
 #: how features become two coordinates; UMAP needs the extra "map"
 METHODS = ("pca", "umap")
 #: samples that UMAP is fitted to; others are placed among them
 MOST_FITTED = 100_000
 
 
-def extract(stage: StageFolder, train: Part, network: Network, batch: int) -> Iterator[Progress]:
-    """Write the features (N, D) that a network gives of pictures, as slices; those that are there stay."""
+#: features (B, D) by a network of pictures (B, 3, S, S)
+Forward = Callable[[Any, Tensor], Tensor]
 
-    @torch.no_grad()
-    def features(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        parts = [
-            network(train.tensors(rows[i : i + batch]).to(device())).float().cpu().numpy()
-            for i in range(0, len(rows), batch)
-        ]
-        return np.concatenate(parts)
 
-    yield from map_slices(stage, len(train), SLICE, features, "map", lambda: "features")
+@dataclass(frozen=True)
+class ExtractTask:
+    """Features by ``network`` on workers of other machines, ``batch`` pictures at a time.
+
+    A parcel is pictures (k, S, S, 3) uint8; the result is (k, D) float32.
+    """
+
+    network: nn.Module
+    forward: Forward
+    batch: int
+
+    @contextmanager
+    def open(self) -> Iterator[Call]:
+        """The network, on the worker's device."""
+        network = self.network.to(device()).eval()
+
+        @torch.no_grad()
+        def call(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            parts = [
+                self.forward(network, to_tensor(images[i : i + self.batch]).to(device()))
+                for i in range(0, len(images), self.batch)
+            ]
+            return np.concatenate([part.float().cpu().numpy() for part in parts])
+
+        yield call
+
+
+def extract(
+    stage: StageFolder,
+    train: Part,
+    network: nn.Module,
+    batch: int,
+    forward: Forward = nn.Module.__call__,
+) -> Iterator[Progress]:
+    """Write the features (N, D) that a network gives of pictures, as slices; those that are there stay.
+
+    ``network`` and ``forward``, a module's function, can be pickled.
+    """
+    with ExitStack() as opened:
+
+        @cache
+        def here() -> Call:  # loaded where it is needed: not where workers elsewhere compute
+            return opened.enter_context(ExtractTask(network, forward, batch).open())
+
+        def task() -> ExtractTask:
+            return ExtractTask(network.cpu(), forward, batch)
+
+        def features(rows: NDArray[np.int64]) -> Any:
+            return here()(train.images(rows))
+
+        elsewhere = Elsewhere(task, train.images)
+        n = len(train)
+        yield from map_slices(stage, n, SLICE, features, "map", lambda: "features", elsewhere)
 
 
 def run_features(run: Run) -> Work:
     """Compute the features that are missing; a killed pass goes on with the slice it had reached."""
     train = open_training(run)
-    net = load_snapshot(run, feature_epoch(run))[0].to(device()).eval()
+    net = load_snapshot(run, feature_epoch(run))[0]
     batch = run.config.influence.batch_size or _BATCH
-    yield from extract(FEATURES.folder(run), train, net.features, batch)
+    yield from extract(FEATURES.folder(run), train, net, batch, Classifier.features)
     return {"epoch": feature_epoch(run), "n": len(train)}
 
 
@@ -125,10 +172,15 @@ def _neighbour_map(slices: list[Path], n: int) -> NDArray[np.float32]:
         start += len(rows)
     # A fixed seed: the same map every time is worth more than several threads.
     reducer = UMAP(n_components=2, random_state=0, n_jobs=1)
-    placed = reducer.fit_transform(np.concatenate(parts)).astype(np.float32)
-    if len(fitted) == n:
-        return placed
-    out = np.concatenate([reducer.transform(read_array(file)) for file in slices])
+    threads = torch.get_num_threads()
+    try:
+        placed = reducer.fit_transform(np.concatenate(parts)).astype(np.float32)
+        if len(fitted) == n:
+            return placed
+        out = np.concatenate([reducer.transform(read_array(file)) for file in slices])
+    finally:
+        # Numba sets OpenMP's threads, which torch shares; with another number of them sums round differently.
+        torch.set_num_threads(threads)
     out[fitted] = placed
     return out.astype(np.float32)
 

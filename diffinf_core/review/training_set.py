@@ -41,9 +41,10 @@ class TrainingSet:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({**state, "edits": from_file(state["edits"])})
 
-    def sent(self) -> TrainingSet:
-        """The same for a process of another machine, which is sent the edits and not their file's name."""
-        return replace(self, edits=np.asarray(self.edits).view(np.ndarray))
+    def sent(self, train: Part) -> TrainingSet:
+        """The same on ``train`` for a process of another machine, which is sent the edits and not their
+        file's name."""
+        return replace(self, train=train, edits=np.asarray(self.edits).view(np.ndarray))
 
     def images(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pictures (B, S, S, 3) uint8."""

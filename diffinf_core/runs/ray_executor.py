@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -65,6 +66,43 @@ class _Worker:
     tries: dict[Any, _Try] = field(default_factory=dict)
 
 
+class _Connection:
+    """This process' connection to Ray, for as long as somebody uses it.
+
+    Ray ends a process whose node dies, without asking: an app must not be tied to it between its jobs.
+    A connection that others made, such as a job of ``ray job submit``, is used and left as it is.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._ours = threading.Lock(), 0, False
+
+    def join(self, ray: Any, address: str | None) -> None:
+        """Connect unless this process is; :class:`DiffInfError` where there is no cluster."""
+        with self._lock:
+            if not ray.is_initialized():
+                try:
+                    ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+                except (ConnectionError, RuntimeError, ValueError) as error:
+                    where = address or os.environ.get("RAY_ADDRESS") or "this machine"
+                    raise DiffInfError(
+                        f"Ray cannot be used at {where}: {_first_line(error)}. Start it there with 'ray "
+                        "start --head', or give another --address."
+                    ) from error
+                self._ours = True
+            self._users += 1
+
+    def leave(self, ray: Any) -> None:
+        """The end of what :meth:`join` began."""
+        with self._lock:
+            self._users -= 1
+            if self._ours and not self._users:
+                ray.shutdown()
+                self._ours = False
+
+
+_CONNECTION = _Connection()
+
+
 class RayExecutor:
     """Workers on the cluster at ``address``; None for that of ``RAY_ADDRESS``, else one on this machine.
 
@@ -77,32 +115,20 @@ class RayExecutor:
             import ray
         self._ray, self._address = ray, address
 
-    def connect(self) -> None:
-        """Join the cluster, unless this process has; :class:`DiffInfError` where there is none."""
-        if self._ray.is_initialized():
-            return
-        try:
-            self._ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            where = self._address or os.environ.get("RAY_ADDRESS") or "this machine"
-            raise DiffInfError(
-                f"Ray cannot be used at {where}: {_first_line(error)}. Start it there with 'ray start "
-                "--head', or give another --address."
-            ) from error
-
     @contextmanager
     def workers(self, parallel: ParallelMap[Item]) -> Iterator[_Pool]:
         """Workers that start with the first item and end with the block."""
-        pool = _Pool(self, self._ray, parallel)
+        pool = _Pool(self._ray, self._address, parallel)
         try:
             yield pool
         finally:
-            pool.stop()
+            pool.end()
 
 
 class _Pool:
-    def __init__(self, executor: RayExecutor, ray: Any, parallel: ParallelMap[Any]) -> None:
-        self._executor, self._ray, self._parallel = executor, ray, parallel
+    def __init__(self, ray: Any, address: str | None, parallel: ParallelMap[Any]) -> None:
+        self._ray, self._address, self._parallel = ray, address, parallel
+        self._joined = False
         self._workers: list[_Worker] = []
         self._waiting: deque[_Try] = deque()
         self._task: Any = None
@@ -199,8 +225,17 @@ class _Pool:
     # ------------------------------------------------------------ workers
 
     def _look_at_nodes(self) -> None:
-        self._executor.connect()
+        if not self._joined:
+            _CONNECTION.join(self._ray, self._address)
+            self._joined = True
         self._nodes = [node for node in self._ray.nodes() if node["Alive"]]
+        cores = max((node["Resources"].get("CPU", 0) for node in self._nodes), default=0)
+        needed = self._needs()["CPU"]
+        if 0 < cores < needed:  # nodes without any are for the head; larger ones may still come
+            raise DiffInfError(
+                f"A worker needs {needed} cores, as many as this process has threads, and no node of the "
+                f"cluster has more than {cores:g}. Set OMP_NUM_THREADS={cores:g}."
+            )
 
     def _needs(self) -> dict[str, float]:
         import torch
@@ -268,6 +303,13 @@ class _Pool:
             self._end(self._workers.pop())
         self._waiting.clear()
         self._task = None
+
+    def end(self) -> None:
+        """Stop, and leave the cluster."""
+        self.stop()
+        if self._joined:
+            _CONNECTION.leave(self._ray)
+            self._joined = False
 
 
 def _first_line(error: BaseException) -> str:

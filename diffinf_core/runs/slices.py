@@ -93,15 +93,16 @@ def map_slices(
     done = n - sum(min(s + size, n) - s for s in missing)
     # What is there already is one event, so that it does not pass for speed.
     yield Progress(name, done, n, note())
+    load = ""
     slices = (np.arange(s, min(s + size, n)) for s in missing)
     for event in _computed(slices, score, elsewhere) if missing else ():
         if isinstance(event, Done):
             rows = event.result if elsewhere is None else elsewhere.rows(event.result)
             write_array(stage / f"slice-{event.item[0]:08d}.npy", rows)
             done += len(event.item)
-            yield Progress(name, done, n, note())
         else:
-            yield Progress(name, done, n, f"{note()}; {event}")
+            load = f"; {event}"
+        yield Progress(name, done, n, note() + load)
 
 
 def _computed(

@@ -122,9 +122,19 @@ class Stage:
             yield Progress(self.name, 1, 1, f"done in {seconds:.0f} s")
 
 
-def compute(run: Run, stages: Sequence[Stage], until: str | None = None) -> Iterator[Progress]:
-    """Compute stages in order, as far as ``until``; what is complete is left alone."""
+def compute(
+    run: Run,
+    stages: Sequence[Stage],
+    until: str | None = None,
+    before: Mapping[str, Callable[[Run], Iterator[Progress]]] | None = None,
+) -> Iterator[Progress]:
+    """Compute stages in order, as far as ``until``; what is complete is left alone.
+
+    ``before`` holds what is done besides, by the name of the stage that it comes before.
+    """
     for stage in stages:
+        if before is not None and stage.name in before:
+            yield from before[stage.name](run)
         yield from stage.compute(run)
         write_index(run, stages)
         if stage.name == until:

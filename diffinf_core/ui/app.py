@@ -94,8 +94,8 @@ def build(session: Session) -> gr.Blocks:
         # Whoever only reviews does not wait for figures.
         compare_tab.select(compare.load, compare.inputs, compare.outputs, **QUIET)
         export_tab.select(export.load, export.inputs, export.outputs, **QUIET)
-        blocks.load(asking(review.load), [review.page_state], review.loaded, **QUIET)
-        review_tab.select(asking(review.again), [review.page_state], review.loaded, **QUIET)
+        blocks.load(asking(review.queue.load), [review.page_state], review.loaded, **QUIET)
+        review_tab.select(asking(review.queue.again), [review.page_state], review.loaded, **QUIET)
 
         def first_page() -> Any:
             # Not where it is open already: who clicked on another tab meanwhile stays there.

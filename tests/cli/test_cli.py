@@ -131,6 +131,8 @@ def test_a_generator_that_is_not_there_is_not_saved(finished_run: Path) -> None:
     before = (finished_run / "config.yaml").read_text()
     done = diffinf("repair", str(finished_run), "--set", "repair.generator=nofile.ckpt")
     refused(done, "nofile.ckpt does not exist")
+    done = diffinf("repair", str(finished_run), "--set", f"repair.generator={finished_run}")
+    refused(done, "holds no generator.safetensors")
     assert (finished_run / "config.yaml").read_text() == before
 
 

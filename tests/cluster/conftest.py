@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 
 from diffinf_core.runs import executor, ray_executor
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Three nodes with one core each; the first is the head."""
+    """Three nodes with one core each; the first is the head.
+
+    No longer than a module: Ray ends a process whose node dies, and with it all tests to come.
+    """
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
@@ -33,6 +37,9 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture
 def on_ray(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The cluster with all of its nodes, chosen as executor; retries do not wait."""
+    torch.set_num_threads(
+        1
+    )  # other tests bring libraries that set it, and a worker needs as many cores
     while len(cluster.worker_nodes) < 2:
         cluster.add_node(**NODE)
     monkeypatch.setenv(executor.EXECUTOR, "ray")

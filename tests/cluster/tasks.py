@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.executor import Computing, ParallelMap
-
-
-def wait_for(condition: Callable[[], Any]) -> None:
-    """Return once a condition holds."""
-    while not condition():
-        time.sleep(0.02)
 
 
 @dataclass(frozen=True)
@@ -47,7 +39,9 @@ class Squares:
         if what == "is refused":
             raise DiffInfError(f"{number} is no number for this.")
         if what == "waits" and first:
-            wait_for(Path(self.folder, "go").exists)
+            Path(self.folder, "go").open(
+                "rb"
+            ).close()  # which lasts until somebody opens it for writing
         Path(self.folder, f"ended-{number}").touch()
         return number * number
 
@@ -58,7 +52,8 @@ def never(_: object) -> Computing:
 
 
 def squares(folder: Path) -> ParallelMap[tuple[str, int]]:
-    """Squares by workers."""
+    """Squares by workers; ``go`` in the folder is the pipe at which items wait."""
+    os.mkfifo(folder / "go")
     return ParallelMap(
         never, lambda: Squares(str(folder)), lambda item: item, lambda i: f"square {i[1]}"
     )

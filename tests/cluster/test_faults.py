@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from diffinf_core.runs.executor import Done, ItemsFailed, compute
-from tests.cluster.tasks import squares, wait_for
+from tests.cluster.tasks import squares
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +50,7 @@ def test_a_killed_worker_and_failing_items_cost_only_themselves(
 def test_a_node_that_is_lost_is_no_failure_of_its_items(on_ray: Any, tmp_path: Path) -> None:
     """Whatever the items wait for, their node goes; others compute them again."""
     done = {}
-    lost = None
+    lost = go = None
     for event in compute(squares(tmp_path), [("waits", n) for n in range(6)]):
         if isinstance(event, Done):
             done[event.item[1]] = event.result
@@ -59,7 +60,10 @@ def test_a_node_that_is_lost_is_no_failure_of_its_items(on_ray: Any, tmp_path: P
         if lost is None and doomed:
             lost = doomed[0].node_id
             on_ray.remove_node(doomed[0], allow_graceful=False)
-            (tmp_path / "go").touch()
+            # for reading, too: it blocks nobody who comes later
+            go = os.open(tmp_path / "go", os.O_RDWR)
+    assert go is not None
+    os.close(go)
     assert lost is not None and done == {n: n * n for n in range(6)}
     assert all(begun(tmp_path, n)[1] != lost for n in range(6) if not ended_by(tmp_path, n, lost))
 
@@ -77,7 +81,10 @@ def test_closing_a_map_ends_what_its_workers_are_doing(on_ray: Any, tmp_path: Pa
             break
     pids = [begun(tmp_path, int(file.name[6:]))[0] for file in tmp_path.glob("begun-?")]
     assert pids and not any(map(gone, pids))
+    ends = [os.pidfd_open(pid) for pid in pids]
     events.close()
-    wait_for(lambda: all(map(gone, pids)))
-    assert not list(tmp_path.glob("ended-?")) and not (tmp_path / "go").exists()
+    for end in ends:
+        select.select([end], [], [])  # readable once the process has ended
+        os.close(end)
+    assert all(map(gone, pids)) and not list(tmp_path.glob("ended-?"))
     assert os.getpid() not in pids

@@ -5,19 +5,26 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from diffinf_core.correction.cross_fitted import FOLDS, cross_fit
 from diffinf_core.correction.stage import REPAIR
+from diffinf_core.data.part import open_training
 from diffinf_core.engine import open_run
+from diffinf_core.experiments.suite import BenchmarkSettings
+from diffinf_core.influence.confidence import CONFIDENCE
+from diffinf_core.influence.embedding import FEATURES
 from diffinf_core.influence.scoring import GRADIENTS
 from diffinf_core.influence.stage import INFLUENCE
+from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs import executor
 from diffinf_core.runs.files import read_json, write_json
-from diffinf_core.runs.run import Run
-from tests.cluster.tasks import wait_for
+from diffinf_core.runs.run import Run, StageFolder
 from tests.programs import ROOT
 
 pytestmark = pytest.mark.slow
@@ -51,6 +58,7 @@ def results(run: Run) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def local(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """The results of one process, with the same slices."""
+    torch.set_num_threads(1)  # as the workers have
     root = tmp_path_factory.mktemp("local") / "run"
     shutil.copytree(finished_run, root)
     emptied(Run.open(root))
@@ -74,8 +82,8 @@ DRIVER = """
 import sys
 from pathlib import Path
 from diffinf_core.engine import open_run
-for _ in open_run(Path(sys.argv[1])).compute():
-    pass
+for event in open_run(Path(sys.argv[1])).compute():
+    print(event.stage, event.done, flush=True)
 """
 
 
@@ -86,11 +94,13 @@ def test_after_a_killed_driver_and_two_lost_nodes_the_bits_are_the_same(
     run = Run.open(run_copy)
     emptied(run)
     scored = GRADIENTS.folder(run).path
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(run_copy)], cwd=ROOT)
-    wait_for(lambda: len(list(scored.glob("slice-*.npy"))) >= 2 or driver.poll() is not None)
-    assert driver.poll() is None, "it is killed in the middle"
-    driver.kill()
-    driver.wait()
+    command = [sys.executable, "-c", DRIVER, str(run_copy)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        for line in driver.stdout:
+            if line.startswith("influence") and int(line.split()[1]) >= 32:
+                break
+        driver.kill()
     assert not (scored / "done.json").exists()
     before = {f.name: f.stat().st_mtime_ns for f in scored.glob("slice-*.npy")}
     lost = []
@@ -107,16 +117,78 @@ def test_after_a_killed_driver_and_two_lost_nodes_the_bits_are_the_same(
     assert results(run) == local
 
 
-def test_arms_are_the_bits_of_one_process(
-    on_ray: Any, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = []
-    for name in ("ray", "local"):
-        shutil.copytree(finished_run, tmp_path / name)
-        monkeypatch.setenv(executor.EXECUTOR, name)
-        opened = open_run(tmp_path / name)
-        notes = [event.note for event in opened.retrain(workers=1)]
-        assert any("workers: " in note for note in notes) is (name == "ray")
-        arms = sorted((tmp_path / name / "stages").glob("arm-*/test_probabilities.npy"))
-        found.append({file.parent.name: file.read_bytes() for file in arms})
-    assert len(found[0]) > 2 and found[0] == found[1]
+#: computes something of a run's folder; the files of a pattern are then the same, and so many
+Work = Callable[[Path], Iterable[Progress]]
+Both = Callable[[Work, str], int]
+
+
+@pytest.fixture
+def both(on_ray: Any, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Both:
+    """Computes something of two copies of a run, on the cluster and in this process."""
+
+    def compute(work: Work, pattern: str) -> int:
+        found = []
+        for name in ("ray", "local"):
+            root = tmp_path / name
+            if not root.exists():
+                shutil.copytree(finished_run, root)
+            monkeypatch.setenv(executor.EXECUTOR, name)
+            notes = [event.note for event in work(root)]
+            assert any("workers: " in note for note in notes) is (name == "ray")
+            files = [file for file in root.glob(pattern) if file.is_file()]
+            found.append({str(file.relative_to(root)): file.read_bytes() for file in files})
+        assert found[0] == found[1]
+        return len(found[0])
+
+    return compute
+
+
+def test_arms_are_the_bits_of_one_process(both: Both) -> None:
+    made = both(
+        lambda root: open_run(root).retrain(workers=1), "stages/arm-*/test_probabilities.npy"
+    )
+    assert made > 2
+
+
+def test_rivals_are_the_bits_of_one_process(both: Both) -> None:
+    """Of four kinds: plain, on edited pictures, with trainings that judge first, on fewer pictures."""
+    settings = BenchmarkSettings(("noisy", "repair", "cleanlab", "random_removal"), seeds=2)
+    made = both(
+        lambda root: open_run(root).benchmark.run(settings), "benchmark/trainings/*/*/test_*.npy"
+    )
+    assert made == 4 * 2 * 2, "methods, seeds, and choices of an epoch"
+
+
+def test_folds_and_features_are_the_bits_of_one_process(both: Both) -> None:
+    for stage in (CONFIDENCE, FEATURES):
+        made = both(
+            lambda root, stage=stage: stage.compute(Run.open(root)), f"stages/{stage.name}-*/*.npy"
+        )
+        assert made
+
+
+def test_a_judge_is_the_bits_of_one_process(both: Both) -> None:
+    def work(root: Path) -> Iterator[Progress]:
+        stage = StageFolder(root / "own", "")
+        yield from cross_fit(stage, open_training(Run.open(root)))
+
+    assert both(work, "own/fold-*.pt") == FOLDS
+
+
+def test_an_ablation_is_that_of_one_process(both: Both) -> None:
+    vary = {"repair.guidance": [1.0, 2.0]}
+    made = both(lambda root: open_run(root).ablation.run(vary, images=3), "ablation/**/edit.png")
+    assert made == 6
+
+
+def test_workers_that_no_node_has_room_for_are_refused(on_ray: Any, run_copy: Path) -> None:
+    run = Run.open(run_copy)
+    emptied(run)
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(
+            DiffInfError, match=r"needs 2 cores.*more than 1\. Set OMP_NUM_THREADS=1"
+        ):
+            open_run(run_copy).compute().result()
+    finally:
+        torch.set_num_threads(1)

@@ -213,12 +213,12 @@ def test_what_does_not_fit_is_one_sentence(
         repair(images, labels, **more)
 
 
-def test_the_same_edit_as_in_a_run(finished_run: Path) -> None:
+def test_the_same_edit_as_in_a_run(run_copy: Path) -> None:
     """A run adds checks, not another way to edit: without h_omega the pictures are the same."""
     from diffinf_core.correction.repairer import Repairer
     from diffinf_core.runs.run import Run
 
-    repairer = Repairer(Run.open(finished_run))
+    repairer = Repairer(Run.open(run_copy))
     config = RepairConfig(steps=3, w_si=0)
     rows = np.array([0, 1])
     *_, last, _ = repairer.repair(rows, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from diffinf_core.runs.run import Run
 
 
 @pytest.fixture(scope="module")
-def repairer(finished_run: Path) -> Repairer:
-    return Repairer(Run.open(finished_run))
+def repairer(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Repairer:
+    root = tmp_path_factory.mktemp("stage") / "run"
+    shutil.copytree(finished_run, root)
+    return Repairer(Run.open(root))
 
 
 def high(run: Run) -> list[int]:

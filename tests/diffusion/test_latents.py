@@ -39,7 +39,7 @@ from diffinf_core.diffusion.first_stage import (
 from diffinf_core.diffusion.label_free import LabelAdversary
 from diffinf_core.diffusion.latent_source import Conditions, LatentSource
 from diffinf_core.diffusion.latents import Latents, encode_latents, open_latents
-from diffinf_core.diffusion.loading import load_autoencoder
+from diffinf_core.diffusion.loading import convert, load_autoencoder
 from diffinf_core.diffusion.settings import ON_LATENTS, GeneratorTraining
 from diffinf_core.diffusion.tiny import tiny_decoder, tiny_encoder
 from diffinf_core.diffusion.trainer import averaged_weights, train_generator
@@ -355,6 +355,18 @@ def saved(latents: Latents, folder: Path) -> Path:
     file = folder / "generator.safetensors"
     save_weights(file, model, {"architecture": model.architecture.model_dump(mode="json")})
     return file
+
+
+def test_a_folder_stands_for_the_weights_that_its_training_left(
+    latents: Latents, stage: FirstStage, tmp_path: Path
+) -> None:
+    with pytest.raises(DiffInfError, match=r"holds no generator\.safetensors.*give the file"):
+        load_autoencoder(tmp_path)
+    file = saved(latents, tmp_path)
+    save_weights(tmp_path / BESIDE, stage, {"first_stage": dict(stage.about)})
+    assert load_autoencoder(tmp_path).file == file == load_autoencoder(file).file
+    with pytest.raises(DiffInfError, match="safetensors already"):
+        convert(tmp_path, tmp_path / "other.safetensors")
 
 
 def test_a_missing_cut_or_other_first_stage_is_one_sentence(

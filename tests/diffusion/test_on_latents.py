@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from diffinf_core.correction.edits import load_edit
 from diffinf_core.correction.stage import REPAIR
@@ -15,25 +13,19 @@ from diffinf_core.data.part import open_training
 from diffinf_core.diffusion.first_stage import BESIDE
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.on_latents import LatentOptions, train_on_latents
-from diffinf_core.diffusion.tiny import tiny_decoder, tiny_encoder
 from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import file_digest, read_json
 from diffinf_core.runs.run import Run
+from tests.first_stages import write_first_stage
 
 QUICK = {"steps": 2, "batch_size": 4, "evaluate_every": 2, "copies": 2, "label_free_after": 1}
 
 
 @pytest.fixture
 def networks(tmp_path: Path) -> Path:
-    """A first stage of random weights, as its two published files."""
-    torch.manual_seed(0)
-    folder = tmp_path / "networks"
-    folder.mkdir()
-    for name, net in (("encoder", tiny_encoder), ("decoder", tiny_decoder)):
-        state = net(4, False).state_dict()
-        save_file({k: v.half() for k, v in state.items()}, folder / f"own_{name}.safetensors")
-    return folder
+    """A first stage of random weights."""
+    return write_first_stage(tmp_path / "networks")
 
 
 def test_a_run_trains_on_latents_and_repairs_with_what_it_trained(

@@ -25,8 +25,11 @@ def serious(page: Any) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_serious_findings(chromium: Any, server: Server, scheme: str) -> None:
+def test_no_page_has_serious_findings(
+    chromium: Any, server: Server, scheme: str, width: int
+) -> None:
     axe = pytest.importorskip("axe_playwright_python")
     script = Path(axe.__file__).parent / "axe.min.js"
     page = open_page(chromium, server, f"?__theme={scheme}", color_scheme=scheme)
@@ -34,7 +37,9 @@ def test_no_page_has_serious_findings(chromium: Any, server: Server, scheme: str
     page.evaluate(script.read_text() + "\n;0")
     found = {}
     for name in PAGES:
+        page.set_viewport_size({"width": 1440, "height": 844})  # narrow, a menu holds the last tabs
         page.get_by_role("tab", name=name, exact=True).click()
+        page.set_viewport_size({"width": width, "height": 844})
         wrong: dict[str, list[str]] = {}
         for _ in range(3):  # what is still being filled is fainter
             page.wait_for_timeout(1500)
@@ -102,3 +107,30 @@ def test_the_decision_is_two_keys_away_and_pages_have_headings(
     said = page.evaluate("[...document.querySelectorAll('[role=status]')].map(e => e.textContent)")
     assert not [text for text in said if "common." in text]
     page.close()
+
+
+#: buttons whose words do not fit them, and tables that are cut at the edge of the screen
+_CUT = """() => {
+  const seen = (e) => e.getClientRects().length && getComputedStyle(e).visibility !== "hidden";
+  const buttons = [...document.querySelectorAll(".di-buttons > button")]
+    .filter((b) => seen(b) && b.scrollWidth > b.clientWidth + 1).map((b) => b.textContent.trim());
+  const scrolls = (e) => e && (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+  const tables = [...document.querySelectorAll("table")]
+    .filter((t) => seen(t) && t.getBoundingClientRect().right > innerWidth + 1 && !scrolls(t.parentElement))
+    .map((t) => t.textContent.trim().slice(0, 40));
+  return [...buttons, ...tables];
+}"""
+
+
+def test_nothing_is_cut_at_390_pixels(chromium: Any, server: Server) -> None:
+    page = open_page(chromium, server)
+    cut = {}
+    for name in PAGES:
+        page.set_viewport_size({"width": 1440, "height": 844})  # narrow, a menu holds the last tabs
+        page.get_by_role("tab", name=name, exact=True).click()
+        if name == "Export":
+            page.wait_for_selector("#export-preview table")
+        page.set_viewport_size({"width": 390, "height": 844})
+        cut[name] = page.evaluate(_CUT)
+    page.close()
+    assert not any(cut.values()), cut

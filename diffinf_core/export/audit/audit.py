@@ -168,12 +168,11 @@ def _warnings(out: Mapping[str, Any]) -> list[str]:
         now, before = out[kind], out[f"{kind}_before"]
         if now is None or now["low"] <= RECOGNISED or now["auroc"] - before["auroc"] <= BEYOND:
             continue
-        advice = {
-            ("by_file", "working"): "export edits in full resolution",
-            ("by_file", "full"): "export with --like-original",
-            ("by_pixels", "working"): "export edits in full resolution",
-            ("by_pixels", "full"): "export with --like-original, or look at the edits",
-        }.get((kind, out["edits"]), "look at the edits, and try a better generator")
+        # which form is recognised least depends on the data; where all are, the generator shows
+        advice = (
+            "'diffinf audit RUN' measures every form of edits: export the one that is recognised least, "
+            "and look at the edits"
+        )
         warnings.append(
             f"Edits are recognisable by their {words} (AUROC {_interval(now)}), most by "
             f"{now['strongest']}; {advice}."

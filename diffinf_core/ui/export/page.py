@@ -90,7 +90,7 @@ class ExportPage:
             "onto their originals and marked as synthetic, a data card, and `manifest.json` with hashes and "
             "the history of each picture. The source folder is never touched."
         )
-        with gr.Row():
+        with gr.Row(elem_classes="di-beside"):
             self.counts = gr.HTML(elem_id="export-counts")
             self.planned = gr.HTML(elem_id="export-preview")
         self._controls()

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import gradio as gr
 
 from diffinf_core.records import Choice, Decision, DiffInfError, OutdatedError
 from diffinf_core.ui import markup
-from diffinf_core.ui.filters import Filter, subgroups
 from diffinf_core.ui.review import edit as review_edit
 from diffinf_core.ui.review import many as review_many
 from diffinf_core.ui.review import people as review_people
 from diffinf_core.ui.review import view
 from diffinf_core.ui.review.controls import Decisions, Filters
 from diffinf_core.ui.review.presenter import Presenter, asking, enter
+from diffinf_core.ui.review.queue import Queue
 from diffinf_core.ui.review.state import EDITING, UNKNOWN, DisplayedPair, PageState
 from diffinf_core.ui.session import Session
 
@@ -38,6 +37,7 @@ class Page:
 
     def __init__(self, session: Session) -> None:
         self.session, self.presenter = session, Presenter(session)
+        self.queue = Queue(session, self.presenter)
         self.page_state = gr.State(PageState())
         gr.HTML('<h2 class="di-unseen">Review</h2>')
         self.filters = Filters()
@@ -82,32 +82,6 @@ class Page:
         return gr.Column(elem_id=f"{name}-panel", elem_classes="di-part", min_width=0)
 
     # what the widgets do
-
-    def refilter(self, request: gr.Request, page_state: PageState, *given: Any) -> list[Any]:
-        """The filters changed."""
-        who = enter(request, page_state)
-        with page_state.turn:
-            try:
-                wanted = Filter.asked(*given)
-                if wanted.reveals and (page_state.blind or self.session.run.config.review.blind):
-                    raise DiffInfError(
-                        "In blind mode pairs are not chosen or ordered by scores, flags or suggestions."
-                    )
-            except DiffInfError as error:
-                return self.presenter.render(
-                    page_state, who, None, markup.notice(str(error), "error")
-                )
-            return self.presenter.refill(page_state, who, wanted)
-
-    def blindly(self, request: gr.Request, page_state: PageState) -> list[Any]:
-        """Blind mode was switched on or off: the same pair, without a filter that says what is hidden."""
-        who = enter(request, page_state)
-        with page_state.turn:
-            wanted, sample = page_state.wanted, page_state.sample
-            if not page_state.blind or not wanted.reveals:
-                return [*self._same(), *self.presenter.render(page_state, who, page_state.version)]
-            shown = self.presenter.refill(page_state, who, wanted.concealing(), sample)
-            return [*self._choices(page_state.wanted, page_state), *shown]
 
     def step(self, by: int, request: gr.Request, page_state: PageState) -> list[Any]:
         """Another pair, without a decision."""
@@ -284,86 +258,12 @@ class Page:
         if version in versions and version != shown:
             page_state.beside = (sample, version)
 
-    def load(self, request: gr.Request, page_state: PageState) -> list[Any]:
-        """The page was opened; ``?sample=`` names a pair, ``?run=`` the run it belongs to."""
-        query = dict(request.query_params) if request else {}
-        asked = str(query.get("run", ""))
-        if asked and asked != self.session.root.name:
-            own = self.session.root.name
-            text = f"This app shows the run {own!r}; open the other with 'diffinf review {asked}'."
-            page_state.trouble = text
-            return [*self._same(), *self.presenter.blank(text, "error")]
-        first, who = str(query.get("sample", "")), enter(request, page_state)
-        try:
-            self.session.follow()
-        except DiffInfError as error:
-            page_state.trouble = str(error)
-            return [*self._same(), *self.presenter.blank(page_state.trouble, "error")]
-        with page_state.turn:
-            shown = self.presenter.refill(page_state, who, Filter(), first)
-        return [*self._choices(Filter(), page_state), *shown]
-
-    def again(self, request: gr.Request, page_state: PageState) -> list[Any]:
-        """Back from another page: the same pair, unless the queue changed or pictures were selected."""
-        who = enter(request, page_state)
-        with page_state.turn:
-            if self.session.take_selection(who):
-                wanted = Filter(state="selection")
-                return [
-                    *self._choices(wanted, page_state),
-                    *self.presenter.refill(page_state, who, wanted),
-                ]
-            if (
-                not page_state.known
-            ):  # nothing was shown yet, so the address still says what to show
-                return self.load(request, page_state)
-            try:
-                now = self.session.run.queue_key()
-            except DiffInfError as error:
-                return [*self._same(), *self.presenter.blank(str(error))]
-            if page_state.order and now == page_state.known:
-                return [
-                    *self._same(),
-                    *self.presenter.render(page_state, who, page_state.version or None),
-                ]
-            return [
-                *self._choices(page_state.wanted, page_state),
-                *self.presenter.refill(page_state, who, page_state.wanted),
-            ]
-
-    def _same(self) -> list[Any]:
-        """Filters and classes as they are."""
-        return [gr.skip()] * (len(self.filters.all) + 2)
-
-    def _choices(self, wanted: Filter, page_state: PageState) -> list[Any]:
-        """The filters' controls as ``wanted`` has them, with what can be chosen now."""
-        try:
-            classes = list(self.session.run.training.classes)
-            groups = subgroups(self.session.run.queue)
-            people = sorted({d.reviewer for d in self.session.run.review.decisions().values()})
-        except DiffInfError:
-            return self._same()
-        choices = {"label": classes, "reviewer": people, "group": groups}
-        out = []
-        for each in fields(Filter):
-            value = getattr(wanted, each.name)
-            if each.name in choices:
-                out.append(gr.update(choices=["all", *choices[each.name]], value=value))
-            else:
-                out.append(gr.update(value="" if value is None else value))
-        return [*out, gr.update(choices=classes), self._blind(page_state)]
-
-    def _blind(self, page_state: PageState) -> Any:
-        """The switch of blind mode; where the run is reviewed so, it is on and stays on."""
-        always = self.session.run.config.review.blind
-        return gr.update(value=always or page_state.blind, interactive=not always)
-
     def wire(self) -> None:
         """Connect widgets and handlers."""
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
         for control in self.filters.all:
             control.input(
-                asking(self.refilter),
+                asking(self.queue.refilter),
                 [self.page_state, *self.filters.all],
                 self.shown,
                 trigger_mode="always_last",  # what was typed last counts, however slow the answer
@@ -384,7 +284,7 @@ class Page:
                 **each,
             )
         ours.blind.input(
-            asking(self.blindly),
+            asking(self.queue.blindly),
             [self.page_state],
             self.loaded,
             js="(state) => { window.DiffInf.blind(); return [state]; }",

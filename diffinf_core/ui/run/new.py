@@ -29,7 +29,7 @@ _ABOUT = {
     "demo-age": "the same on rendered ages, 30 % wrong labels",
     "paper-age": "the paper's ages: Young, Middle, Old; 30 % of the labels made wrong",
     "paper-expression": "the paper's expressions: happy, neutral, surprised, sad; 20 % made wrong",
-    "photographs": "your photographs, 128 pixels; train a generator on latents before the repair",
+    "photographs": "your photographs, 128 pixels; trains a generator on latents before the repair",
 }
 
 

@@ -81,7 +81,7 @@ class RunPage:
         if not self.session.exists:
             return {self.stages: "", self.log: ""}
         snapshot = self.session.jobs.snapshot()
-        stages = markup.stages(snapshot, self.session.run.status())
+        stages = markup.stages(snapshot, self.session.run.steps())
         outdated = None if self.session.jobs.running else self.session.run.outdated()
         if outdated:
             stages = markup.notice(outdated) + stages

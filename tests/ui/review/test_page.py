@@ -32,7 +32,7 @@ class Window:
         self.page, self.page_state = page, PageState()
         query = {"sample": sample} if sample else {}
         self.request: Any = SimpleNamespace(username=who, query_params=query)
-        self.take(page.load(self.request, self.page_state))
+        self.take(page.queue.load(self.request, self.page_state))
 
     def take(self, answer: list[Any]) -> None:
         """What the browser has on the screen after an answer."""
@@ -149,7 +149,7 @@ def test_a_picture_without_an_edit_cannot_be_accepted(page: Page) -> None:
     plain = next(i for i in run.training.ids.tolist() if i not in run.queue.index)
     page.session.select("local", [plain])
     window = Window(page)
-    window.take(page.again(window.request, window.page_state))
+    window.take(page.queue.again(window.request, window.page_state))
     assert window.sample == plain
     assert "This picture has no edit to accept. Press E to make one." in window.key("accept")
     assert not run.review.decisions()
@@ -247,7 +247,7 @@ def test_a_plan_belongs_to_the_filter_it_was_made_under(page: Page) -> None:
     _, plan = window.bulk("drop")
     some = [str(i) for i in engine.queue["id"].iloc[:2]]
     page.session.select("local", some)
-    window.take(page.again(window.request, window.page_state))
+    window.take(page.queue.again(window.request, window.page_state))
     assert "Preview first" in window.apply(plan) and not engine.review.decisions()
     _, plan = window.bulk("drop")
     assert "Decided 2" in window.apply(plan) and set(engine.review.decisions()) == set(some)

@@ -1,0 +1,107 @@
+"""The generator that a run trains by itself before the repair, where its settings ask for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from diffinf_core.config import RunConfig
+from diffinf_core.correction.repairer import find_generator
+from diffinf_core.data.part import open_training
+from diffinf_core.data.profile import profile
+from diffinf_core.diffusion.conditions import covariate
+from diffinf_core.diffusion.on_latents import (
+    LatentOptions,
+    refuse_untrainable,
+    train_under_lock,
+)
+from diffinf_core.diffusion.settings import BY_DEVICE
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.files import read_json, write_json
+from diffinf_core.runs.run import Run
+
+#: the name under which its progress is shown
+TRAINING = "train-generator"
+#: beside the training state: whose defaults a training began with, which it keeps on another device
+_DEVICE = "device.json"
+_Before = Mapping[str, Callable[[Run], Iterator[Progress]]]
+
+
+def shortfall(config: RunConfig) -> str | None:
+    """Why a new run could not train the generator that its settings ask for; None where it could."""
+    if not config.generator.train or config.repair.generator or profile(config.data).generator:
+        return None
+    try:
+        _refuse_untrainable(config)
+    except DiffInfError as error:
+        return str(error)
+    return None
+
+
+def before_repair(run: Run) -> _Before:
+    """What is done besides the stages of a run that is repaired, by the stage that it comes before.
+
+    Nothing where it has a generator or is not to train one. Raises :class:`DiffInfError` where the training
+    could not begin, before anything is computed.
+    """
+    if find_generator(run) is not None or not run.config.generator.train:
+        return {}
+    _refuse_untrainable(run.config)
+    # columns are known once the data are read; whether they will do is known before anything is trained
+    return {"classifier": _check_covariates, "repair": _train}
+
+
+def trained(run: Run) -> bool | None:
+    """Whether the generator that a run trains by itself is there; None where it trains none."""
+    config = run.config
+    if not config.generator.train or config.repair.generator or profile(config.data).generator:
+        return None
+    return find_generator(run) is not None
+
+
+def _options(config: RunConfig) -> LatentOptions:
+    c = config.generator
+    return LatentOptions(c.first_stage, c.covariates, c.colour, c.trust)
+
+
+def _settings(config: RunConfig, device: str) -> dict[str, Any]:
+    """The settings of the training: the run's own over what suits the device."""
+    c = config.generator
+    usual = dict(BY_DEVICE[device])
+    if "steps" in c.training:  # a number of steps in place of a time budget
+        del usual["minutes"]
+    own = {} if c.minutes is None else {"minutes": c.minutes}
+    return {**usual, **c.training, **own}
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _refuse_untrainable(config: RunConfig) -> None:
+    refuse_untrainable(_settings(config, _device()), _options(config))
+
+
+def _check_covariates(run: Run) -> Iterator[Progress]:
+    table = open_training(run).table
+    for column in run.config.generator.covariates:
+        covariate(table, column)
+    yield from ()
+
+
+def _train(run: Run) -> Iterator[Progress]:
+    run.store()
+    began, folder = time.perf_counter(), run.root / "generator"
+    file = folder / _DEVICE
+    if not file.exists() or not (folder / "generator.ckpt").exists():
+        write_json(file, {"device": _device()})
+    given = _settings(run.config, read_json(file)["device"])
+    budget = f" for about {given['minutes']:g} minutes" if "minutes" in given else ""
+    note = f"training on the trusted labels{budget}; {folder / 'curve.html'} shows how it goes"
+    yield Progress(TRAINING, 0, 1, note)
+    yield from train_under_lock(run, given, None, None, 1.0, _options(run.config))
+    file.unlink()
+    yield Progress(TRAINING, 1, 1, f"done in {time.perf_counter() - began:.0f} s")
