@@ -42,17 +42,19 @@ from diffinf_core.runs import executor
 from diffinf_core.runs.executor import Call, Done, ParallelMap, compute
 from diffinf_core.runs.files import new_array, write_json
 from diffinf_core.runs.run import Run, StageFolder
-from tests.benchmarks.pages import RESULTS
+from tests.benchmarks.pages import RESULTS, ROOT, put
 
+PAGE = ROOT / "docs" / "scale.md"
+BATCH = 4
 #: a run with enough slices and batches for two workers
 OVER: dict[str, Any] = {
-    "data": {"demo_faces": 480},
-    "classifier": {"epochs": 4, "checkpoints": 4},
+    "data": {"demo_faces": 1200},
+    "classifier": {"architecture": "resnet18", "epochs": 2, "checkpoints": 2},
     "predictor": {"folds": 2, "epochs": 3},
-    "influence": {"checkpoint_rule": "all", "tau": 20},
-    "repair": {"batch_size": 4},
+    "influence": {"checkpoint_rule": "all", "tau": 10},
+    "repair": {"batch_size": BATCH},
 }
-SLICE, EMPTY = 32, 200
+SLICE, EMPTY = 16, 200
 #: pictures of the memory's measurement, and their side
 SAMPLES, SIDE = (7_000, 70_000), 32
 STAGES = {"influence": (GRADIENTS, INFLUENCE), "repair": (REPAIR,)}
@@ -80,19 +82,20 @@ def forget(run: Run, name: str) -> None:
             shutil.rmtree(run.root / folder, ignore_errors=True)
 
 
-def seconds(root: Path, name: str) -> float:
-    """Wall seconds from the first result of a stage to its last, and per result but for the first.
+def seconds(root: Path, name: str, workers: int) -> float:
+    """Wall seconds per sample from the first result with all workers at work to the last one.
 
-    Workers start and load before the first one, which a long run does once.
+    Before that they start and load, which a long run does once.
     """
     run = Run.open(root)
     forget(run, name)
-    times, done = [], -1
+    times: list[tuple[float, int]] = []
     for event in open_run(root).compute(name):
-        if event.stage == name and event.done > done > -1 and event.total > 1:
+        if event.stage != name or f"workers: {workers} x" not in event.note:
+            continue
+        if not times or event.done > times[-1][1]:
             times.append((time.perf_counter(), event.done))
-        done = max(done, event.done) if event.stage == name and event.total > 1 else done
-    (began, first), (ended, last) = times[0], times[-1]
+    (began, first), (ended, last) = times[1], times[-1]  # the first may be the load's own event
     return (ended - began) / (last - first)
 
 
@@ -150,6 +153,23 @@ def cluster(nodes: int) -> Iterator[None]:
         made.shutdown()
 
 
+def words(found: dict[str, Any]) -> str:
+    """The figures for the page."""
+    out = []
+    for name, what in (("influence", f"slices of {SLICE}"), ("repair", f"batches of {BATCH}")):
+        f = found[name]
+        out.append(
+            f"- **{name}**, {what}: two workers on {found['cores']} cores do "
+            f"{100 * f['efficiency']:.0f} % of twice the work of one; a task costs {100 * f['overhead_per_task']:.1f} % beside its work."
+        )
+    grown = {int(n): value for n, value in found["memory"].items()}
+    listed = ", ".join(
+        f"{value:.0f} MB for {n:,} pictures" for n, value in grown.items() if n in SAMPLES
+    )
+    out.append(f"- **memory** that the run's process takes while others score: {listed}.")
+    return "\n".join(out)
+
+
 def main() -> None:
     """Print the figures and keep them."""
     parse = argparse.ArgumentParser()
@@ -168,14 +188,14 @@ def main() -> None:
             for workers in (1, 2):
                 with cluster(workers):
                     for name in STAGES:
-                        taken[name][workers].append(seconds(root, name))
+                        taken[name][workers].append(seconds(root, name, workers))
                     empty += [empty_task()] if workers == 1 else []
     with cluster(2):
         for n in (1_000, *SAMPLES):  # the first brings what Ray holds once
             found["memory"] = {**found.get("memory", {}), str(n): memory(n)}
     for name, by in taken.items():
         one, two = median(by[1]), median(by[2])
-        size = SLICE if name == "influence" else OVER["repair"]["batch_size"]
+        size = SLICE if name == "influence" else BATCH
         found[name] = {
             "seconds_per_sample": {"1": one, "2": two},
             "efficiency": one / (2 * two),
@@ -183,6 +203,7 @@ def main() -> None:
         }
     found["load_average"] = round(os.getloadavg()[1], 1)
     (RESULTS / "cluster.json").write_text(json.dumps(found, indent=1) + "\n")
+    put(PAGE, "cluster", words(found))
     print(json.dumps(found, indent=1))
 
 
