@@ -157,10 +157,10 @@ def words(found: dict[str, Any]) -> str:
     """The figures for the page."""
     out = []
     for name, what in (("influence", f"slices of {SLICE}"), ("repair", f"batches of {BATCH}")):
-        f = found[name]
+        efficiency, beside = (100 * found[name][k] for k in ("efficiency", "overhead_per_task"))
         out.append(
-            f"- **{name}**, {what}: two workers on {found['cores']} cores do "
-            f"{100 * f['efficiency']:.0f} % of twice the work of one; a task costs {100 * f['overhead_per_task']:.1f} % beside its work."
+            f"- **{name}**, {what}: two workers on {found['cores']} cores do {efficiency:.0f} % of twice "
+            f"the work of one; a task costs {beside:.1f} % beside its work."
         )
     grown = {int(n): value for n, value in found["memory"].items()}
     listed = ", ".join(
