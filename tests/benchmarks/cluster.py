@@ -4,8 +4,8 @@
 
 Two workers on two cores against one, with the same slices of self-influence and the same batches of repair,
 interleaved: the efficiency is one worker's time over twice the time of two. The overhead of a task is the
-time of one that does nothing, as a fraction of the slice's. Wall time: on cores that other work shares the
-efficiency is too low, so the load of the machine stands beside it.
+time of one that does nothing, as a fraction of the slice's. Wall time, on cores that the run's process and
+Ray share; two bare processes say what the machine itself loses when both cores work.
 
 Memory is what the run's process holds of its own, pages of mapped files apart, while it has 7,000 pictures
 scored, and ten times as many.
@@ -29,35 +29,36 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
-from diffinf_core.classifier.network import build_classifier
+from diffinf_core.classifier.network import Classifier, build_classifier
 from diffinf_core.config import make_config
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.overlay import in_memory, map_array
 from diffinf_core.data.part import Part
 from diffinf_core.engine import open_run
-from diffinf_core.influence.scoring import GRADIENTS, score_gradients
-from diffinf_core.influence.stage import INFLUENCE
+from diffinf_core.influence.scoring import Scorer, score_gradients
+from diffinf_core.records import Progress
 from diffinf_core.runs import executor
 from diffinf_core.runs.executor import Call, Done, ParallelMap, compute
-from diffinf_core.runs.files import new_array, write_json
+from diffinf_core.runs.files import new_array
 from diffinf_core.runs.run import Run, StageFolder
+from diffinf_core.runs.workers import worker_pool
 from tests.benchmarks.pages import RESULTS, ROOT, put
 
 PAGE = ROOT / "docs" / "scale.md"
 BATCH = 4
-#: a run with enough slices and batches for two workers
+#: a run with enough batches for two workers
 OVER: dict[str, Any] = {
     "data": {"demo_faces": 1200},
-    "classifier": {"architecture": "resnet18", "epochs": 2, "checkpoints": 2},
+    "classifier": {"epochs": 4, "checkpoints": 4},
     "predictor": {"folds": 2, "epochs": 3},
-    "influence": {"checkpoint_rule": "all", "tau": 10},
+    "influence": {"tau": 10},
     "repair": {"batch_size": BATCH},
 }
-SLICE, EMPTY = 16, 200
+SLICE, EMPTY, SCORED = 64, 200, 4096
 #: pictures of the memory's measurement, and their side
 SAMPLES, SIDE = (7_000, 70_000), 32
-STAGES = {"influence": (GRADIENTS, INFLUENCE), "repair": (REPAIR,)}
 
 
 @dataclass(frozen=True)
@@ -70,33 +71,76 @@ class Nothing:
         yield lambda parcel: parcel
 
 
-def forget(run: Run, name: str) -> None:
-    """Take back what a stage computed."""
-    for stage in STAGES[name]:
-        shutil.rmtree(stage.folder(run).path)
-    if name == "influence":
-        plan = {"slice_size": SLICE, "batch_size": SLICE}
-        write_json(GRADIENTS.folder(run) / "plan.json", plan)
-    else:
-        for folder in ("edits", "inversions"):
-            shutil.rmtree(run.root / folder, ignore_errors=True)
-
-
-def seconds(root: Path, name: str, workers: int) -> float:
+def pace(events: Iterator[Progress], name: str, workers: int) -> float:
     """Wall seconds per sample from the first result with all workers at work to the last one.
 
     Before that they start and load, which a long run does once.
     """
-    run = Run.open(root)
-    forget(run, name)
     times: list[tuple[float, int]] = []
-    for event in open_run(root).compute(name):
+    for event in events:
         if event.stage != name or f"workers: {workers} x" not in event.note:
             continue
         if not times or event.done > times[-1][1]:
             times.append((time.perf_counter(), event.done))
-    (began, first), (ended, last) = times[1], times[-1]  # the first may be the load's own event
+    # the first may be the load's own event, and the first result of each is slower
+    (began, first), (ended, last) = times[2 * workers], times[-1]
     return (ended - began) / (last - first)
+
+
+def repair_pace(root: Path, workers: int) -> float:
+    """Seconds per edit of a run, all of whose edits are made anew."""
+    run = Run.open(root)
+    shutil.rmtree(REPAIR.folder(run).path)
+    for folder in ("edits", "inversions"):
+        shutil.rmtree(run.root / folder, ignore_errors=True)
+    return pace(open_run(root).compute("repair"), "repair", workers)
+
+
+def influence_pace(workers: int) -> float:
+    """Seconds per picture under two checkpoints, in slices as a run makes them."""
+    nets = [(build_classifier("resnet18", 3), 1e-3) for _ in range(2)]
+    with scored(SCORED, 64, nets, 32) as events:
+        return pace(events, "influence", workers)
+
+
+def bare_work(pictures: int) -> float:
+    """Seconds per picture of the same work without a map, in this process."""
+    torch.set_num_threads(1)
+    nets = [(build_classifier("resnet18", 3), 1e-3) for _ in range(2)]
+    x, y = torch.rand(32, 3, 64, 64) * 2 - 1, torch.zeros(32, dtype=torch.int64)
+    with Scorer(nets) as scorer:
+        scorer.terms(x, y)
+        began = time.perf_counter()
+        for _ in range(0, pictures, 32):
+            scorer.terms(x, y)
+        return (time.perf_counter() - began) / pictures
+
+
+def bare_pace(processes: int) -> float:
+    """Seconds per picture of so many processes together, without Ray: what the machine has to give."""
+    with worker_pool(processes) as pool:
+        list(pool.map(bare_work, [32] * processes))  # they start and load
+        return float(np.mean(list(pool.map(bare_work, [768] * processes)))) / processes
+
+
+@contextmanager
+def scored(
+    n: int, side: int, nets: list[tuple[Classifier, float]], batch: int
+) -> Iterator[Iterator[Progress]]:
+    """The self-influence of ``n`` pictures of noise on the disk."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        with new_array(Path(folder, "images.npy"), (n, side, side, 3), np.uint8) as out:
+            for start in range(0, n, 1000):
+                out[start : start + 1000] = rng.integers(0, 255, out[start : start + 1000].shape)
+        ids = np.char.zfill(np.arange(n).astype(str), 12)
+        table = pd.DataFrame({"id": ids, "file": ids, "label": "a"})
+        pictures = in_memory(map_array(Path(folder, "images.npy")))
+        labels = np.zeros(n, np.int64)
+        train = Part(ids, labels, ("a", "b", "c"), table, pictures, np.arange(n))
+        stage = StageFolder(Path(folder, "stage"), "")
+        config = make_config("demo").influence.model_copy(update={"batch_size": batch})
+        yield iter(score_gradients(stage, train, nets, config))
 
 
 def empty_task() -> float:
@@ -117,34 +161,21 @@ def own_memory() -> float:
 
 def memory(n: int) -> float:
     """Megabytes that this process grows by, at its peak, while workers score ``n`` pictures."""
-    net, rng = build_classifier("small", 3), np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        with new_array(Path(folder, "images.npy"), (n, SIDE, SIDE, 3), np.uint8) as out:
-            for start in range(0, n, 1000):
-                out[start : start + 1000] = rng.integers(0, 255, out[start : start + 1000].shape)
-        ids = np.char.zfill(np.arange(n).astype(str), 12)
-        table = pd.DataFrame({"id": ids, "file": ids, "label": "a"})
-        pictures = in_memory(map_array(Path(folder, "images.npy")))
-        labels = np.zeros(n, np.int64)
-        train = Part(ids, labels, ("a", "b", "c"), table, pictures, np.arange(n))
-        stage = StageFolder(Path(folder, "stage"), "")
-        config = make_config("demo").influence.model_copy(update={"batch_size": 64})
+    with scored(n, SIDE, [(build_classifier("small", 3), 1e-3)], 64) as events:
         before = peak = own_memory()
-        for _ in score_gradients(stage, train, [(net, 1e-3)], config):
+        for _ in events:
             peak = max(peak, own_memory())
     return peak - before
 
 
 @contextmanager
-def cluster(nodes: int) -> Iterator[None]:
-    """A Ray cluster of nodes with one core each."""
+def cluster(cores: int) -> Iterator[None]:
+    """A Ray cluster of one node with so many cores, and a worker for each."""
     import ray
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    for _ in range(nodes - 1):
-        made.add_node(**node)
+    node = {"num_cpus": cores, "object_store_memory": 160 * 2**20, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=node)
     ray.init(made.address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
@@ -162,6 +193,10 @@ def words(found: dict[str, Any]) -> str:
             f"- **{name}**, {what}: two workers on {found['cores']} cores do {efficiency:.0f} % of twice "
             f"the work of one; a task costs {beside:.1f} % beside its work."
         )
+    own = 100 * found["influence"]["bare_efficiency"]
+    out.append(
+        f"- The same self-influence in two bare processes, without Ray: {own:.0f} % of twice that of one."
+    )
     grown = {int(n): value for n, value in found["memory"].items()}
     listed = ", ".join(
         f"{value:.0f} MB for {n:,} pictures" for n, value in grown.items() if n in SAMPLES
@@ -182,13 +217,17 @@ def main() -> None:
         for _ in open_run(root, make_config("demo", OVER)).compute():
             pass
         os.environ[executor.EXECUTOR] = "ray"
-        taken: dict[str, dict[int, list[float]]] = {name: {1: [], 2: []} for name in STAGES}
+        taken: dict[str, dict[int, list[float]]] = {
+            name: {1: [], 2: []} for name in ("influence", "repair")
+        }
+        bare: dict[int, list[float]] = {1: [], 2: []}
         empty = []
         for _ in range(rounds):
             for workers in (1, 2):
+                bare[workers].append(bare_pace(workers))
                 with cluster(workers):
-                    for name in STAGES:
-                        taken[name][workers].append(seconds(root, name, workers))
+                    taken["influence"][workers].append(influence_pace(workers))
+                    taken["repair"][workers].append(repair_pace(root, workers))
                     empty += [empty_task()] if workers == 1 else []
     with cluster(2):
         for n in (1_000, *SAMPLES):  # the first brings what Ray holds once
@@ -201,6 +240,8 @@ def main() -> None:
             "efficiency": one / (2 * two),
             "overhead_per_task": median(empty) / (one * size),
         }
+    found["influence"]["bare_seconds_per_sample"] = {k: median(v) for k, v in bare.items()}
+    found["influence"]["bare_efficiency"] = median(bare[1]) / (2 * median(bare[2]))
     found["load_average"] = round(os.getloadavg()[1], 1)
     (RESULTS / "cluster.json").write_text(json.dumps(found, indent=1) + "\n")
     put(PAGE, "cluster", words(found))
