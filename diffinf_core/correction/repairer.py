@@ -59,11 +59,15 @@ from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.runs.files import digest, file_digest
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.seal import under_seal
+from diffinf_core.runs.workers import in_order
 from diffinf_core.weights.files import shipped
 from diffinf_core.weights.pretrained import pretrained
 
 #: the generator's vote on what a picture shows, against the checkpoints' log p
 SEEN_WEIGHT = 60.0
+
+#: edits that are written to the disk at once
+_STORING = 16
 
 
 def _own_generators(run: Run) -> list[Path]:
@@ -324,10 +328,14 @@ class Repairer:
         yield self.publish((yield from self.edit(positions, config)))
 
     def publish(self, edits: Sequence[NewEdit]) -> list[Edit]:
-        """Store edits; their records."""
-        for edit in edits:
+        """Store edits; their records. A disk takes many small files best together."""
+
+        def publish(edit: NewEdit) -> Edit:
             publish_edit(self.run, edit.record, edit.image, edit.reconstruction)
-        return [edit.record for edit in edits]
+            return edit.record
+
+        threads = max(1, min(_STORING, len(edits)))
+        return list(in_order(publish, edits, threads, threads, "storing"))
 
     @under_seal
     def edit(

@@ -181,7 +181,7 @@ def main() -> None:
                             "image_size": SIDE,
                         },
                         "noise": {"rate": 0.2},
-                        "classifier": {"architecture": "small", "epochs": 10},
+                        "classifier": {"architecture": "small", "epochs": 12},
                         "generator": {"first_stage": args.taef2, "minutes": args.minutes, **over},
                         "repair": {"transfer": "delta", "guidance": 4.0},
                     },

@@ -18,6 +18,7 @@ import argparse
 import heapq
 import json
 import pickle
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ import torch
 
 from diffinf_core.classifier.network import build_classifier
 from diffinf_core.config import make_config
+from diffinf_core.correction.edits import NewEdit
 from diffinf_core.correction.parallel import Batch, _pack
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.data.overlay import in_memory
@@ -180,7 +182,8 @@ def repair_costs(rounds: int) -> tuple[Costs, dict[str, Any]]:
         for _ in repairer.prepare(config):
             pass
         high = np.flatnonzero(ranking(opened.folder)["high"].to_numpy())
-        sizes, seconds, packs, stores, parcels, at = [], [], [], [], [], 0
+        sizes, seconds, packs, parcels, at = [], [], [], [], 0
+        edits: list[NewEdit] = []
         for _ in range(rounds):
             for n in (1, 2, 4):
                 batch, made = Batch(high[at : at + n], config), []
@@ -199,13 +202,17 @@ def repair_costs(rounds: int) -> tuple[Costs, dict[str, Any]]:
 
                 sizes.append(n)
                 seconds.append(spent(edit))
-                stores.append(wall(lambda made=made: repairer.publish(made[0])) / n)
+                edits += made[0]
+        stores = []
+        for _ in range(10):
+            shutil.rmtree(opened.folder.root / "edits", ignore_errors=True)
+            stores.append(wall(lambda: repairer.publish(edits[:BATCH])))
     a, b = line(sizes, seconds)
     networks = sum(p.nbytes for p in repairer.generator.state_dict().values())
     compute = recorded(sizes, seconds, BATCH, 1.0)
     per_picture = int(np.mean([len(p) / n for p, n in zip(parcels, sizes, strict=True)]))
     costs = Costs(
-        BATCH, BATCH * median(packs), BATCH * median(stores), compute, BATCH * per_picture, networks
+        BATCH, BATCH * median(packs), median(stores), compute, BATCH * per_picture, networks
     )
     return costs, {"a": a, "b": b}
 
