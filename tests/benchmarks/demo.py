@@ -108,10 +108,9 @@ def sheet(run: OpenRun, per_class: int = 4) -> None:
     big.save(SHEET, optimize=True)
 
 
-def block(found: dict[str, Any]) -> str:
-    """The README's results, every number from the measured figures."""
+def arms(found: dict[str, Any]) -> str:
+    """The README's table, every number from the measured figures."""
     ten, twenty = found["tau10"], found["tau20"]
-    repair, influence = ten["repair"], ten["influence"]
 
     def pair(row: dict[str, Any] | None, key: str) -> str:
         if row is None:
@@ -139,13 +138,18 @@ def block(found: dict[str, Any]) -> str:
             f"| {text} | {pair(ten['arms'].get(arm), 'accuracy')} "
             f"| {pair(twenty['arms'].get(arm), 'accuracy')} |"
         )
+    return "\n".join(lines)
+
+
+def measures(found: dict[str, Any]) -> str:
+    """The further tables, for docs/results.md."""
+    repair, influence = found["tau10"]["repair"], found["tau10"]["influence"]
     by_class = ", ".join(
         f"{k} {v:.2f}"
         for k, v in repair["judge_agreement_mislabelled_by_class"].items()
         if v is not None
     )
-    lines += [
-        "",
+    lines = [
         "| repair of the top 10 % | measured |",
         "|---|---|",
         f"| independent judge sees the assigned label, mislabelled images | "
@@ -208,7 +212,9 @@ def main() -> None:
                 found["control"] = control(run)
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    put(README, "results", block(json.loads(RESULTS.read_text())))
+    found = json.loads(RESULTS.read_text())
+    put(README, "results", arms(found))
+    put(ROOT / "docs" / "results.md", "demo", measures(found))
 
 
 if __name__ == "__main__":
