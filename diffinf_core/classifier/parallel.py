@@ -5,7 +5,7 @@ The run's process stores them, and then goes on as after a training of its own t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,12 +23,14 @@ from diffinf_core.runs.executor import (
     Call,
     Computing,
     Done,
+    ItemsFailed,
     LocalExecutor,
     ParallelMap,
     compute,
     executor,
 )
 from diffinf_core.runs.files import write_file
+from diffinf_core.runs.mirror import worker_folder
 
 Files = dict[str, NDArray[np.uint8]]
 
@@ -71,10 +73,10 @@ class TrainTask:
     @contextmanager
     def open(self) -> Iterator[Call]:
         """The pictures, in the memory that the worker shares with the others of its node."""
-        with TemporaryDirectory(prefix="diffinf-") as home:
+        with worker_folder() as home:
             start = None
             if self.pretrained is not None:
-                start = Path(home, "pretrained")
+                start = home / "pretrained"
                 start.write_bytes(self.pretrained.data)
             there = There(self.pictures, None, start)
             if self.validation is not None:
@@ -95,6 +97,18 @@ def _write(data: NDArray[np.uint8], file: BinaryIO) -> None:
     file.write(data.data)
 
 
+def _store(files: Files, end: Path) -> None:
+    """Write what a training left; what ends it, or one that it contains, after all that belongs to it."""
+
+    def last(name: str) -> tuple[bool, int]:
+        return Path(name).name == end.name, -len(Path(name).parts)
+
+    for name in sorted(files, key=last):
+        write_file(end.parent / name, partial(_write, files[name]))
+    # of a training that this process had begun
+    (end.parent / "last.pt").unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class Trainings:
     """Trainings by name, each with the file that it ends with, in the folder that it trains into.
@@ -109,15 +123,16 @@ class Trainings:
 
 def train_elsewhere(
     stage: str, trainings: Trainings, train: Part, validation: Part | None = None
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, ItemsFailed | None]:
     """Compute what is missing of some trainings; nothing where this process computes.
 
-    ``train`` and ``validation`` are parts of the run whose pictures all of them are trained on.
+    ``train`` and ``validation`` are parts of the run whose pictures all of them are trained on. Returns what
+    failed for good, for the caller to raise once it has done what it can with the others.
     """
     ends = trainings.ends
     missing = [name for name, file in ends.items() if not file.exists()]
     if not missing or isinstance(executor(), LocalExecutor):
-        return
+        return None
 
     def here(_: str) -> Computing:
         raise NotImplementedError("this process trains by itself")
@@ -132,12 +147,23 @@ def train_elsewhere(
 
     done, total, load = len(ends) - len(missing), len(ends), ""
     yield Progress(stage, done, total)
-    for event in compute(ParallelMap(here, task, trainings.prepare, str), missing):
-        if isinstance(event, Done):
-            end = ends[event.item]
-            for name, data in sorted(event.result.items(), key=lambda file: file[0] == end.name):
-                write_file(end.parent / name, partial(_write, data))
-            done += 1
-        else:
-            load = str(event)
-        yield Progress(stage, done, total, load)
+    try:
+        for event in compute(ParallelMap(here, task, trainings.prepare, str), missing):
+            if isinstance(event, Done):
+                _store(event.result, ends[event.item])
+                done += 1
+            else:
+                load = str(event)
+            yield Progress(stage, done, total, load)
+    except ItemsFailed as failed:
+        return failed
+    return None
+
+
+def train_all_elsewhere(
+    stage: str, trainings: Trainings, train: Part, validation: Part | None = None
+) -> Iterator[Progress]:
+    """The same where all of them are needed; raises what failed for good."""
+    failed = yield from train_elsewhere(stage, trainings, train, validation)
+    if failed is not None:
+        raise failed

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.executor import held
 
 if TYPE_CHECKING:  # it would load torch before the number of threads is set
     from diffinf_core.weights.pretrained import Pretrained
@@ -32,7 +33,7 @@ def watch(events: Iterator[Progress]) -> None:
         TextColumn("{task.fields[note]}", markup=False),
     )
     plain = not console.is_terminal
-    with Bars(*columns, console=console, disable=plain) as bars:
+    with held(), Bars(*columns, console=console, disable=plain) as bars:
         tasks: dict[str, Any] = {}
         tenth: dict[str, int] = {}
         for event in events:

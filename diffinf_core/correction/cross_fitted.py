@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffinf_core.classifier.parallel import There, Trainings, train_elsewhere, without_pictures
+from diffinf_core.classifier.parallel import There, Trainings, train_all_elsewhere, without_pictures
 from diffinf_core.classifier.training import device
 from diffinf_core.correction.networks import JudgeNet
 from diffinf_core.data.part import Part
@@ -93,7 +93,7 @@ def cross_fit(stage: StageFolder, train: Part) -> Generator[Progress, None, floa
         return replace(named[name], train=without_pictures(train))
 
     ends = {name: stage / each.file for name, each in named.items()}
-    yield from train_elsewhere("judge", Trainings(ends, sent), train)
+    yield from train_all_elsewhere("judge", Trainings(ends, sent), train)
     agreement = []
     for each in folds:
         if not (stage / each.file).exists():

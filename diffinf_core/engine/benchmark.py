@@ -20,6 +20,7 @@ from diffinf_core.experiments.suite import (
 from diffinf_core.records import DiffInfError, Job, Progress
 from diffinf_core.report import benchmark as text
 from diffinf_core.report import benchmark_files as files
+from diffinf_core.runs.executor import ItemsFailed
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import compute
 
@@ -71,12 +72,16 @@ class Benchmarks:
 
         with folder.lock():
             done = None
-            for event in run_suite(folder, settings, brought_up, workers):
-                if event.stage == "benchmark":
-                    if done is not None and event.done > done:
-                        files.write(collect(folder, settings), out)
-                    done = event.done
-                yield event
+            try:
+                for event in run_suite(folder, settings, brought_up, workers):
+                    if event.stage == "benchmark":
+                        if done is not None and event.done > done:
+                            files.write(collect(folder, settings), out)
+                        done = event.done
+                    yield event
+            except ItemsFailed:  # at its end: the tables hold the others
+                files.write(collect(folder, settings), out)
+                raise
             files.write(collect(folder, settings), out)
 
     def last(self, folder: str | Path | None = None) -> Benchmark:

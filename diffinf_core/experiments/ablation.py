@@ -158,7 +158,8 @@ def _edited(run: Run, positions: np.ndarray) -> Iterator[Progress | list[Edit]]:
                 done += len(event)
             elif not isinstance(event, Preview):
                 load = str(event)
-            yield Progress("ablation", done, total, load)
+            note = "; ".join(filter(None, (f"{done} of {total}", load)))
+            yield Progress("ablation", done, total, note)
     yield [load_edit(run, sample, version) for sample, version in versions.values()]
 
 

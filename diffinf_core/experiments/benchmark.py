@@ -164,17 +164,21 @@ def pending(
 def run_benchmark(
     root: Path, problem: Problem, rows: Sequence[Row], seeds: Sequence[int], workers: int = 1
 ) -> Iterator[Progress]:
-    """Train and measure what is missing, ``workers`` jobs at a time, a row after the other.
+    """Train and measure what is missing, see :func:`pending` and :func:`run_jobs`."""
+    jobs = pending(root, problem, rows, seeds)
+    yield from run_jobs(root, problem, jobs, len(rows) * len(seeds), workers)
 
-    Killed at any moment, it goes on with the epoch that each job had reached. What :func:`pending` refuses is
-    said before anything is trained; a method that finds out while it trains that it cannot is left out,
-    see :func:`unfinished`.
+
+def run_jobs(
+    root: Path, problem: Problem, jobs: Mapping[str, Job], total: int, workers: int
+) -> Iterator[Progress]:
+    """Train and measure jobs, ``workers`` at a time; the rest of ``total`` is done already.
+
+    Killed at any moment, it goes on with the epoch that each job had reached. A method that finds out while
+    it trains that it cannot is left out, see :func:`unfinished`.
     """
-    jobs = {
-        name: (root, problem, job.row, job.seed)
-        for name, job in pending(root, problem, rows, seeds).items()
-    }
-    yield from run_trainings("benchmark", _train, jobs, len(rows) * len(seeds), workers)
+    calls = {name: (root, problem, job.row, job.seed) for name, job in jobs.items()}
+    yield from run_trainings("benchmark", _train, calls, total, workers)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,10 +10,14 @@ from diffinf_core.baselines import Method, Task
 from diffinf_core.classifier.parallel import There, Trainings, train_elsewhere, without_pictures
 from diffinf_core.classifier.stage import imagenet_weights
 from diffinf_core.data.part import Part, open_training, open_validation
-from diffinf_core.experiments.benchmark import Job, job_folder, job_task
+from diffinf_core.experiments.benchmark import REFUSAL, Job, job_folder, job_task
 from diffinf_core.experiments.run_problem import RunNetwork, RunProblem
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.review.training_set import TrainingSet
+from diffinf_core.runs.executor import ItemsFailed, LocalExecutor, executor
+from diffinf_core.runs.files import write_json
+from diffinf_core.runs.seal import sealed
+from diffinf_core.runs.stages import Work
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class _Sent:
     note: str
 
     def into(self, folder: Path, there: There) -> Iterator[Progress]:
-        """Train it; a method that finds out that it cannot leaves that to the run's process to say."""
+        """Train it; a method that finds out that it cannot says so in a file, as in the run's process."""
         task, refined = self.task, self.task.refined
         assert isinstance(task.data, Part) and isinstance(task.network, RunNetwork)
         if isinstance(refined, TrainingSet):
@@ -38,9 +42,13 @@ class _Sent:
             network=replace(task.network, weights=there.pretrained),
         )
         try:
-            yield from self.method.train(here, folder, self.note)
-        except DiffInfError:
-            return
+            yield from sealed(self._train(here, folder))
+        except DiffInfError as error:
+            write_json(folder / REFUSAL, {"message": str(error)})
+
+    def _train(self, task: Task, folder: Path) -> Work:
+        yield from self.method.train(task, folder, self.note)
+        return {}
 
 
 def _sent(name: str, problem: RunProblem, job: Job) -> _Sent:
@@ -55,19 +63,27 @@ def _sent(name: str, problem: RunProblem, job: Job) -> _Sent:
 
 def train_rows_elsewhere(
     root: Path, problem: RunProblem, jobs: Mapping[str, Job]
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, tuple[dict[str, Job], ItemsFailed | None]]:
     """Train jobs of :func:`.benchmark.pending`; nothing where this process computes.
 
-    What they come to is measured by :func:`.benchmark.run_benchmark`, which finds them trained.
+    Returns the jobs that are left for :func:`.benchmark.run_jobs`, which finds them trained, and what
+    failed for good. Rows that refuse are neither.
     """
     ends = {
         name: job_folder(root, problem, job.row, job.seed) / "final.pt"
         for name, job in jobs.items()
     }
     run = problem.run
-    yield from train_elsewhere(
-        "benchmark",
+    failed = yield from train_elsewhere(
+        "trainings",
         Trainings(ends, lambda name: _sent(name, problem, jobs[name]), imagenet_weights(run)),
         open_training(run),
         open_validation(run),
     )
+    dropped = set() if failed is None else set(failed.failures)
+    if not isinstance(executor(), LocalExecutor):
+        refused = (
+            n for n, end in ends.items() if (end.parent / REFUSAL).exists() and not end.exists()
+        )
+        dropped |= set(refused)
+    return {name: job for name, job in jobs.items() if name not in dropped}, failed

@@ -176,8 +176,13 @@ def run_retrain(run: Run, workers: int | None = None) -> Work:
         if not folder.done
     }
     elsewhere = Trainings(ends, prepare, imagenet_weights(run))
-    yield from train_elsewhere("retrain", elsewhere, open_training(run), open_validation(run))
-    yield from run_trainings("retrain", _one, jobs, len(wanted), workers)
+    train, validation = open_training(run), open_validation(run)
+    failed = yield from train_elsewhere("trainings", elsewhere, train, validation)
+    left = {} if failed is None else failed.failures
+    jobs = {name: job for name, job in jobs.items() if name not in left}
+    yield from run_trainings("retrain", _one, jobs, len(wanted) - len(left), workers)
+    if failed is not None:  # the others are measured
+        raise failed
     return {"trainings": len(wanted)}
 
 

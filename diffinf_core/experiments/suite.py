@@ -20,7 +20,7 @@ from diffinf_core.experiments.benchmark import (
     Row,
     benchmark_results,
     pending,
-    run_benchmark,
+    run_jobs,
     unfinished,
 )
 from diffinf_core.experiments.controls import EDITING, distances
@@ -29,6 +29,7 @@ from diffinf_core.experiments.elsewhere import train_rows_elsewhere
 from diffinf_core.experiments.fairness import GroupFigures
 from diffinf_core.experiments.run_problem import RunProblem
 from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.executor import ItemsFailed
 from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import Run
 
@@ -129,14 +130,20 @@ def run_suite(
 
     Can be killed at any moment; the trainings are shared by all benchmarks of the run.
     """
+    failures, finished = dict[str, str](), 0
     for cell in cells(run, settings):
         yield from compute(cell.problem.run, cell.stage)
         for row in cell.rows:
             yield from cell.problem.prepare(row.method)
         root, seeds = trainings(run), range(settings.seeds)
         jobs = pending(root, cell.problem, cell.rows, seeds)
-        yield from train_rows_elsewhere(root, cell.problem, jobs)
-        yield from run_benchmark(root, cell.problem, cell.rows, seeds, workers)
+        left, failed = yield from train_rows_elsewhere(root, cell.problem, jobs)
+        total = len(cell.rows) * len(seeds) - len(jobs) + len(left)
+        yield from run_jobs(root, cell.problem, left, total, workers)
+        finished += len(left)
+        failures |= {} if failed is None else failed.failures
+    if failures:  # all others are measured
+        raise ItemsFailed(failures, finished)
 
 
 def trainings(run: Run) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diffinf_core.classifier.parallel import There, Trainings, train_elsewhere, without_pictures
+from diffinf_core.classifier.parallel import There, Trainings, train_all_elsewhere, without_pictures
 from diffinf_core.classifier.stage import CLASSIFIER, imagenet_weights
 from diffinf_core.classifier.subset import Subset
 from diffinf_core.classifier.training import (
@@ -86,7 +86,7 @@ def run_confidence(run: Run) -> Work:
         if not (stage / f"fold-{k}.npy").exists()
     }
     weights = imagenet_weights(run)
-    yield from train_elsewhere("influence", Trainings(ends, sent, weights), train)
+    yield from train_all_elsewhere("influence", Trainings(ends, sent, weights), train)
     probabilities = np.zeros((len(train), classes))
     for k, note in enumerate(names):
         inside, part = np.flatnonzero(fold == k), stage / f"fold-{k}.npy"

@@ -74,6 +74,9 @@ class Executor(Protocol):
     def workers(self, parallel: ParallelMap[Item]) -> AbstractContextManager[Workers]:
         """The workers, which end with the block."""
 
+    def held(self) -> AbstractContextManager[None]:
+        """What connects to workers stays connected between the maps of the block."""
+
 
 class ItemsFailed(DiffInfError):
     """Some items failed for good: ``failures`` holds their names and the reasons."""
@@ -94,6 +97,10 @@ class LocalExecutor:
     def workers(self, parallel: ParallelMap[Item]) -> AbstractContextManager[Workers]:
         """This process."""
         return nullcontext(_ThisProcess(parallel))
+
+    def held(self) -> AbstractContextManager[None]:
+        """Nothing connects."""
+        return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,11 @@ def executor() -> Executor:
     from diffinf_core.runs.ray_executor import RayExecutor
 
     return RayExecutor(os.environ.get(ADDRESS) or None)
+
+
+def held() -> AbstractContextManager[None]:
+    """One connection to the cluster, if one is used, for all maps of the block; see :meth:`Executor.held`."""
+    return nullcontext() if os.environ.get(EXECUTOR) != "ray" else executor().held()
 
 
 def compute(parallel: ParallelMap[Item], items: Iterable[Item]) -> Iterator[Done[Item] | Any]:

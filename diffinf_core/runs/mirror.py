@@ -27,6 +27,16 @@ from diffinf_core.runs.writer import unfinished
 Reads = Mapping[Stage, Sequence[str]]
 
 
+@contextmanager
+def worker_folder() -> Iterator[Path]:
+    """A folder of a worker's machine, which goes with the block or, after a kill, with the next one's."""
+    home = Path(gettempdir()) / "diffinf-mirrors"
+    home.mkdir(mode=0o700, exist_ok=True)
+    remove_orphans(home)
+    with TemporaryDirectory(prefix=unfinished(home / "run"), suffix=".part", dir=home) as folder:
+        yield Path(folder)
+
+
 @dataclass(frozen=True)
 class Mirror:
     """Settings, keys by stage, and the bytes of files by their path in the run's folder."""
@@ -37,17 +47,13 @@ class Mirror:
 
     @contextmanager
     def open(self) -> Iterator[Run]:
-        """The run in a folder of this machine, which goes with the block or, after a kill, with the next."""
-        home = Path(gettempdir()) / "diffinf-mirrors"
-        home.mkdir(mode=0o700, exist_ok=True)
-        remove_orphans(home)
-        prefix = unfinished(home / "run")
-        with TemporaryDirectory(prefix=prefix, suffix=".part", dir=home) as folder:
+        """The run in a :func:`worker_folder`."""
+        with worker_folder() as folder:
             for name, data in self.files.items():
-                file = Path(folder, name)
+                file = folder / name
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(data.data)
-            run = Run(Path(folder), self.config)
+            run = Run(folder, self.config)
             run.keys = self.keys
             yield run
 

@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from diffinf_core.records import DiffInfError
@@ -70,7 +70,7 @@ class _Connection:
     """This process' connection to Ray, for as long as somebody uses it.
 
     Ray ends a process whose node dies, without asking: an app must not be tied to it between its jobs.
-    A connection that others made, such as a job of ``ray job submit``, is used and left as it is.
+    A connection that the process had before is used and left as it is.
     """
 
     def __init__(self) -> None:
@@ -89,6 +89,11 @@ class _Connection:
                         "start --head', or give another --address."
                     ) from error
                 self._ours = True
+            self._users += 1
+
+    def hold(self) -> None:
+        """Keep the connection, once it is made, until :meth:`leave`."""
+        with self._lock:
             self._users += 1
 
     def leave(self, ray: Any) -> None:
@@ -114,6 +119,15 @@ class RayExecutor:
         with optional_imports():
             import ray
         self._ray, self._address = ray, address
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """One connection for all maps of the block; Ray on this machine is started once."""
+        _CONNECTION.hold()
+        try:
+            yield
+        finally:
+            _CONNECTION.leave(self._ray)
 
     @contextmanager
     def workers(self, parallel: ParallelMap[Item]) -> Iterator[_Pool]:
@@ -156,8 +170,7 @@ class _Pool:
                 if not self._waiting and not self._in_flight():
                     break
                 self._hire()
-                self._hand_out()
-                for tried, answer in self._collect():
+                for tried, answer in chain(self._hand_out(), self._collect()):
                     if answer.refusal is not None:
                         failed[self._parallel.name(tried.item)] = answer.refusal
                         continue
@@ -260,7 +273,13 @@ class _Pool:
             import torch
 
             if self._task is None:
-                self._task = self._ray.put(self._parallel.task())
+                try:
+                    self._task = self._ray.put(self._parallel.task())
+                except self._ray.exceptions.RayError as error:
+                    raise DiffInfError(
+                        f"What workers need does not fit into Ray's object store: {_first_line(error)}. Give "
+                        "its head more memory or disk."
+                    ) from error
             needs = self._needs()
             remote = self._ray.remote(RayWorker).options(
                 num_cpus=needs["CPU"], num_gpus=needs.get("GPU", 0), max_restarts=0
@@ -268,8 +287,11 @@ class _Pool:
             actor = remote.remote(Terms(versions(), torch.get_num_threads(), present_seal()))
             self._workers.append(_Worker(actor, actor.open.remote(self._task)))
 
-    def _hand_out(self) -> None:
-        """Give waiting items to workers that are ready; a second one only while enough are left for all."""
+    def _hand_out(self) -> Iterator[tuple[_Try, Answer]]:
+        """Give waiting items to workers that are ready; a second one only while enough are left for all.
+
+        An item that cannot be packed is answered with the reason.
+        """
         ready = [w for w in self._workers if w.device is not None]
         for ahead in range(_AHEAD):
             for worker in ready:
@@ -281,7 +303,11 @@ class _Pool:
                     return
                 if len(worker.tries) <= ahead:
                     self._waiting.remove(tried)
-                    parcel = self._parallel.pack(tried.item)
+                    try:
+                        parcel = self._parallel.pack(tried.item)
+                    except DiffInfError as error:
+                        yield tried, Answer(refusal=str(error))
+                        continue
                     worker.tries[worker.actor.compute.remote(parcel)] = tried
 
     def _in_flight(self) -> list[Any]:
@@ -306,10 +332,12 @@ class _Pool:
 
     def end(self) -> None:
         """Stop, and leave the cluster."""
-        self.stop()
-        if self._joined:
-            _CONNECTION.leave(self._ray)
-            self._joined = False
+        try:
+            self.stop()
+        finally:
+            if self._joined:
+                self._joined = False
+                _CONNECTION.leave(self._ray)
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.executor import held
 
 _LOG_LINES = 200
 
@@ -82,6 +83,10 @@ class Jobs:
         self._log.append(f"{time.strftime('%H:%M:%S')}  {line}")
 
     def _work(self, work: Callable[[], Iterator[Progress]]) -> None:
+        with held():
+            self._drive(work)
+
+    def _drive(self, work: Callable[[], Iterator[Progress]]) -> None:
         state, error = "done", ""
         events: Iterator[Progress] | None = None
         first: dict[tuple[str, int], tuple[float, int]] = {}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffinf_core.records import DiffInfError
+from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.executor import Computing, ParallelMap
 
 
@@ -57,3 +57,23 @@ def squares(folder: Path) -> ParallelMap[tuple[str, int]]:
     return ParallelMap(
         never, lambda: Squares(str(folder)), lambda item: item, lambda i: f"square {i[1]}"
     )
+
+
+class Dies:
+    """A method whose training ends its process."""
+
+    def train(self, task: object, folder: Path, note: str) -> Iterator[Progress]:
+        """Never returns."""
+        os._exit(1)
+        yield
+
+
+class Refuses:
+    """A method that finds out that it cannot train."""
+
+    def train(self, task: object, folder: Path, note: str) -> Iterator[Progress]:
+        """Says so."""
+        (folder / "run-1").mkdir()
+        (folder / "run-1" / "history.json").write_text("[]")
+        raise DiffInfError("It does not go.")
+        yield

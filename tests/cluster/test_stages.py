@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from diffinf_core.correction.cross_fitted import FOLDS, cross_fit
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.part import open_training
 from diffinf_core.engine import open_run
+from diffinf_core.experiments import elsewhere
 from diffinf_core.experiments.suite import BenchmarkSettings
 from diffinf_core.influence.confidence import CONFIDENCE
 from diffinf_core.influence.embedding import FEATURES
@@ -23,8 +25,10 @@ from diffinf_core.influence.scoring import GRADIENTS
 from diffinf_core.influence.stage import INFLUENCE
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs import executor
+from diffinf_core.runs.executor import ItemsFailed
 from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import Run, StageFolder
+from tests.cluster.tasks import Dies, Refuses
 from tests.programs import ROOT
 
 pytestmark = pytest.mark.slow
@@ -100,9 +104,11 @@ def test_after_a_killed_driver_and_two_lost_nodes_the_bits_are_the_same(
         for line in driver.stdout:
             if line.startswith("influence") and int(line.split()[1]) >= 32:
                 break
+        assert driver.poll() is None, "it is killed in the middle"
         driver.kill()
     assert not (scored / "done.json").exists()
     before = {f.name: f.stat().st_mtime_ns for f in scored.glob("slice-*.npy")}
+    assert len(before) >= 2
     lost = []
     for event in open_run(run_copy).compute():
         middle = 0 < event.done < event.total
@@ -151,12 +157,37 @@ def test_arms_are_the_bits_of_one_process(both: Both) -> None:
 
 
 def test_rivals_are_the_bits_of_one_process(both: Both) -> None:
-    """Of four kinds: plain, on edited pictures, with trainings that judge first, on fewer pictures."""
-    settings = BenchmarkSettings(("noisy", "repair", "cleanlab", "random_removal"), seeds=2)
+    """Plain, on edited pictures, on fewer pictures, and with trainings of their own that judge first."""
+    methods = ("noisy", "repair", "cleanlab", "random_removal", "loss_removal")
+    settings = BenchmarkSettings(methods, seeds=2)
     made = both(
         lambda root: open_run(root).benchmark.run(settings), "benchmark/trainings/*/*/test_*.npy"
     )
-    assert made == 4 * 2 * 2, "methods, seeds, and choices of an epoch"
+    assert made == 5 * 2 * 2, "methods, seeds, and choices of an epoch"
+
+
+def test_a_row_that_cannot_be_trained_keeps_no_other_from_it(
+    on_ray: Any, run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One refuses on its worker, one dies there each time; the others are measured, and it is said which."""
+    sent = elsewhere._sent
+
+    def broken(name: str, *rest: Any) -> Any:
+        made = sent(name, *rest)
+        if name.startswith("removal"):
+            return replace(made, method=Dies())
+        if name.startswith("elr,"):
+            return replace(made, method=Refuses())
+        return made
+
+    monkeypatch.setattr(elsewhere, "_sent", broken)
+    opened = open_run(run_copy)
+    settings = BenchmarkSettings(("noisy", "elr", "removal"), seeds=1)
+    with pytest.raises(ItemsFailed, match="removal, seed 0: failed 3 times"):
+        opened.benchmark.run(settings).result()
+    for table in opened.benchmark.last().tables:
+        assert [row.name for row in table.results] == ["noisy"]
+        assert any("left out: It does not go" in text for text in table.unfinished)
 
 
 def test_folds_and_features_are_the_bits_of_one_process(both: Both) -> None:
