@@ -96,7 +96,7 @@ def test_a_sitting_by_touch(chromium: Any, own: Server) -> None:
     assert page.locator("#do-accept").bounding_box()["height"] >= 44
     for at in range(len(order)):
         action = ("accept", "reject")[at % 2]
-        page.locator("#review-pair .di-edit").scroll_into_view_if_needed()
+        page.locator("#review-pair .di-edit").evaluate("e => e.scrollIntoView()")
         before = showing(page)
         swipe(page, 1 if action == "accept" else -1)
         eventually(lambda s=before: s in run.review.decisions())  # type: ignore[misc]
@@ -108,7 +108,7 @@ def test_a_sitting_by_touch(chromium: Any, own: Server) -> None:
     page.locator("#do-undo").tap()
     eventually(lambda: len(run.review.decisions()) == len(order) - 1)
     page.wait_for_selector("#review-message :text('Took back')")
-    page.locator("#review-pair .di-edit").scroll_into_view_if_needed()
+    page.locator("#review-pair .di-edit").evaluate("e => e.scrollIntoView()")
     hold(page)
     page.wait_for_selector("#review-pair.di-blink")
     page.evaluate(_TOUCH, ["touchend", 0])
