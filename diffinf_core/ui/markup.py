@@ -193,7 +193,7 @@ def stages(snapshot: Snapshot, complete: dict[str, bool]) -> str:
             text = "complete" if share else "waiting"
         else:
             share = round(100 * event.done / max(1, event.total))
-            text = f"{event.done} of {event.total} {event.note}"
+            text = " · ".join(filter(None, (f"{event.done} of {event.total}", event.note)))
             if snapshot.state == "running" and name in snapshot.left:
                 text += f" · {duration(snapshot.left[name])} left"
             if snapshot.state == "cancelled":
