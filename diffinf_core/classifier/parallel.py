@@ -121,21 +121,22 @@ class Trainings:
     pretrained: Path | None = None
 
 
-def train_elsewhere(
+def train_all(
     stage: str, trainings: Trainings, train: Part, validation: Part | None = None
-) -> Generator[Progress, None, ItemsFailed | None]:
-    """Compute what is missing of some trainings; nothing where this process computes.
+) -> Iterator[Progress]:
+    """Compute what is missing of some trainings, by the chosen executor.
 
-    ``train`` and ``validation`` are parts of the run whose pictures all of them are trained on. Returns what
-    failed for good, for the caller to raise once it has done what it can with the others.
+    ``train`` and ``validation`` are parts of the run whose pictures all of them are trained on. In this
+    process a training goes on with the epoch that it had reached; a worker begins anew.
     """
     ends = trainings.ends
     missing = [name for name, file in ends.items() if not file.exists()]
-    if not missing or isinstance(executor(), LocalExecutor):
-        return None
+    if not missing:
+        return
 
-    def here(_: str) -> Computing:
-        raise NotImplementedError("this process trains by itself")
+    def here(name: str) -> Computing:
+        there = There(train.pictures, validation, trainings.pretrained)
+        yield from trainings.prepare(name).into(ends[name].parent, there)
 
     def task() -> TrainTask:
         start = trainings.pretrained
@@ -147,23 +148,31 @@ def train_elsewhere(
 
     done, total, load = len(ends) - len(missing), len(ends), ""
     yield Progress(stage, done, total)
-    try:
-        for event in compute(ParallelMap(here, task, trainings.prepare, str), missing):
-            if isinstance(event, Done):
+    for event in compute(ParallelMap(here, task, trainings.prepare, str), missing):
+        if isinstance(event, Progress):  # of a training in this process
+            passed = done * event.total + event.done
+            yield Progress(stage, passed, total * event.total, event.note, event.values)
+            continue
+        if isinstance(event, Done):
+            if event.result is not None:
                 _store(event.result, ends[event.item])
-                done += 1
-            else:
-                load = str(event)
-            yield Progress(stage, done, total, load)
+            done += 1
+        else:
+            load = str(event)
+        yield Progress(stage, done, total, load)
+
+
+def train_elsewhere(
+    stage: str, trainings: Trainings, train: Part, validation: Part | None = None
+) -> Generator[Progress, None, ItemsFailed | None]:
+    """The same, but nothing where this process computes, for callers that then have ways of their own.
+
+    Returns what failed for good, for the caller to raise once it has done what it can with the others.
+    """
+    if isinstance(executor(), LocalExecutor):
+        return None
+    try:
+        yield from train_all(stage, trainings, train, validation)
     except ItemsFailed as failed:
         return failed
     return None
-
-
-def train_all_elsewhere(
-    stage: str, trainings: Trainings, train: Part, validation: Part | None = None
-) -> Iterator[Progress]:
-    """The same where all of them are needed; raises what failed for good."""
-    failed = yield from train_elsewhere(stage, trainings, train, validation)
-    if failed is not None:
-        raise failed

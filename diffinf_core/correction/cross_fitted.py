@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffinf_core.classifier.parallel import There, Trainings, train_all_elsewhere, without_pictures
+from diffinf_core.classifier.parallel import There, Trainings, train_all, without_pictures
 from diffinf_core.classifier.training import device
 from diffinf_core.correction.networks import JudgeNet
 from diffinf_core.data.part import Part
@@ -77,31 +77,23 @@ class _Fold:
                 f"epoch {epoch + 1} of fold {self.k + 1}",
                 "its rate is fixed, so look for pictures without content by 'diffinf check'",
             )
-            done = self.k * EPOCHS + epoch + 1
-            yield Progress("judge", done, FOLDS * EPOCHS, "cross-fitting the judge")
+            yield Progress("judge", epoch + 1, EPOCHS, "cross-fitting the judge")
         write_tensors(folder / self.file, {"net": net.state_dict()})
 
 
 def cross_fit(stage: StageFolder, train: Part) -> Generator[Progress, None, float]:
     """Train a network per fold; the fraction of labels that the fold's other network sees."""
     fold = train.folds(FOLDS, _SEED)
-    folds = [_Fold(k, train, np.flatnonzero(fold != k)) for k in range(FOLDS)]
-
+    sent = without_pictures(train)
+    folds = [_Fold(k, sent, np.flatnonzero(fold != k)) for k in range(FOLDS)]
     named = {f"the judge, fold {each.k + 1} of {FOLDS}": each for each in folds}
-
-    def sent(name: str) -> _Fold:
-        return replace(named[name], train=without_pictures(train))
-
     ends = {name: stage / each.file for name, each in named.items()}
-    yield from train_all_elsewhere("judge", Trainings(ends, sent), train)
+    yield from train_all("judge", Trainings(ends, named.__getitem__), train)
     agreement = []
-    for each in folds:
-        if not (stage / each.file).exists():
-            yield from each.into(stage.path, There(train.pictures, None, None))
-        found = CrossFitted(stage, train, only=each.k).probabilities(
-            train, np.flatnonzero(fold == each.k)
-        )
-        agreement.append((found.argmax(1) == train.labels[fold == each.k]).mean())
+    for k in range(FOLDS):
+        inside = np.flatnonzero(fold == k)
+        found = CrossFitted(stage, train, only=k).probabilities(train, inside)
+        agreement.append((found.argmax(1) == train.labels[inside]).mean())
     return float(np.mean(agreement))
 
 

@@ -7,13 +7,13 @@ The folds are trained here; the score is computed by cleanlab.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffinf_core.classifier.parallel import There, Trainings, train_all_elsewhere, without_pictures
+from diffinf_core.classifier.parallel import There, Trainings, train_all, without_pictures
 from diffinf_core.classifier.stage import CLASSIFIER, imagenet_weights
 from diffinf_core.classifier.subset import Subset
 from diffinf_core.classifier.training import (
@@ -39,6 +39,7 @@ class _Fold:
     rows: NDArray[np.int64]
     config: ClassifierConfig
     epochs: int
+    note: str
 
     def into(self, folder: Path, there: There) -> Iterator[Progress]:
         """Train it."""
@@ -49,6 +50,7 @@ class _Fold:
             folder,
             pretrained=there.pretrained,
             keep_snapshots=False,
+            note=self.note,
             stop_after=self.epochs,
         )
 
@@ -69,15 +71,13 @@ def run_confidence(run: Run) -> Work:
                 "use fewer influence.folds or another estimator."
             )
 
-    def training(k: int) -> _Fold:
+    def training(note: str) -> _Fold:
+        k = names.index(note)
         config = c.classifier.model_copy(
             update={"checkpoints": 1, "seed": c.classifier.seed + 1 + k}
         )
-        return _Fold(train, np.flatnonzero(fold != k), config, epochs)
-
-    def sent(name: str) -> _Fold:
-        fold = training(names.index(name))
-        return replace(fold, train=without_pictures(train))
+        outside = np.flatnonzero(fold != k)
+        return _Fold(without_pictures(train), outside, config, epochs, note)
 
     names = [f"self_confidence, fold {k + 1} of {folds}" for k in range(folds)]
     ends = {
@@ -85,17 +85,11 @@ def run_confidence(run: Run) -> Work:
         for k in range(folds)
         if not (stage / f"fold-{k}.npy").exists()
     }
-    weights = imagenet_weights(run)
-    yield from train_all_elsewhere("influence", Trainings(ends, sent, weights), train)
+    yield from train_all("influence", Trainings(ends, training, imagenet_weights(run)), train)
     probabilities = np.zeros((len(train), classes))
     for k, note in enumerate(names):
         inside, part = np.flatnonzero(fold == k), stage / f"fold-{k}.npy"
         if not part.exists():
-            for event in training(k).into(
-                stage / f"fold-{k}", There(train.pictures, None, weights)
-            ):
-                done = k * event.total + event.done
-                yield Progress("influence", done, folds * event.total, note, event.values)
             net = load_classifier(
                 stage / f"fold-{k}" / "final.pt", c.classifier.architecture, classes
             ).to(device())
