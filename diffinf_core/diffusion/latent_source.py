@@ -30,8 +30,10 @@ class LatentSource:
     """Encoded pictures, a random copy of each.
 
     ``balance`` is the fraction of the draws that give each class the same chance, from pictures with a
-    trusted label; the others are uniform. A label is dropped in :data:`LABEL_DROPOUT` of a batch and
-    each covariate in :data:`COVARIATE_DROPOUT`, so that the generator also knows what to do without them.
+    trusted label, and in each class the covariates as often as in all of them: else what goes along with a
+    label is taken for a part of it. The others are uniform. A label is dropped in :data:`LABEL_DROPOUT` of
+    a batch and each covariate in :data:`COVARIATE_DROPOUT`, so that the generator also knows what to do
+    without them.
     """
 
     paired = False
@@ -51,7 +53,8 @@ class LatentSource:
         self._used = np.setdiff1d(np.arange(len(latents.values)), self._held)
         if not len(self._used):
             self._used = self._held
-        self._chance = _chances(conditions.labels[self._used], balance)
+        used = self._used
+        self._chance = _chances(conditions.labels[used], conditions.covariates[used], balance)
         self._cumulated = np.cumsum(self._chance)
 
     def __len__(self) -> int:
@@ -95,7 +98,13 @@ class LatentSource:
         return torch.from_numpy(out)
 
 
-def _chances(labels: NDArray[np.int64], balance: float) -> NDArray[np.float64]:
+#: how much more often than its share a rare combination is drawn at most, lest it be memorised
+_MOST = 10.0
+
+
+def _chances(
+    labels: NDArray[np.int64], covariates: NDArray[np.int64], balance: float
+) -> NDArray[np.float64]:
     """The probability (N,) of drawing each picture."""
     known = labels >= 0
     uniform = np.full(len(labels), 1 / len(labels))
@@ -103,4 +112,12 @@ def _chances(labels: NDArray[np.int64], balance: float) -> NDArray[np.float64]:
         return uniform
     counts = np.bincount(labels[known])
     by_class = np.where(known, 1 / np.maximum(counts[np.maximum(labels, 0)], 1), 0.0)
-    return (1 - balance) * uniform + balance * by_class / by_class.sum()
+    _, group = np.unique(covariates, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    together = np.zeros((len(counts), int(group.max()) + 1))
+    np.add.at(together, (labels[known], group[known]), 1)
+    usual = together.sum(0) / known.sum()
+    within = together / np.maximum(together.sum(1, keepdims=True), 1)
+    rarer = np.minimum(usual / np.maximum(within, 1e-12), _MOST)
+    balanced = by_class * rarer[np.maximum(labels, 0), group]
+    return (1 - balance) * uniform + balance * balanced / balanced.sum()

@@ -47,6 +47,11 @@ FILE, PAGE = RESULTS / "covariates.json", ROOT / "docs" / "photographs.md"
 SHAPES, COLOURS = ("circle", "square"), ("red", "blue")
 PICTURES, SIDE, FRAME, CONFOUNDED = 1600, 64, 6, 0.9
 WAYS: dict[str, dict[str, Any]] = {
+    "balanced": {
+        "covariates": ("background",),
+        "colour": True,
+        "training": {"balance": 1.0},
+    },
     "with covariates": {"covariates": ("background",), "colour": True},
     "without": {"covariates": (), "colour": False},
 }

@@ -37,7 +37,7 @@ from diffinf_core.diffusion.first_stage import (
     load_first_stage,
 )
 from diffinf_core.diffusion.label_free import LabelAdversary
-from diffinf_core.diffusion.latent_source import Conditions, LatentSource
+from diffinf_core.diffusion.latent_source import Conditions, LatentSource, _chances
 from diffinf_core.diffusion.latents import Latents, encode_latents, open_latents
 from diffinf_core.diffusion.loading import convert, load_autoencoder
 from diffinf_core.diffusion.settings import ON_LATENTS, GeneratorTraining
@@ -242,6 +242,19 @@ def test_a_balanced_fraction_of_the_draws_gives_each_class_the_same_chance(
         given = here.frequencies()
         assert given is not None
         np.testing.assert_allclose(given, chance[:2] / chance[:2].sum(), rtol=1e-9)
+
+
+def test_among_balanced_draws_a_covariate_does_not_tell_the_label() -> None:
+    """What goes along with a label in the data goes with no label in the draws; unknown labels as before."""
+    label = np.array([0] * 90 + [1] * 10 + [0] * 10 + [1] * 90 + [-1] * 100)
+    group = np.array([0] * 100 + [1] * 100 + [0, 1] * 50)[:, None]
+    chance = _chances(label, group, 1.0)
+    cells = [[chance[(label == k) & (group[:, 0] == c)].sum() for c in (0, 1)] for k in (0, 1)]
+    np.testing.assert_allclose(cells, 0.25)
+    np.testing.assert_allclose(_chances(label, group, 0.4)[label == -1], 0.6 / len(label))
+    # the only picture of its kind would be a quarter of the draws
+    label[90:110] = [1] + [0] * 19
+    assert 0.05 < _chances(label, group, 1.0)[90] < 0.08
 
 
 def test_the_adversary_learns_the_label_and_pulls_codes_to_the_classes_frequencies() -> None:
