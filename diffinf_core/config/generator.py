@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from diffinf_core.config.section import Section
+from diffinf_core.config.section import Section, later
 
 
 class GeneratorConfig(Section):
@@ -26,6 +26,11 @@ class GeneratorConfig(Section):
         ge=0.05,
         le=1,
         description="fraction of each class's labels, the least suspicious, to train on; default: estimated",
+    )
+    confidence: bool = later(
+        True,
+        description="choose them by out-of-fold self-confidence, too, for which influence.folds more "
+        "classifiers are trained",
     )
     training: dict[str, bool | int | float | str] = Field(
         {}, description="other settings of the training, as those of train-generator"

@@ -54,15 +54,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "data": {"source": "folder", "image_size": 128},
         "noise": {"rate": 0.0},
         "generator": {"train": True},
-        # A generator on latents changes little at a low noise level; what the soft mask leaves of a strong
-        # edit keeps the person without the objective's help.
+        # A generator on latents changes little at a low noise level; what a strong edit in a region leaves
+        # keeps the person without the objective's help.
         "repair": {
+            "method": "inpaint",
             "t0": 900,
-            "steps": 10,
-            "guidance": 5.0,
+            "steps": 12,
+            "guidance": 6.0,
             "step_size": 0.0,
-            "transfer": "masked",
-            "mask_quantile": 0.3,
+            "transfer": "delta",
+            "mask_quantile": 0.65,
         },
     },
 }

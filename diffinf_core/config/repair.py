@@ -29,9 +29,10 @@ class RepairConfig(Section):
     """Guided decoding under the composite objective (equations 9 to 12)."""
 
     generator: Path | None = Field(None, description="generator weights; default: the shipped one")
-    method: Literal["guided", "z_sem", "z_sem_x_T"] = Field(
+    method: Literal["guided", "inpaint", "z_sem", "z_sem_x_T"] = Field(
         "guided",
-        description="guided decoding, or the optimisation of z_sem, or of z_sem and x_T",
+        description="guided decoding; or within the region where the label shows, by a generator that "
+        "inpaints; or the optimisation of z_sem, or of z_sem and x_T",
     )
     w_id: float = Field(4.0, ge=0, le=20, description="weight of identity, equation 10")
     w_reg: float = Field(1.0, ge=0, le=20, description="weight of the regulariser, equation 11")
@@ -77,7 +78,11 @@ class RepairConfig(Section):
         "little, everywhere, nowhere; or masked: keep the original where the edit changes little",
     )
     mask_quantile: float = later(
-        0.6, ge=0, lt=1, description="fraction of a picture that a masked edit leaves as it is"
+        0.6,
+        ge=0,
+        lt=1,
+        description="fraction of a picture that a masked edit leaves as it is; with method=inpaint before "
+        "the region is widened by a cell",
     )
     identity: Literal["auto", "demo", "facenet", "dlib", "z_sem", "none"] = Field(
         "auto",

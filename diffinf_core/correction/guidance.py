@@ -7,7 +7,7 @@ and one backward pass through the small perceptors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.objective import Objective
 from diffinf_core.diffusion.autoencoder import Autoencoder
+from diffinf_core.diffusion.regions import local_change
 from diffinf_core.diffusion.sampling import eps_for, step_to
 from diffinf_core.diffusion.schedule import abar, times
 
@@ -120,7 +121,7 @@ def guided_decode(task: Task) -> Iterator[GuidedStep]:
     A guided step has length step_size sqrt(abar_t): small while the picture is mostly noise, full
     at the end.
     """
-    config, objective = task.config, task.objective
+    config = task.config
     schedule = times(config.steps, config.t0)
     z, h = task.inversion.z_sem, task.inversion.x_T
     for i in reversed(range(config.steps)):
@@ -128,19 +129,33 @@ def guided_decode(task: Task) -> Iterator[GuidedStep]:
         with torch.no_grad():
             x0, eps = task.predict(h, t, z)
         terms: dict[str, Tensor] = {}
-        if config.step_size and i % config.objective_every == 0:
-            with torch.enable_grad():
-                moving = x0.detach().requires_grad_(True)
-                terms = task.terms(moving)
-                if terms:
-                    (g,) = torch.autograd.grad(objective.loss(terms).sum(), moving)
-                    length = g.flatten(1).norm(dim=1)[:, None, None, None]
-                    pace = config.step_size * abar(t, h).sqrt()
-                    x0 = x0 - pace * g / (length + 1e-8)
-                    eps = eps_for(h, x0, t)
+        if i % config.objective_every == 0:
+            x0, terms = moved(task, x0, t)
+            eps = eps_for(h, x0, t) if terms else eps
         h = step_to(x0, eps, schedule[i])
-        detached = {name: value.detach() for name, value in terms.items()}
-        yield GuidedStep(config.steps - i, config.steps, x0, detached)
+        yield GuidedStep(config.steps - i, config.steps, x0, terms)
+
+
+def moved(
+    task: Task, x0: Tensor, t: int, shown: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """An x_0 estimate, a step down the objective's gradient, and the unweighted terms (B,) before it.
+
+    ``shown`` makes the x_0 of the edit from an estimate; default: they are the same. Without a step size or
+    without terms the estimate is returned as it is.
+    """
+    if not task.config.step_size:
+        return x0, {}
+    with torch.enable_grad():
+        moving = x0.detach().requires_grad_(True)
+        terms = task.terms(moving if shown is None else shown(moving))
+        if not terms:
+            return x0, {}
+        (g,) = torch.autograd.grad(task.objective.loss(terms).sum(), moving)
+    length = g.flatten(1).norm(dim=1)[:, None, None, None]
+    pace = task.config.step_size * abar(t, x0).sqrt()
+    detached = {name: value.detach() for name, value in terms.items()}
+    return x0 - pace * g / (length + 1e-8), detached
 
 
 def transfer(
@@ -174,12 +189,16 @@ def transfer(
 def strongly_changed(edit: Tensor, reconstruction: Tensor, quantile: float) -> Tensor:
     """Soft mask (B, 1, s, s) in [0, 1] of where label and no-label decodings differ most, for each picture.
 
-    The mean absolute difference, smoothed over 3 x 3: 0 up to its ``quantile``, 1 from 1.5 times that on.
+    By the mean absolute difference, smoothed over 3 x 3 cells.
     """
     with torch.no_grad():
-        d = F.avg_pool2d((edit - reconstruction).abs().mean(1, keepdim=True), 3, 1, 1)
-        q = d.flatten(1).float().quantile(quantile, dim=1)[:, None, None, None].clamp_min(1e-8)
-        return ((d / q - 1) * 2).clamp(0, 1)
+        return soft_mask(local_change(edit, reconstruction), quantile)
+
+
+def soft_mask(change: Tensor, quantile: float) -> Tensor:
+    """Mask (B, 1, s, s) of strong change (B, 1, s, s): 0 up to its ``quantile``, 1 from 1.5 times that on."""
+    q = change.flatten(1).float().quantile(quantile, dim=1)[:, None, None, None].clamp_min(1e-8)
+    return ((change / q - 1) * 2).clamp(0, 1)
 
 
 def changed(edit: Tensor, reconstruction: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from diffinf_core.correction.guidance import GuidedStep, Task, guided_decode
+from diffinf_core.correction.inpainting import inpaint
 from diffinf_core.correction.latent import optimise
 
 #: Edits a batch, a step per event; the last step's x_0 is the edit, before detail is transferred. Each
@@ -15,6 +16,7 @@ Method = Callable[[Task], Iterator[GuidedStep]]
 #: by the name that ``repair.method`` gives them
 METHODS: dict[str, Method] = {
     "guided": guided_decode,
+    "inpaint": inpaint,
     "z_sem": partial(optimise, both=False),
     "z_sem_x_T": partial(optimise, both=True),
 }

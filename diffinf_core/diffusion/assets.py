@@ -22,7 +22,9 @@ from diffinf_core.diffusion.card import card_text
 from diffinf_core.diffusion.figures import reconstruction_figures
 from diffinf_core.diffusion.first_stage import FirstStage
 from diffinf_core.diffusion.loading import load_autoencoder, weights_file
+from diffinf_core.diffusion.monitor import HeldOut
 from diffinf_core.diffusion.processes import main_process, main_process_first
+from diffinf_core.diffusion.regions import label_regions
 from diffinf_core.diffusion.settings import GeneratorTraining
 from diffinf_core.diffusion.sources import PictureSource, SceneSource, Source
 from diffinf_core.diffusion.trainer import averaged_weights, train_generator
@@ -95,9 +97,11 @@ def train_and_publish(
     model = averaged_weights(checkpoint).to(where)
     if first_stage is not None:
         model.attach(first_stage)
-    held = source.held_out()
+    held = HeldOut.of(model, source, torch.device(where))
     steps = int(read_tensors(checkpoint)["step"])
     yield Progress("train-generator", steps, steps, "measuring reconstruction")
+    if architecture.inpaints and architecture.attributes:
+        model.regions.copy_(label_regions(model, held.x, held.x0, held.conditions))
     card = {
         "network": "DiffusionAutoencoder",
         "architecture": architecture.model_dump(mode="json"),
@@ -108,8 +112,8 @@ def train_and_publish(
         "seconds": round(spent + time.perf_counter() - began),
         "device": where,
         "figures": {
-            "held_out": len(held),
-            **reconstruction_figures(model, held.to(where)),
+            "held_out": len(held.x),
+            **reconstruction_figures(model, held.x),
         },
     }
     save_weights(out / "generator.safetensors", model, card)

@@ -77,6 +77,10 @@ class Architecture(BaseModel):
         False, description="conditioned on the mean colour of the picture's middle, beside z_sem"
     )
 
+    inpaints: bool = Field(
+        False, description="takes what is known of x_0 around a region, and fills the region"
+    )
+
     @property
     def side(self) -> int:
         """Side of what the networks work on: of the picture, or of its latents."""
@@ -270,8 +274,12 @@ class DiffusionAutoencoder(Autoencoder):
         self.encoder = SemanticEncoder(a.side, a.z_dim, a.encoder_width, a.patch, a.channels)
         classes = tuple(len(attribute.classes) for attribute in a.attributes)
         self.unet = ConditionalUNet(
-            a.side, a.code_dim, a.widths, a.embed, classes, a.patch, a.channels
+            a.side, a.code_dim, a.widths, a.embed, classes, a.patch, a.channels, a.inpaints
         )
+        if a.inpaints and a.attributes:
+            # where each class of the first attribute shows, with mean 1; measured after the training
+            self.regions: Tensor
+            self.register_buffer("regions", torch.ones(classes[0], a.side, a.side))
         # a list hides it from the state dict: its weights lie in a file of their own
         self._first_stage: list[FirstStage] = []
         if first_stage is not None:
@@ -374,12 +382,17 @@ class DiffusionAutoencoder(Autoencoder):
         return dropped
 
     def predict(
-        self, x_t: Tensor, t: int | Tensor, z_sem: Tensor, label: Tensor | None = None
+        self,
+        x_t: Tensor,
+        t: int | Tensor,
+        z_sem: Tensor,
+        label: Tensor | None = None,
+        surroundings: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """(x_0 estimate, eps) by the exact conversion from v."""
+        """(x_0 estimate, eps) by the exact conversion from v; ``surroundings`` as the UNet takes them."""
         times = t if isinstance(t, Tensor) else torch.full((len(x_t),), t, device=x_t.device)
         with half_precision(x_t.device, self.precision):
-            v = self.unet(x_t, times, z_sem, label)
+            v = self.unet(x_t, times, z_sem, label, surroundings)
         return from_v(x_t, v.to(x_t.dtype), t)
 
 

@@ -16,18 +16,20 @@ from diffinf_core.influence.stage import read_scores
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run
 
-#: what trust is taken from, the better first: wrong labels stay improbable to networks that did not train on
-#: them, and keep a high loss while right ones are learnt
-TRUST_SCORES = ("self_confidence", "mean_loss")
+#: what trust is taken from, together where both are known: wrong labels keep a high loss while right ones are
+#: learnt, and stay improbable to networks that did not train on them
+TRUST_SCORES = ("mean_loss", "self_confidence")
 #: groups of a covariate
 FEWEST, MOST = 2, 20
+#: pictures of a class and group below which the labels of a group are not ranked by themselves
+SMALLEST_GROUP = 20
 #: fraction of right labels that is assumed where nothing tells
 _USUAL_RIGHT = 0.9
 
 
 @dataclass(frozen=True)
 class Trust:
-    """Which training labels (N,) a generator is trained on, and by which score they were chosen."""
+    """Which training labels (N,) a generator is trained on, and by the ranks of which scores."""
 
     trusted: NDArray[np.bool_]
     score: str
@@ -63,23 +65,40 @@ def symmetric_right(counts: NDArray[np.int64], rate: float) -> NDArray[np.float6
     return np.clip((1 - rate) * true / np.maximum(counts, 1), 0.05, 1.0)
 
 
-def trusted(run: Run, train: Part, fraction: float | None) -> Trust:
+def trusted(
+    run: Run, train: Part, fraction: float | None, columns: Sequence[Attribute] = ()
+) -> Trust:
     """Train on the least suspicious labels of each class: on ``fraction`` of each, or, with None, on
     somewhat fewer than :func:`right_fractions`, as no score ranks every wrong label behind every right one.
 
+    Among pictures of a class each group of the covariates ``columns`` is trusted as much as any other: a
+    ranking suspects what is rare, and the generator would never see that combination under its label.
     Raises :class:`DiffInfError` for a run that is not ranked.
     """
     table = read_scores(run)
-    score = next(name for name in TRUST_SCORES if name in table)
-    suspicion = table[score].to_numpy()
-    right = right_fractions(run, train) if fraction is None else None
+    scores = [name for name in TRUST_SCORES if name in table]
+    if fraction is None:
+        right = right_fractions(run, train)
+        kept = right * (1 + right) / 2
+    else:
+        kept = np.full(len(train.classes), fraction)
+    together = _groups(train.labels, covariate_indices(train.table, columns))
     out = np.zeros(len(train), bool)
-    for k in range(len(train.classes)):
-        rows = np.flatnonzero(train.labels == k)
-        part = right[k] * (1 + right[k]) / 2 if right is not None else fraction
-        kept = max(1, round(float(part or 0) * len(rows)))
-        out[rows[np.argsort(suspicion[rows], kind="stable")[:kept]]] = True
-    return Trust(out, score)
+    for k in np.unique(together):
+        rows = np.flatnonzero(together == k)
+        most = max(1, round(float(kept[train.labels[rows[0]]]) * len(rows)))
+        ranks = [table[name].iloc[rows].rank().to_numpy() for name in scores]
+        out[rows[np.argsort(np.sum(ranks, 0), kind="stable")[:most]]] = True
+    return Trust(out, " and ".join(scores))
+
+
+def _groups(labels: NDArray[np.int64], covariates: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups (N,) of the same label and covariates; those too small are one for each label."""
+    _, group, counts = np.unique(
+        np.column_stack([labels, covariates]), axis=0, return_inverse=True, return_counts=True
+    )
+    group = group.reshape(-1)
+    return np.where(counts[group] < SMALLEST_GROUP, -1 - labels, group)
 
 
 def covariate(table: pd.DataFrame, column: str) -> Attribute:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from diffinf_core.diffusion.autoencoder import Architecture, DiffusionAutoencoder
 from diffinf_core.diffusion.network import WarmupDecoder
 from diffinf_core.diffusion.schedule import TIMES, abar
 from diffinf_core.diffusion.settings import GeneratorTraining
 from diffinf_core.diffusion.sources import SeededBatch
+from diffinf_core.records import DiffInfError
 
 #: noise on the coarse colour while training, so that its exact value says nothing about a picture
 COLOUR_NOISE = 0.02
+#: weight of the error where x_0 is known, which is easily copied
+KNOWN_WEIGHT = 0.2
+#: side of the noise whose level sets are the regions to inpaint
+_BLOB = 5
 
 
 class GeneratorLoss(nn.Module):
@@ -28,6 +34,10 @@ class GeneratorLoss(nn.Module):
         a = architecture
         self.plain = WarmupDecoder(a.side, a.z_dim, a.encoder_width, a.patch, a.channels)
         self.config, self.paired = config, paired
+        if config.inpaint and not a.inpaints:
+            raise DiffInfError(
+                "inpaint is a setting of generators on latents; leave it out, or name a first stage."
+            )
 
     def forward(
         self, seeded: SeededBatch, device: torch.device, warming: bool
@@ -72,7 +82,14 @@ class GeneratorLoss(nn.Module):
         a = abar(t, x)
         x_t = a.sqrt() * x + (1 - a).sqrt() * eps
         v = a.sqrt() * eps - (1 - a).sqrt() * x
-        loss = (weight * (self.model.unet(x_t, t, code, label).float() - v) ** 2).mean()
+        around, part = None, weight
+        if c.inpaint:
+            known = known_cells(x, c.inpaint, noise)
+            around = torch.cat([known * x, known], 1)
+            outside = 1 - (1 - KNOWN_WEIGHT) * known
+            part = weight * outside / outside.mean((1, 2, 3), keepdim=True)
+        error = (self.model.unet(x_t, t, code, label, around).float() - v) ** 2
+        loss = (part * error).mean()
         out = {"denoise": loss.detach()}
         # The plain decoder reads the source's code, so it is scored where source = target.
         same = (label < 0).all(1) if self.paired else torch.ones(len(x), dtype=torch.bool)
@@ -92,6 +109,19 @@ class GeneratorLoss(nn.Module):
             return _pictures(values, device)
         x = torch.from_numpy(values).to(device, non_blocking=True).float()
         return self.model.normalise(x).contiguous(memory_format=torch.channels_last)
+
+
+def known_cells(x: Tensor, fraction: float, noise: torch.Generator) -> Tensor:
+    """Mask (B, 1, s, s) of what an inpainting network is shown of x: 1 around one or a few blobs that cover
+    a tenth to nine tenths, in ``fraction`` of the pictures; 0 throughout in the others."""
+    n = len(x)
+    coarse = torch.randn(n, 1, _BLOB, _BLOB, generator=noise, device=x.device)
+    fine = F.interpolate(coarse, x.shape[-2:], mode="bilinear", align_corners=False)
+    order = fine.flatten(1).sort(1).values
+    area = 0.1 + 0.8 * torch.rand(n, 1, generator=noise, device=x.device)
+    edge = order.gather(1, (area * (order.shape[1] - 1)).long())[:, :, None, None]
+    shown = torch.rand(n, 1, 1, 1, generator=noise, device=x.device) < fraction
+    return ((fine > edge) & shown).to(x.dtype)
 
 
 def _pictures(images: np.ndarray, device: torch.device) -> Tensor:

@@ -163,8 +163,9 @@ class ConditionalUNet(nn.Module):
     """D_psi: predicts v = sqrt(abar) eps - sqrt(1 - abar) x_0 from (x_t, t, z_sem, labels).
 
     ``classes`` holds the number of classes of each attribute and may be empty. Labels are long,
-    (B, len(classes)), with -1 for unknown. The exact conversion from v to x_0 and eps is in
-    :mod:`diffinf_core.diffusion.sampling`.
+    (B, len(classes)), with -1 for unknown. A network that ``inpaints`` also takes ``surroundings`` (B,
+    channels + 1, s, s): x_0 where it is known and 0 elsewhere, then 1 where it is known; None: nothing is.
+    The exact conversion from v to x_0 and eps is in :mod:`diffinf_core.diffusion.sampling`.
     """
 
     def __init__(
@@ -176,13 +177,16 @@ class ConditionalUNet(nn.Module):
         classes: tuple[int, ...],
         patch: int,
         channels: int = 3,
+        inpaints: bool = False,
     ) -> None:
         super().__init__()
         self.patch, self.classes = patch, classes
+        # the surroundings: what is known of x_0, and where
+        self.around = channels + 1 if inpaints else 0
         self.side = size // patch // 2 ** (len(widths) - 1)
         first, last = widths[0], widths[-1]
         code_in = z_dim + _LABEL_FEATURES * len(classes)
-        self.stem = nn.Conv2d(channels * patch * patch, first, 3, 1, 1)
+        self.stem = nn.Conv2d((channels + self.around) * patch * patch, first, 3, 1, 1)
         self.time = nn.Sequential(
             nn.Linear(_TIME_FEATURES, embed), nn.SiLU(), nn.Linear(embed, embed), nn.SiLU()
         )
@@ -208,7 +212,14 @@ class ConditionalUNet(nn.Module):
         for parameter in self.out[2].parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x_t: Tensor, t: Tensor, z_sem: Tensor, label: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        z_sem: Tensor,
+        label: Tensor | None,
+        surroundings: Tensor | None = None,
+    ) -> Tensor:
         time = self.time(time_features(t).to(x_t.dtype))
         parts = [z_sem.to(x_t.dtype)]
         for i, table in enumerate(self.labels):
@@ -221,7 +232,12 @@ class ConditionalUNet(nn.Module):
             parts.append(table(index).to(x_t.dtype))
         joined = torch.cat(parts, 1)
         code = self.code(joined)
-        h = self.stem(F.pixel_unshuffle(x_t, self.patch))
+        seen = x_t
+        if self.around:
+            if surroundings is None:
+                surroundings = x_t.new_zeros(len(x_t), self.around, *x_t.shape[2:])
+            seen = torch.cat([x_t, surroundings.to(x_t.dtype)], 1)
+        h = self.stem(F.pixel_unshuffle(seen, self.patch))
         skips: list[Tensor] = []
         levels = len(self.down)
         for i, block in enumerate(self.down):

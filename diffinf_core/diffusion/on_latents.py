@@ -148,7 +148,7 @@ def train_under_lock(
     settings = make_settings({**ON_LATENTS, **given}, start)
     train = open_training(run)
     columns = tuple(covariate(train.table, column) for column in options.covariates)
-    trust = trusted(run, train, options.trust)
+    trust = trusted(run, train, options.trust, columns)
     target = out or run.root / "generator"
     refuse_finished(target)
     yield from main_process_first(_first_stage(_find(options), target, train, settings))
@@ -170,7 +170,7 @@ def train_under_lock(
     attributes = (Attribute(name="label", classes=train.classes), *columns)
     architecture = latent_architecture(
         train.size, attributes, latents.space, options.colour, start, width
-    )
+    ).model_copy(update={"inpaints": settings.inpaint > 0})
     data = {
         "kind": "training split of a run, assigned labels; validation and test left out",
         "pictures": len(source),

@@ -46,6 +46,12 @@ class GeneratorTraining(BaseModel):
         ge=0,
         description="weight of the adversary that keeps the label out of z_sem; 0: none",
     )
+    inpaint: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="fraction of the pictures of which all but a random region is known",
+    )
     label_free_after: int = Field(1000, ge=1, description="steps in which that weight rises")
     balance: float = Field(
         0.0, ge=0, le=1, description="fraction of the draws that give each class the same chance"
@@ -105,6 +111,7 @@ ON_LATENTS: dict[str, Any] = {
     "low_time_fraction": 0.6,
     "label_free": 0.04,
     "balance": 0.2,
+    "inpaint": 0.6,
     "patience": 0,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from diffinf_core.diffusion.on_latents import (
     train_under_lock,
 )
 from diffinf_core.diffusion.settings import BY_DEVICE
+from diffinf_core.influence.confidence import CONFIDENCE
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import Run
@@ -92,6 +94,17 @@ def _check_covariates(run: Run) -> Iterator[Progress]:
     yield from ()
 
 
+def _confidence(run: Run) -> Iterator[Progress]:
+    """The score that tells better than the loss alone which labels to trust, where it can be had."""
+    if not run.config.generator.confidence:
+        return
+    try:
+        for event in CONFIDENCE.compute(run, quiet=True):
+            yield replace(event, stage=TRAINING)
+    except DiffInfError as error:
+        yield Progress(TRAINING, 0, 1, f"labels are trusted by their mean loss alone: {error}")
+
+
 def _train(run: Run) -> Iterator[Progress]:
     run.store()
     began, folder = time.perf_counter(), run.root / "generator"
@@ -102,6 +115,8 @@ def _train(run: Run) -> Iterator[Progress]:
     budget = f" for about {given['minutes']:g} minutes" if "minutes" in given else ""
     note = f"training on the trusted labels{budget}; {folder / 'curve.html'} shows how it goes"
     yield Progress(TRAINING, 0, 1, note)
+    if not (folder / "generator.ckpt").exists():
+        yield from _confidence(run)
     yield from train_under_lock(run, given, None, None, 1.0, _options(run.config))
     file.unlink()
     yield Progress(TRAINING, 1, 1, f"done in {time.perf_counter() - began:.0f} s")

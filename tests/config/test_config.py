@@ -50,10 +50,11 @@ def refusal(call: Any, *args: Any) -> str:
 # ---------------------------------------------------------------- there and back
 
 
-def test_photographs_keep_their_own_labels_and_are_edited_with_a_soft_mask() -> None:
+def test_photographs_keep_their_own_labels_and_are_edited_within_a_region() -> None:
     config = preset_for("photographs", {"data": {"source": "folder", "path": "pictures"}})
     assert config.noise.rate == 0 and config.data.image_size == 128
-    assert config.repair.transfer == "masked" and config.repair.steps <= config.repair.t0
+    assert config.repair.method == "inpaint" and config.repair.transfer == "delta"
+    assert config.repair.steps <= config.repair.t0
 
 
 @pytest.mark.parametrize("name", PRESETS)

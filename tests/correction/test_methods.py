@@ -26,7 +26,7 @@ def generator() -> DiffusionAutoencoder:
     model = DiffusionAutoencoder(
         Architecture(
             image_size=SIZE, z_dim=16, patch=2, widths=(16, 24), embed=32, encoder_width=16,
-            attributes=kinds,
+            attributes=kinds, inpaints=True,
         )
     )  # fmt: skip
     for p in model.parameters():  # fresh networks end in zeros, through which no gradient comes

@@ -40,9 +40,10 @@ from diffinf_core.diffusion.label_free import LabelAdversary
 from diffinf_core.diffusion.latent_source import Conditions, LatentSource, _chances
 from diffinf_core.diffusion.latents import Latents, encode_latents, open_latents
 from diffinf_core.diffusion.loading import convert, load_autoencoder
+from diffinf_core.diffusion.loss import GeneratorLoss, known_cells
 from diffinf_core.diffusion.settings import ON_LATENTS, GeneratorTraining
 from diffinf_core.diffusion.tiny import tiny_decoder, tiny_encoder
-from diffinf_core.diffusion.trainer import averaged_weights, train_generator
+from diffinf_core.diffusion.trainer import averaged_weights, start_from, train_generator
 from diffinf_core.influence.stage import read_scores
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import read_tensors
@@ -84,7 +85,7 @@ def architecture(latents: Latents, colour: bool = True) -> Architecture:
             Attribute(name="label", classes=("a", "b", "c")),
             Attribute(name="sex", classes=("f", "m"), covariate=True),
         ),
-        latent=latents.space, colour=colour,
+        latent=latents.space, colour=colour, inpaints=True,
     )  # fmt: skip
 
 
@@ -284,6 +285,54 @@ def test_the_adversary_learns_the_label_and_pulls_codes_to_the_classes_frequenci
     assert all(torch.equal(a, b) for a, b in zip(learnt, net.parameters(), strict=True))
 
 
+def test_what_is_known_around_a_region_covers_blobs_of_every_size() -> None:
+    x = torch.zeros(4000, 2, 16, 16)
+    known = known_cells(x, 0.6, torch.Generator().manual_seed(0))
+    assert known.shape == (4000, 1, 16, 16) and set(known.unique().tolist()) == {0.0, 1.0}
+    share = known.mean((1, 2, 3))
+    assert (share > 0).float().mean() == pytest.approx(0.6, abs=0.03)
+    of = share[share > 0]
+    assert of.min() > 0.08 and of.max() < 0.92 and of.mean() == pytest.approx(0.5, abs=0.02)
+    # blobs: a cell is as its neighbour is
+    some = known[share > 0]
+    assert (some[..., 1:] == some[..., :-1]).float().mean() > 0.85
+
+
+def test_a_training_that_inpaints_begins_as_the_one_that_did_not(
+    latents: Latents,
+) -> None:
+    """Labels may come along with the surroundings: what is new to the network says nothing at first."""
+    torch.manual_seed(1)
+    alone = architecture(latents).model_copy(
+        update={"attributes": architecture(latents).attributes[:1], "inpaints": False}
+    )
+    before = DiffusionAutoencoder(alone)
+    for p in before.parameters():
+        torch.nn.init.normal_(p, 0, 0.08)
+    after = DiffusionAutoencoder(architecture(latents))
+    start_from(after, before.state_dict())
+    x, z = torch.randn(2, CHANNELS, 8, 8), torch.randn(2, 19)
+    around = torch.randn(2, CHANNELS + 1, 8, 8)
+    t = torch.full((2,), 500)
+    for net in (before, after):
+        net.unet.code[0].bias.data.zero_()
+    # what comes from the code alone and from x_t is the same; the labels' features stand after it
+    torch.testing.assert_close(
+        after.unet.code[0].weight[:, :19], before.unet.code[0].weight[:, :19]
+    )
+    torch.testing.assert_close(after.unet.layout.weight[:, :19], before.unet.layout.weight[:, :19])
+    label = torch.zeros(2, 2, dtype=torch.long)
+    torch.testing.assert_close(after.unet(x, t, z, label, around), after.unet(x, t, z, label))
+    with torch.no_grad():
+        after.unet.stem.weight[:, CHANNELS:] = 1
+    assert not torch.allclose(after.unet(x, t, z, label, around), after.unet(x, t, z, label))
+
+
+def test_inpainting_is_refused_where_the_network_cannot() -> None:
+    with pytest.raises(DiffInfError, match="inpaint is a setting of generators on latents"):
+        GeneratorLoss(Architecture(), GeneratorTraining(inpaint=0.5), False)
+
+
 def test_a_sure_and_wrong_guess_pulls_no_further() -> None:
     net = LabelAdversary(8, torch.ones(2))
     last = net.layers[-1]
@@ -331,6 +380,35 @@ def test_trust_is_a_fraction_of_each_class_the_least_suspicious_first(run_copy: 
     later = run.config.influence.model_copy(update={"checkpoint_rule": "all"})
     with pytest.raises(DiffInfError, match="not ranked yet"):
         trusted(Run(run_copy, run.config.model_copy(update={"influence": later})), train, 0.5)
+
+
+def test_trust_takes_both_scores_and_each_group_of_a_covariate_alike(
+    run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.open(run_copy)
+    train = open_training(run)
+    n, first = len(train), train.labels == 0
+    rng = np.random.default_rng(0)
+    scores = pd.DataFrame({"mean_loss": rng.random(n), "self_confidence": rng.random(n)})
+    monkeypatch.setattr(conditions, "read_scores", lambda run: scores)
+    both = trusted(run, train, 0.5)
+    assert both.score == "mean_loss and self_confidence"
+    ranks = scores[first].rank().sum(1)
+    assert ranks[both.trusted[first]].max() <= ranks[~both.trusted[first]].min()
+    # one group looks wrong throughout, as what is rare does
+    train.table["group"] = np.where(np.arange(n) % 3 == 0, "rare", "usual")
+    rare = (train.table["group"] == "rare").to_numpy()
+    scores.loc[rare] += 1
+    assert trusted(run, train, 0.5).trusted[first & rare].mean() < 0.3
+    columns = [covariate(train.table, "group")]
+    within = trusted(run, train, 0.5, columns).trusted
+    for k in range(len(train.classes)):
+        for group in (rare, ~rare):
+            mine = within[group & (train.labels == k)]
+            assert abs(mine.sum() - len(mine) / 2) <= 0.5
+    # groups of a handful are ranked with the others of their class
+    monkeypatch.setattr(conditions, "SMALLEST_GROUP", n)
+    assert (trusted(run, train, 0.5, columns).trusted == trusted(run, train, 0.5).trusted).all()
 
 
 def test_without_planted_noise_out_of_fold_probabilities_tell_the_right_fraction(

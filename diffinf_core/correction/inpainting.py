@@ -1,0 +1,111 @@
+"""Guided decoding inside of the region where the label shows, with the rest of the picture known.
+
+Guidance over a whole picture draws a face of its own, and what is taken over from it fits the original badly:
+a mouth too small, or beside its place. So the label is decoded twice. The first decoding tells where the
+picture changes; the cells of strong change that are also those of its class become the region. In the second
+one the network is shown the original around the region, and only the region moves away from the plain
+decoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffinf_core.correction.guidance import GuidedStep, Task, guided_decode, moved, soft_mask
+from diffinf_core.diffusion import sampling
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
+from diffinf_core.diffusion.regions import local_change
+from diffinf_core.diffusion.sampling import eps_for, step_to
+from diffinf_core.diffusion.schedule import times
+from diffinf_core.records import DiffInfError
+
+
+def inpaint(task: Task) -> Iterator[GuidedStep]:
+    """Decode towards the label within its region, a step per event; without a label as
+    :func:`guided_decode`.
+
+    :class:`DiffInfError` for a generator that was not trained to inpaint.
+    """
+    generator, config, negative = task.generator, task.config, task.negative
+    if task.label is None or negative is None:
+        yield from guided_decode(task)
+        return
+    if not isinstance(generator, DiffusionAutoencoder) or not generator.architecture.inpaints:
+        raise DiffInfError(
+            "The generator was not trained to inpaint: set repair.method=guided and "
+            "repair.transfer=masked, or train another generator."
+        )
+    total = 2 * config.steps
+    unguided = replace(task, config=config.model_copy(update={"step_size": 0.0}))
+    for step in guided_decode(unguided):
+        yield replace(step, total=total)
+    region = edit_region(
+        generator, task.label, step.x0, task.inversion.reconstruction, config.mask_quantile
+    )
+    for step in _decode_within(task, generator, region, task.label, negative):
+        yield replace(step, done=config.steps + step.done, total=total)
+
+
+@torch.no_grad()
+def _decode_within(
+    task: Task, generator: DiffusionAutoencoder, region: Tensor, label: Tensor, negative: Tensor
+) -> Iterator[GuidedStep]:
+    """The second decoding, beside the plain one that it leaves in the region alone."""
+    config, z = task.config, task.inversion.z_sem
+    known = (region == 0).to(region.dtype)
+    around = torch.cat([known * task.original, known], 1)
+    schedule = times(config.steps, config.t0)
+
+    def plainly(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        return generator.predict(x_t, t, z, negative, around)
+
+    plain = edit = sampling.invert(plainly, task.original, config.steps, config.t0)
+    both, codes, surroundings = (
+        torch.cat([label, negative]),
+        z.repeat(2, 1),
+        around.repeat(2, 1, 1, 1),
+    )
+    reconstruction = task.inversion.reconstruction
+    for i in reversed(range(config.steps)):
+        t = schedule[i + 1]
+        plain_x0, plain_eps = plainly(plain, t)
+        x0, _ = generator.predict(edit.repeat(2, 1, 1, 1), t, codes, both, surroundings)
+        positive, base = x0.chunk(2)
+        guided = base + config.guidance * (positive - base)
+        terms: dict[str, Tensor] = {}
+        if i % config.objective_every == 0:
+            guided, terms = moved(
+                task, guided, t, partial(_shown, reconstruction, region, plain_x0)
+            )
+        edit = step_to(guided, eps_for(edit, guided, t), schedule[i])
+        plain = step_to(plain_x0, plain_eps, schedule[i])
+        edit = plain + region * (edit - plain)
+        x0 = _shown(reconstruction, region, plain_x0, guided)
+        yield GuidedStep(config.steps - i, config.steps, x0, terms)
+
+
+def _shown(reconstruction: Tensor, region: Tensor, plain: Tensor, guided: Tensor) -> Tensor:
+    """x_0 of an edit whose estimate is ``guided`` where the plain decoding's is ``plain``."""
+    return reconstruction + region * (guided - plain)
+
+
+def edit_region(
+    generator: DiffusionAutoencoder,
+    label: Tensor,
+    edit: Tensor,
+    plain: Tensor,
+    quantile: float,
+) -> Tensor:
+    """Soft mask (B, 1, s, s) in [0, 1] of what an edit to ``label`` (B, attributes) may change.
+
+    Where the change of this picture times the usual change of its class is strong, above its ``quantile``,
+    and one cell around that.
+    """
+    usual = generator.regions[label[:, 0]][:, None]
+    return F.max_pool2d(soft_mask(local_change(edit, plain) * usual, quantile), 3, 1, 1)

@@ -1,0 +1,170 @@
+"""Edits within the region where a label shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffinf_core.config import RepairConfig
+from diffinf_core.correction.guidance import Inversion, Task, guided_decode, invert
+from diffinf_core.correction.inpainting import edit_region, inpaint
+from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
+from diffinf_core.diffusion.regions import label_regions
+from diffinf_core.records import DiffInfError
+
+SIZE = 16
+CONFIG = RepairConfig(
+    method="inpaint", steps=3, t0=600, guidance=4.0, step_size=0.0, transfer="delta",
+    mask_quantile=0.8,
+)  # fmt: skip
+
+
+def make(inpaints: bool = True) -> DiffusionAutoencoder:
+    torch.manual_seed(4)
+    model = DiffusionAutoencoder(
+        Architecture(
+            image_size=SIZE, z_dim=16, patch=1, widths=(16, 24), embed=32, encoder_width=16,
+            attributes=(Attribute(name="kind", classes=("a", "b")),), inpaints=inpaints,
+        )
+    )  # fmt: skip
+    for p in model.parameters():  # fresh networks end in zeros
+        torch.nn.init.normal_(p, 0, 0.08)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def generator() -> DiffusionAutoencoder:
+    return make()
+
+
+def task(generator: DiffusionAutoencoder, config: RepairConfig = CONFIG, n: int = 2) -> Task:
+    rng = torch.Generator().manual_seed(1)
+    x = torch.rand(n, 3, SIZE, SIZE, generator=rng) * 1.6 - 0.8
+    objective: Any = SimpleNamespace(
+        reference=SimpleNamespace(x=x),
+        terms=lambda made: {"dark": made.mean((1, 2, 3))},
+        loss=lambda terms: terms["dark"],
+    )
+    none, label = torch.full((n, 1), -1), torch.ones(n, 1, dtype=torch.long)
+    inversion = invert(generator, x, none, config)
+    return Task(generator, inversion, label, none, objective, config)
+
+
+def region_of(here: Task) -> Tensor:
+    *_, first = guided_decode(here)
+    assert isinstance(here.generator, DiffusionAutoencoder) and here.label is not None
+    plain = here.inversion.reconstruction
+    return edit_region(here.generator, here.label, first.x0, plain, here.config.mask_quantile)
+
+
+def test_nothing_outside_of_the_region_changes_and_something_inside_does(
+    generator: DiffusionAutoencoder,
+) -> None:
+    here = task(generator)
+    made = list(inpaint(here))
+    assert [s.done for s in made] == list(range(1, 7)) and {s.total for s in made} == {6}
+    region = region_of(here)
+    outside = (region == 0).expand(-1, 3, -1, -1)
+    assert 0.2 < outside.float().mean() < 0.8
+    x, pictures = here.objective.reference.x, here.pictures(made[-1].x0)
+    torch.testing.assert_close(pictures[outside], x[outside])
+    assert (pictures - x).abs()[~outside].mean() > 1e-3
+    assert made[-1].terms == {} and not made[-1].x0.requires_grad
+
+
+def test_the_second_decoding_knows_the_original_around_the_region(
+    generator: DiffusionAutoencoder,
+) -> None:
+    here = task(generator)
+    *_, last = inpaint(here)
+    deaf = make()
+    deaf.unet.stem.weight[:, 3:] = 0  # the surroundings say nothing to it
+    *_, without = inpaint(replace(here, generator=deaf))
+    assert not torch.allclose(last.x0, without.x0, atol=1e-4)
+    # the first decoding is the same for both: it is shown nothing
+    assert torch.equal(region_of(here), region_of(replace(here, generator=deaf)))
+
+
+def test_the_objective_moves_the_second_decoding_within_the_region(
+    generator: DiffusionAutoencoder,
+) -> None:
+    here = task(generator)
+    *_, plain = inpaint(here)
+    pulled = replace(here, config=CONFIG.model_copy(update={"step_size": 3.0}))
+    made = list(inpaint(pulled))
+    assert all(s.terms == {} for s in made[:3]) and all("dark" in s.terms for s in made[3:])
+    assert made[-1].x0.mean() < plain.x0.mean() - 1e-3
+    outside = (region_of(here) == 0).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(made[-1].x0[outside], plain.x0[outside])
+
+
+def test_the_region_is_where_the_picture_and_its_class_change(
+    generator: DiffusionAutoencoder,
+) -> None:
+    plain = torch.zeros(2, 3, SIZE, SIZE)
+    edit = torch.ones_like(plain)
+    edit[:, :, 8:] = 0.1
+    model = make()
+    model.regions[0, :, :8] = 0.1
+    got = edit_region(model, torch.tensor([[0], [1]]), edit, plain, 0.7)
+    assert not got[:, :, 10:].any()  # nothing changes there
+    assert not got[0, :, :, :7].any() and bool((got[0, :, :6, 9:] == 1).all())
+
+
+def test_without_a_label_it_is_guided_decoding(generator: DiffusionAutoencoder) -> None:
+    here = replace(task(generator), label=None, negative=None)
+    *_, usual = guided_decode(here)
+    *_, made = inpaint(here)
+    assert torch.equal(made.x0, usual.x0) and made.total == CONFIG.steps
+
+
+def test_a_generator_that_does_not_inpaint_is_refused_in_a_sentence() -> None:
+    with pytest.raises(DiffInfError, match=r"not trained to inpaint: set repair\.method=guided"):
+        next(inpaint(task(make(False))))
+
+
+def test_the_regions_of_classes_are_where_edits_to_them_change_pictures() -> None:
+    """Of a model that paints the upper half for one class and the left half for the other."""
+
+    class Painter:
+        architecture = SimpleNamespace(attributes=(SimpleNamespace(classes=("a", "b")),))
+
+        def encode(self, x: Tensor, x0: Tensor) -> Tensor:
+            return x.mean((1, 2, 3))[:, None]
+
+        def invert(self, x0: Tensor, *_: object) -> Tensor:
+            return x0
+
+        def decode(self, x_T: Tensor, *_: object) -> Tensor:
+            return x_T
+
+        def predictor(self, z: Tensor, label: Tensor, guidance: float, plain: Tensor) -> Any:
+            assert plain.eq(-1).all()
+
+            def predict(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
+                x0 = x.clone()
+                half = (slice(None), slice(None), slice(SIZE // 2))
+                (x0 if label[0, 0] == 0 else x0.transpose(2, 3))[half] += 1
+                return x0[: len(x_t)], torch.zeros_like(x_t)
+
+            return predict
+
+    x = torch.zeros(5, 3, SIZE, SIZE)
+    painter: Any = Painter()
+    got = label_regions(painter, x, x, None)
+    torch.testing.assert_close(got.mean((1, 2)), torch.ones(2))
+    torch.testing.assert_close(got[0], got[1].T)
+    assert bool((got[0, 1:7, 1:-1] > 1.8).all()) and not got[0, 9:].any()
+
+
+def test_an_inversion_is_left_as_it_was(generator: DiffusionAutoencoder) -> None:
+    here = task(generator)
+    kept = Inversion(*(v.clone() for v in vars(here.inversion).values()))
+    list(inpaint(here))
+    for name, value in vars(kept).items():
+        assert torch.equal(getattr(here.inversion, name), value)
