@@ -401,6 +401,7 @@ def test_trust_takes_both_scores_and_each_group_of_a_covariate_alike(
     scores.loc[rare] += 1
     assert trusted(run, train, 0.5).trusted[first & rare].mean() < 0.3
     columns = [covariate(train.table, "group")]
+    monkeypatch.setattr(conditions, "SMALLEST_GROUP", 5)
     within = trusted(run, train, 0.5, columns).trusted
     for k in range(len(train.classes)):
         for group in (rare, ~rare):
