@@ -46,14 +46,10 @@ from tests.benchmarks.pages import RESULTS, ROOT, put
 FILE, PAGE = RESULTS / "covariates.json", ROOT / "docs" / "photographs.md"
 SHAPES, COLOURS = ("circle", "square"), ("red", "blue")
 PICTURES, SIDE, FRAME, CONFOUNDED = 1600, 64, 6, 0.9
+BALANCED = {"balance": 1.0}
 WAYS: dict[str, dict[str, Any]] = {
-    "balanced": {
-        "covariates": ("background",),
-        "colour": True,
-        "training": {"balance": 1.0},
-    },
-    "with covariates": {"covariates": ("background",), "colour": True},
-    "without": {"covariates": (), "colour": False},
+    "with covariates": {"covariates": ("background",), "colour": True, "training": BALANCED},
+    "without": {"covariates": (), "colour": False, "training": BALANCED},
 }
 
 
