@@ -98,12 +98,27 @@ def test_one_command_trains_the_generator_between_judge_and_repair_and_only_once
     }
     assert not list(folder.glob("*.ckpt")) and not (folder / "device.json").exists()
     assert "Kept fixed in an edit: skin, coarse colour" in (folder / "generator.md").read_text()
+    assert "lowest mean_loss and self_confidence" in (folder / "generator.md").read_text()
     versions = read_json(REPAIR.folder(run.folder) / "versions.json")
     sample, version = next(iter(versions.items()))
     edit = load_edit(run.folder, sample, version)
     assert file_digest(folder / "generator.safetensors")[:12] in edit.generator
     again = open_run(run.folder.root)
     assert {event.note for event in again.compute()} == {"done already"}
+
+
+@pytest.mark.parametrize("over", [{"confidence": False}, {}])
+def test_labels_are_trusted_by_the_loss_alone_where_the_other_score_is_not_wanted_or_not_to_be_had(
+    judged: Path, tmp_path: Path, over: dict[str, Any]
+) -> None:
+    run = copied(judged, tmp_path / "run")
+    # so many folds that one of them holds all of a class
+    config = change(run.config, {"generator": over, "influence": {"folds": 1000}})
+    events = until_repair(open_run(run.folder.root, config).compute())
+    said = [e.note for e in events if "labels are trusted by their mean loss alone: " in e.note]
+    assert bool(said) == (not over)
+    card = (run.folder.root / "generator" / "generator.md").read_text()
+    assert "lowest mean_loss, the others" in card
 
 
 def test_a_cancelled_training_goes_on_bit_for_bit_whatever_device_it_meets(
