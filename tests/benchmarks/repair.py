@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +153,11 @@ def prepared(folder: Path, size: int) -> Repairer:
     return Repairer(engine.folder)
 
 
-def repair(repairer: Repairer, positions: np.ndarray) -> None:
+def repair(repairer: Repairer, positions: np.ndarray, precision: str = "float32") -> None:
     """One batch, nothing cached."""
     with tempfile.TemporaryDirectory() as cache:
         repairer._inversions = InversionCache(Path(cache))
-        config = repairer.run.config.repair.model_copy(update={"precision": "float32"})
+        config = repairer.run.config.repair.model_copy(update={"precision": precision})
         for _ in repairer.repair(positions, config):
             pass
 
@@ -180,7 +181,7 @@ def cost(repairer: Repairer, rounds: int) -> dict[str, Any]:
         "images_per_second": {},
     }
     for batch in (1, 4, BATCH):
-        times = [clock(lambda b=batch: repair(repairer, high[:b])) for _ in range(3)]
+        times = [clock(partial(repair, repairer, high[:batch])) for _ in range(3)]
         out["images_per_second"][str(batch)] = batch / statistics.median(times)
     return out
 
