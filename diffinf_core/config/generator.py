@@ -29,8 +29,8 @@ class GeneratorConfig(Section):
     )
     confidence: bool = later(
         True,
-        description="choose them by out-of-fold self-confidence, too, for which influence.folds more "
-        "classifiers are trained",
+        description="compute out-of-fold self-confidence first, to rank the labels by it as well; trains "
+        "influence.folds classifiers",
     )
     training: dict[str, bool | int | float | str] = Field(
         {}, description="other settings of the training, as those of train-generator"

@@ -125,4 +125,8 @@ class RepairConfig(Section):
     def _room_for_steps(self) -> RepairConfig:
         if self.steps > self.t0:
             raise ValueError(f"steps {self.steps} cannot exceed t0 {self.t0}.")
+        if self.method == "inpaint" and self.probe == "always":
+            raise ValueError(
+                "probe=always moves z_sem, which method=inpaint decodes plainly; set guided."
+            )
         return self

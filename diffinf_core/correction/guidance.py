@@ -130,25 +130,25 @@ def guided_decode(task: Task) -> Iterator[GuidedStep]:
             x0, eps = task.predict(h, t, z)
         terms: dict[str, Tensor] = {}
         if i % config.objective_every == 0:
-            x0, terms = moved(task, x0, t)
+            x0, terms = objective_step(task, x0, t)
             eps = eps_for(h, x0, t) if terms else eps
         h = step_to(x0, eps, schedule[i])
         yield GuidedStep(config.steps - i, config.steps, x0, terms)
 
 
-def moved(
-    task: Task, x0: Tensor, t: int, shown: Callable[[Tensor], Tensor] | None = None
+def objective_step(
+    task: Task, x0: Tensor, t: int, to_edit: Callable[[Tensor], Tensor] | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """An x_0 estimate, a step down the objective's gradient, and the unweighted terms (B,) before it.
 
-    ``shown`` makes the x_0 of the edit from an estimate; default: they are the same. Without a step size or
-    without terms the estimate is returned as it is.
+    ``to_edit`` makes the x_0 of the edit from an estimate (B, C, s, s); default: they are the same. Without
+    a step size or without terms the estimate is returned as it is.
     """
     if not task.config.step_size:
         return x0, {}
     with torch.enable_grad():
         moving = x0.detach().requires_grad_(True)
-        terms = task.terms(moving if shown is None else shown(moving))
+        terms = task.terms(moving if to_edit is None else to_edit(moving))
         if not terms:
             return x0, {}
         (g,) = torch.autograd.grad(task.objective.loss(terms).sum(), moving)

@@ -1,10 +1,10 @@
-"""Guided decoding inside of the region where the label shows, with the rest of the picture known.
+"""Guided decoding within the region where the label shows, with the rest of the picture known.
 
-Guidance over a whole picture draws a face of its own, and what is taken over from it fits the original badly:
-a mouth too small, or beside its place. So the label is decoded twice. The first decoding tells where the
-picture changes; the cells of strong change that are also those of its class become the region. In the second
-one the network is shown the original around the region, and only the region moves away from the plain
-decoding.
+Guidance over a whole picture redraws the face, and what is transferred from it is misaligned with the
+original: a mouth too small, or beside its place. So the label is decoded twice. The first decoding tells
+where the picture changes; the cells of strong change that are also those of its class become the region. In
+the second one the network is shown the original around the region, and only the region moves away from the
+plain decoding.
 """
 
 from __future__ import annotations
@@ -17,9 +17,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffinf_core.correction.guidance import GuidedStep, Task, guided_decode, moved, soft_mask
+from diffinf_core.correction.guidance import (
+    GuidedStep,
+    Task,
+    guided_decode,
+    objective_step,
+    soft_mask,
+)
 from diffinf_core.diffusion import sampling
-from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
+from diffinf_core.diffusion.autoencoder import Autoencoder, DiffusionAutoencoder
 from diffinf_core.diffusion.regions import local_change
 from diffinf_core.diffusion.sampling import eps_for, step_to
 from diffinf_core.diffusion.schedule import times
@@ -36,14 +42,11 @@ def inpaint(task: Task) -> Iterator[GuidedStep]:
     if task.label is None or negative is None:
         yield from guided_decode(task)
         return
-    if not isinstance(generator, DiffusionAutoencoder) or not generator.architecture.inpaints:
-        raise DiffInfError(
-            "The generator was not trained to inpaint: set repair.method=guided and "
-            "repair.transfer=masked, or train another generator."
-        )
+    refuse_method(config.method, generator)
+    assert isinstance(generator, DiffusionAutoencoder)
     total = 2 * config.steps
-    unguided = replace(task, config=config.model_copy(update={"step_size": 0.0}))
-    for step in guided_decode(unguided):
+    without_objective = replace(task, config=config.model_copy(update={"step_size": 0.0}))
+    for step in guided_decode(without_objective):
         yield replace(step, total=total)
     region = edit_region(
         generator, task.label, step.x0, task.inversion.reconstruction, config.mask_quantile
@@ -52,20 +55,31 @@ def inpaint(task: Task) -> Iterator[GuidedStep]:
         yield replace(step, done=config.steps + step.done, total=total)
 
 
+def refuse_method(method: str, generator: Autoencoder) -> None:
+    """:class:`DiffInfError` where a generator cannot edit by ``method``."""
+    if method == "inpaint" and not (
+        isinstance(generator, DiffusionAutoencoder) and generator.architecture.inpaints
+    ):
+        raise DiffInfError(
+            "The generator was not trained to inpaint: set repair.method=guided, repair.transfer=masked and "
+            "repair.mask_quantile=0.3, or train another generator."
+        )
+
+
 @torch.no_grad()
 def _decode_within(
     task: Task, generator: DiffusionAutoencoder, region: Tensor, label: Tensor, negative: Tensor
 ) -> Iterator[GuidedStep]:
-    """The second decoding, beside the plain one that it leaves in the region alone."""
+    """The second decoding and the plain one in parallel; they differ in ``region`` (B, 1, s, s) alone."""
     config, z = task.config, task.inversion.z_sem
     known = (region == 0).to(region.dtype)
     around = torch.cat([known * task.original, known], 1)
     schedule = times(config.steps, config.t0)
 
-    def plainly(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
+    def unconditional(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
         return generator.predict(x_t, t, z, negative, around)
 
-    plain = edit = sampling.invert(plainly, task.original, config.steps, config.t0)
+    plain = edit = sampling.invert(unconditional, task.original, config.steps, config.t0)
     both, codes, surroundings = (
         torch.cat([label, negative]),
         z.repeat(2, 1),
@@ -74,23 +88,23 @@ def _decode_within(
     reconstruction = task.inversion.reconstruction
     for i in reversed(range(config.steps)):
         t = schedule[i + 1]
-        plain_x0, plain_eps = plainly(plain, t)
+        plain_x0, plain_eps = unconditional(plain, t)
         x0, _ = generator.predict(edit.repeat(2, 1, 1, 1), t, codes, both, surroundings)
         positive, base = x0.chunk(2)
         guided = base + config.guidance * (positive - base)
         terms: dict[str, Tensor] = {}
         if i % config.objective_every == 0:
-            guided, terms = moved(
-                task, guided, t, partial(_shown, reconstruction, region, plain_x0)
+            guided, terms = objective_step(
+                task, guided, t, partial(_edit_x0, reconstruction, region, plain_x0)
             )
         edit = step_to(guided, eps_for(edit, guided, t), schedule[i])
         plain = step_to(plain_x0, plain_eps, schedule[i])
         edit = plain + region * (edit - plain)
-        x0 = _shown(reconstruction, region, plain_x0, guided)
+        x0 = _edit_x0(reconstruction, region, plain_x0, guided)
         yield GuidedStep(config.steps - i, config.steps, x0, terms)
 
 
-def _shown(reconstruction: Tensor, region: Tensor, plain: Tensor, guided: Tensor) -> Tensor:
+def _edit_x0(reconstruction: Tensor, region: Tensor, plain: Tensor, guided: Tensor) -> Tensor:
     """x_0 of an edit whose estimate is ``guided`` where the plain decoding's is ``plain``."""
     return reconstruction + region * (guided - plain)
 

@@ -27,6 +27,7 @@ from diffinf_core.diffusion.processes import main_process, main_process_first
 from diffinf_core.diffusion.regions import label_regions
 from diffinf_core.diffusion.settings import GeneratorTraining
 from diffinf_core.diffusion.sources import PictureSource, SceneSource, Source
+from diffinf_core.diffusion.start import start_weights
 from diffinf_core.diffusion.trainer import averaged_weights, train_generator
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import (
@@ -79,7 +80,7 @@ def train_and_publish(
         given = load_autoencoder(start)
         if not isinstance(given, DiffusionAutoencoder):
             raise DiffInfError(f"{start} is a published network; training cannot start from it.")
-        weights = given.state_dict()
+        weights = start_weights(given, architecture)
         about["start"] = {
             "sha256": file_digest(weights_file(start)),
             "command": card_of(weights_file(start)).get("command", "unknown"),
@@ -101,6 +102,7 @@ def train_and_publish(
     steps = int(read_tensors(checkpoint)["step"])
     yield Progress("train-generator", steps, steps, "measuring reconstruction")
     if architecture.inpaints and architecture.attributes:
+        yield Progress("train-generator", steps, steps, "measuring where each label shows")
         model.regions.copy_(label_regions(model, held.x, held.x0, held.conditions))
     card = {
         "network": "DiffusionAutoencoder",

@@ -21,10 +21,12 @@ from diffinf_core.runs.run import Run
 TRUST_SCORES = ("mean_loss", "self_confidence")
 #: groups of a covariate
 FEWEST, MOST = 2, 20
-#: pictures of a class and group below which the labels of a group are not ranked by themselves
-SMALLEST_GROUP = 20
+#: pictures of a group of the covariates from which on its labels are ranked and counted by themselves
+SMALLEST_GROUP = 100
 #: fraction of right labels that is assumed where nothing tells
 _USUAL_RIGHT = 0.9
+#: what it is estimated at least: a class that is hard to tell looks like one whose labels are wrong
+_LEAST_RIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,17 @@ class Trust:
     score: str
 
 
-def right_fractions(run: Run, train: Part) -> NDArray[np.float64]:
-    """The estimated fraction (C,) of right labels among those assigned to each class.
+def right_fractions(
+    run: Run, train: Part, rows: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """The estimated fraction (C,) of right labels among those assigned to each class, in all or some rows.
 
     By the rate of labels made wrong on purpose, else by confident learning from out-of-fold probabilities
     where the run has them (Northcutt et al., JAIR 2021), else 0.9.
     """
-    counts = np.bincount(train.labels, minlength=len(train.classes))
+    rows = np.arange(len(train)) if rows is None else rows
+    labels = train.labels[rows]
+    counts = np.bincount(labels, minlength=len(train.classes))
     if run.config.noise.rate:
         return symmetric_right(counts, run.config.noise.rate)
     probabilities = out_of_fold(run)
@@ -49,8 +55,8 @@ def right_fractions(run: Run, train: Part) -> NDArray[np.float64]:
         return np.full(len(counts), _USUAL_RIGHT)
     from cleanlab.count import estimate_joint
 
-    joint = np.asarray(estimate_joint(train.labels, probabilities))
-    return np.diag(joint) / np.maximum(joint.sum(1), 1e-12)
+    joint = np.asarray(estimate_joint(labels, probabilities[rows]))
+    return np.maximum(np.diag(joint) / np.maximum(joint.sum(1), 1e-12), _LEAST_RIGHT)
 
 
 def symmetric_right(counts: NDArray[np.int64], rate: float) -> NDArray[np.float64]:
@@ -71,34 +77,40 @@ def trusted(
     """Train on the least suspicious labels of each class: on ``fraction`` of each, or, with None, on
     somewhat fewer than :func:`right_fractions`, as no score ranks every wrong label behind every right one.
 
-    Among pictures of a class each group of the covariates ``columns`` is trusted as much as any other: a
-    ranking suspects what is rare, and the generator would never see that combination under its label.
-    Raises :class:`DiffInfError` for a run that is not ranked.
+    The labels of each large group of the covariates ``columns`` are ranked and counted by themselves: a
+    ranking suspects what is rare, so that the generator would never see that combination under its label, and
+    among what is rare more labels are wrong. Raises :class:`DiffInfError` for a run that is not ranked.
     """
     table = read_scores(run)
     scores = [name for name in TRUST_SCORES if name in table]
-    if fraction is None:
-        right = right_fractions(run, train)
-        kept = right * (1 + right) / 2
-    else:
-        kept = np.full(len(train.classes), fraction)
-    together = _groups(train.labels, covariate_indices(train.table, columns))
-    out = np.zeros(len(train), bool)
-    for k in np.unique(together):
-        rows = np.flatnonzero(together == k)
-        most = max(1, round(float(kept[train.labels[rows[0]]]) * len(rows)))
-        ranks = [table[name].iloc[rows].rank().to_numpy() for name in scores]
-        out[rows[np.argsort(np.sum(ranks, 0), kind="stable")[:most]]] = True
+    groups = _pools(covariate_indices(train.table, columns))
+    large = [g for g in groups if _stands_alone(train.labels[g], len(train.classes))]
+    suspicion, kept = np.zeros(len(train)), np.full(len(train), fraction or 0.0)
+    for group in (np.arange(len(train)), *large):
+        if fraction is None:
+            right = right_fractions(run, train, group)[train.labels[group]]
+            kept[group] = right * (1 + right) / 2
+        for pool in _pools(train.labels[group, None]):
+            rows = group[pool]
+            ranks = sum(table[name].iloc[rows].rank().to_numpy() for name in scores)
+            order = rows[np.argsort(ranks, kind="stable")]
+            suspicion[order] = (np.arange(len(rows)) + 0.5) / len(rows)
+    out = suspicion < kept - 1e-9
+    for rows in _pools(train.labels[:, None]):
+        out[rows[np.argmin(suspicion[rows])]] = True
     return Trust(out, " and ".join(scores))
 
 
-def _groups(labels: NDArray[np.int64], covariates: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Groups (N,) of the same label and covariates; those too small are one for each label."""
-    _, group, counts = np.unique(
-        np.column_stack([labels, covariates]), axis=0, return_inverse=True, return_counts=True
-    )
-    group = group.reshape(-1)
-    return np.where(counts[group] < SMALLEST_GROUP, -1 - labels, group)
+def _stands_alone(labels: NDArray[np.int64], classes: int) -> bool:
+    """Whether a group with labels (n,) is large enough for estimates of its own."""
+    counts = np.bincount(labels, minlength=classes)
+    return len(labels) >= SMALLEST_GROUP and bool(counts.min() >= 2)
+
+
+def _pools(values: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The rows of each combination of values (N, K)."""
+    index = np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
+    return [np.flatnonzero(index == k) for k in range(int(index.max()) + 1)]
 
 
 def covariate(table: pd.DataFrame, column: str) -> Attribute:

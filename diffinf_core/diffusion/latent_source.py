@@ -98,8 +98,9 @@ class LatentSource:
         return torch.from_numpy(out)
 
 
-#: how much more often than its share a rare combination is drawn at most, lest it be memorised
-_MOST = 10.0
+#: how much more often than in the data a rare combination is drawn within its class, at most, lest it be
+#: memorised
+_MOST_OVERSAMPLING = 10.0
 
 
 def _chances(
@@ -118,6 +119,8 @@ def _chances(
     np.add.at(together, (labels[known], group[known]), 1)
     usual = together.sum(0) / known.sum()
     within = together / np.maximum(together.sum(1, keepdims=True), 1)
-    rarer = np.minimum(usual / np.maximum(within, 1e-12), _MOST)
+    rarer = np.minimum(usual / np.maximum(within, 1e-12), _MOST_OVERSAMPLING)
     balanced = by_class * rarer[np.maximum(labels, 0), group]
+    of_class = np.bincount(labels[known], balanced[known])  # a class may lack a group
+    balanced /= np.where(known, of_class[np.maximum(labels, 0)], 1)
     return (1 - balance) * uniform + balance * balanced / balanced.sum()

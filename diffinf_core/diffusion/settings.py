@@ -50,7 +50,7 @@ class GeneratorTraining(BaseModel):
         0.0,
         ge=0,
         le=1,
-        description="fraction of the pictures of which all but a random region is known",
+        description="fraction of training pictures of which x_0 is given outside a random region",
     )
     label_free_after: int = Field(1000, ge=1, description="steps in which that weight rises")
     balance: float = Field(

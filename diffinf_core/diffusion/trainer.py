@@ -40,10 +40,6 @@ from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.divergence import check_loss
 from diffinf_core.runs.files import read_tensors, write_tensors
 
-_STEM = "unet.stem.weight"
-#: layers whose inputs grow at their end: by surroundings, by labels after the code
-_OF_INPUTS = {_STEM, "unet.code.0.weight", "unet.layout.weight"}
-
 
 def train_generator(
     source: Source,
@@ -155,7 +151,7 @@ class _Trainer:
         torch.manual_seed(self.config.seed)
         net = GeneratorLoss(architecture, self.config, source.paired)
         if start is not None:
-            fresh = start_from(net.model, start)
+            fresh = _start_from(net.model, start)
             if fresh:
                 self.note = f"{fresh} tensors are not in the given weights and start at random"
         device = self.accelerator.device
@@ -338,19 +334,9 @@ def _with_defaults(provenance: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def start_from(model: DiffusionAutoencoder, weights: dict[str, Tensor]) -> int:
+def _start_from(model: DiffusionAutoencoder, weights: dict[str, Tensor]) -> int:
     """Load every tensor that fits; returns how many of the model's did not get one."""
     own = model.state_dict()
-    for name in _OF_INPUTS & weights.keys():
-        given, wanted = weights[name], own[name].clone()
-        n = min(given.shape[1], wanted.shape[1])
-        if given.shape[1] != wanted.shape[1] and len(given) == len(wanted):
-            wanted[:, :n] = given[:, :n]
-            if name == _STEM:
-                wanted[:, n:] = (
-                    0  # to a network that has not inpainted yet the surroundings say nothing
-                )
-            weights = {**weights, name: wanted}
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     model.load_state_dict(fitting, strict=False)
     return len(own) - len(fitting)

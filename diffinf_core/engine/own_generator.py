@@ -10,17 +10,19 @@ from typing import Any
 import torch
 
 from diffinf_core.config import RunConfig
+from diffinf_core.correction.inpainting import refuse_method
 from diffinf_core.correction.repairer import find_generator
 from diffinf_core.data.part import open_training
 from diffinf_core.data.profile import profile
 from diffinf_core.diffusion.conditions import covariate
+from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.on_latents import (
     LatentOptions,
     refuse_untrainable,
     train_under_lock,
 )
 from diffinf_core.diffusion.settings import BY_DEVICE
-from diffinf_core.influence.confidence import CONFIDENCE
+from diffinf_core.influence.confidence import CONFIDENCE, check_folds
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import Run
@@ -47,9 +49,12 @@ def before_repair(run: Run) -> _Before:
     """What is done besides the stages of a run that is repaired, by the stage that it comes before.
 
     Nothing where it has a generator or is not to train one. Raises :class:`DiffInfError` where the training
-    could not begin, before anything is computed.
+    could not begin, or where the generator cannot edit by the method, before anything is computed.
     """
-    if find_generator(run) is not None or not run.config.generator.train:
+    found = find_generator(run)
+    if found is not None and run.config.repair.method == "inpaint":
+        refuse_method("inpaint", load_autoencoder(found))
+    if found is not None or not run.config.generator.train:
         return {}
     _refuse_untrainable(run.config)
     # columns are known once the data are read; whether they will do is known before anything is trained
@@ -84,7 +89,13 @@ def _device() -> str:
 
 
 def _refuse_untrainable(config: RunConfig) -> None:
-    refuse_untrainable(_settings(config, _device()), _options(config))
+    given = _settings(config, _device())
+    refuse_untrainable(given, _options(config))
+    if config.repair.method == "inpaint" and given.get("inpaint") == 0:
+        raise DiffInfError(
+            "generator.training.inpaint=0 trains a generator that repair.method=inpaint cannot use; leave it "
+            "out, or set repair.method=guided."
+        )
 
 
 def _check_covariates(run: Run) -> Iterator[Progress]:
@@ -99,10 +110,12 @@ def _confidence(run: Run) -> Iterator[Progress]:
     if not run.config.generator.confidence:
         return
     try:
-        for event in CONFIDENCE.compute(run, quiet=True):
-            yield replace(event, stage=TRAINING)
+        check_folds(run)
     except DiffInfError as error:
         yield Progress(TRAINING, 0, 1, f"labels are trusted by their mean loss alone: {error}")
+        return
+    for event in CONFIDENCE.compute(run, quiet=True):
+        yield replace(event, stage=TRAINING)
 
 
 def _train(run: Run) -> Iterator[Progress]:
@@ -114,9 +127,9 @@ def _train(run: Run) -> Iterator[Progress]:
     given = _settings(run.config, read_json(file)["device"])
     budget = f" for about {given['minutes']:g} minutes" if "minutes" in given else ""
     note = f"training on the trusted labels{budget}; {folder / 'curve.html'} shows how it goes"
-    yield Progress(TRAINING, 0, 1, note)
     if not (folder / "generator.ckpt").exists():
         yield from _confidence(run)
+    yield Progress(TRAINING, 0, 1, note)
     yield from train_under_lock(run, given, None, None, 1.0, _options(run.config))
     file.unlink()
     yield Progress(TRAINING, 1, 1, f"done in {time.perf_counter() - began:.0f} s")

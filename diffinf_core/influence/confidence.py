@@ -55,6 +55,19 @@ class _Fold:
         )
 
 
+def check_folds(run: Run) -> None:
+    """:class:`DiffInfError` where a fold holds all pictures of a class."""
+    train, folds = open_training(run), run.config.influence.folds
+    fold = train.folds(folds, run.config.influence.seed)
+    for k in range(folds):
+        missing = set(range(len(train.classes))) - set(train.labels[fold != k].tolist())
+        if missing:
+            raise DiffInfError(
+                f"Without fold {k + 1} the training split has no {train.classes[min(missing)]!r}; "
+                "use fewer influence.folds or another estimator."
+            )
+
+
 def run_confidence(run: Run) -> Work:
     """Train a classifier without each fold, with the run's settings, up to the last checkpoint in use."""
     from cleanlab.rank import get_label_quality_scores
@@ -63,13 +76,7 @@ def run_confidence(run: Run) -> Work:
     classes, folds = len(train.classes), c.influence.folds
     fold = train.folds(folds, c.influence.seed)
     epochs = max(checkpoint_epochs(run))
-    for k in range(folds):
-        missing = set(range(classes)) - set(train.labels[fold != k].tolist())
-        if missing:
-            raise DiffInfError(
-                f"Without fold {k + 1} the training split has no {train.classes[min(missing)]!r}; "
-                "use fewer influence.folds or another estimator."
-            )
+    check_folds(run)
 
     def training(note: str) -> _Fold:
         k = names.index(note)

@@ -6,7 +6,8 @@
 Drawn pictures of circles and squares: in nine of ten the background has the colour of its shape, so that a
 generator that is asked for the other shape also paints the other background. Two runs with the same pictures
 and the same wrong labels, whose generators are trained for as long: one with the background as a covariate
-and coarse colour kept, one without either. The judge has learnt from pictures in which colour tells nothing.
+and coarse colour kept, one without either; each edits over the whole picture and by inpainting. The judge has
+learnt from pictures in which colour tells nothing.
 TAEF2 is the folder of that autoencoder. The table goes to ``docs/photographs.md``.
 """
 
@@ -31,7 +32,7 @@ from diffinf_core.classifier.training import (
     predict_probabilities,
     train_classifier,
 )
-from diffinf_core.config import make_config, preset_for
+from diffinf_core.config import change, make_config, preset_for
 from diffinf_core.correction.edits import edit_folder
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.overlay import read_picture
@@ -47,6 +48,10 @@ FILE, PAGE = RESULTS / "covariates.json", ROOT / "docs" / "photographs.md"
 SHAPES, COLOURS = ("circle", "square"), ("red", "blue")
 PICTURES, SIDE, FRAME, CONFOUNDED = 1600, 64, 6, 0.9
 BALANCED = {"balance": 1.0}
+METHODS: dict[str, dict[str, Any]] = {
+    "guided": {"method": "guided", "transfer": "delta", "guidance": 4.0},
+    "inpaint": {"method": "inpaint", "transfer": "delta", "guidance": 6.0, "mask_quantile": 0.4},
+}
 WAYS: dict[str, dict[str, Any]] = {
     "with covariates": {"covariates": ("background",), "colour": True, "training": BALANCED},
     "without": {"covariates": (), "colour": False, "training": BALANCED},
@@ -168,8 +173,8 @@ def main() -> None:
     args = parse.parse_args()
     if not args.page:
         found: dict[str, Any] = {"minutes": args.minutes}
-        with tempfile.TemporaryDirectory() as name:
-            home = Path(name)
+        with tempfile.TemporaryDirectory() as scratch:
+            home = Path(scratch)
             write_data(home / "data")
             judge, found["judge"] = trained_judge(home / "judge")
             for way, over in WAYS.items():
@@ -184,15 +189,20 @@ def main() -> None:
                         "noise": {"rate": 0.2},
                         "classifier": {"architecture": "small", "epochs": 12},
                         "generator": {"first_stage": args.taef2, "minutes": args.minutes, **over},
-                        "repair": {"transfer": "delta", "guidance": 4.0},
+                        "repair": METHODS["guided"],
                     },
                 )
-                opened = open_run(home / way.replace(" ", "-"), config)
-                for _ in opened.compute():
-                    pass
-                sheet = args.sheets and args.sheets / f"{way.replace(' ', '-')}.png"
-                found[way] = figures(opened.folder, judge, sheet)
-                print(way, json.dumps(found[way]), flush=True)
+                folder = home / way.replace(" ", "-")
+                found[way] = {}
+                for method, repair in METHODS.items():
+                    opened = open_run(folder, change(config, {"repair": repair}))
+                    for _ in opened.compute():
+                        pass
+                    name = f"{folder.name}-{method}.png"
+                    found[way][method] = figures(
+                        opened.folder, judge, args.sheets and args.sheets / name
+                    )
+                    print(way, method, json.dumps(found[way][method]), flush=True)
         FILE.write_text(json.dumps(found, indent=1) + "\n")
     put(PAGE, "covariates", words(json.loads(FILE.read_text())))
 
@@ -200,16 +210,16 @@ def main() -> None:
 def words(found: dict[str, Any]) -> str:
     """The table in Markdown."""
     lines = [
-        "| generator | n | judge sees the assigned shape | background moved, median | within what "
+        "| generator | edit | n | judge sees the assigned shape | background moved, median | within what "
         "reconstructions move (95 %) | another background |",
-        "|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|",
     ]
     for way in WAYS:
-        f = found[way]
-        lines.append(
-            f"| {way} | {f['n']} | {f['turned']:.2f} | {f['moved']:.0f} "
-            f"| {f['kept']:.2f} ({f['usual']:.0f}) | {f['other_background']:.2f} |"
-        )
+        for method, f in found[way].items():
+            lines.append(
+                f"| {way} | {method} | {f['n']} | {f['turned']:.2f} | {f['moved']:.0f} "
+                f"| {f['kept']:.2f} ({f['usual']:.0f}) | {f['other_background']:.2f} |"
+            )
     return "\n".join(lines)
 
 

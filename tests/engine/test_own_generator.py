@@ -19,6 +19,7 @@ from diffinf_core.runs.files import file_digest, read_json
 from diffinf_core.runs.run import Run
 from diffinf_core.ui import markup
 from diffinf_core.ui.jobs import Jobs
+from diffinf_core.weights.files import shipped
 from tests.conftest import TINY
 from tests.first_stages import write_first_stage
 
@@ -185,6 +186,7 @@ def test_weights_whose_card_a_kill_prevented_are_finished_first(
         ({"first_stage": "taef2"}, "taef2 is not in"),
         ({"first_stage": "nowhere"}, "nowhere does not exist"),
         ({"training": {"copies": 0}}, "copies"),
+        ({"training": {"inpaint": 0}}, "set repair.method=guided"),
         ({"training": {"stepps": 3}}, "stepps"),
     ],
 )
@@ -214,6 +216,18 @@ def test_a_covariate_that_is_no_column_is_refused_before_anything_is_trained(
     with pytest.raises(DiffInfError, match="no column 'mood'"):
         run.compute().result()
     assert run.status()["data"] and not run.status()["classifier"]
+
+
+def test_a_generator_that_cannot_edit_by_the_method_is_refused_before_anything_is_computed(
+    finished_run: Path, first_stage: Path, tmp_path: Path
+) -> None:
+    config = change(
+        photographs(finished_run / "faces", first_stage),
+        {"repair": {"generator": str(shipped("generator"))}},
+    )
+    with pytest.raises(DiffInfError, match="not trained to inpaint"):
+        next(open_run(tmp_path / "run", config).compute())
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_generator_is_trained_where_one_is_there(
