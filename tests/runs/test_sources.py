@@ -99,7 +99,7 @@ def test_every_module_that_computes_results_counts_for_a_stage() -> None:
         "diffusion/assets.py", "diffusion/attributes.py", "diffusion/monitor.py", "diffusion/sources.py",
         "diffusion/conditions.py", "diffusion/label_free.py", "diffusion/latent_source.py",
         "diffusion/latents.py", "diffusion/on_latents.py", "diffusion/card.py", "diffusion/copies.py",
-        "diffusion/speed.py",
+        "diffusion/speed.py", "diffusion/start.py",
         "diffusion/loss.py", "diffusion/processes.py", "diffusion/rate.py", "diffusion/settings.py",
         "diffusion/trainer.py",
         "correction/repair.py", "influence/arrays.py", "influence/labels.py", "influence/predict.py",
