@@ -127,6 +127,6 @@ class RepairConfig(Section):
             raise ValueError(f"steps {self.steps} cannot exceed t0 {self.t0}.")
         if self.method == "inpaint" and self.probe == "always":
             raise ValueError(
-                "probe=always moves z_sem, which method=inpaint decodes plainly; set guided."
+                "probe=always needs method=guided; inpainting compares two decodings of one z_sem."
             )
         return self

@@ -17,7 +17,8 @@ from diffinf_core.config import explain
 from diffinf_core.data.part import open_training, to_tensor
 from diffinf_core.data.pictures import pack_pictures
 from diffinf_core.data.rendered.scenes import open_scenes, render_scenes
-from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
+from diffinf_core.diffusion.architecture import Architecture, Attribute
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.card import card_text
 from diffinf_core.diffusion.figures import reconstruction_figures
 from diffinf_core.diffusion.first_stage import FirstStage
@@ -27,7 +28,6 @@ from diffinf_core.diffusion.processes import main_process, main_process_first
 from diffinf_core.diffusion.regions import label_regions
 from diffinf_core.diffusion.settings import GeneratorTraining
 from diffinf_core.diffusion.sources import PictureSource, SceneSource, Source
-from diffinf_core.diffusion.start import start_weights
 from diffinf_core.diffusion.trainer import averaged_weights, train_generator
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import (
@@ -74,19 +74,19 @@ def train_and_publish(
     checkpoint, clock = out / "generator.ckpt", out / "generator.clock.json"
     spent = float(read_json(clock)["seconds"]) if clock.exists() and checkpoint.exists() else 0.0
     began = time.perf_counter()
-    weights = None
+    given = None
     about = dict(data)
     if start is not None:
-        given = load_autoencoder(start)
-        if not isinstance(given, DiffusionAutoencoder):
+        loaded = load_autoencoder(start)
+        if not isinstance(loaded, DiffusionAutoencoder):
             raise DiffInfError(f"{start} is a published network; training cannot start from it.")
-        weights = start_weights(given, architecture)
+        given = loaded
         about["start"] = {
             "sha256": file_digest(weights_file(start)),
             "command": card_of(weights_file(start)).get("command", "unknown"),
         }
     events = train_generator(
-        source, architecture, settings, checkpoint, None, weights, about, first_stage
+        source, architecture, settings, checkpoint, None, given, about, first_stage
     )
     for event in events:
         if event.done % settings.checkpoint_every == 0:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from diffinf_core.data.part import Part
-from diffinf_core.diffusion.autoencoder import Attribute
+from diffinf_core.diffusion.architecture import Attribute
 from diffinf_core.influence.confidence import out_of_fold
 from diffinf_core.influence.stage import read_scores
 from diffinf_core.records import DiffInfError

@@ -14,12 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from diffinf_core.data.part import to_tensor
-from diffinf_core.diffusion.autoencoder import (
-    COLOUR,
-    LatentSpace,
-    coarse_colour,
-    half_precision,
-)
+from diffinf_core.diffusion.architecture import COLOUR, LatentSpace
+from diffinf_core.diffusion.autoencoder import coarse_colour, half_precision
 from diffinf_core.diffusion.copies import copied
 from diffinf_core.diffusion.first_stage import FirstStage
 from diffinf_core.records import DiffInfError, Progress

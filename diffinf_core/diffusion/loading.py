@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from diffinf_core.config import explain
-from diffinf_core.diffusion.autoencoder import Architecture, Autoencoder, DiffusionAutoencoder
+from diffinf_core.diffusion.architecture import Architecture
+from diffinf_core.diffusion.autoencoder import Autoencoder, DiffusionAutoencoder
 from diffinf_core.diffusion.first_stage import BESIDE, load_first_stage
 from diffinf_core.diffusion.published import (
     PUBLISHED,

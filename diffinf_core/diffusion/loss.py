@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffinf_core.diffusion.autoencoder import Architecture, DiffusionAutoencoder
+from diffinf_core.diffusion.architecture import Architecture
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.network import WarmupDecoder
 from diffinf_core.diffusion.schedule import TIMES, abar
 from diffinf_core.diffusion.settings import GeneratorTraining

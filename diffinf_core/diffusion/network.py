@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 _GROUPS = 8
 _TIME_FEATURES = 64
-_LABEL_FEATURES = 64
+LABEL_FEATURES = 64
 
 
 def _norm(channels: int) -> nn.GroupNorm:
@@ -185,12 +185,12 @@ class ConditionalUNet(nn.Module):
         self.around = channels + 1 if inpaints else 0
         self.side = size // patch // 2 ** (len(widths) - 1)
         first, last = widths[0], widths[-1]
-        code_in = z_dim + _LABEL_FEATURES * len(classes)
+        code_in = z_dim + LABEL_FEATURES * len(classes)
         self.stem = nn.Conv2d((channels + self.around) * patch * patch, first, 3, 1, 1)
         self.time = nn.Sequential(
             nn.Linear(_TIME_FEATURES, embed), nn.SiLU(), nn.Linear(embed, embed), nn.SiLU()
         )
-        self.labels = nn.ModuleList(nn.Embedding(n + 1, _LABEL_FEATURES) for n in classes)
+        self.labels = nn.ModuleList(nn.Embedding(n + 1, LABEL_FEATURES) for n in classes)
         for table in self.labels:
             assert isinstance(table, nn.Embedding)
             nn.init.normal_(table.weight, std=0.3)

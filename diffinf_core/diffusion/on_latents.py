@@ -17,13 +17,13 @@ from pydantic import ValidationError
 from diffinf_core.config import explain
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part, open_training
+from diffinf_core.diffusion.architecture import Architecture, Attribute, LatentSpace
 from diffinf_core.diffusion.assets import (
     command_line,
     make_settings,
     refuse_finished,
     train_and_publish,
 )
-from diffinf_core.diffusion.autoencoder import Architecture, Attribute, LatentSpace
 from diffinf_core.diffusion.conditions import Trust, covariate, covariate_indices, trusted
 from diffinf_core.diffusion.first_stage import (
     BESIDE,

@@ -27,7 +27,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from diffinf_core.diffusion.autoencoder import Architecture, DiffusionAutoencoder
+from diffinf_core.diffusion.architecture import Architecture
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.first_stage import FirstStage
 from diffinf_core.diffusion.label_free import LabelAdversary
 from diffinf_core.diffusion.loss import GeneratorLoss
@@ -36,6 +37,7 @@ from diffinf_core.diffusion.processes import make_accelerator
 from diffinf_core.diffusion.rate import RateSchedule
 from diffinf_core.diffusion.settings import FREE, GeneratorTraining, with_current_names
 from diffinf_core.diffusion.sources import SeededBatch, Source, read_ahead
+from diffinf_core.diffusion.start import start_from
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.divergence import check_loss
 from diffinf_core.runs.files import read_tensors, write_tensors
@@ -47,7 +49,7 @@ def train_generator(
     config: GeneratorTraining,
     checkpoint: Path,
     device: str | None = None,
-    start: dict[str, Tensor] | None = None,
+    start: DiffusionAutoencoder | None = None,
     about: dict[str, Any] | None = None,
     first_stage: FirstStage | None = None,
 ) -> Iterator[Progress]:
@@ -118,7 +120,7 @@ class _Trainer:
         config: GeneratorTraining,
         checkpoint: Path,
         device: str | None,
-        start: dict[str, Tensor] | None,
+        start: DiffusionAutoencoder | None,
         about: dict[str, Any],
         first_stage: FirstStage | None,
     ) -> None:
@@ -144,16 +146,16 @@ class _Trainer:
         self,
         source: Source,
         architecture: Architecture,
-        start: dict[str, Tensor] | None,
+        start: DiffusionAutoencoder | None,
         first_stage: FirstStage | None,
     ) -> None:
         """Fresh or given weights, their average, the optimiser and the held-out pictures."""
         torch.manual_seed(self.config.seed)
         net = GeneratorLoss(architecture, self.config, source.paired)
         if start is not None:
-            fresh = _start_from(net.model, start)
+            fresh = start_from(net.model, start)
             if fresh:
-                self.note = f"{fresh} tensors are not in the given weights and start at random"
+                self.note = f"{fresh} tensors begin at random, wholly or in part: the given weights lack them"
         device = self.accelerator.device
         self._net = net.to(device).to(memory_format=torch.channels_last)
         self._ema = copy.deepcopy(self._net.model).requires_grad_(False).eval()
@@ -332,14 +334,6 @@ def _with_defaults(provenance: dict[str, Any]) -> dict[str, Any]:
         "architecture": architecture.model_dump(mode="json"),
         "training": training.model_dump(mode="json", exclude=FREE),
     }
-
-
-def _start_from(model: DiffusionAutoencoder, weights: dict[str, Tensor]) -> int:
-    """Load every tensor that fits; returns how many of the model's did not get one."""
-    own = model.state_dict()
-    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
-    model.load_state_dict(fitting, strict=False)
-    return len(own) - len(fitting)
 
 
 def _from_main_process(accelerator: Accelerator, value: float) -> float:

@@ -36,8 +36,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from diffinf_core.config import make_config
 from diffinf_core.correction.cache import InversionCache
 from diffinf_core.correction.repairer import Repairer
+from diffinf_core.diffusion.architecture import Attribute
 from diffinf_core.diffusion.assets import architecture_for
-from diffinf_core.diffusion.autoencoder import Attribute, DiffusionAutoencoder
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.engine import open_run
 from diffinf_core.influence.stage import ranking

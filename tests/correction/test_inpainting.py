@@ -13,7 +13,8 @@ from torch import Tensor
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.guidance import Inversion, Task, guided_decode, invert
 from diffinf_core.correction.inpainting import edit_region, inpaint
-from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
+from diffinf_core.diffusion.architecture import Architecture, Attribute
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.regions import label_regions
 from diffinf_core.records import DiffInfError
 

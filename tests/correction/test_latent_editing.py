@@ -12,12 +12,8 @@ from diffinf_core.config import RepairConfig
 from diffinf_core.correction.editing import LabelCondition, label_condition
 from diffinf_core.correction.guidance import Inversion, Task, strongly_changed, transfer
 from diffinf_core.correction.search import strengths
-from diffinf_core.diffusion.autoencoder import (
-    Architecture,
-    Attribute,
-    DiffusionAutoencoder,
-    LatentSpace,
-)
+from diffinf_core.diffusion.architecture import Architecture, Attribute, LatentSpace
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.first_stage import FirstStage
 from diffinf_core.diffusion.tiny import tiny_decoder, tiny_encoder
 

@@ -13,7 +13,8 @@ from diffinf_core.correction.guidance import Inversion, Task, invert
 from diffinf_core.correction.methods import METHODS
 from diffinf_core.correction.objective import Objective
 from diffinf_core.correction.perceptors import Perceptors
-from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
+from diffinf_core.diffusion.architecture import Architecture, Attribute
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 
 SIZE = 16
 LATENT = ("z_sem", "z_sem_x_T")

@@ -20,7 +20,8 @@ from diffinf_core.data.part import to_tensor
 from diffinf_core.data.rendered import faces
 from diffinf_core.data.rendered.render import render_face
 from diffinf_core.diffusion import load_autoencoder
-from diffinf_core.diffusion.autoencoder import Architecture, DiffusionAutoencoder
+from diffinf_core.diffusion.architecture import Architecture
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.records import DiffInfError
 from diffinf_core.weights.files import load_weights, shipped
 

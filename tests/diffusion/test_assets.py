@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from diffinf_core.diffusion.architecture import Architecture, Attribute
 from diffinf_core.diffusion.assets import architecture_for, train_on_pictures
-from diffinf_core.diffusion.autoencoder import Architecture, Attribute
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import read_json

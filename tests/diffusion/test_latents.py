@@ -16,12 +16,8 @@ from safetensors.torch import save_file
 from diffinf_core.config import NoiseConfig
 from diffinf_core.data.part import open_training
 from diffinf_core.diffusion import conditions
-from diffinf_core.diffusion.autoencoder import (
-    Architecture,
-    Attribute,
-    DiffusionAutoencoder,
-    coarse_colour,
-)
+from diffinf_core.diffusion.architecture import Architecture, Attribute
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder, coarse_colour
 from diffinf_core.diffusion.conditions import (
     covariate,
     covariate_indices,
@@ -42,7 +38,7 @@ from diffinf_core.diffusion.latents import Latents, encode_latents, open_latents
 from diffinf_core.diffusion.loading import convert, load_autoencoder
 from diffinf_core.diffusion.loss import GeneratorLoss, known_cells
 from diffinf_core.diffusion.settings import ON_LATENTS, GeneratorTraining
-from diffinf_core.diffusion.start import start_weights
+from diffinf_core.diffusion.start import start_from
 from diffinf_core.diffusion.tiny import tiny_decoder, tiny_encoder
 from diffinf_core.diffusion.trainer import averaged_weights, train_generator
 from diffinf_core.influence.stage import read_scores
@@ -320,7 +316,7 @@ def untrained(of: Architecture) -> DiffusionAutoencoder:
 
 def started(given: DiffusionAutoencoder, architecture: Architecture) -> DiffusionAutoencoder:
     model = untrained(architecture)
-    model.load_state_dict(start_weights(given, architecture), strict=False)
+    start_from(model, given)
     return model
 
 
@@ -353,11 +349,17 @@ def test_a_training_begins_with_what_means_the_same_under_other_labels(latents: 
     assert torch.equal(*tables)
     # of another name or other classes: not taken
     renamed = usual.model_copy(update={"attributes": (sex, label)})
-    given = start_weights(untrained(usual), renamed)
-    assert not any(key.startswith("unet.labels") for key in given)
-    assert torch.equal(
-        given["unet.code.0.weight"], start_weights(untrained(usual), renamed)["unet.code.0.weight"]
-    )
+    fresh, given = untrained(renamed), untrained(usual)
+    for p in given.parameters():
+        p.add_(1)
+    left = start_from(model := untrained(renamed), given)
+    assert left == 4  # both tables, and the inputs of two layers in part
+    for i in range(2):
+        name = f"labels.{i}.weight"
+        mine, new = (dict(net.unet.named_parameters())[name] for net in (model, fresh))
+        assert torch.equal(mine, new)
+    assert torch.equal(model.unet.code[0].weight[:, 19:], fresh.unet.code[0].weight[:, 19:])
+    assert torch.equal(model.unet.code[0].weight[:, :19], given.unet.code[0].weight[:, :19])
 
 
 def test_inpainting_is_refused_where_the_network_cannot() -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffinf_core.diffusion.autoencoder import Architecture, Attribute, DiffusionAutoencoder
+from diffinf_core.diffusion.architecture import Architecture, Attribute
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.sampling import decode, eps_for, from_v, invert, step_to
 from diffinf_core.diffusion.schedule import abar, times
 
