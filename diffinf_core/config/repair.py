@@ -47,6 +47,13 @@ class RepairConfig(Section):
         le=12,
         description="scale of classifier-free guidance; too much overshoots a middle class",
     )
+    without_code: float | None = later(
+        None,
+        ge=0,
+        le=1,
+        description="fraction of the guidance's direction that is predicted without z_sem, where a generator "
+        "was trained with conditioning dropout of it; default: 1 on pixels, 0.7 on latents",
+    )
     guide_from: Literal["seen", "unknown"] = Field(
         "unknown",
         description="negative condition of guidance and of the inversion: none, or the class shown",

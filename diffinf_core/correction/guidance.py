@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.objective import Objective
-from diffinf_core.diffusion.autoencoder import Autoencoder
+from diffinf_core.diffusion.autoencoder import Autoencoder, DiffusionAutoencoder
 from diffinf_core.diffusion.regions import local_change
 from diffinf_core.diffusion.sampling import eps_for, step_to
 from diffinf_core.diffusion.schedule import abar, times
+from diffinf_core.records import DiffInfError
 
 #: local mean change, on the scale of [-1, 1], at which the gate begins to close and at which it is closed
 GATE_LOW, GATE_HIGH = 0.06, 0.16
@@ -71,13 +72,18 @@ class Task:
     objective: Objective
     config: RepairConfig
 
+    def __post_init__(self) -> None:
+        """:class:`DiffInfError` where the generator cannot edit so, see :func:`refuse_settings`."""
+        if self.label is not None:
+            refuse_settings(self.config, self.generator)
+
     def predict(self, x_t: Tensor, t: int, z: Tensor) -> tuple[Tensor, Tensor]:
         """(x_0 estimate, eps) of x_t (B, 3, S, S), with classifier-free guidance where there is a label."""
-        guidance = self.config.guidance
-        label, negative = self.label, self.negative
-        if label is None or negative is None or not self.generator.needs_guiding(guidance):
-            return self.generator.predict(x_t, t, z, label)
-        return self.generator.guide(x_t, t, z, label, negative, guidance)
+        guidance, without_code = self.config.guidance, self.config.without_code
+        label, negative, generator = self.label, self.negative, self.generator
+        if label is None or negative is None or not generator.needs_guiding(guidance, without_code):
+            return generator.predict(x_t, t, z, label)
+        return generator.guide(x_t, t, z, label, negative, guidance, without_code)
 
     @cached_property
     def original(self) -> Tensor:
@@ -113,6 +119,22 @@ class Task:
     def terms(self, x0: Tensor) -> dict[str, Tensor]:
         """The objective's terms for an x_0 as it would be stored, with detail transferred."""
         return self.objective.terms(self.pictures(x0))
+
+
+def refuse_settings(config: RepairConfig, generator: Autoencoder) -> None:
+    """:class:`DiffInfError` where a generator was not trained for what the settings ask of it."""
+    if config.method == "inpaint" and not (
+        isinstance(generator, DiffusionAutoencoder) and generator.architecture.inpaints
+    ):
+        raise DiffInfError(
+            "The generator was not trained to inpaint: set repair.method=guided, repair.transfer=masked and "
+            "repair.mask_quantile=0.3, or train another generator."
+        )
+    if config.without_code and not generator.usual_without_code:
+        raise DiffInfError(
+            "The generator was not trained with conditioning dropout of z_sem, so that it does not know the "
+            "label without the code: leave repair.without_code out, or train another generator."
+        )
 
 
 def guided_decode(task: Task) -> Iterator[GuidedStep]:

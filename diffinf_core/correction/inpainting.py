@@ -25,24 +25,19 @@ from diffinf_core.correction.guidance import (
     soft_mask,
 )
 from diffinf_core.diffusion import sampling
-from diffinf_core.diffusion.autoencoder import Autoencoder, DiffusionAutoencoder
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.regions import local_change
 from diffinf_core.diffusion.sampling import eps_for, step_to
 from diffinf_core.diffusion.schedule import times
-from diffinf_core.records import DiffInfError
 
 
 def inpaint(task: Task) -> Iterator[GuidedStep]:
     """Decode towards the label within its region, a step per event; without a label as
-    :func:`guided_decode`.
-
-    :class:`DiffInfError` for a generator that was not trained to inpaint.
-    """
+    :func:`guided_decode`."""
     generator, config, negative = task.generator, task.config, task.negative
     if task.label is None or negative is None:
         yield from guided_decode(task)
         return
-    refuse_method(config.method, generator)
     assert isinstance(generator, DiffusionAutoencoder)
     total = 2 * config.steps
     without_objective = replace(task, config=config.model_copy(update={"step_size": 0.0}))
@@ -53,17 +48,6 @@ def inpaint(task: Task) -> Iterator[GuidedStep]:
     )
     for step in _decode_within(task, generator, region, task.label, negative):
         yield replace(step, done=config.steps + step.done, total=total)
-
-
-def refuse_method(method: str, generator: Autoencoder) -> None:
-    """:class:`DiffInfError` where a generator cannot edit by ``method``."""
-    if method == "inpaint" and not (
-        isinstance(generator, DiffusionAutoencoder) and generator.architecture.inpaints
-    ):
-        raise DiffInfError(
-            "The generator was not trained to inpaint: set repair.method=guided, repair.transfer=masked and "
-            "repair.mask_quantile=0.3, or train another generator."
-        )
 
 
 @torch.no_grad()
@@ -80,18 +64,13 @@ def _decode_within(
         return generator.predict(x_t, t, z, negative, around)
 
     plain = edit = sampling.invert(unconditional, task.original, config.steps, config.t0)
-    both, codes, surroundings = (
-        torch.cat([label, negative]),
-        z.repeat(2, 1),
-        around.repeat(2, 1, 1, 1),
-    )
     reconstruction = task.inversion.reconstruction
     for i in reversed(range(config.steps)):
         t = schedule[i + 1]
         plain_x0, plain_eps = unconditional(plain, t)
-        x0, _ = generator.predict(edit.repeat(2, 1, 1, 1), t, codes, both, surroundings)
-        positive, base = x0.chunk(2)
-        guided = base + config.guidance * (positive - base)
+        guided, _ = generator.guide(
+            edit, t, z, label, negative, config.guidance, config.without_code, around
+        )
         terms: dict[str, Tensor] = {}
         if i % config.objective_every == 0:
             guided, terms = objective_step(

@@ -17,6 +17,10 @@ from diffinf_core.diffusion.network import ConditionalUNet, SemanticEncoder
 from diffinf_core.diffusion.sampling import Predictor, StepCallback, eps_for, from_v
 from diffinf_core.records import DiffInfError
 
+#: on latents, where an adversary keeps the label out of z_sem: a mixture turned as many labels of photographs
+#: as the direction without the code, and kept the person more often
+ON_LATENTS_WITHOUT_CODE = 0.7
+
 DEFAULT_T0 = 999
 
 
@@ -140,18 +144,32 @@ class Autoencoder(nn.Module, ABC):
 
         return plain if label is None or not self.needs_guiding(guidance) else guided
 
-    def needs_guiding(self, guidance: float) -> bool:
+    @property
+    def usual_without_code(self) -> float:
+        """The fraction of the guidance's direction that is predicted without z_sem, unless told otherwise."""
+        return 0.0
+
+    def needs_guiding(self, guidance: float, without_code: float | None = None) -> bool:
         """Whether a conditional prediction goes through :meth:`guide`."""
         return guidance != 1.0
 
     def guide(
-        self, x_t: Tensor, t: int, z_sem: Tensor, label: Tensor, negative: Tensor, guidance: float
+        self,
+        x_t: Tensor,
+        t: int,
+        z_sem: Tensor,
+        label: Tensor,
+        negative: Tensor,
+        guidance: float,
+        without_code: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """(x_0 estimate, eps) by classifier-free guidance, from one doubled batch.
 
         x_0 = x_0(negative) + guidance (x_0(label) - x_0(negative)). ``negative`` (B, attributes) is the
-        negative condition; -1 throughout is the unconditional prediction.
+        negative condition; -1 throughout is the unconditional prediction. ``without_code`` has to be 0 or
+        None here.
         """
+        assert not without_code
         both = torch.cat([label, negative])
         x0, _ = self.predict(x_t.repeat(2, 1, 1, 1), t, z_sem.repeat(2, 1), both)
         positive, base = x0.chunk(2)
@@ -257,33 +275,62 @@ class DiffusionAutoencoder(Autoencoder):
         z = self.encoder(self.latent(x) if x0 is None else x0)
         return torch.cat([z, coarse_colour(x)], 1) if self.architecture.colour else z
 
-    def needs_guiding(self, guidance: float) -> bool:
-        """Always, where the network was trained with conditioning dropout of z_sem."""
-        return self.architecture.label_alone or super().needs_guiding(guidance)
+    @property
+    def usual_without_code(self) -> float:
+        """All on pixels and most on latents after conditioning dropout of z_sem, else nothing."""
+        if not self.architecture.label_alone:
+            return 0.0
+        return 1.0 if self.on_pixels else ON_LATENTS_WITHOUT_CODE
+
+    def needs_guiding(self, guidance: float, without_code: float | None = None) -> bool:
+        """Also where a part of the direction is predicted without z_sem: ``without_code`` of it, by default
+        on pixels alone, where the label says nothing beside the code."""
+        if without_code is None:
+            return super().needs_guiding(guidance) or self.usual_without_code == 1
+        return super().needs_guiding(guidance) or without_code > 0
 
     def guide(
-        self, x_t: Tensor, t: int, z_sem: Tensor, label: Tensor, negative: Tensor, guidance: float
+        self,
+        x_t: Tensor,
+        t: int,
+        z_sem: Tensor,
+        label: Tensor,
+        negative: Tensor,
+        guidance: float,
+        without_code: float | None = None,
+        surroundings: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Classifier-free guidance; after conditioning dropout of z_sem, its direction is taken without z.
+        """Classifier-free guidance whose direction is predicted without z_sem by the fraction w =
+        ``without_code``:
 
-        In a network trained on single pictures z_sem holds everything that the label could add, so
-        given z the label has next to no effect. Without z it has all of it, hence
-        x_0 = x_0(z, negative) + guidance (x_0(0, label) - x_0(0, negative)).
+        x_0 = x_0(z, negative) + guidance ((1 - w) (x_0(z, label) - x_0(z, negative))
+        + w (x_0(0, label) - x_0(0, negative))).
+
+        Given a code that holds everything that the label could add, or that a long training has memorised
+        the picture by, the label changes next to nothing. Without a code it has all of its effect; with it,
+        its effect fits the picture better. ``surroundings`` as the UNet takes them.
         """
-        if not self.architecture.label_alone:
-            return super().guide(x_t, t, z_sem, label, negative, guidance)
-        dropped = self.without_code(z_sem)
-        x0, _ = self.predict(
-            x_t.repeat(3, 1, 1, 1),
-            t,
-            torch.cat([z_sem, dropped, dropped]),
-            torch.cat([negative, label, negative]),
-        )
-        plain, positive, base = x0.chunk(3)
-        x0 = plain + guidance * (positive - base)
+        w = self.usual_without_code if without_code is None else without_code
+        dropped = self.dropped(z_sem)
+        conditions = [(z_sem, negative)]
+        if w < 1:
+            conditions.append((z_sem, label))
+        if w > 0:
+            conditions += [(dropped, label), (dropped, negative)]
+        n = len(conditions)
+        codes, labels = (torch.cat(parts) for parts in zip(*conditions, strict=True))
+        around = None if surroundings is None else surroundings.repeat(n, 1, 1, 1)
+        x0, _ = self.predict(x_t.repeat(n, 1, 1, 1), t, codes, labels, around)
+        plain, *others = x0.chunk(n)
+        direction = torch.zeros_like(plain)
+        if w < 1:
+            direction = (1 - w) * (others.pop(0) - plain)
+        if w > 0:
+            direction = direction + w * (others[0] - others[1])
+        x0 = plain + guidance * direction
         return x0, eps_for(x_t, x0, t)
 
-    def without_code(self, z_sem: Tensor) -> Tensor:
+    def dropped(self, z_sem: Tensor) -> Tensor:
         """Codes whose z_sem is dropped; the colour stays."""
         dropped = torch.zeros_like(z_sem)
         if self.architecture.colour:

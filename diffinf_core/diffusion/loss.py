@@ -34,6 +34,7 @@ class GeneratorLoss(nn.Module):
         self.model = DiffusionAutoencoder(architecture)
         a = architecture
         self.plain = WarmupDecoder(a.side, a.z_dim, a.encoder_width, a.patch, a.channels)
+        self.model.unet.drop(config.dropout)
         self.config, self.paired = config, paired
         if config.inpaint and not a.inpaints:
             raise DiffInfError(
@@ -48,6 +49,8 @@ class GeneratorLoss(nn.Module):
         c = self.config
         batch = seeded.batch
         noise = torch.Generator(device).manual_seed(seeded.seed)
+        if c.dropout:  # it draws from the global generator, and has to resume bit for bit
+            torch.manual_seed(seeded.seed ^ 2)
 
         def gauss(like: Tensor) -> Tensor:
             return torch.randn(like.shape, generator=noise, device=device)

@@ -114,7 +114,12 @@ class WarmupDecoder(nn.Module):
 
 
 class _Block(nn.Module):
-    """Residual block; scale and shift come from the time and, separately, from code and labels."""
+    """Residual block; scale and shift come from the time and, separately, from code and labels.
+
+    ``dropout`` acts in training only, before the second convolution.
+    """
+
+    dropout = 0.0
 
     def __init__(self, cin: int, cout: int, embed: int) -> None:
         super().__init__()
@@ -136,7 +141,8 @@ class _Block(nn.Module):
         scale_t, shift_t = self.from_time(time)[:, :, None, None].chunk(2, 1)
         scale_z, shift_z = self.from_code(code)[:, :, None, None].chunk(2, 1)
         h = (h * (1 + scale_t) + shift_t) * (1 + scale_z) + shift_z
-        return self.skip(x) + self.conv2(F.silu(h))
+        h = F.dropout(F.silu(h), self.dropout, self.training)
+        return self.skip(x) + self.conv2(h)
 
 
 class _Attention(nn.Module):
@@ -211,6 +217,12 @@ class ConditionalUNet(nn.Module):
         )
         for parameter in self.out[2].parameters():
             nn.init.zeros_(parameter)
+
+    def drop(self, fraction: float) -> None:
+        """Set the dropout of a training, which draws from torch's own generator; 0: none."""
+        for module in self.modules():
+            if isinstance(module, _Block):
+                module.dropout = fraction
 
     def forward(
         self,

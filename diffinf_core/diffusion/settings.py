@@ -46,6 +46,12 @@ class GeneratorTraining(BaseModel):
         ge=0,
         description="weight of the adversary that keeps the label out of z_sem; 0: none",
     )
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="dropout in the UNet's blocks, so that few pictures are not memorised in a long training",
+    )
     inpaint: float = Field(
         0.0,
         ge=0,

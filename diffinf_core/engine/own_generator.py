@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from diffinf_core.config import RunConfig
-from diffinf_core.correction.inpainting import refuse_method
+from diffinf_core.correction.guidance import refuse_settings
 from diffinf_core.correction.repairer import find_generator
 from diffinf_core.data.part import open_training
 from diffinf_core.data.profile import profile
@@ -52,8 +52,9 @@ def before_repair(run: Run) -> _Before:
     could not begin, or where the generator cannot edit by the method, before anything is computed.
     """
     found = find_generator(run)
-    if found is not None and run.config.repair.method == "inpaint":
-        refuse_method("inpaint", load_autoencoder(found))
+    c = run.config.repair
+    if found is not None and (c.method == "inpaint" or c.without_code):
+        refuse_settings(c, load_autoencoder(found))
     if found is not None or not run.config.generator.train:
         return {}
     _refuse_untrainable(run.config)
@@ -95,6 +96,11 @@ def _refuse_untrainable(config: RunConfig) -> None:
         raise DiffInfError(
             "generator.training.inpaint=0 trains a generator that repair.method=inpaint cannot use; leave it "
             "out, or set repair.method=guided."
+        )
+    if config.repair.without_code and given.get("z_dropout") == 0:
+        raise DiffInfError(
+            "generator.training.z_dropout=0 trains a generator that does not know a label without a code; "
+            "leave it out, or set repair.without_code=0."
         )
 
 

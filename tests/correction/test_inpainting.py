@@ -126,7 +126,34 @@ def test_without_a_label_it_is_guided_decoding(generator: DiffusionAutoencoder) 
 
 def test_a_generator_that_does_not_inpaint_is_refused_in_a_sentence() -> None:
     with pytest.raises(DiffInfError, match=r"not trained to inpaint: set repair\.method=guided"):
-        next(inpaint(task(make(False))))
+        task(make(False))
+
+
+def test_both_decodings_take_their_direction_without_the_code_by_the_fraction_asked_for(
+    generator: DiffusionAutoencoder,
+) -> None:
+    model = make()
+    model.architecture = model.architecture.model_copy(update={"label_alone": True})
+    made = {}
+    for fraction in (None, 1.0, 0.5, 0.0):
+        config = CONFIG.model_copy(update={"without_code": fraction})
+        steps = list(inpaint(replace(task(model), config=config)))
+        made[fraction] = (steps[CONFIG.steps - 1].x0, steps[-1].x0)
+    assert all(torch.equal(a, b) for a, b in zip(made[None], made[1.0], strict=True))
+    for a, b in ((1.0, 0.5), (0.5, 0.0)):
+        assert all((x - y).abs().max() > 1e-4 for x, y in zip(made[a], made[b], strict=True))
+    # a generator that was trained with the code always there takes all of it with the code
+    *_, usual = inpaint(task(generator))
+    torch.testing.assert_close(made[0.0][1], usual.x0)
+
+
+@pytest.mark.parametrize("method", ["inpaint", "guided"])
+def test_a_generator_that_knows_no_label_without_the_code_is_refused_in_a_sentence(
+    method: str, generator: DiffusionAutoencoder
+) -> None:
+    config = CONFIG.model_copy(update={"method": method, "without_code": 0.5})
+    with pytest.raises(DiffInfError, match=r"leave repair\.without_code out"):
+        task(generator, config)
 
 
 def test_the_regions_of_classes_are_where_edits_to_them_change_pictures() -> None:

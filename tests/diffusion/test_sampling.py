@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffinf_core.diffusion.architecture import Architecture, Attribute
-from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
+from diffinf_core.diffusion.architecture import Architecture, Attribute, LatentSpace
+from diffinf_core.diffusion.autoencoder import ON_LATENTS_WITHOUT_CODE, DiffusionAutoencoder
 from diffinf_core.diffusion.sampling import decode, eps_for, from_v, invert, step_to
 from diffinf_core.diffusion.schedule import abar, times
 
@@ -125,6 +125,36 @@ def test_after_conditioning_dropout_guidance_takes_its_direction_without_the_cod
     want = model.predict(x, 300, z, negative)[0] + 2.0 * (towards - origin)
     torch.testing.assert_close(x0, want)
     torch.testing.assert_close(eps, eps_for(x, want, 300))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 1.0])
+def test_a_fraction_of_the_direction_is_predicted_without_the_code(fraction: float) -> None:
+    model, x = small(), torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    z = model.encode(x).double()
+    label, negative = torch.tensor([[0], [2]]), torch.tensor([[1], [-1]])
+    dropped = torch.zeros_like(z)
+    given = model.predict(x, 300, z, label)[0] - model.predict(x, 300, z, negative)[0]
+    alone = model.predict(x, 300, dropped, label)[0] - model.predict(x, 300, dropped, negative)[0]
+    assert (given - alone).abs().max() > 1e-6
+    plain = model.predict(x, 300, z, negative)[0]
+    want = plain + 2.0 * ((1 - fraction) * given + fraction * alone)
+    x0, eps = model.guide(x, 300, z, label, negative, 2.0, fraction)
+    torch.testing.assert_close(x0, want)
+    torch.testing.assert_close(eps, eps_for(x, want, 300))
+
+
+def test_what_is_usual_depends_on_how_the_generator_was_trained() -> None:
+    model = small()
+    assert model.usual_without_code == 0 and not model.needs_guiding(1.0)
+    assert model.needs_guiding(1.0, 0.2) and model.needs_guiding(2.0, 0.0)
+    architecture = model.architecture.model_copy(update={"label_alone": True})
+    model.architecture = architecture
+    assert model.usual_without_code == 1 and model.needs_guiding(1.0)
+    assert not model.needs_guiding(1.0, 0.0)
+    space = LatentSpace(first_stage="0", name="tiny", factor=8, mean=(0.0,), deviation=(1.0,))
+    model.architecture = architecture.model_copy(update={"latent": space})
+    assert model.usual_without_code == ON_LATENTS_WITHOUT_CODE
+    assert not model.needs_guiding(1.0)  # an inversion asks for the label once, with the code
 
 
 def test_unknown_label_and_no_label_are_the_same() -> None:

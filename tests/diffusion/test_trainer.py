@@ -150,6 +150,35 @@ def test_killed_training_goes_on_bit_identically(
     assert "held out" in (cut.parent / "curve.html").read_text()
 
 
+def test_dropout_acts_in_the_training_alone_and_resumes_bit_identically(
+    source: SceneSource, architecture: Architecture, tmp_path: Path
+) -> None:
+    plain = train(source, architecture, SETTINGS, tmp_path / "plain" / "g.ckpt")
+    settings = SETTINGS.model_copy(update={"dropout": 0.4})
+    whole = train(source, architecture, settings, tmp_path / "whole" / "g.ckpt")
+    assert not same(weights_of(plain), weights_of(whole))
+    cut = tmp_path / "cut" / "g.ckpt"
+    for event in train_generator(source, architecture, settings, cut, "cpu"):
+        if event.done == 7:
+            break
+    torch.rand(3)  # what else draws from torch's generator has no influence
+    train(source, architecture, settings, cut)
+    assert same(weights_of(whole), weights_of(cut))
+    net = GeneratorLoss(architecture, settings, source.paired)
+    seeded = SeededBatch(source.batch(np.random.default_rng(0), 6), 5)
+    cpu = torch.device("cpu")
+    for parameter in net.model.unet.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.1)
+    losses = {}
+    for training in (True, False):
+        net.train(training)
+        losses[training] = [float(net(seeded, cpu, False)["denoise"]) for _ in range(2)]
+    assert losses[True][0] == losses[True][1] != losses[False][0] == losses[False][1]
+    net.model.unet.drop(0.0)
+    net.train()
+    assert float(net(seeded, cpu, False)["denoise"]) == losses[False][0]
+
+
 def test_how_fast_may_change_on_the_way(
     source: SceneSource, architecture: Architecture, tmp_path: Path
 ) -> None:

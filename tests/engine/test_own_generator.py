@@ -230,6 +230,28 @@ def test_a_generator_that_cannot_edit_by_the_method_is_refused_before_anything_i
     assert not (tmp_path / "run").exists()
 
 
+def test_a_direction_without_the_code_needs_a_training_that_drops_it(
+    finished_run: Path, first_stage: Path, tmp_path: Path
+) -> None:
+    usual = photographs(finished_run / "faces", first_stage, training={"z_dropout": 0.0})
+    asked = change(usual, {"repair": {"without_code": 0.5}})
+    with pytest.raises(DiffInfError, match=r"set repair\.without_code=0"):
+        next(open_run(tmp_path / "run", asked).compute())
+    given = change(
+        usual,
+        {
+            "repair": {
+                "method": "guided",
+                "without_code": 0.5,
+                "generator": str(shipped("generator")),
+            }
+        },
+    )
+    with pytest.raises(DiffInfError, match=r"leave repair\.without_code out"):
+        next(open_run(tmp_path / "run", given).compute())
+    assert not (tmp_path / "run").exists()
+
+
 def test_no_generator_is_trained_where_one_is_there(
     run_copy: Path, finished_run: Path, first_stage: Path, tmp_path: Path
 ) -> None:
