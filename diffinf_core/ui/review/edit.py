@@ -34,28 +34,48 @@ _KNOBS = (
     _Knob("lambda_perc", "lambda_perc: same look", 0, 5, 0.1),
     _Knob("w_si", "w_si: less influential", 0, 5, 0.1),
     _Knob("guidance", "guidance: towards the label", 0, 8, 0.1),
+    _Knob("mask_quantile", "mask_quantile: left as it is", 0, 0.95, 0.01),
     _Knob("t0", "t0: noise level", 100, 900, 50),
     _Knob("steps", "steps: finer, slower", 2, 50, 1),
 )
 _WHOLE = {"t0", "steps"}
+#: sliders of the objective
+_WEIGHTS = {"w_id", "lambda_struct", "lambda_perc", "w_si"}
 RUN_DEFAULT = "run default"
 SHOWN = "displayed version"
 #: factors on the run's own settings
 _PRESETS: dict[str, dict[str, float]] = {
     RUN_DEFAULT: {},
-    "keep more of the person": {"w_id": 2, "guidance": 0.8, "t0": 0.75},
-    "reach the label": {"guidance": 1.5, "t0": 1.25},
-    "change less": {"lambda_perc": 2, "guidance": 0.8, "t0": 0.6},
+    "keep more of the person": {"w_id": 2, "guidance": 0.8, "t0": 0.75, "mask_quantile": 1.2},
+    "reach the label": {"guidance": 1.5, "t0": 1.25, "mask_quantile": 0.8},
+    "change less": {"lambda_perc": 2, "guidance": 0.8, "t0": 0.6, "mask_quantile": 1.4},
     "less influence": {"w_si": 3},
     "finer steps": {"steps": 2},
 }
 
 
+def knobs_for(usual: RepairConfig) -> tuple[_Knob, ...]:
+    """The sliders of settings that have an effect on edits by a run's method."""
+    weighted = usual.step_size > 0 or usual.method in ("z_sem", "z_sem_x_T")
+    masked = usual.method == "inpaint" or usual.transfer == "masked"
+    return tuple(
+        knob
+        for knob in _KNOBS
+        if (weighted or knob.key not in _WEIGHTS) and (masked or knob.key != "mask_quantile")
+    )
+
+
+def presets_for(usual: RepairConfig) -> list[str]:
+    """The names of the presets that move one of these sliders, and of the run's own settings."""
+    keys = {knob.key for knob in knobs_for(usual)}
+    return [name for name, factors in _PRESETS.items() if not factors or keys & set(factors)]
+
+
 def preset(name: str, usual: RepairConfig, shown: Edit | None = None) -> list[float]:
-    """Values of the sliders, in their order, within their ranges."""
+    """Values of the sliders of :func:`knobs_for`, in their order, within their ranges."""
     factors = _PRESETS.get(name, {})
     out = []
-    for knob in _KNOBS:
+    for knob in knobs_for(usual):
         value = float(getattr(usual, knob.key))
         if name == SHOWN and shown is not None:
             value = float(shown.settings.get(knob.key, value))
@@ -87,11 +107,15 @@ class Editor:
         self.session, self.presenter = session, presenter
         usual = session.repair_settings()
         gr.HTML('<h3 class="di-unseen">Edit again with other weights</h3>')
+        self._shown_knobs = knobs_for(usual)
         self.preset = gr.Dropdown(
-            [*_PRESETS, SHOWN], value=RUN_DEFAULT, label="Start from", elem_id="reedit-preset"
+            [*presets_for(usual), SHOWN],
+            value=RUN_DEFAULT,
+            label="Start from",
+            elem_id="reedit-preset",
         )
         self.knobs = []
-        for knob, value in zip(_KNOBS, preset(RUN_DEFAULT, usual), strict=True):
+        for knob, value in zip(self._shown_knobs, preset(RUN_DEFAULT, usual), strict=True):
             low, high = min(knob.low, value), max(knob.high, value)
             self.knobs.append(
                 gr.Slider(
@@ -128,7 +152,7 @@ class Editor:
             return
         overrides: dict[str, Any] = {
             knob.key: int(value) if knob.key in _WHOLE else value
-            for knob, value in zip(_KNOBS, values, strict=True)
+            for knob, value in zip(self._shown_knobs, values, strict=True)
         }
         with page_state.turn:
             if now > page_state.halted:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from diffinf_core.config import RepairConfig
+from diffinf_core.config import RepairConfig, make_config
 from diffinf_core.engine import open_run
 from diffinf_core.records import Edit
 from diffinf_core.ui import markup, scores
 from diffinf_core.ui.review import view
-from diffinf_core.ui.review.edit import _KNOBS, RUN_DEFAULT, SHOWN, preset
+from diffinf_core.ui.review.edit import RUN_DEFAULT, SHOWN, knobs_for, preset, presets_for
 
 
 @pytest.fixture(scope="module")
@@ -120,13 +121,35 @@ def test_probabilities_name_the_key_of_each_other_class(edit: Edit) -> None:
     assert html.count("di-assigned") == 1
 
 
-def test_presets_start_from_the_run_and_stay_in_range(edit: Edit) -> None:
-    usual = RepairConfig()
-    assert preset(RUN_DEFAULT, usual) == [float(getattr(usual, k.key)) for k in _KNOBS]
-    for name in ("keep more of the person", "reach the label", "change less", "less influence"):
+def usual_of(name: str, **over: Any) -> RepairConfig:
+    data = {"path": "faces", "labels": "labels.csv"} if name == "photographs" else {}
+    return make_config(name, {"data": data, "repair": over}).repair
+
+
+@pytest.mark.parametrize("source", ["demo", "photographs"])
+def test_presets_start_from_the_run_and_stay_in_range(source: str, edit: Edit) -> None:
+    usual = usual_of(source)
+    keys = [k.key for k in knobs_for(usual)]
+    assert preset(RUN_DEFAULT, usual) == [float(getattr(usual, key)) for key in keys]
+    names = [name for name in presets_for(usual) if name != RUN_DEFAULT]
+    assert len(names) == (5 if source == "demo" else 4)
+    for name in names:
         values = preset(name, usual)
         assert values != preset(RUN_DEFAULT, usual)
-        RepairConfig(**dict(zip([k.key for k in _KNOBS], values, strict=True)))
-    shown = replace(edit, settings={**edit.settings, "w_id": 7.5, "t0": 300})
-    values = dict(zip([k.key for k in _KNOBS], preset(SHOWN, usual, shown), strict=True))
-    assert values["w_id"] == 7.5 and values["t0"] == 300
+        RepairConfig(**dict(zip(keys, values, strict=True)))
+    shown = replace(edit, settings={**edit.settings, "guidance": 7.5, "t0": 300})
+    values = dict(zip(keys, preset(SHOWN, usual, shown), strict=True))
+    assert values["guidance"] == 7.5 and values["t0"] == 300
+
+
+def test_only_settings_with_an_effect_are_offered() -> None:
+    """A photograph's edit is made without the objective, so its weights would change nothing."""
+    weights = {"w_id", "lambda_struct", "lambda_perc", "w_si"}
+    demo, photographs = (
+        {k.key for k in knobs_for(usual_of(name))} for name in ("demo", "photographs")
+    )
+    assert weights < demo and "mask_quantile" not in demo
+    assert not weights & photographs and {"guidance", "mask_quantile", "t0", "steps"} == photographs
+    weighted = usual_of("photographs", step_size=0.4)
+    assert weights < {k.key for k in knobs_for(weighted)}
+    assert "less influence" not in presets_for(usual_of("photographs"))
