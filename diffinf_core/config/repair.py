@@ -54,6 +54,13 @@ class RepairConfig(Section):
         description="fraction of the guidance's direction that is predicted without z_sem, where a generator "
         "was trained with conditioning dropout of it; default: 1 on pixels, 0.7 on latents",
     )
+    covariate_guidance: float = later(
+        0.0,
+        ge=0,
+        le=12,
+        description="scale of guidance towards the picture's own covariates, which stay the same in an edit; "
+        "fewer of them change with the label then, and fewer labels turn",
+    )
     guide_from: Literal["seen", "unknown"] = Field(
         "unknown",
         description="negative condition of guidance and of the inversion: none, or the class shown",

@@ -130,10 +130,19 @@ def refuse_settings(config: RepairConfig, generator: Autoencoder) -> None:
             "The generator was not trained to inpaint: set repair.method=guided, repair.transfer=masked and "
             "repair.mask_quantile=0.3, or train another generator."
         )
-    if config.without_code and not generator.usual_without_code:
+    if config.covariate_guidance and not any(
+        a.covariate for a in generator.architecture.attributes
+    ):
+        raise DiffInfError(
+            "The generator has no covariates to keep: leave repair.covariate_guidance out, or train one with "
+            "generator.covariates."
+        )
+    asked = config.without_code or config.covariate_guidance
+    if asked and not generator.usual_without_code:
         raise DiffInfError(
             "The generator was not trained with conditioning dropout of z_sem, so that it does not know the "
-            "label without the code: leave repair.without_code out, or train another generator."
+            "label without the code: leave repair.without_code and repair.covariate_guidance out, or train "
+            "another generator."
         )
 
 

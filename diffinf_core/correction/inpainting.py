@@ -69,7 +69,15 @@ def _decode_within(
         t = schedule[i + 1]
         plain_x0, plain_eps = unconditional(plain, t)
         guided, _ = generator.guide(
-            edit, t, z, label, negative, config.guidance, config.without_code, around
+            edit,
+            t,
+            z,
+            label,
+            negative,
+            config.guidance,
+            config.without_code,
+            config.covariate_guidance,
+            around,
         )
         terms: dict[str, Tensor] = {}
         if i % config.objective_every == 0:

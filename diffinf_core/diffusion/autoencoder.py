@@ -162,14 +162,15 @@ class Autoencoder(nn.Module, ABC):
         negative: Tensor,
         guidance: float,
         without_code: float | None = None,
+        covariates: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         """(x_0 estimate, eps) by classifier-free guidance, from one doubled batch.
 
         x_0 = x_0(negative) + guidance (x_0(label) - x_0(negative)). ``negative`` (B, attributes) is the
-        negative condition; -1 throughout is the unconditional prediction. ``without_code`` has to be 0 or
-        None here.
+        negative condition; -1 throughout is the unconditional prediction. ``without_code`` and
+        ``covariates`` have to be 0 here.
         """
-        assert not without_code
+        assert not without_code and not covariates
         both = torch.cat([label, negative])
         x0, _ = self.predict(x_t.repeat(2, 1, 1, 1), t, z_sem.repeat(2, 1), both)
         positive, base = x0.chunk(2)
@@ -298,6 +299,7 @@ class DiffusionAutoencoder(Autoencoder):
         negative: Tensor,
         guidance: float,
         without_code: float | None = None,
+        covariates: float = 0.0,
         surroundings: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Classifier-free guidance whose direction is predicted without z_sem by the fraction w =
@@ -308,7 +310,9 @@ class DiffusionAutoencoder(Autoencoder):
 
         Given a code that holds everything that the label could add, or that a long training has memorised
         the picture by, the label changes next to nothing. Without a code it has all of its effect; with it,
-        its effect fits the picture better. ``surroundings`` as the UNet takes them.
+        its effect fits the picture better. ``covariates`` times x_0(0, covariates) - x_0(0, nothing) is
+        added, for what goes with a label in the data goes with its direction, too. ``surroundings`` as the
+        UNet takes them.
         """
         w = self.usual_without_code if without_code is None else without_code
         dropped = self.dropped(z_sem)
@@ -317,6 +321,11 @@ class DiffusionAutoencoder(Autoencoder):
             conditions.append((z_sem, label))
         if w > 0:
             conditions += [(dropped, label), (dropped, negative)]
+        if covariates:
+            unknown = torch.full_like(negative, -1)
+            fixed = [a.covariate for a in self.architecture.attributes]
+            kept = torch.where(torch.tensor(fixed, device=negative.device), negative, unknown)
+            conditions += [(dropped, kept), (dropped, unknown)]
         n = len(conditions)
         codes, labels = (torch.cat(parts) for parts in zip(*conditions, strict=True))
         around = None if surroundings is None else surroundings.repeat(n, 1, 1, 1)
@@ -326,8 +335,10 @@ class DiffusionAutoencoder(Autoencoder):
         if w < 1:
             direction = (1 - w) * (others.pop(0) - plain)
         if w > 0:
-            direction = direction + w * (others[0] - others[1])
+            direction = direction + w * (others.pop(0) - others.pop(0))
         x0 = plain + guidance * direction
+        if covariates:
+            x0 = x0 + covariates * (others[0] - others[1])
         return x0, eps_for(x_t, x0, t)
 
     def dropped(self, z_sem: Tensor) -> Tensor:

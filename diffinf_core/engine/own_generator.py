@@ -53,7 +53,7 @@ def before_repair(run: Run) -> _Before:
     """
     found = find_generator(run)
     c = run.config.repair
-    if found is not None and (c.method == "inpaint" or c.without_code):
+    if found is not None and (c.method == "inpaint" or c.without_code or c.covariate_guidance):
         refuse_settings(c, load_autoencoder(found))
     if found is not None or not run.config.generator.train:
         return {}
@@ -97,10 +97,15 @@ def _refuse_untrainable(config: RunConfig) -> None:
             "generator.training.inpaint=0 trains a generator that repair.method=inpaint cannot use; leave it "
             "out, or set repair.method=guided."
         )
-    if config.repair.without_code and given.get("z_dropout") == 0:
+    c = config.repair
+    if c.covariate_guidance and not config.generator.covariates:
+        raise DiffInfError(
+            "repair.covariate_guidance has nothing to keep: name columns by --covariate, or leave it out."
+        )
+    if (c.without_code or c.covariate_guidance) and given.get("z_dropout") == 0:
         raise DiffInfError(
             "generator.training.z_dropout=0 trains a generator that does not know a label without a code; "
-            "leave it out, or set repair.without_code=0."
+            "leave it out, or set repair.without_code=0 and repair.covariate_guidance=0."
         )
 
 

@@ -152,8 +152,15 @@ def test_a_generator_that_knows_no_label_without_the_code_is_refused_in_a_senten
     method: str, generator: DiffusionAutoencoder
 ) -> None:
     config = CONFIG.model_copy(update={"method": method, "without_code": 0.5})
-    with pytest.raises(DiffInfError, match=r"leave repair\.without_code out"):
+    with pytest.raises(DiffInfError, match=r"leave repair\.without_code and"):
         task(generator, config)
+
+
+def test_guidance_of_covariates_needs_a_generator_that_has_some(
+    generator: DiffusionAutoencoder,
+) -> None:
+    with pytest.raises(DiffInfError, match="no covariates to keep"):
+        task(generator, CONFIG.model_copy(update={"covariate_guidance": 1.0}))
 
 
 def test_the_regions_of_classes_are_where_edits_to_them_change_pictures() -> None:

@@ -143,6 +143,32 @@ def test_a_fraction_of_the_direction_is_predicted_without_the_code(fraction: flo
     torch.testing.assert_close(eps, eps_for(x, want, 300))
 
 
+def test_covariates_are_kept_by_guidance_of_their_own() -> None:
+    torch.manual_seed(0)
+    kinds = (
+        Attribute(name="a", classes=("x", "y")),
+        Attribute(name="b", classes=("p", "q"), covariate=True),
+    )
+    architecture = small().architecture.model_copy(
+        update={"attributes": kinds, "label_alone": True}
+    )
+    model = DiffusionAutoencoder(architecture)
+    for parameter in model.unet.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    model, x = model.double().eval(), torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    z = model.encode(x).double()
+    label, negative = torch.tensor([[0, 1], [1, 0]]), torch.tensor([[1, 1], [-1, 0]])
+    dropped = torch.zeros_like(z)
+    kept, unknown = torch.tensor([[-1, 1], [-1, 0]]), torch.full((2, 2), -1)
+    towards, origin = (model.predict(x, 300, dropped, k)[0] for k in (kept, unknown))
+    assert (towards - origin).abs().max() > 1e-6
+    for fraction in (0.0, 0.3, 1.0):
+        usual = model.guide(x, 300, z, label, negative, 2.0, fraction)[0]
+        x0, eps = model.guide(x, 300, z, label, negative, 2.0, fraction, 3.0)
+        torch.testing.assert_close(x0, usual + 3.0 * (towards - origin))
+        torch.testing.assert_close(eps, eps_for(x, x0, 300))
+
+
 def test_what_is_usual_depends_on_how_the_generator_was_trained() -> None:
     model = small()
     assert model.usual_without_code == 0 and not model.needs_guiding(1.0)

@@ -237,6 +237,9 @@ def test_a_direction_without_the_code_needs_a_training_that_drops_it(
     asked = change(usual, {"repair": {"without_code": 0.5}})
     with pytest.raises(DiffInfError, match=r"set repair\.without_code=0"):
         next(open_run(tmp_path / "run", asked).compute())
+    nothing = change(usual, {"repair": {"covariate_guidance": 2.0}})
+    with pytest.raises(DiffInfError, match="name columns by --covariate"):
+        next(open_run(tmp_path / "run", nothing).compute())
     given = change(
         usual,
         {
@@ -247,7 +250,7 @@ def test_a_direction_without_the_code_needs_a_training_that_drops_it(
             }
         },
     )
-    with pytest.raises(DiffInfError, match=r"leave repair\.without_code out"):
+    with pytest.raises(DiffInfError, match=r"leave repair\.without_code and"):
         next(open_run(tmp_path / "run", given).compute())
     assert not (tmp_path / "run").exists()
 
