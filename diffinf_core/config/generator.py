@@ -17,7 +17,7 @@ class GeneratorConfig(Section):
         description="autoencoder whose latents it works on: auto, taef2, its file or folder",
     )
     minutes: float | None = Field(
-        None, gt=0, le=100_000, description="time budget; default: 60 on a CPU, 10 on a GPU"
+        None, gt=0, le=100_000, description="time budget; default: 60 on a CPU, 7 on a GPU"
     )
     covariates: tuple[str, ...] = Field((), description="columns that an edit keeps, e.g. sex")
     colour: bool = Field(True, description="an edit keeps the coarse colour")

@@ -60,10 +60,10 @@ PRESETS: dict[str, dict[str, Any]] = {
             "method": "inpaint",
             "t0": 900,
             "steps": 12,
-            "guidance": 4.0,
+            "guidance": 5.0,
             "step_size": 0.0,
             "transfer": "delta",
-            "mask_quantile": 0.5,
+            "mask_quantile": 0.55,
         },
     },
 }

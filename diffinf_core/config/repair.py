@@ -135,6 +135,16 @@ class RepairConfig(Section):
         0, ge=0, lt=2**32, description="seed of the noise that determines the class seen"
     )
 
+    @property
+    def weighted(self) -> bool:
+        """Whether the weights of the objective have an effect."""
+        return self.step_size > 0 or self.method in ("z_sem", "z_sem_x_T")
+
+    @property
+    def masked(self) -> bool:
+        """Whether an edit is confined to a region."""
+        return self.method == "inpaint" or self.transfer == "masked"
+
     @model_validator(mode="after")
     def _room_for_steps(self) -> RepairConfig:
         if self.steps > self.t0:

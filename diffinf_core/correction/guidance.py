@@ -1,8 +1,9 @@
 """Guided decoding (section 3.5): invert, decode under the assigned label, and at every step move the
 x_0 estimate down the objective's gradient.
 
-Gradients never pass through the UNet: a step costs two network calls (with and without the label)
-and one backward pass through the small perceptors.
+Gradients never pass through the UNet: a step costs two network calls (with and without the label), four
+where a part of the label's direction is predicted without the code, and one backward pass through the
+small perceptors.
 """
 
 from __future__ import annotations
@@ -79,11 +80,12 @@ class Task:
 
     def predict(self, x_t: Tensor, t: int, z: Tensor) -> tuple[Tensor, Tensor]:
         """(x_0 estimate, eps) of x_t (B, 3, S, S), with classifier-free guidance where there is a label."""
-        guidance, without_code = self.config.guidance, self.config.without_code
-        label, negative, generator = self.label, self.negative, self.generator
-        if label is None or negative is None or not generator.needs_guiding(guidance, without_code):
+        c, label, negative, generator = self.config, self.label, self.negative, self.generator
+        w = generator.usual_without_code if c.without_code is None else c.without_code
+        guided = generator.needs_guiding(c.guidance, w) or c.covariate_guidance > 0
+        if label is None or negative is None or not guided:
             return generator.predict(x_t, t, z, label)
-        return generator.guide(x_t, t, z, label, negative, guidance, without_code)
+        return generator.guide(x_t, t, z, label, negative, c.guidance, w, c.covariate_guidance)
 
     @cached_property
     def original(self) -> Tensor:
@@ -140,9 +142,9 @@ def refuse_settings(config: RepairConfig, generator: Autoencoder) -> None:
     asked = config.without_code or config.covariate_guidance
     if asked and not generator.usual_without_code:
         raise DiffInfError(
-            "The generator was not trained with conditioning dropout of z_sem, so that it does not know the "
-            "label without the code: leave repair.without_code and repair.covariate_guidance out, or train "
-            "another generator."
+            "The generator is not known to have been trained with conditioning dropout of z_sem, and may not "
+            "know a label without the code: leave repair.without_code and repair.covariate_guidance out, or "
+            "train another generator."
         )
 
 

@@ -153,6 +153,7 @@ def _config(settings: RepairConfig | Mapping[str, Any] | None) -> RepairConfig:
         ("tries", config.tries, "one"),
         ("probe", config.probe, ("auto", "never")),
         ("w_sem", config.w_sem, 0),
+        ("covariate_guidance", config.covariate_guidance, 0),
     ):
         if given not in (without if isinstance(without, tuple) else (without,)):
             raise DiffInfError(f"{name}={given} needs the classifier or the data of a run.")

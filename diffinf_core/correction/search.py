@@ -13,8 +13,8 @@ from diffinf_core.config import RepairConfig
 from diffinf_core.correction.quality import JUDGE_AGREES
 from diffinf_core.records import Edit
 
-#: factors on guidance, t0 and the probe's margin; the unchanged settings come first
-_GUIDANCE, _T0, _MARGIN = (0.8, 1.4), (0.75, 1.25), (0.5, 2.0)
+#: factors on guidance, t0, the probe's margin and the region's quantile; the unchanged settings come first
+_GUIDANCE, _T0, _MARGIN, _MASK = (0.8, 1.4), (0.75, 1.25), (0.5, 2.0), (0.8, 1.2)
 _MOST_T0 = 950
 #: noise levels of "smallest", from the least change allowed to the configured t0, as fractions of it
 _T0_FRACTIONS = (0.83, 0.92, 1.0)
@@ -41,7 +41,8 @@ def strengths(config: RepairConfig) -> list[RepairConfig]:
 def variants(
     config: RepairConfig, conditioned: bool = True, probed: bool = False
 ) -> list[RepairConfig]:
-    """The settings to try: other guidance, other t0, the other negative condition, a larger w_si.
+    """The settings to try: other guidance, other t0, the other negative condition, a larger or smaller
+    region where there is one, a larger w_si where the objective has an effect.
 
     ``conditioned``: whether the generator is conditioned on labels; ``probed``: whether the linear probe
     is used.
@@ -56,7 +57,10 @@ def variants(
     for factor in _T0:
         t0 = max(config.steps, min(_MOST_T0, round(config.t0 * factor)))
         changes.append({"t0": t0})
-    changes.append({"w_si": min(20.0, config.w_si * 3 or 1.0)})
+    if config.masked:
+        changes += [{"mask_quantile": min(0.95, round(config.mask_quantile * f, 3))} for f in _MASK]
+    if config.weighted:
+        changes.append({"w_si": min(20.0, config.w_si * 3 or 1.0)})
     out: list[RepairConfig] = []
     for change in changes:
         made = config.model_copy(update=change)

@@ -17,6 +17,7 @@ from diffinf_core.diffusion.network import ConditionalUNet, SemanticEncoder
 from diffinf_core.diffusion.sampling import Predictor, StepCallback, eps_for, from_v
 from diffinf_core.records import DiffInfError
 
+#: in no stage's key: raise METHOD of the repair with it.
 #: on latents, where an adversary keeps the label out of z_sem: a mixture turned as many labels of photographs
 #: as the direction without the code, and kept the person more often
 ON_LATENTS_WITHOUT_CODE = 0.7

@@ -329,6 +329,9 @@ def _with_defaults(provenance: dict[str, Any]) -> dict[str, Any]:
     """A stored provenance, with the defaults of settings that came after it was stored."""
     architecture = Architecture(**provenance["architecture"])
     training = GeneratorTraining(**provenance["training"])
+    if architecture.latent is not None:  # an earlier version did not say so there
+        known = training.z_dropout > 0
+        architecture = architecture.model_copy(update={"label_alone": known})
     return {
         **provenance,
         "architecture": architecture.model_dump(mode="json"),

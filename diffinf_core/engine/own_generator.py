@@ -29,8 +29,15 @@ from diffinf_core.runs.run import Run
 
 #: the name under which its progress is shown
 TRAINING = "train-generator"
-#: beside the training state: whose defaults a training began with, which it keeps on another device
+#: beside the training state: what suited the device that a training began on, which it keeps on another
 _DEVICE = "device.json"
+#: what earlier versions trained with, which did not write it there
+_FORMERLY: dict[str, dict[str, Any]] = {
+    "cpu": {"minutes": 60.0},
+    "cuda": {"minutes": 10.0, "batch_size": 128},
+}
+#: side of the pictures that the batches on a GPU are meant for
+_BATCHED_SIZE = 128
 _Before = Mapping[str, Callable[[Run], Iterator[Progress]]]
 
 
@@ -75,14 +82,25 @@ def _options(config: RunConfig) -> LatentOptions:
     return LatentOptions(c.first_stage, c.covariates, c.colour, c.trust)
 
 
-def _settings(config: RunConfig, device: str) -> dict[str, Any]:
-    """The settings of the training: the run's own over what suits the device."""
+def _settings(
+    config: RunConfig, device: str, usual: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The settings of the training: the run's own over what suits the device, or over ``usual``."""
     c = config.generator
-    usual = dict(BY_DEVICE[device])
+    usual = _suiting(config, device) if usual is None else dict(usual)
     if "steps" in c.training:  # a number of steps in place of a time budget
         del usual["minutes"]
     own = {} if c.minutes is None else {"minutes": c.minutes}
     return {**usual, **c.training, **own}
+
+
+def _suiting(config: RunConfig, device: str) -> dict[str, Any]:
+    """What suits a kind of device; larger pictures are trained on in batches that need as much memory."""
+    usual = dict(BY_DEVICE[device])
+    times = (config.data.image_size / _BATCHED_SIZE) ** 2
+    if "batch_size" in usual and times > 1:
+        usual["batch_size"] = max(8, round(usual["batch_size"] / times))
+    return usual
 
 
 def _device() -> str:
@@ -102,7 +120,9 @@ def _refuse_untrainable(config: RunConfig) -> None:
         raise DiffInfError(
             "repair.covariate_guidance has nothing to keep: name columns by --covariate, or leave it out."
         )
-    if (c.without_code or c.covariate_guidance) and given.get("z_dropout") == 0:
+    if (c.without_code or c.covariate_guidance) and given.get(
+        "z_dropout", given.get("z_blank")
+    ) == 0:
         raise DiffInfError(
             "generator.training.z_dropout=0 trains a generator that does not know a label without a code; "
             "leave it out, or set repair.without_code=0 and repair.covariate_guidance=0."
@@ -134,8 +154,10 @@ def _train(run: Run) -> Iterator[Progress]:
     began, folder = time.perf_counter(), run.root / "generator"
     file = folder / _DEVICE
     if not file.exists() or not (folder / "generator.ckpt").exists():
-        write_json(file, {"device": _device()})
-    given = _settings(run.config, read_json(file)["device"])
+        write_json(file, {"device": _device(), "usual": _suiting(run.config, _device())})
+    begun = read_json(file)
+    usual = begun.get("usual", _FORMERLY[begun["device"]])
+    given = _settings(run.config, begun["device"], usual)
     budget = f" for about {given['minutes']:g} minutes" if "minutes" in given else ""
     note = f"training on the trusted labels{budget}; {folder / 'curve.html'} shows how it goes"
     if not (folder / "generator.ckpt").exists():

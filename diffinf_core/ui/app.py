@@ -96,6 +96,9 @@ def build(session: Session) -> gr.Blocks:
         export_tab.select(export.load, export.inputs, export.outputs, **QUIET)
         blocks.load(asking(review.queue.load), [review.page_state], review.loaded, **QUIET)
         review_tab.select(asking(review.queue.again), [review.page_state], review.loaded, **QUIET)
+        knobs = review.editor
+        blocks.load(asking(knobs.load), [review.page_state], knobs.loaded, **QUIET)
+        review_tab.select(asking(knobs.load), [review.page_state], knobs.loaded, **QUIET)
 
         def first_page() -> Any:
             # Not where it is open already: who clicked on another tab meanwhile stays there.

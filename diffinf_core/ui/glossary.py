@@ -15,8 +15,9 @@ TERMS = {
     "lambda_struct": "weight of the distance between face parsings: higher keeps the layout",
     "lambda_perc": "weight of the perceptual and pixel distance: higher keeps the look",
     "w_si": "weight of the influence term: higher makes the edit less influential",
-    "guidance": "strength of classifier-free guidance towards the label; 1 is the plain condition",
-    "mask_quantile": "fraction of the picture that an edit leaves as it is: higher changes a smaller region",
+    "guidance": "strength of classifier-free guidance towards the label; 0 asks for no label",
+    "mask_quantile": "fraction of the picture outside of the region that an edit changes, before that is "
+    "widened a little: higher changes less",
     "t0": "noise level, of 0 to 999, that the original is inverted to: higher allows larger changes",
     "steps": "steps of the sampler: more are finer and slower",
     "identity cosine": "likeness to the original's face by a face-recognition network: 1 is the same, "

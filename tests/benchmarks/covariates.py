@@ -51,7 +51,11 @@ BALANCED = {"balance": 1.0}
 METHODS: dict[str, dict[str, Any]] = {
     "guided": {"method": "guided", "transfer": "delta", "guidance": 4.0},
     "inpaint": {"method": "inpaint", "transfer": "delta", "guidance": 6.0, "mask_quantile": 0.4},
-}
+    "inpaint, covariate_guidance=2": {
+        "method": "inpaint", "transfer": "delta", "guidance": 6.0, "mask_quantile": 0.4,
+        "covariate_guidance": 2.0,
+    },
+}  # fmt: skip
 WAYS: dict[str, dict[str, Any]] = {
     "with covariates": {"covariates": ("background",), "colour": True, "training": BALANCED},
     "without": {"covariates": (), "colour": False, "training": BALANCED},
@@ -195,10 +199,12 @@ def main() -> None:
                 folder = home / way.replace(" ", "-")
                 found[way] = {}
                 for method, repair in METHODS.items():
+                    if "covariate_guidance" in repair and not over["covariates"]:
+                        continue
                     opened = open_run(folder, change(config, {"repair": repair}))
                     for _ in opened.compute():
                         pass
-                    name = f"{folder.name}-{method}.png"
+                    name = f"{folder.name}-{method.replace(', ', '-')}.png"
                     found[way][method] = figures(
                         opened.folder, judge, args.sheets and args.sheets / name
                     )

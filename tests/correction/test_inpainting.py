@@ -43,7 +43,12 @@ def generator() -> DiffusionAutoencoder:
     return make()
 
 
-def task(generator: DiffusionAutoencoder, config: RepairConfig = CONFIG, n: int = 2) -> Task:
+def task(
+    generator: DiffusionAutoencoder,
+    config: RepairConfig = CONFIG,
+    n: int = 2,
+    covariate: int | None = None,
+) -> Task:
     rng = torch.Generator().manual_seed(1)
     x = torch.rand(n, 3, SIZE, SIZE, generator=rng) * 1.6 - 0.8
     objective: Any = SimpleNamespace(
@@ -52,6 +57,9 @@ def task(generator: DiffusionAutoencoder, config: RepairConfig = CONFIG, n: int 
         loss=lambda terms: terms["dark"],
     )
     none, label = torch.full((n, 1), -1), torch.ones(n, 1, dtype=torch.long)
+    if covariate is not None:
+        kept = torch.full((n, 1), covariate)
+        none, label = torch.cat([none, kept], 1), torch.cat([label, kept], 1)
     inversion = invert(generator, x, none, config)
     return Task(generator, inversion, label, none, objective, config)
 
@@ -161,6 +169,32 @@ def test_guidance_of_covariates_needs_a_generator_that_has_some(
 ) -> None:
     with pytest.raises(DiffInfError, match="no covariates to keep"):
         task(generator, CONFIG.model_copy(update={"covariate_guidance": 1.0}))
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_every_prediction_keeps_covariates_by_the_guidance_asked_for(guidance: float) -> None:
+    model = make()
+    kinds = (
+        *model.architecture.attributes,
+        Attribute(name="sex", classes=("f", "m"), covariate=True),
+    )
+    torch.manual_seed(5)
+    over = {"attributes": kinds, "label_alone": True}
+    model = DiffusionAutoencoder(model.architecture.model_copy(update=over)).eval()
+    for p in model.requires_grad_(False).parameters():
+        torch.nn.init.normal_(p, 0, 0.08)
+    here = task(model, CONFIG.model_copy(update={"guidance": guidance}), covariate=1)
+    kept = replace(here, config=here.config.model_copy(update={"covariate_guidance": 2.0}))
+    z, x = here.inversion.z_sem, here.original
+    plain, _ = here.predict(x, 300, z)
+    moved, _ = kept.predict(x, 300, z)
+    unknown, sex = torch.full((2, 2), -1), torch.tensor([[-1, 1], [-1, 1]])
+    dropped = torch.zeros_like(z)
+    direction = model.predict(x, 300, dropped, sex)[0] - model.predict(x, 300, dropped, unknown)[0]
+    torch.testing.assert_close(moved - plain, 2.0 * direction, atol=1e-4, rtol=1e-4)
+    *_, a = inpaint(here)
+    *_, b = inpaint(kept)
+    assert (a.x0 - b.x0).abs().max() > 1e-3
 
 
 def test_the_regions_of_classes_are_where_edits_to_them_change_pictures() -> None:

@@ -15,7 +15,7 @@ from diffinf_core.correction.edits import load_edit
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.engine import OpenRun, open_run, own_generator
 from diffinf_core.records import DiffInfError, Progress
-from diffinf_core.runs.files import file_digest, read_json
+from diffinf_core.runs.files import file_digest, read_json, read_tensors, write_json, write_tensors
 from diffinf_core.runs.run import Run
 from diffinf_core.ui import markup
 from diffinf_core.ui.jobs import Jobs
@@ -122,8 +122,9 @@ def test_labels_are_trusted_by_the_loss_alone_where_the_other_score_is_not_wante
     assert "lowest mean_loss, the others" in card
 
 
+@pytest.mark.parametrize("former", [False, True])
 def test_a_cancelled_training_goes_on_bit_for_bit_whatever_device_it_meets(
-    judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    former: bool, judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = copied(judged, tmp_path / "whole")
     until_repair(whole.compute())
@@ -141,7 +142,16 @@ def test_a_cancelled_training_goes_on_bit_for_bit_whatever_device_it_meets(
     snapshot = jobs.snapshot()
     assert snapshot.state == "cancelled"
     assert "stopped at 1 of 3" in markup.stages(snapshot, stopped.steps())
-    assert (stopped.folder.root / "generator" / "generator.ckpt").exists()
+    checkpoint = stopped.folder.root / "generator" / "generator.ckpt"
+    if (
+        former
+    ):  # an earlier version kept the name of the device alone, and knew no label without the code
+        monkeypatch.setitem(own_generator._FORMERLY, "cpu", {"minutes": 1.0, "batch_size": 4})
+        write_json(checkpoint.with_name("device.json"), {"device": "cpu"})
+        state = read_tensors(checkpoint)
+        assert state["provenance"]["architecture"]["label_alone"]
+        state["provenance"]["architecture"]["label_alone"] = False
+        write_tensors(checkpoint, state)
     monkeypatch.setattr(own_generator, "_device", lambda: "cuda")  # its batch is another
     events = until_repair(open_run(stopped.folder.root).compute())
     steps = [e.done for e in events if e.stage == "train-generator" and e.total == 3]
@@ -150,6 +160,17 @@ def test_a_cancelled_training_goes_on_bit_for_bit_whatever_device_it_meets(
     assert file_digest(one) == file_digest(two)
     card = read_json(two.with_suffix(".json"))
     assert card["training"]["batch_size"] == 4 and card["training"]["minutes"] is None
+
+
+def test_larger_pictures_are_trained_on_in_smaller_batches_on_a_gpu(
+    finished_run: Path, first_stage: Path
+) -> None:
+    config = photographs(finished_run / "faces", first_stage)
+    sizes = {}
+    for size in (64, 128, 256):
+        sized = change(config, {"data": {"image_size": size}})
+        sizes[size] = own_generator._suiting(sized, "cuda")["batch_size"]
+    assert sizes == {64: 256, 128: 256, 256: 64}
 
 
 def test_a_time_budget_says_what_is_left(judged: Path, tmp_path: Path) -> None:

@@ -33,9 +33,9 @@ _KNOBS = (
     _Knob("lambda_struct", "lambda_struct: same layout", 0, 5, 0.1),
     _Knob("lambda_perc", "lambda_perc: same look", 0, 5, 0.1),
     _Knob("w_si", "w_si: less influential", 0, 5, 0.1),
-    _Knob("guidance", "guidance: towards the label", 0, 8, 0.1),
+    _Knob("guidance", "guidance: towards the label", 0, 12, 0.1),
     _Knob("mask_quantile", "mask_quantile: left as it is", 0, 0.95, 0.01),
-    _Knob("t0", "t0: noise level", 100, 900, 50),
+    _Knob("t0", "t0: noise level", 100, 950, 50),
     _Knob("steps", "steps: finer, slower", 2, 50, 1),
 )
 _WHOLE = {"t0", "steps"}
@@ -56,12 +56,11 @@ _PRESETS: dict[str, dict[str, float]] = {
 
 def knobs_for(usual: RepairConfig) -> tuple[_Knob, ...]:
     """The sliders of settings that have an effect on edits by a run's method."""
-    weighted = usual.step_size > 0 or usual.method in ("z_sem", "z_sem_x_T")
-    masked = usual.method == "inpaint" or usual.transfer == "masked"
     return tuple(
         knob
         for knob in _KNOBS
-        if (weighted or knob.key not in _WEIGHTS) and (masked or knob.key != "mask_quantile")
+        if (usual.weighted or knob.key not in _WEIGHTS)
+        and (usual.masked or knob.key != "mask_quantile")
     )
 
 
@@ -72,10 +71,10 @@ def presets_for(usual: RepairConfig) -> list[str]:
 
 
 def preset(name: str, usual: RepairConfig, shown: Edit | None = None) -> list[float]:
-    """Values of the sliders of :func:`knobs_for`, in their order, within their ranges."""
+    """Values of all sliders, in their order, within their ranges."""
     factors = _PRESETS.get(name, {})
     out = []
-    for knob in knobs_for(usual):
+    for knob in _KNOBS:
         value = float(getattr(usual, knob.key))
         if name == SHOWN and shown is not None:
             value = float(shown.settings.get(knob.key, value))
@@ -107,7 +106,7 @@ class Editor:
         self.session, self.presenter = session, presenter
         usual = session.repair_settings()
         gr.HTML('<h3 class="di-unseen">Edit again with other weights</h3>')
-        self._shown_knobs = knobs_for(usual)
+        offered = knobs_for(usual)
         self.preset = gr.Dropdown(
             [*presets_for(usual), SHOWN],
             value=RUN_DEFAULT,
@@ -115,7 +114,7 @@ class Editor:
             elem_id="reedit-preset",
         )
         self.knobs = []
-        for knob, value in zip(self._shown_knobs, preset(RUN_DEFAULT, usual), strict=True):
+        for knob, value in zip(_KNOBS, preset(RUN_DEFAULT, usual), strict=True):
             low, high = min(knob.low, value), max(knob.high, value)
             self.knobs.append(
                 gr.Slider(
@@ -124,6 +123,7 @@ class Editor:
                     value,
                     step=knob.step,
                     label=knob.name,
+                    visible=knob in offered,
                     elem_id=f"knob-{knob.key}",
                 )
             )
@@ -152,7 +152,8 @@ class Editor:
             return
         overrides: dict[str, Any] = {
             knob.key: int(value) if knob.key in _WHOLE else value
-            for knob, value in zip(self._shown_knobs, values, strict=True)
+            for knob, value in zip(_KNOBS, values, strict=True)
+            if knob in knobs_for(self.session.repair_settings())
         }
         with page_state.turn:
             if now > page_state.halted:
@@ -284,6 +285,30 @@ class Editor:
         kept = f"{new} that were finished are kept." if new > 0 else "Nothing was changed."
         text = "Cancelled" + (f" {asked} edits" if asked > 1 else "") + f". {kept}"
         return self._rendered(page_state, who, page_state.version or None, markup.notice(text))
+
+    @property
+    def loaded(self) -> list[Any]:
+        """What :meth:`load` fills."""
+        return [self.preset, *self.knobs]
+
+    def load(self, _request: gr.Request, page_state: PageState) -> list[Any]:
+        """The sliders with an effect under the run's settings, set to these where the page has others."""
+        usual = self.session.repair_settings()
+        with page_state.turn:
+            anew, page_state.knobs_at = page_state.knobs_at != usual, usual
+        if not anew:
+            return [gr.skip()] * len(self.loaded)
+        offered = knobs_for(usual)
+        sliders = [
+            gr.update(
+                visible=knob in offered,
+                value=value,
+                minimum=min(knob.low, value),
+                maximum=max(knob.high, value),
+            )
+            for knob, value in zip(_KNOBS, preset(RUN_DEFAULT, usual), strict=True)
+        ]
+        return [gr.update(choices=[*presets_for(usual), SHOWN], value=RUN_DEFAULT), *sliders]
 
     def _set(self, name: str, page_state: PageState) -> list[Any]:
         try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import gradio as gr
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +18,17 @@ from diffinf_core.engine import open_run
 from diffinf_core.records import Edit
 from diffinf_core.ui import markup, scores
 from diffinf_core.ui.review import view
-from diffinf_core.ui.review.edit import RUN_DEFAULT, SHOWN, knobs_for, preset, presets_for
+from diffinf_core.ui.review.edit import (
+    _KNOBS,
+    RUN_DEFAULT,
+    SHOWN,
+    Editor,
+    knobs_for,
+    preset,
+    presets_for,
+)
+from diffinf_core.ui.review.presenter import Presenter
+from diffinf_core.ui.review.state import PageState
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +141,7 @@ def usual_of(name: str, **over: Any) -> RepairConfig:
 @pytest.mark.parametrize("source", ["demo", "photographs"])
 def test_presets_start_from_the_run_and_stay_in_range(source: str, edit: Edit) -> None:
     usual = usual_of(source)
-    keys = [k.key for k in knobs_for(usual)]
+    keys = [k.key for k in _KNOBS]
     assert preset(RUN_DEFAULT, usual) == [float(getattr(usual, key)) for key in keys]
     names = [name for name in presets_for(usual) if name != RUN_DEFAULT]
     assert len(names) == (5 if source == "demo" else 4)
@@ -140,6 +152,24 @@ def test_presets_start_from_the_run_and_stay_in_range(source: str, edit: Edit) -
     shown = replace(edit, settings={**edit.settings, "guidance": 7.5, "t0": 300})
     values = dict(zip(keys, preset(SHOWN, usual, shown), strict=True))
     assert values["guidance"] == 7.5 and values["t0"] == 300
+
+
+def test_the_panel_follows_the_settings_of_the_run() -> None:
+    """A run that was made while the page was open has its own sliders, at its own settings."""
+    session: Any = SimpleNamespace(usual=RepairConfig(), repair_settings=lambda: session.usual)
+    page_state, request = PageState(), SimpleNamespace()
+    with gr.Blocks():
+        editor = Editor(session, Presenter(session))
+    visible = [knob.visible for knob in editor.knobs]
+    assert visible == [k in knobs_for(session.usual) for k in _KNOBS]
+    assert editor.load(cast("Any", request), page_state)[0]["value"] == RUN_DEFAULT
+    assert editor.load(cast("Any", request), page_state) == [gr.skip()] * len(editor.loaded)
+    session.usual = usual_of("photographs")
+    chosen, *sliders = editor.load(cast("Any", request), page_state)
+    assert chosen["choices"] == [*presets_for(session.usual), SHOWN]
+    assert [s["visible"] for s in sliders] == [k in knobs_for(session.usual) for k in _KNOBS]
+    assert [s["value"] for s in sliders] == preset(RUN_DEFAULT, session.usual)
+    assert len(editor._set("change less", page_state)) == len(editor.knobs)
 
 
 def test_only_settings_with_an_effect_are_offered() -> None:
