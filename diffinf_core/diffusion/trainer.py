@@ -181,7 +181,7 @@ class _Trainer:
         state: dict[str, Any] = {}
         if self.checkpoint.exists():
             state = with_current_names(read_tensors(self.checkpoint))
-            if _with_defaults(state["provenance"]) != self._provenance:
+            if _with_defaults(state["provenance"]) != _with_defaults(self._provenance):
                 raise DiffInfError(
                     f"{self.checkpoint} was written with another configuration or for other data; "
                     "remove it or train with the same one."
