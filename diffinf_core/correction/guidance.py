@@ -20,7 +20,7 @@ from diffinf_core.config import RepairConfig
 from diffinf_core.correction.objective import Objective
 from diffinf_core.diffusion.autoencoder import Autoencoder, DiffusionAutoencoder
 from diffinf_core.diffusion.regions import local_change
-from diffinf_core.diffusion.sampling import eps_for, step_to
+from diffinf_core.diffusion.sampling import Guidance, eps_for, step_to
 from diffinf_core.diffusion.schedule import abar, times
 from diffinf_core.records import DiffInfError
 
@@ -80,12 +80,17 @@ class Task:
 
     def predict(self, x_t: Tensor, t: int, z: Tensor) -> tuple[Tensor, Tensor]:
         """(x_0 estimate, eps) of x_t (B, 3, S, S), with classifier-free guidance where there is a label."""
-        c, label, negative, generator = self.config, self.label, self.negative, self.generator
-        w = generator.usual_without_code if c.without_code is None else c.without_code
-        guided = generator.needs_guiding(c.guidance, w) or c.covariate_guidance > 0
-        if label is None or negative is None or not guided:
+        label, negative, generator = self.label, self.negative, self.generator
+        if label is None or negative is None or not generator.needs_guiding(self.guidance):
             return generator.predict(x_t, t, z, label)
-        return generator.guide(x_t, t, z, label, negative, c.guidance, w, c.covariate_guidance)
+        return generator.guide(x_t, t, z, label, negative, self.guidance)
+
+    @property
+    def guidance(self) -> Guidance:
+        """The scales of the settings, with what is usual for the generator."""
+        c, usual = self.config, self.generator.usual_without_code
+        w = usual if c.without_code is None else c.without_code
+        return Guidance(c.guidance, w, c.covariate_guidance)
 
     @cached_property
     def original(self) -> Tensor:

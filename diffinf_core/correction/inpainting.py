@@ -68,17 +68,7 @@ def _decode_within(
     for i in reversed(range(config.steps)):
         t = schedule[i + 1]
         plain_x0, plain_eps = unconditional(plain, t)
-        guided, _ = generator.guide(
-            edit,
-            t,
-            z,
-            label,
-            negative,
-            config.guidance,
-            config.without_code,
-            config.covariate_guidance,
-            around,
-        )
+        guided, _ = generator.guide(edit, t, z, label, negative, task.guidance, around)
         terms: dict[str, Tensor] = {}
         if i % config.objective_every == 0:
             guided, terms = objective_step(

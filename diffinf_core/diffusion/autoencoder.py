@@ -14,7 +14,7 @@ from diffinf_core.diffusion import sampling
 from diffinf_core.diffusion.architecture import Architecture, Attribute
 from diffinf_core.diffusion.first_stage import FirstStage
 from diffinf_core.diffusion.network import ConditionalUNet, SemanticEncoder
-from diffinf_core.diffusion.sampling import Predictor, StepCallback, eps_for, from_v
+from diffinf_core.diffusion.sampling import Guidance, Predictor, StepCallback, eps_for, from_v
 from diffinf_core.records import DiffInfError
 
 #: in no stage's key: raise METHOD of the repair with it.
@@ -141,18 +141,19 @@ class Autoencoder(nn.Module, ABC):
         def guided(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
             assert label is not None
             base = torch.full_like(label, -1) if negative is None else negative
-            return self.guide(x_t, t, z_sem, label, base, guidance)
+            return self.guide(x_t, t, z_sem, label, base, scales)
 
-        return plain if label is None or not self.needs_guiding(guidance) else guided
+        scales = Guidance(guidance)
+        return plain if label is None or not self.needs_guiding(scales) else guided
 
     @property
     def usual_without_code(self) -> float:
-        """The fraction of the guidance's direction that is predicted without z_sem, unless told otherwise."""
+        """The fraction of the guidance's direction that is predicted without z_sem by default."""
         return 0.0
 
-    def needs_guiding(self, guidance: float, without_code: float | None = None) -> bool:
+    def needs_guiding(self, guidance: Guidance) -> bool:
         """Whether a conditional prediction goes through :meth:`guide`."""
-        return guidance != 1.0
+        return guidance.scale != 1.0
 
     def guide(
         self,
@@ -161,21 +162,19 @@ class Autoencoder(nn.Module, ABC):
         z_sem: Tensor,
         label: Tensor,
         negative: Tensor,
-        guidance: float,
-        without_code: float | None = None,
-        covariates: float = 0.0,
+        guidance: Guidance,
     ) -> tuple[Tensor, Tensor]:
         """(x_0 estimate, eps) by classifier-free guidance, from one doubled batch.
 
-        x_0 = x_0(negative) + guidance (x_0(label) - x_0(negative)). ``negative`` (B, attributes) is the
-        negative condition; -1 throughout is the unconditional prediction. ``without_code`` and
-        ``covariates`` have to be 0 here.
+        x_0 = x_0(negative) + scale (x_0(label) - x_0(negative)). ``negative`` (B, attributes) is the
+        negative condition; -1 throughout is the unconditional prediction. All else in ``guidance`` is 0 or
+        None here.
         """
-        assert not without_code and not covariates
+        assert not guidance.without_code and not guidance.covariates
         both = torch.cat([label, negative])
         x0, _ = self.predict(x_t.repeat(2, 1, 1, 1), t, z_sem.repeat(2, 1), both)
         positive, base = x0.chunk(2)
-        x0 = base + guidance * (positive - base)
+        x0 = base + guidance.scale * (positive - base)
         return x0, eps_for(x_t, x0, t)
 
     def _invert_fully(self, predictor: Predictor, x: Tensor, steps: int) -> Tensor:
@@ -284,38 +283,31 @@ class DiffusionAutoencoder(Autoencoder):
             return 0.0
         return 1.0 if self.on_pixels else ON_LATENTS_WITHOUT_CODE
 
-    def needs_guiding(self, guidance: float, without_code: float | None = None) -> bool:
-        """Also where a part of the direction is predicted without z_sem: ``without_code`` of it, by default
-        on pixels alone, where the label says nothing beside the code."""
-        if without_code is None:
-            return super().needs_guiding(guidance) or self.usual_without_code == 1
-        return super().needs_guiding(guidance) or without_code > 0
+    def needs_guiding(self, guidance: Guidance) -> bool:
+        """Also where a part of the direction is predicted without z_sem, by default on pixels alone, where
+        the label says nothing beside the code; or where covariates have a direction of their own."""
+        w = guidance.without_code
+        without_code = self.usual_without_code == 1 if w is None else w > 0
+        return super().needs_guiding(guidance) or without_code or guidance.covariates > 0
 
     def guide(
-        self,
-        x_t: Tensor,
-        t: int,
-        z_sem: Tensor,
-        label: Tensor,
-        negative: Tensor,
-        guidance: float,
-        without_code: float | None = None,
-        covariates: float = 0.0,
+        self, x_t: Tensor, t: int, z_sem: Tensor, label: Tensor, negative: Tensor, guidance: Guidance,
         surroundings: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Classifier-free guidance whose direction is predicted without z_sem by the fraction w =
-        ``without_code``:
+        ``guidance.without_code``:
 
-        x_0 = x_0(z, negative) + guidance ((1 - w) (x_0(z, label) - x_0(z, negative))
+        x_0 = x_0(z, negative) + scale ((1 - w) (x_0(z, label) - x_0(z, negative))
         + w (x_0(0, label) - x_0(0, negative))).
 
         Given a code that holds everything that the label could add, or that a long training has memorised
         the picture by, the label changes next to nothing. Without a code it has all of its effect; with it,
-        its effect fits the picture better. ``covariates`` times x_0(0, covariates) - x_0(0, nothing) is
-        added, for what goes with a label in the data goes with its direction, too. ``surroundings`` as the
+        its effect fits the picture better. ``guidance.covariates`` times x_0(0, covariates) - x_0(0, nothing)
+        is added, for what goes with a label in the data goes with its direction, too. ``surroundings`` as the
         UNet takes them.
         """
-        w = self.usual_without_code if without_code is None else without_code
+        w, covariates = guidance.without_code, guidance.covariates
+        w = self.usual_without_code if w is None else w
         dropped = self.dropped(z_sem)
         conditions = [(z_sem, negative)]
         if w < 1:
@@ -337,7 +329,7 @@ class DiffusionAutoencoder(Autoencoder):
             direction = (1 - w) * (others.pop(0) - plain)
         if w > 0:
             direction = direction + w * (others.pop(0) - others.pop(0))
-        x0 = plain + guidance * direction
+        x0 = plain + guidance.scale * direction
         if covariates:
             x0 = x0 + covariates * (others[0] - others[1])
         return x0, eps_for(x_t, x0, t)

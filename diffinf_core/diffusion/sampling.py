@@ -7,6 +7,7 @@ network, the code, the labels and the guidance.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,6 +18,16 @@ from diffinf_core.diffusion.schedule import abar, abar_at, respaced, times
 Predictor = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 #: (step index, time, x_t, x_0 estimate) -> x_0 estimate to go on with
 StepCallback = Callable[[int, int, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Scales of classifier-free guidance: of the label's direction, of which the fraction ``without_code``
+    is predicted without z_sem (None: as usual for the generator), and of that of the covariates."""
+
+    scale: float
+    without_code: float | None = None
+    covariates: float = 0.0
 
 
 def from_v(x_t: Tensor, v: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:

@@ -45,11 +45,11 @@ def test_variants_are_different_valid_and_begin_with_the_settings() -> None:
         assert len({m.model_dump_json() for m in made}) == len(made)
         for m in made:  # a copy is not validated by itself
             assert RepairConfig(**m.model_dump()) == m
-    # what a generator without labels ignores is not tried; its probe is
     photograph = RepairConfig(method="inpaint", transfer="delta", step_size=0.0, t0=900)
     masks = [c.mask_quantile for c in variants(photograph)]
     assert min(masks) < photograph.mask_quantile < max(masks)
     assert {c.w_si for c in variants(photograph)} == {photograph.w_si}  # it would change nothing
+    # what a generator without labels ignores is not tried; its probe is
     unconditional = variants(RepairConfig(), conditioned=False, probed=True)
     assert {m.guidance for m in unconditional} == {RepairConfig().guidance}
     assert len({m.probe_margin for m in unconditional}) == 3

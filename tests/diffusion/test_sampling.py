@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffinf_core.diffusion.architecture import Architecture, Attribute, LatentSpace
 from diffinf_core.diffusion.autoencoder import ON_LATENTS_WITHOUT_CODE, DiffusionAutoencoder
-from diffinf_core.diffusion.sampling import decode, eps_for, from_v, invert, step_to
+from diffinf_core.diffusion.sampling import Guidance, decode, eps_for, from_v, invert, step_to
 from diffinf_core.diffusion.schedule import abar, times
 
 
@@ -119,7 +119,7 @@ def test_after_conditioning_dropout_guidance_takes_its_direction_without_the_cod
     z = model.encode(x).double()
     model.architecture = model.architecture.model_copy(update={"label_alone": True})
     label, negative = torch.tensor([[0], [2]]), torch.tensor([[1], [-1]])
-    x0, eps = model.guide(x, 300, z, label, negative, 2.0)
+    x0, eps = model.guide(x, 300, z, label, negative, Guidance(2.0))
     dropped = torch.zeros_like(z)
     towards, origin = (model.predict(x, 300, dropped, k)[0] for k in (label, negative))
     want = model.predict(x, 300, z, negative)[0] + 2.0 * (towards - origin)
@@ -138,7 +138,7 @@ def test_a_fraction_of_the_direction_is_predicted_without_the_code(fraction: flo
     assert (given - alone).abs().max() > 1e-6
     plain = model.predict(x, 300, z, negative)[0]
     want = plain + 2.0 * ((1 - fraction) * given + fraction * alone)
-    x0, eps = model.guide(x, 300, z, label, negative, 2.0, fraction)
+    x0, eps = model.guide(x, 300, z, label, negative, Guidance(2.0, fraction))
     torch.testing.assert_close(x0, want)
     torch.testing.assert_close(eps, eps_for(x, want, 300))
 
@@ -163,24 +163,26 @@ def test_covariates_are_kept_by_guidance_of_their_own() -> None:
     towards, origin = (model.predict(x, 300, dropped, k)[0] for k in (kept, unknown))
     assert (towards - origin).abs().max() > 1e-6
     for fraction in (0.0, 0.3, 1.0):
-        usual = model.guide(x, 300, z, label, negative, 2.0, fraction)[0]
-        x0, eps = model.guide(x, 300, z, label, negative, 2.0, fraction, 3.0)
+        usual = model.guide(x, 300, z, label, negative, Guidance(2.0, fraction))[0]
+        x0, eps = model.guide(x, 300, z, label, negative, Guidance(2.0, fraction, 3.0))
         torch.testing.assert_close(x0, usual + 3.0 * (towards - origin))
         torch.testing.assert_close(eps, eps_for(x, x0, 300))
 
 
 def test_what_is_usual_depends_on_how_the_generator_was_trained() -> None:
     model = small()
-    assert model.usual_without_code == 0 and not model.needs_guiding(1.0)
-    assert model.needs_guiding(1.0, 0.2) and model.needs_guiding(2.0, 0.0)
+    assert model.usual_without_code == 0 and not model.needs_guiding(Guidance(1.0))
+    assert model.needs_guiding(Guidance(1.0, 0.2)) and model.needs_guiding(Guidance(2.0, 0.0))
     architecture = model.architecture.model_copy(update={"label_alone": True})
     model.architecture = architecture
-    assert model.usual_without_code == 1 and model.needs_guiding(1.0)
-    assert not model.needs_guiding(1.0, 0.0)
+    assert model.usual_without_code == 1 and model.needs_guiding(Guidance(1.0))
+    assert not model.needs_guiding(Guidance(1.0, 0.0))
     space = LatentSpace(first_stage="0", name="tiny", factor=8, mean=(0.0,), deviation=(1.0,))
     model.architecture = architecture.model_copy(update={"latent": space})
     assert model.usual_without_code == ON_LATENTS_WITHOUT_CODE
-    assert not model.needs_guiding(1.0)  # an inversion asks for the label once, with the code
+    assert not model.needs_guiding(
+        Guidance(1.0)
+    )  # an inversion asks for the label once, with the code
 
 
 def test_unknown_label_and_no_label_are_the_same() -> None:

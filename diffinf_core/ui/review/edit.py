@@ -150,10 +150,11 @@ class Editor:
         if not sample:
             yield self._rendered(page_state, who, None, markup.notice("Nothing to edit here."))
             return
+        offered = knobs_for(self.session.repair_settings())
         overrides: dict[str, Any] = {
             knob.key: int(value) if knob.key in _WHOLE else value
             for knob, value in zip(_KNOBS, values, strict=True)
-            if knob in knobs_for(self.session.repair_settings())
+            if knob in offered
         }
         with page_state.turn:
             if now > page_state.halted:
