@@ -11,7 +11,9 @@ from torch import Tensor
 
 from diffinf_core.data.part import Part, to_tensor
 from diffinf_core.diffusion.latents import Latents
+from diffinf_core.diffusion.pairs import Pairs
 from diffinf_core.diffusion.sources import Batch, held_rows
+from diffinf_core.records import DiffInfError
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,13 @@ class Conditions:
     """What a generator is conditioned on, for each of N pictures.
 
     ``labels`` (N,) are class indices, -1 where the label is not trusted and therefore unknown to the
-    training. ``covariates`` (N, K) are indices, -1 for unknown.
+    training. ``covariates`` (N, K) are indices, -1 for unknown. ``people`` (N,) says who is who, where that
+    is known.
     """
 
     labels: NDArray[np.int64]
     covariates: NDArray[np.int64]
+    people: NDArray[np.str_] | None = None
 
 
 class LatentSource:
@@ -33,7 +37,8 @@ class LatentSource:
     trusted label, and in each class the covariates as often as in all of them: else what goes along with a
     label is taken for a part of it. The others are uniform. A label is dropped in :data:`LABEL_DROPOUT` of
     a batch and each covariate in :data:`COVARIATE_DROPOUT`, so that the generator also knows what to do
-    without them.
+    without them. For a fraction ``pairs`` of the pictures whose person is there under another label, the
+    code is that of such a picture, and the label is given: the code cannot tell it.
     """
 
     paired = False
@@ -46,6 +51,7 @@ class LatentSource:
         conditions: Conditions,
         colour: bool = True,
         balance: float = 0.0,
+        pairs: float = 0.0,
     ) -> None:
         self._latents, self._pictures, self._given = latents, pictures, conditions
         self._colour = colour
@@ -56,6 +62,22 @@ class LatentSource:
         used = self._used
         self._chance = _chances(conditions.labels[used], conditions.covariates[used], balance)
         self._cumulated = np.cumsum(self._chance)
+        self._pair_fraction, self._pairs = pairs, self._find_pairs() if pairs else None
+
+    def _find_pairs(self) -> Pairs:
+        people = self._given.people
+        if people is None:
+            raise DiffInfError(
+                "Pairs need a column that says who is who: name it by data.group_column, or leave out pairs."
+            )
+        labels = np.full(len(people), -1)
+        labels[self._used] = self._given.labels[self._used]
+        pairs = Pairs(people, labels)
+        if not pairs.count.any():
+            raise DiffInfError(
+                "Nobody has pictures with two different trusted labels; leave out pairs."
+            )
+        return pairs
 
     def __len__(self) -> int:
         return len(self._used)
@@ -72,7 +94,15 @@ class LatentSource:
         dropped = rng.random((size, label.shape[1] - 1)) < self.COVARIATE_DROPOUT
         label[:, 1:][dropped] = -1
         colour = self._latents.colours[rows, copy] if self._colour else None
-        return Batch(values, values, label, colour=colour, shown=shown)
+        source = values
+        if self._pairs is not None:
+            chosen = (rng.random(size) < self._pair_fraction) & (self._pairs.count[rows] > 0)
+            others = self._pairs.other(rows[chosen], rng.random(size)[chosen])
+            source = values.copy()
+            source[chosen] = self._latents.values[others, copy[chosen]]
+            label[chosen, 0] = self._given.labels[rows[chosen]]
+            shown[chosen] = self._given.labels[others]
+        return Batch(values, source, label, colour=colour, shown=shown)
 
     def frequencies(self) -> NDArray[np.float64] | None:
         """How often each class (C,) is among the labels that batches show."""

@@ -62,6 +62,13 @@ class GeneratorTraining(BaseModel):
     balance: float = Field(
         0.0, ge=0, le=1, description="fraction of the draws that give each class the same chance"
     )
+    pairs: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="fraction of the pictures of people who are there under another label that are drawn "
+        "from the code of such a picture; needs data.group_column",
+    )
     copies: int = Field(
         4,
         ge=1,
