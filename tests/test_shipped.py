@@ -15,9 +15,8 @@ from sklearn.metrics import roc_auc_score
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.guidance import Task, guided_decode, invert, transfer
 from diffinf_core.correction.networks import IdentityNet, JudgeNet, ParsingNet
-from diffinf_core.correction.objective import Objective, perceptual_distance
+from diffinf_core.correction.objective import Objective
 from diffinf_core.correction.perceptors import load_perceptors
-from diffinf_core.correction.published.lpips import LpipsAlex
 from diffinf_core.data.part import to_tensor
 from diffinf_core.data.rendered import faces
 from diffinf_core.data.rendered.render import render_face
@@ -25,6 +24,7 @@ from diffinf_core.diffusion.figures import reconstruction_figures, ssim
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.runs.files import file_digest
 from diffinf_core.weights.files import assets_folder, card_of, load_weights, shipped
+from diffinf_core.weights.lpips import LpipsAlex, perceptual_distance
 
 NAMES = ("generator", "identity", "parsing", "perceptual", "judge")
 PEOPLE = 60

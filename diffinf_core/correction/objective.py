@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.perceptors import Perceptors
+from diffinf_core.weights.lpips import perceptual_distance
 
 #: logit (B,) of h_omega and logits (B, C) of the classifier, for pictures
 Predictor = Callable[[Tensor], Tensor]
@@ -27,14 +28,6 @@ def identity_loss(vector: Tensor, reference: Tensor) -> Tensor:
 def structure_loss(logits: Tensor, reference: Tensor) -> Tensor:
     """L_struct of equation 11: squared distance of soft face parsings, mean over pixels."""
     return (F.softmax(logits, 1) - reference).square().sum(1).mean((1, 2))
-
-
-def perceptual_distance(features: list[Tensor], reference: list[Tensor]) -> Tensor:
-    """L_perc's distance: squared difference of scaled activations, see :class:`Perceptors`."""
-    layers = [
-        (f - r).square().sum(1).mean((1, 2)) for f, r in zip(features, reference, strict=True)
-    ]
-    return torch.stack(layers).sum(0)
 
 
 def reconstruction_loss(x: Tensor, reference: Tensor) -> Tensor:

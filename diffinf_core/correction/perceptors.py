@@ -19,11 +19,11 @@ from diffinf_core.correction.faces import (
     weights_file,
 )
 from diffinf_core.correction.networks import IdentityNet, ParsingNet, PerceptualTrunk
-from diffinf_core.correction.published.lpips import LEAST_SIDE, LpipsAlex
 from diffinf_core.data.rendered.faces import BACKGROUND
 from diffinf_core.diffusion.autoencoder import Autoencoder
 from diffinf_core.runs.files import file_digest
 from diffinf_core.weights.files import load_weights, shipped
+from diffinf_core.weights.lpips import LEAST_SIDE, LpipsAlex
 
 
 @dataclass(frozen=True)

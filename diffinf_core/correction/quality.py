@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffinf_core.correction.colour import colour_shift
-from diffinf_core.correction.objective import Reference, perceptual_distance
+from diffinf_core.correction.objective import Reference
 from diffinf_core.correction.perceptors import Perceptors
 from diffinf_core.diffusion.figures import ssim
 from diffinf_core.records import DiffInfError
+from diffinf_core.weights.lpips import perceptual_distance
 
 #: an edit below or above these is flagged; the flag states the figure
 NO_CHANGE_L1 = 0.6

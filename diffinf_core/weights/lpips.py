@@ -55,3 +55,11 @@ class LpipsAlex(nn.Module):
             weight = getattr(self, f"lin{i}").clamp_min(0).sqrt()
             out.append(layer / length * weight)
         return out
+
+
+def perceptual_distance(features: list[Tensor], reference: list[Tensor]) -> Tensor:
+    """L_perc's distance (B,): squared difference of scaled activations, as :class:`LpipsAlex` gives them."""
+    layers = [
+        (f - r).square().sum(1).mean((1, 2)) for f, r in zip(features, reference, strict=True)
+    ]
+    return torch.stack(layers).sum(0)

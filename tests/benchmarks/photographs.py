@@ -41,10 +41,8 @@ from diffinf_core.correction.colour import colour_shift
 from diffinf_core.correction.edits import read_edit
 from diffinf_core.correction.face_classes import known_classes
 from diffinf_core.correction.face_judge import FaceJudge, FaceSex, judge_files
-from diffinf_core.correction.objective import perceptual_distance
 from diffinf_core.correction.published.dlib import SAME_PERSON, DlibIdentity
 from diffinf_core.correction.published.layers import load_published
-from diffinf_core.correction.published.lpips import LpipsAlex
 from diffinf_core.correction.repair import RepairedPicture, repair
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.data.part import to_tensor
@@ -55,6 +53,7 @@ from diffinf_core.influence.stage import ranking
 from diffinf_core.records import Edit
 from diffinf_core.runs.run import Run
 from diffinf_core.weights.files import load_weights, shipped
+from diffinf_core.weights.lpips import LpipsAlex, perceptual_distance
 from tests.benchmarks.pages import put
 
 ROOT = Path(__file__).parents[2]

@@ -14,13 +14,13 @@ from torch.nn import functional as F
 from diffinf_core.config import DataConfig, RepairConfig, change
 from diffinf_core.correction import faces
 from diffinf_core.correction.faces import NAMES, build, weights_file
-from diffinf_core.correction.objective import perceptual_distance
 from diffinf_core.correction.perceptors import chosen, files_of
 from diffinf_core.correction.published.dlib import DlibIdentity
 from diffinf_core.data.profile import profile
 from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.weights.files import shipped
+from diffinf_core.weights.lpips import perceptual_distance
 from diffinf_core.weights.pretrained import pretrained
 
 TRUNKS = {"vgg": "vgg16", "squeeze": "squeezenet1_1"}

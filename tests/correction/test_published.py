@@ -23,11 +23,11 @@ from diffinf_core.correction.published.layers import (
     resized_tf,
     without_mean_colour,
 )
-from diffinf_core.correction.published.lpips import LpipsAlex
 from diffinf_core.correction.published.mini_xception import MiniXception
 from diffinf_core.data.overlay import read_picture
 from diffinf_core.data.part import to_tensor
 from diffinf_core.records import DiffInfError
+from diffinf_core.weights.lpips import LpipsAlex
 from tests.correction.judges import place_judges
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
