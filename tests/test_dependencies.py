@@ -16,7 +16,11 @@ from tests.programs import ROOT, program
 MENDED = {
     "pillow": ("12.2", "memory outside of buffers"),
     "torch": ("2.10", "weights_only unpickling"),
-    "transformers": ("5.0", "CVE-2025-5197 and its like; unpickling of training states"),
+    "transformers": (
+        "5.3",
+        "CVE-2025-5197 and its like, CVE-2026-4372; unpickling of training states",
+    ),
+    "diffusers": ("0.38", "CVE-2026-44513, CVE-2026-44827, CVE-2026-45804"),
     "starlette": ("0.49.1", "CVE-2025-54121, CVE-2025-62727"),
     "python-multipart": ("0.0.27", "CVE-2026-40347"),
     "gradio": ("6.20", "requests forged by the server, path traversal"),

@@ -48,9 +48,13 @@ def train_generator(
     first_stage: Annotated[
         str | None,
         typer.Option(
-            help="Train on latents of this autoencoder, with --run: auto, taef2, its file or folder; "
+            help="Train on latents of this autoencoder, with --run: auto, own, taef2, its file or folder; "
             "photographs need it."
         ),
+    ] = None,
+    first_stage_minutes: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Time budget of --first-stage own; default: 8, on a GPU 1."),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.1, help="Time budget, in place of --steps.")
@@ -94,8 +98,11 @@ def train_generator(
     """
     from diffinf_core.engine import train_generator as work
 
-    if first_stage is None and (covariate or trust is not None or not colour):
-        raise DiffInfError("--covariate, --trust and --no-colour need --first-stage.")
+    latent = covariate or trust is not None or not colour or first_stage_minutes is not None
+    if first_stage is None and latent:
+        raise DiffInfError(
+            "--covariate, --trust, --no-colour and --first-stage-minutes need --first-stage."
+        )
     changes = {
         "steps": steps,
         "warmup_steps": warmup_steps,
@@ -126,6 +133,7 @@ def train_generator(
             covariates=tuple(covariate or ()),
             colour=colour,
             trust=trust,
+            first_stage_minutes=first_stage_minutes,
         )
     )
 

@@ -14,7 +14,13 @@ class GeneratorConfig(Section):
     first_stage: str = Field(
         "auto",
         min_length=1,
-        description="autoencoder whose latents it works on: auto, taef2, its file or folder",
+        description="autoencoder whose latents it works on: auto, own, taef2, its file or folder",
+    )
+    first_stage_minutes: float | None = later(
+        None,
+        gt=0,
+        le=10_000,
+        description="time budget of a first stage of its own; default: 8 on a CPU, 1 on a GPU",
     )
     minutes: float | None = Field(
         None, gt=0, le=100_000, description="time budget; default: 60 on a CPU, 7 on a GPU"

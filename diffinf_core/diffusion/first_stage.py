@@ -1,9 +1,9 @@
 """First stages: frozen image autoencoders in whose latents a generator can work instead of on pixels.
 
 A first stage is one safetensors file with a card beside it, whatever it was made from: the published files
-of the TAESD family, or one made before. Each generator keeps the file that it was trained with beside its own
-weights (Rombach et al. 2022, "High-Resolution Image
-Synthesis with Latent Diffusion Models").
+of the TAESD family, a folder of the diffusers library, or a run's own pictures. Each generator keeps the file
+that it was trained with beside its own weights (Rombach et al. 2022, "High-Resolution Image Synthesis with
+Latent Diffusion Models").
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from diffinf_core.diffusion.diffusers_folder import (
+    autoencoder_folder,
+    build_autoencoder,
+    read_autoencoder,
+)
+from diffinf_core.diffusion.small import SmallDecoder, SmallEncoder
 from diffinf_core.diffusion.tiny import tiny_decoder, tiny_encoder
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import file_digest, read_json, read_tensors, write_json
@@ -83,6 +89,11 @@ def build(about: Mapping[str, Any], sha256: str = "") -> FirstStage:
             return FirstStage(
                 tiny_encoder(channels, pool), tiny_decoder(channels, pool), about, sha256
             )
+        if family == "diffusers":
+            return FirstStage(*build_autoencoder(about), about, sha256)
+        if family == "small":
+            channels = int(about["channels"])
+            return FirstStage(SmallEncoder(channels), SmallDecoder(channels), about, sha256)
     except KeyError as error:
         raise DiffInfError(f"The card of a first stage lacks {error}.") from error
     raise DiffInfError(f"Unknown family {family!r} of first stages; update DiffInf.")
@@ -103,9 +114,9 @@ def load_first_stage(file: Path, device: torch.device | str = "cpu") -> FirstSta
 def import_first_stage(source: Path, out: Path) -> Path:
     """Make ``out``/first_stage.safetensors of what others published, or of a first stage's file.
 
-    ``source`` is such a file with its card, or a safetensors file or a folder with the two networks of the
-    TAESD family. Raises :class:`DiffInfError` for files that are none of these, are cut short, or do
-    not belong together.
+    ``source`` is such a file with its card, a safetensors file or a folder with the two networks of the
+    TAESD family, or a folder of the diffusers library. Raises :class:`DiffInfError` for files that are none
+    of these, are cut short, or do not belong together.
     """
     target = out / BESIDE
     if not source.exists():
@@ -116,7 +127,11 @@ def import_first_stage(source: Path, out: Path) -> Path:
     if source.is_file() and card.is_file() and "first_stage" in read_json(card):
         load_first_stage(source)
         return _copied(source, target)
-    stage = _tiny(*_tiny_state(source), source)
+    if source.is_dir() and (folder := autoencoder_folder(source)) is not None:
+        about, encoder, decoder = read_autoencoder(folder)
+        stage = FirstStage(encoder, decoder, about)
+    else:
+        stage = _tiny(*_tiny_state(source), source)
     save_weights(target, stage, {"network": "FirstStage", "first_stage": dict(stage.about)})
     return target
 

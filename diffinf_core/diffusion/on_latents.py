@@ -34,16 +34,27 @@ from diffinf_core.diffusion.first_stage import (
 from diffinf_core.diffusion.latent_source import Conditions, LatentSource
 from diffinf_core.diffusion.latents import VERSION, encode_latents, open_latents
 from diffinf_core.diffusion.loading import load_autoencoder
+from diffinf_core.diffusion.own_first_stage import (
+    OWN,
+    FirstStageTraining,
+    is_own,
+    own_first_stage,
+    train_first_stage,
+)
 from diffinf_core.diffusion.processes import main_process, main_process_first
 from diffinf_core.diffusion.settings import ON_LATENTS, GeneratorTraining
+from diffinf_core.diffusion.sources import PictureSource
 from diffinf_core.diffusion.speed import measured_precision
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import digest, read_json, write_json
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.seal import under_seal
 
-#: beside the training state: what the networks compute in, measured once for a training
-_PRECISION = "precision.json"
+#: beside the training state: what the networks compute in, measured once for a training, and for how long it
+#: trains an own first stage, if it does, which depends on the device that it begins on
+_PRECISION, _OWN_BUDGET = "precision.json", "first_stage_minutes"
+#: how long a first stage of one's own is trained, by device
+_OWN_MINUTES = {"cpu": 8.0, "cuda": 1.0}
 
 
 def latent_architecture(
@@ -93,32 +104,32 @@ def latent_architecture(
 class LatentOptions:
     """How to train on latents.
 
-    ``first_stage`` is a name, a path or "auto"; ``covariates`` are columns that an edit keeps, as it does the
-    coarse ``colour``; ``trust`` is the fraction of the labels of each class to train on, None: estimated.
+    ``first_stage`` is a name, a path, "own" for one that is trained on the run's pictures for
+    ``first_stage_minutes`` (None: what suits the device), or "auto": a published one, and where none is at
+    hand an own one. ``covariates`` are columns that an edit keeps, as it does the coarse ``colour``;
+    ``trust`` is the fraction of the labels of each class to train on, None: estimated.
     """
 
     first_stage: str = "auto"
     covariates: tuple[str, ...] = ()
     colour: bool = True
     trust: float | None = None
+    first_stage_minutes: float | None = None
 
 
 def refuse_untrainable(given: dict[str, Any], options: LatentOptions) -> None:
-    """Before anything is computed: :class:`DiffInfError` where there is no first stage, where its files
+    """Before anything is computed: :class:`DiffInfError` where the files of the first stage are missing or
     cannot be read, and for a setting that does not exist or is out of range."""
     make_settings({**ON_LATENTS, **given}, None)
-    with TemporaryDirectory(prefix="diffinf-first-stage-") as scratch:
-        import_first_stage(_find(options), Path(scratch))
+    where = _published(options)
+    if where is not None:
+        with TemporaryDirectory(prefix="diffinf-first-stage-") as scratch:
+            import_first_stage(where, Path(scratch))
 
 
-def _find(options: LatentOptions) -> Path:
-    where = find_first_stage(options.first_stage)
-    if where is None:
-        raise DiffInfError(
-            "No first stage is here for a generator of photographs: run 'diffinf weights fetch taef2', or "
-            "name one by --first-stage or generator.first_stage."
-        )
-    return where
+def _published(options: LatentOptions) -> Path | None:
+    """Where the first stage lies that a training takes; None where it trains one of its own."""
+    return None if options.first_stage == OWN else find_first_stage(options.first_stage)
 
 
 @under_seal
@@ -151,8 +162,9 @@ def train_under_lock(
     trust = trusted(run, train, options.trust, columns)
     target = out or run.root / "generator"
     refuse_finished(target)
-    yield from main_process_first(_first_stage(_find(options), target, train, settings))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    pictures = digest(DATA.key(run), train.ids.tolist())
+    yield from main_process_first(_first_stage(options, target, train, settings, pictures))
+    device = torch.device(_device_type())
     stage = load_first_stage(target / BESIDE, device)
     precision = read_json(target / _PRECISION)["precision"]
     if device.type == "cpu":
@@ -165,8 +177,10 @@ def train_under_lock(
     )
     latents = open_latents(folder)
     labels = np.where(trust.trusted, train.labels, -1)
-    conditions = Conditions(labels, covariate_indices(train.table, columns))
-    source = LatentSource(latents, train, conditions, options.colour, settings.balance)
+    conditions = Conditions(labels, covariate_indices(train.table, columns), train.groups)
+    source = LatentSource(
+        latents, train, conditions, options.colour, settings.balance, settings.pairs
+    )
     attributes = (Attribute(name="label", classes=train.classes), *columns)
     architecture = latent_architecture(
         train.size, attributes, latents.space, options.colour, start, width
@@ -188,19 +202,46 @@ def train_under_lock(
 
 
 def _first_stage(
-    where: Path, target: Path, train: Part, settings: GeneratorTraining
+    options: LatentOptions, target: Path, train: Part, settings: GeneratorTraining, pictures: str
 ) -> Iterator[Progress]:
     """The first stage beside the generator to be, and the precision that a resumed training keeps."""
-    import_first_stage(where, target)
-    if (target / _PRECISION).exists():
+    where, file = _published(options), target / _PRECISION
+    begun = read_json(file) if file.exists() else {}
+    # what "auto" means can change between a kill and the resume
+    kept = options.first_stage == "auto" and (_OWN_BUDGET in begun or (target / BESIDE).exists())
+    own = _OWN_BUDGET in begun if kept and begun else where is None
+    if where is not None and not kept:
+        import_first_stage(where, target)
+    if own and (target / BESIDE).exists() and not is_own(target / BESIDE):
+        raise DiffInfError(
+            f"{target} holds another first stage, of a training that was begun; move it away or give --out."
+        )
+    if not begun:
+        precision: str = settings.precision
+        if precision == "auto":
+            yield Progress("latents", 0, 1, "measuring float32 and bfloat16")
+            device = _device_type()
+            x = train.tensors(np.arange(min(4, len(train)))).to(device)
+            stage = own_first_stage() if own else load_first_stage(target / BESIDE)
+            precision = measured_precision(stage.to(device), x)
+        budget = {_OWN_BUDGET: _OWN_MINUTES[_device_type()]} if own else {}
+        begun = {"precision": precision, **budget}
+        write_json(file, begun)
+    if not own:
         return
-    precision: str = settings.precision
-    if precision == "auto":
-        yield Progress("latents", 0, 1, "measuring float32 and bfloat16")
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        x = train.tensors(np.arange(min(4, len(train)))).to(device)
-        precision = measured_precision(load_first_stage(target / BESIDE, device), x)
-    write_json(target / _PRECISION, {"precision": precision})
+    if options.first_stage == "auto":
+        note = "no published first stage is here ('diffinf weights fetch taef2'): training one of its own"
+        yield Progress("first-stage", 0, 1, note)
+    training = FirstStageTraining(
+        minutes=options.first_stage_minutes or begun.get(_OWN_BUDGET, _OWN_MINUTES[_device_type()]),
+        precision="bfloat16" if begun["precision"] == "bfloat16" else "float32",
+        seed=settings.seed,
+    )
+    yield from train_first_stage(PictureSource(train), target, training, pictures)
+
+
+def _device_type() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _trust_text(trust: Trust, train: Part) -> str:
@@ -214,6 +255,8 @@ def _trust_text(trust: Trust, train: Part) -> str:
 def _begin(options: LatentOptions) -> str:
     """The begin of the command that trains the same again."""
     out = f"diffinf train-generator --run RUN --first-stage {Path(options.first_stage).name}"
+    if options.first_stage_minutes is not None:
+        out += f" --first-stage-minutes {options.first_stage_minutes:g}"
     out += "".join(f" --covariate {name}" for name in options.covariates)
     out += "" if options.colour else " --no-colour"
     return out + ("" if options.trust is None else f" --trust {options.trust:g}")

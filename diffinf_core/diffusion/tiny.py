@@ -18,7 +18,9 @@ class _Clamp(nn.Module):
         return torch.tanh(x / 3) * 3
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
+    """Three convolutions and a skip on (B, WIDTH, H, W); ``pool`` adds TAEF2's branch with GroupNorm."""
+
     def __init__(self, pool: bool = False) -> None:
         super().__init__()
         w = WIDTH
@@ -39,15 +41,16 @@ class _Block(nn.Module):
         return torch.relu(self.conv(x) + x)
 
 
-def _blocks(count: int, pool: bool = False) -> list[nn.Module]:
-    return [_Block(pool) for _ in range(count)]
+def blocks(count: int, pool: bool = False) -> list[nn.Module]:
+    """That many of them, one after the other."""
+    return [Block(pool) for _ in range(count)]
 
 
 def tiny_encoder(channels: int, pool: bool) -> nn.Sequential:
     """Pictures (B, 3, S, S) in [0, 1] to latents (B, channels, S/8, S/8), under the published key names."""
-    w, layers = WIDTH, [nn.Conv2d(3, WIDTH, 3, 1, 1), _Block()]
+    w, layers = WIDTH, [nn.Conv2d(3, WIDTH, 3, 1, 1), Block()]
     for last in (False, False, True):
-        layers += [nn.Conv2d(w, w, 3, 2, 1, bias=False), *_blocks(3, pool and last)]
+        layers += [nn.Conv2d(w, w, 3, 2, 1, bias=False), *blocks(3, pool and last)]
     return nn.Sequential(*layers, nn.Conv2d(w, channels, 3, 1, 1))
 
 
@@ -55,6 +58,6 @@ def tiny_decoder(channels: int, pool: bool) -> nn.Sequential:
     """Latents to pictures, the inverse of :func:`tiny_encoder`."""
     w, layers = WIDTH, [_Clamp(), nn.Conv2d(channels, WIDTH, 3, 1, 1), nn.ReLU()]
     for first in (True, False, False):
-        layers += _blocks(3, pool and first)
+        layers += blocks(3, pool and first)
         layers += [nn.Upsample(scale_factor=2), nn.Conv2d(w, w, 3, 1, 1, bias=False)]
-    return nn.Sequential(*layers, _Block(), nn.Conv2d(w, 3, 3, 1, 1))
+    return nn.Sequential(*layers, Block(), nn.Conv2d(w, 3, 3, 1, 1))

@@ -132,7 +132,13 @@ class _Trainer:
             "about": about,
             "processes": self.accelerator.num_processes,
         }
-        self.schedule = RateSchedule(config)
+        self.schedule = RateSchedule(
+            config.steps,
+            config.decay_fraction,
+            config.minutes,
+            config.warmup_steps,
+            config.patience,
+        )
         #: optimiser steps made
         self.done = 0
         #: what the progress says beside the numbers
@@ -211,17 +217,12 @@ class _Trainer:
     @property
     def total(self) -> int:
         """Steps in all; estimated from the speed so far while the time budget decides."""
-        if not self.schedule.timed or self.config.minutes is None:
-            return self.schedule.total
-        return max(self.done + 1, round(self.done * 60 * self.config.minutes / self.seconds))
+        return self.schedule.estimated_total(self.seconds, self.done)
 
     @property
     def remark(self) -> str:
         """The note, and the time that is left while the steps that it comes to are not known."""
-        if not self.schedule.timed or self.config.minutes is None:
-            return self.note
-        left = f"about {max(0.0, self.config.minutes - self.seconds / 60):.0f} minutes left"
-        return "; ".join(filter(None, (self.note, left)))
+        return "; ".join(filter(None, (self.note, self.schedule.time_left(self.seconds))))
 
     @property
     def finished(self) -> bool:

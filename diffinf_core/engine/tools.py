@@ -26,12 +26,13 @@ def train_generator(
     covariates: tuple[str, ...] = (),
     colour: bool = True,
     trust: float | None = None,
+    first_stage_minutes: float | None = None,
 ) -> Iterator[Progress]:
     """Train a generator on a run's training split, on a folder of pictures, or on rendered scenes.
 
     With a ``first_stage`` it works on its latents instead of on pixels, for a run's pictures: then an edit
     keeps the columns ``covariates`` and the coarse ``colour``, and ``trust`` is the
-    fraction of labels used of each class.
+    fraction of labels used of each class; an own first stage is trained for ``first_stage_minutes``.
     """
     from diffinf_core.diffusion.assets import train_on_pictures, train_on_run, train_on_scenes
     from diffinf_core.diffusion.on_latents import LatentOptions, train_on_latents
@@ -44,7 +45,7 @@ def train_generator(
         if first_stage is None:
             yield from train_on_run(opened, settings, target, weights, width)
         else:
-            options = LatentOptions(first_stage, covariates, colour, trust)
+            options = LatentOptions(first_stage, covariates, colour, trust, first_stage_minutes)
             yield from train_on_latents(opened, settings, target, weights, width, options)
     elif first_stage is not None:
         raise DiffInfError("Training on latents needs a run: give --run.")

@@ -12,6 +12,7 @@ EXTRAS = {
     "app": ("gradio", "fastapi", "starlette", "uvicorn"),
     "postgres": ("psycopg",),
     "heic": ("pillow_heif",),
+    "latent": ("diffusers",),
     "map": ("umap", "numba", "pynndescent"),
     "cluster": ("ray",),
     "faces": ("facenet_pytorch", "h5py", "lpips", "transformers"),

@@ -72,6 +72,13 @@ def test_what_a_training_on_latents_cannot_use_is_named(run_copy: Path, networks
         begin(LatentOptions(str(networks / "none")))
     with pytest.raises(DiffInfError, match="copies"):
         begin(LatentOptions(str(networks)), copies=0)
+    with pytest.raises(DiffInfError, match="different trusted labels"):
+        for _ in train_on_latents(
+            run, {**QUICK, "pairs": 0.5}, None, None, 0.25, LatentOptions(str(networks))
+        ):
+            pass
+    with pytest.raises(DiffInfError, match="holds another first stage"):
+        begin(LatentOptions("own"))
     encoder = networks / "own_encoder.safetensors"
     encoder.write_bytes(encoder.read_bytes()[:-50])
     with pytest.raises(DiffInfError, match="cut short"):

@@ -203,7 +203,6 @@ def test_weights_whose_card_a_kill_prevented_are_finished_first(
 @pytest.mark.parametrize(
     "over,sentence",
     [
-        ({"first_stage": "auto"}, "run 'diffinf weights fetch taef2'"),
         ({"first_stage": "taef2"}, "taef2 is not in"),
         ({"first_stage": "nowhere"}, "nowhere does not exist"),
         ({"training": {"copies": 0}}, "copies"),
@@ -291,3 +290,37 @@ def test_no_generator_is_trained_where_one_is_there(
         next(open_run(tmp_path / "new", given).compute())
     asked_not = change(config, {"generator": {"train": False}})
     assert own_generator.before_repair(Run.prepare(tmp_path / "new", asked_not)) == {}
+
+
+def test_a_run_without_a_published_first_stage_trains_its_own(
+    finished_run: Path, judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a published one comes between a kill and the resume."""
+    weights = tmp_path / "weights"
+    monkeypatch.setenv("DIFFINF_WEIGHTS", str(weights))
+    run = copied(judged, tmp_path / "run")
+    asked = {"generator": {"first_stage": "auto", "first_stage_minutes": 0.02}}
+    config = change(run.config, asked)
+    assert own_generator.shortfall(config) is None
+    work = open_run(run.folder.root, config).compute()
+    notes = []
+    for event in work:
+        notes.append(event.note)
+        if event.stage == "first-stage" and event.values:
+            break
+    work.close()
+    assert any("'diffinf weights fetch taef2'): training one of its own" in note for note in notes)
+    published = write_first_stage(tmp_path / "published")
+    weights.mkdir()
+    for part in ("encoder", "decoder"):
+        shutil.copy(published / f"own_{part}.safetensors", weights / f"taef2_{part}.safetensors")
+    folder = run.folder.root / "generator"
+    assert (folder / "precision.json").exists() and not (
+        folder / "first_stage.safetensors"
+    ).exists()
+    open_run(run.folder.root).compute().result()
+    card = read_json(folder / "first_stage.json")
+    assert card["first_stage"]["family"] == "small" and card["figures"]["psnr"] > 20
+    assert read_json(folder / "generator.json")["architecture"]["latent"]["name"] == "own"
+    assert not list(folder.glob("*.ckpt"))
+    assert all(open_run(run.folder.root).status().values())

@@ -56,8 +56,9 @@ def test_the_sources_of_a_stage_are_what_its_inputs_do_not_stand_for() -> None:
     stages = named(every_stage())
     repair = files_of(stages["repair"])
     rooms = {file.parts[file.parts.index("diffinf_core") + 1] for file in repair}
-    # the judge, its input, stands for the weights
-    assert rooms == {"correction", "diffusion"}
+    # the judge, its input, stands for the reading of weights
+    assert rooms == {"correction", "diffusion", "weights"}
+    assert [file.name for file in repair if "weights" in file.parts] == ["lpips.py"]
     assert {"files.py", "pretrained.py"} <= {file.name for file in files_of(stages["judge"])}
     assert {"guidance.py", "sampling.py", "network.py"} <= {file.name for file in repair}
     assert [file.name for file in files_of(stages["predictor"])] == ["predictor.py"]
@@ -97,6 +98,7 @@ def test_every_module_that_computes_results_counts_for_a_stage() -> None:
         "data/update.py", "data/alignment.py", "data/check/__init__.py", "data/check/result.py",
         "data/check/measure.py", "data/check/findings.py", "data/check/run.py",
         "diffusion/assets.py", "diffusion/attributes.py", "diffusion/monitor.py", "diffusion/sources.py",
+        "diffusion/own_first_stage.py", "diffusion/pairs.py",
         "diffusion/conditions.py", "diffusion/label_free.py", "diffusion/latent_source.py",
         "diffusion/latents.py", "diffusion/on_latents.py", "diffusion/card.py", "diffusion/copies.py",
         "diffusion/speed.py", "diffusion/start.py",
