@@ -171,7 +171,7 @@ def page() -> str:
         "",
         "`pip install diffinf-core`, then `import diffinf_core as di`. Extras: `diffinf-core[app]` for the "
         "review app, `[postgres]` for a shared journal, `[faces]` for the published networks for "
-        "photographs of faces.",
+        "photographs of faces, `[latent]` for first stages of diffusers.",
         "[examples/quickstart.ipynb](../examples/quickstart.ipynb) scores a model, repairs a picture and "
         "reads an export.",
         "",

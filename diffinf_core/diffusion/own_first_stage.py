@@ -140,11 +140,14 @@ def first_stage_figures(stage: FirstStage, x: Tensor) -> dict[str, float]:
     return {"held_out": len(x), **figures}
 
 
-def _sample(source: PictureSource, seed: int) -> Iterator[Tensor]:
-    """Pictures (B, 3, S, S) in [0, 1] to take the principal components of."""
+def begin_with_components(stage: FirstStage, source: PictureSource, seed: int) -> None:
+    """Set an :func:`own_first_stage` to the principal components of random pictures of a source."""
+    encoder, decoder = stage.encoder, stage.decoder
+    assert isinstance(encoder, SmallEncoder) and isinstance(decoder, SmallDecoder)
     rng = np.random.default_rng((seed, 1))
-    for _ in range(math.ceil(_COMPONENTS_OF / _BATCH)):
-        yield (to_tensor(np.asarray(source.batch(rng, _BATCH).target)) + 1) / 2
+    batches = (source.batch(rng, _BATCH) for _ in range(math.ceil(_COMPONENTS_OF / _BATCH)))
+    pictures = ((to_tensor(np.asarray(batch.target)) + 1) / 2 for batch in batches)
+    start_from_components(encoder, decoder, pictures)
 
 
 class _Trainer:
@@ -158,9 +161,7 @@ class _Trainer:
         torch.manual_seed(settings.seed)
         stage = own_first_stage()
         if not checkpoint.exists():
-            encoder, decoder = stage.encoder, stage.decoder
-            assert isinstance(encoder, SmallEncoder) and isinstance(decoder, SmallDecoder)
-            start_from_components(encoder, decoder, _sample(source, settings.seed))
+            begin_with_components(stage, source, settings.seed)
         stage = stage.to(self._device).to(memory_format=torch.channels_last)
         self._average = copy.deepcopy(stage)
         self._stage = stage.requires_grad_(True).train()
