@@ -53,7 +53,7 @@ class _Margins(CrossEntropy):
     def loss(self, fit: Fit, batch: Batch, networks: Sequence[int]) -> Tensor:
         z = fit.forward(batch.x)
         recipe = fit.task.recipe
-        if recipe.schedule != "steps" or fit.epoch < recipe.milestones[0]:
+        if recipe.schedule != "steps" or fit.epoch < max(1, recipe.milestones[0]):
             fit.state["margin"][batch.rows] += margin(z.detach(), batch.y)
         return F.cross_entropy(z, batch.y)
 
@@ -61,7 +61,7 @@ class _Margins(CrossEntropy):
         recipe = fit.task.recipe
         epochs = fit.epochs
         if recipe.schedule == "steps":
-            epochs = min(epochs, recipe.milestones[0])
+            epochs = min(epochs, max(1, recipe.milestones[0]))
         return Outcome(suspicion=-fit.state["margin"].double().cpu().numpy() / epochs)
 
 

@@ -76,6 +76,8 @@ class Method(ABC):
     needs: ClassVar[Needs] = Needs()
     #: passes of work relative to plain training, a forward as 1 and forward with backward as 3
     cost: ClassVar[float] = 1.0
+    #: of the code behind its training: raised where that gives other results, which are then made anew
+    version: ClassVar[int] = 1
     networks: ClassVar[int] = 1
     #: which networks are trained together in each pass over the data
     turns: ClassVar[tuple[tuple[int, ...], ...]] = ((0,),)

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from diffinf_core.baselines.task import Task
 from diffinf_core.classifier.training import TrainingSet, device
-from diffinf_core.records import Progress
+from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.divergence import check_loss
 from diffinf_core.runs.files import read_tensors, write_json, write_tensors
 
@@ -167,6 +167,11 @@ class Fit:
         if task.validation is not None:
             z = predict(self.nets, task.validation, method.logits).cpu()
             y = torch.from_numpy(np.asarray(task.validation.labels, np.int64))
+            if len(bad := torch.nonzero(~z.isfinite().all(1))):
+                raise DiffInfError(
+                    f"{method.title} predicts logits that are not finite for validation sample number "
+                    f"{int(bad[0])} in epoch {self.epoch}; {remedy}."
+                )
             figures["val_accuracy"] = float((z.argmax(1) == y).double().mean())
             figures["val_loss"] = float(F.cross_entropy(z.double(), y))
         self.history.append(figures)

@@ -44,8 +44,8 @@ def benchmark(
     methods: Annotated[
         str,
         typer.Option(
-            help="Names with commas between, or a group: table1, methods, controls, all. "
-            "docs/baselines.md describes each."
+            help="Names with commas between, or a group: table1, methods, controls, all; a name with "
+            "hyperparameters as in proselflc:theta=0.3. docs/baselines.md describes each."
         ),
     ] = "table1",
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row.")] = 3,
@@ -78,6 +78,9 @@ def benchmark(
     schedule: Annotated[
         Schedule, typer.Option(help="Learning rate: as retrained arms, or as in the paper.")
     ] = Schedule.cosine,
+    reference: Annotated[
+        str, typer.Option(help="Method that the others' differences refer to.")
+    ] = "noisy",
     workers: Annotated[int, typer.Option(min=1, help="Trainings at once, a process each.")] = 1,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the tables; default: RUN/benchmark.")
@@ -95,6 +98,7 @@ def benchmark(
         schedule=schedule.value,
         preset=preset.value,
         noise_rate=noise_rate,
+        reference=reference,
     )
     opened = open_run(run)
     watch(opened.benchmark.run(settings, workers, out))

@@ -54,8 +54,9 @@ class Benchmarks:
     ) -> Job[Progress, Benchmark]:
         """Train and measure what is missing; the tables are written to ``out`` after each training.
 
-        What the rows need of the run itself (ranking, edits) is computed first. Raises
-        :class:`DiffInfError` for what a method lacks, before anything is trained.
+        What the rows need of the run itself (ranking, edits) is computed first. A row whose method lacks
+        something, such as a noise rate, is left out with a sentence. Raises :class:`DiffInfError` where every
+        row does, and for settings that cannot be.
         """
         settings = settings or BenchmarkSettings()
         cells(self._folder, settings)  # what cannot be is said at once

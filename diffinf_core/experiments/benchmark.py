@@ -6,6 +6,7 @@ recipe. The last epoch and the best one on validation are measured apart and nev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,8 +33,8 @@ from diffinf_core.runs.workers import run_trainings
 
 Epoch = Literal["last", "best"]
 EPOCHS: tuple[Epoch, ...] = get_args(Epoch)
-#: why a method could not be trained
-REFUSAL = "refusal.json"
+#: why a method could not be trained, and what a folder of a training holds
+REFUSAL, _ABOUT = "refusal.json", "config.json"
 #: the row that the costs, and by default the differences, refer to
 REFERENCE = "noisy"
 #: the row that every other is compared with
@@ -73,10 +74,12 @@ class Row:
 
     method: Method
     preset: Preset = "matched"
+    #: the hyperparameters that were chosen for this row, as text, where it was given some
+    options: str = ""
 
     @property
     def name(self) -> str:
-        """The method's name, with the preset where it is not the matched one."""
+        """The method's name, with what was chosen, and the preset where it is not the matched one."""
         return self.method.name + self._suffix
 
     @property
@@ -86,13 +89,15 @@ class Row:
 
     @property
     def _suffix(self) -> str:
-        return "" if self.preset == "matched" else f" ({self.preset})"
+        chosen = f", {self.options}" if self.options else ""
+        return chosen + ("" if self.preset == "matched" else f" ({self.preset})")
 
 
 def job_folder(root: Path, problem: Problem, row: Row, seed: int) -> Path:
     """Where a row trains under a seed: another method, option, recipe or problem has another folder."""
     method, recipe = row.method, recipe_of(row.method, row.preset, problem.recipe)
-    key = digest(problem.key(method), method.name, asdict(method), asdict(recipe), seed)
+    code = [] if method.version == 1 else [method.version]
+    key = digest(problem.key(method), method.name, asdict(method), asdict(recipe), seed, *code)
     return root / method.name / key
 
 
@@ -113,19 +118,32 @@ def job_task(problem: Problem, job: Job) -> Task:
 
 def _training(root: Path, problem: Problem, row: Row, seed: int, task: Task) -> Work:
     where = job_folder(root, problem, row, seed)
+    write_json(
+        where / _ABOUT,
+        {
+            "method": row.method.name,
+            "options": asdict(row.method),
+            "preset": row.preset,
+            "recipe": asdict(task.recipe),
+            "seed": seed,
+        },
+    )
     yield from row.method.train(task, where, f"{row.name}, seed {seed}")
     return {}
 
 
 def _train(root: Path, problem: Problem, row: Row, seed: int) -> Iterator[Progress]:
     task, where = job_task(problem, Job(row, seed)), job_folder(root, problem, row, seed)
-    # The set that a control trains on is made by now; from here on no method may see the truth.
+    (where / REFUSAL).unlink(missing_ok=True)
     try:
+        # The set that a control trains on is made by now; from here on no method may see the truth.
         yield from sealed(_training(root, problem, row, seed, task))
+        _measure(where, row, task, problem.test())
     except DiffInfError as error:  # the other rows go on without it
         write_json(where / REFUSAL, {"message": str(error)})
-        return
-    test = problem.test()
+
+
+def _measure(where: Path, row: Row, task: Task, test: TrainingSet) -> None:
     found: dict[str, Any] = {"seconds": row.method.seconds(where)}
     for epoch in EPOCHS:
         if epoch == "best" and task.validation is None:
@@ -142,23 +160,45 @@ def pending(
 ) -> dict[str, Job]:
     """What is not measured yet, by name, a row after the other.
 
-    Raises :class:`DiffInfError` for two rows of one name, and for what a method lacks, such as a noise rate.
+    A row whose method lacks something, such as a noise rate, is left out, see :func:`unfinished`. Raises
+    :class:`DiffInfError` for two rows of one name, for a test set that lacks a class, and where every row
+    is left out.
     """
+    present = np.unique(np.asarray(problem.test().labels))
+    if absent := [name for k, name in enumerate(problem.classes) if k not in present]:
+        raise DiffInfError(
+            f"The test split has no picture of the class {absent[0]!r}, so that no method can be measured; "
+            "give it some, or leave that class out."
+        )
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise DiffInfError(f"The method {twice!r} is listed twice; name each method once.")
     jobs: dict[str, Job] = {}
+    refused: list[str] = []
     for row in rows:
         missing = [
             seed
             for seed in seeds
             if not (job_folder(root, problem, row, seed) / "result.json").exists()
         ]
-        if missing:
-            row.method.check(problem.task(missing[0], row.method))
+        try:
+            if missing:
+                row.method.check(problem.task(missing[0], row.method))
+        except DiffInfError as error:
+            refused.append(str(error))
+            leave_out(root, problem, row, missing, str(error))
+            continue
         jobs |= {f"{row.name}, seed {seed}": Job(row, seed) for seed in missing}
+    if len(refused) == len(rows):
+        raise DiffInfError(refused[0])
     return jobs
+
+
+def leave_out(root: Path, problem: Problem, row: Row, seeds: Sequence[int], reason: str) -> None:
+    """Keep why a row is not trained, for :func:`unfinished`."""
+    for seed in seeds:
+        write_json(job_folder(root, problem, row, seed) / REFUSAL, {"message": reason})
 
 
 def run_benchmark(
@@ -207,6 +247,13 @@ class Result:
     detection: dict[str, float] | None = None
     behind: Difference | None = None
     by_group: tuple[Mapping[Hashable, Any], ...] = ()
+    #: what the run's own stages that the row needs cost, relative to plain training; None where nobody knows
+    preparation: float | None = None
+
+    @property
+    def method(self) -> str:
+        """The method's name, whatever was chosen for the row."""
+        return re.split(r"[, ]", self.name, maxsplit=1)[0]
 
 
 def _knows(method: Method) -> tuple[str, ...]:
@@ -231,7 +278,8 @@ def benchmark_results(
 ) -> list[Result]:
     """The table of every row that is finished under all seeds; empty where none is.
 
-    Differences from ``reference`` have paired bootstrap intervals over test pictures and seeds.
+    Differences from the first row of the method ``reference`` have paired bootstrap intervals over test
+    pictures and seeds.
     """
     probabilities: dict[str, NDArray[np.float32]] = {}
     seconds: dict[str, float] = {}
@@ -246,15 +294,20 @@ def benchmark_results(
     labels, groups = np.asarray(problem.test().labels, np.int64), problem.groups()
     parts = {**groups, **cells(groups, labels, problem.classes)}
     measured, wrong = measure(labels, probabilities, list(problem.classes), parts), problem.wrong()
-    listed = by_group(tabulate(measured, reference if reference in measured.arms else None))
     named = {row.name: row for row in rows}
+
+    def first(method: str) -> str | None:
+        return next((name for name in measured.arms if named[name].method.name == method), None)
+
+    compared, ours, usual = first(reference), first(OURS), first(REFERENCE)
+    listed = by_group(tabulate(measured, compared))
     at = {metric: measured.index("metric", metric) for metric in METRICS}
-    plain = seconds.get(REFERENCE)
+    plain = None if usual is None else seconds[usual]
     out = []
     for place, name in enumerate(measured.arms):
         differences = {}
-        if reference in measured.arms and name != reference:
-            found = {m: measured.difference(name, reference, q) for m, q in at.items()}
+        if compared is not None and name != compared:
+            found = {m: measured.difference(name, compared, q) for m, q in at.items()}
             differences = {m: d for m, d in found.items() if d is not None}
         sd = measured.deviations
         out.append(
@@ -269,8 +322,8 @@ def benchmark_results(
                 differences=differences,
                 knows=_knows(named[name].method),
                 groups=group_figures(labels, probabilities[name], groups),
-                behind=measured.difference(OURS, name, at["accuracy"])
-                if OURS in measured.arms and name != OURS
+                behind=measured.difference(ours, name, at["accuracy"])
+                if ours is not None and name != ours
                 else None,
                 detection=_detection(
                     named[name].method,

@@ -14,16 +14,27 @@ from torch import nn
 from diffinf_core.baselines import Method, Recipe, Task
 from diffinf_core.baselines.views import strong_view, weak_view
 from diffinf_core.classifier.network import build_classifier
-from diffinf_core.classifier.stage import imagenet_weights, started_from
+from diffinf_core.classifier.stage import CLASSIFIER, imagenet_weights, started_from
 from diffinf_core.classifier.training import TrainingSet
+from diffinf_core.correction.judge import JUDGE
+from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part, open_training, open_validation
+from diffinf_core.data.profile import profile_of
 from diffinf_core.data.truth import open_truth
-from diffinf_core.experiments.controls import build_set, prepare_set, set_key
+from diffinf_core.experiments.controls import (
+    EDITING,
+    build_set,
+    edited_by,
+    prepare_set,
+    set_key,
+)
 from diffinf_core.experiments.fairness import subgroups
-from diffinf_core.influence.stage import ranking, ranking_key
+from diffinf_core.influence.predictor import PREDICTOR
+from diffinf_core.influence.stage import INFLUENCE, ranking, ranking_key
 from diffinf_core.records import Progress
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.stages import Stage
 
 
 @dataclass(frozen=True)
@@ -44,8 +55,8 @@ class RunProblem:
 
     Every row has the run's split, noisy labels, network, batch size and, by ``retrain``, its epochs and
     learning rate. ``schedule`` "cosine" is that of retrained arms, "constant" that of the paper.
-    ``noise_rate`` is what methods are told; None tells the rate of the noise that the run injected, and
-    nothing where labels were taken as they came. Without ``augment`` no row has views, not even a
+    ``noise_rate`` is what methods assume; None stands for the rate that the run injected, or for that of the
+    wrong labels where they are known, and is unknown else. Without ``augment`` no row has views, not even a
     strong one.
     """
 
@@ -72,9 +83,46 @@ class RunProblem:
 
     @property
     def known_rate(self) -> float | None:
-        """The noise rate that methods are told."""
-        injected = self.run.config.noise.rate
-        return self.noise_rate if self.noise_rate is not None else injected or None
+        """The noise rate that methods assume; 0 where nothing was injected into labels known to be right."""
+        if self.noise_rate is not None:
+            return self.noise_rate
+        if injected := self.run.config.noise.rate:
+            return injected
+        wrong = self.wrong()
+        return None if wrong is None else float(wrong.mean())
+
+    def lacks(self, method: Method) -> str | None:
+        """A sentence on what a method needs and the run cannot give; None where nothing is missing."""
+        if method.needs.noise_rate and self.known_rate is None:
+            return (
+                f"{method.title} needs the fraction of wrong labels, which nobody knows of this data set: "
+                "give an estimate by --noise-rate."
+            )
+        if method.needs.truth and self.wrong() is None:
+            return f"{method.title} needs the true labels, which this data set does not have."
+        return None
+
+    @property
+    def foreign_generator(self) -> bool:
+        """Whether the run's edits are made by a generator that was trained on other pictures than its own."""
+        given = self.run.config.repair.generator
+        own = self.run.root / "generator"
+        return profile_of(self.run).generator is not None or (
+            given is not None and own not in (Path(given), *Path(given).parents)
+        )
+
+    def preparation(self, method: Method) -> float | None:
+        """Seconds that the run spent on what a method needs of it; None where that is nothing or unknown."""
+        stages: tuple[Stage, ...] = ()
+        if method.needs.ranking or (method.needs.refined and method.name != "clean"):
+            stages = (CLASSIFIER, INFLUENCE)
+        if method.name in EDITING:
+            stages = (*stages, PREDICTOR, JUDGE, REPAIR)
+        edited = edited_by(self.run, method.name)
+        folders = [s.folder(edited if s is REPAIR else self.run) for s in stages]
+        if not folders or not all(folder.done for folder in folders):
+            return None
+        return sum(float(folder.figures["seconds"]) for folder in folders)
 
     def key(self, method: Method) -> str:
         """Changes with all that the training of a method depends on, and with the test split."""

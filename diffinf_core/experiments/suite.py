@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from diffinf_core.baselines import CONTROLS, METHODS, Method, Recipe, make_method
+from diffinf_core.baselines import CONTROLS, METHODS, Recipe, make_method
 from diffinf_core.baselines.registry import Preset
-from diffinf_core.config import change
+from diffinf_core.config import change, parse_overrides
 from diffinf_core.data.lineage import origin
 from diffinf_core.data.profile import profile_of
 from diffinf_core.experiments.benchmark import (
     EPOCHS,
+    REFERENCE,
     Epoch,
     Result,
     Row,
     benchmark_results,
+    job_folder,
+    leave_out,
     pending,
     run_jobs,
     unfinished,
@@ -46,9 +49,11 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 class BenchmarkSettings:
     """What is benchmarked.
 
-    ``methods`` are names or :data:`GROUPS`; ``taus`` (per cent) and ``noises`` (fractions) are swept,
+    ``methods`` are names or :data:`GROUPS`, a name with hyperparameters where they differ from the
+    preset's, such as "proselflc:theta=0.3"; ``taus`` (per cent) and ``noises`` (fractions) are swept,
     every combination, and are the run's own where empty. ``augment`` None follows the run's classifier.
-    ``noise_rate`` is what methods are told in the place of the rate that was injected.
+    ``noise_rate`` is what methods assume in the place of the rate that was injected. Rows are compared with
+    the method ``reference``.
     """
 
     methods: tuple[str, ...] = ("table1",)
@@ -59,11 +64,13 @@ class BenchmarkSettings:
     schedule: Literal["cosine", "constant"] = "cosine"
     preset: Preset = "matched"
     noise_rate: float | None = None
+    reference: str = REFERENCE
 
-    def names(self) -> list[str]:
-        """The methods, groups spelt out, each once, the reference first where it is among them."""
-        names = [n for name in self.methods for n in GROUPS.get(name) or (make_method(name).name,)]
-        return sorted(dict.fromkeys(names), key=lambda name: name != "noisy")
+    def rows(self, tau: float) -> list[Row]:
+        """A row for each method, groups spelt out, each once, the reference first where it is among them."""
+        specified = [s for given in self.methods for s in GROUPS.get(given, (given,))]
+        rows = {row.name: row for row in (_row(s, tau, self.preset) for s in specified)}
+        return sorted(rows.values(), key=lambda row: row.method.name != self.reference)
 
 
 @dataclass(frozen=True)
@@ -84,12 +91,20 @@ class Cell:
         return "influence" if any(n.ranking or n.refined for n in needs) else "data"
 
 
-def _method(name: str, tau: float, preset: Preset) -> Method:
-    """A method; one that drops a fraction drops tau per cent."""
-    method = make_method(name, preset)
-    if "fraction" in {f.name for f in fields(type(method))}:
-        method = make_method(name, preset, fraction=tau / 100)
-    return method
+def _row(specified: str, tau: float, preset: Preset) -> Row:
+    """The row of "name" or "name:option=value;option=value"; what drops a fraction drops tau per cent."""
+    name, _, rest = specified.partition(":")
+    given: dict[str, Any] = {}
+    for pair in filter(None, rest.split(";")):
+        if "=" not in pair:
+            raise DiffInfError(
+                f"Cannot read {pair!r} in {specified!r}; write method:option=value, e.g. proselflc:theta=0.3."
+            )
+        given |= parse_overrides([f"method.{pair}"])["method"]
+    method = make_method(name, preset, **given)
+    if "fraction" in {f.name for f in fields(type(method))} - set(given):
+        method = make_method(name, preset, **given, fraction=tau / 100)
+    return Row(method, preset, ", ".join(f"{k} {v}" for k, v in given.items()))
 
 
 def cells(run: Run, settings: BenchmarkSettings) -> list[Cell]:
@@ -112,9 +127,11 @@ def cells(run: Run, settings: BenchmarkSettings) -> list[Cell]:
             )
         own = run if config == stored else Run(run.root, config, run.root / "benchmark" / "edits")
         augment = stored.classifier.augment if settings.augment is None else settings.augment
-        rows = [
-            Row(_method(name, tau, settings.preset), settings.preset) for name in settings.names()
-        ]
+        rows = settings.rows(tau)
+        if settings.reference not in {row.method.name for row in rows} | {REFERENCE}:
+            raise DiffInfError(
+                f"The reference {settings.reference!r} is not among the methods; add it to them."
+            )
         problem = RunProblem(own, augment, settings.schedule, settings.noise_rate)
         out.append(Cell(tau, noise, problem, tuple(rows)))
     return out
@@ -131,11 +148,19 @@ def run_suite(
     Can be killed at any moment; the trainings are shared by all benchmarks of the run.
     """
     failures, finished = dict[str, str](), 0
-    for cell in cells(run, settings):
+    for whole in cells(run, settings):
+        yield from compute(whole.problem.run, "data")
+        root, seeds = trainings(run), range(settings.seeds)
+        lacking = {row.name: whole.problem.lacks(row.method) for row in whole.rows}
+        for row in whole.rows:
+            if reason := lacking[row.name]:
+                leave_out(root, whole.problem, row, seeds, reason)
+        cell = replace(whole, rows=tuple(row for row in whole.rows if not lacking[row.name]))
+        if not cell.rows:
+            raise DiffInfError(str(next(iter(lacking.values()))))
         yield from compute(cell.problem.run, cell.stage)
         for row in cell.rows:
             yield from cell.problem.prepare(row.method)
-        root, seeds = trainings(run), range(settings.seeds)
         jobs = pending(root, cell.problem, cell.rows, seeds)
         left, failed = yield from train_rows_elsewhere(root, cell.problem, jobs)
         total = len(cell.rows) * len(seeds) - len(jobs) + len(left)
@@ -187,8 +212,16 @@ def collect(run: Run, settings: BenchmarkSettings) -> Benchmark:
     for cell in found:
         for epoch in EPOCHS:
             results = benchmark_results(
-                trainings(run), cell.problem, cell.rows, range(settings.seeds), epoch
+                trainings(run),
+                cell.problem,
+                cell.rows,
+                range(settings.seeds),
+                epoch,
+                settings.reference,
             )
+            results = [
+                _with_preparation(trainings(run), cell, r, range(settings.seeds)) for r in results
+            ]
             left = unfinished(trainings(run), cell.problem, cell.rows, range(settings.seeds))
             tables.append(Table(cell.tau, cell.noise, epoch, tuple(results), tuple(left)))
     first = found[0].problem
@@ -201,6 +234,26 @@ def collect(run: Run, settings: BenchmarkSettings) -> Benchmark:
     }
     edits = distances(first.run, [row.method.name for row in found[0].rows])
     return Benchmark(settings, data, first.recipe, first.augment, tuple(tables), tuple(edits))
+
+
+def _with_preparation(root: Path, cell: Cell, result: Result, seeds: Sequence[int]) -> Result:
+    """The row with what the run spent on it beforehand, and with the generator where it is not the run's."""
+    method = next(row.method for row in cell.rows if row.name == result.name)
+    knows = result.knows
+    if method.name in EDITING and cell.problem.foreign_generator:
+        knows = tuple(f"{k} by a pretrained generator" if k == "edits" else k for k in knows)
+    spent, plain = cell.problem.preparation(method), _plain_seconds(root, cell, seeds)
+    return replace(result, knows=knows, preparation=spent / plain if spent and plain else None)
+
+
+def _plain_seconds(root: Path, cell: Cell, seeds: Sequence[int]) -> float | None:
+    """Processor seconds of one plain training; None where none is measured."""
+    for row in cell.rows:
+        if row.method.name == REFERENCE:
+            files = [job_folder(root, cell.problem, row, s) / "result.json" for s in seeds]
+            times = [float(read_json(file)["seconds"]) for file in files if file.exists()]
+            return sum(times) / len(times) if times else None
+    return None
 
 
 def store(benchmark: Benchmark, file: Path) -> None:

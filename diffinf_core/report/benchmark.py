@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffinf_core.experiments.benchmark import Result
+from diffinf_core.experiments.benchmark import REFERENCE, Result
 from diffinf_core.experiments.differences import Difference
 from diffinf_core.experiments.suite import Benchmark, Table
 from diffinf_core.report.benchmark_groups import group_lines, group_records, group_warnings
@@ -35,28 +35,30 @@ def title_of(benchmark: Benchmark, table: Table) -> str:
     """What a table was measured under."""
     augmented = "with" if benchmark.augment else "without"
     return (
-        f"tau {table.tau:g} %, noise {table.noise:.0%}, {augmented} augmentation, "
+        f"tau {table.tau:g} %, noise {100 * table.noise:g} %, {augmented} augmentation, "
         f"{EPOCH_TITLES[table.epoch]}"
     )
 
 
 def summary(benchmark: Benchmark) -> str:
     """What every table shares, in sentences."""
-    d, r, seeds = benchmark.data, benchmark.recipe, benchmark.settings.seeds
-    preset = benchmark.settings.preset
+    d, r, settings = benchmark.data, benchmark.recipe, benchmark.settings
+    seeds, preset = settings.seeds, settings.preset
     how = (
         f"{r.epochs} epochs of {r.optimiser.capitalize()} at {r.learning_rate:g} "
         f"({r.schedule}), batches of {r.batch_size}"
     )
     if preset != "matched":
         how += ", but for methods whose authors prescribe a recipe"
+    reference = "plain training" if settings.reference == REFERENCE else settings.reference
     labels = "clean" if d["clean_test"] else "as the data set came with them"
     return (
         f"{d['name']}: {d['n_train']:,} training and {d['n_test']:,} test pictures, test labels {labels}. "
         f"{how}; {seeds} {'seed' if seeds == 1 else 'seeds'} of the training; noise, ranking and edits are "
-        "the run's. Means ± standard deviation over seeds; differences to plain training in points with "
-        "95 % intervals of a paired bootstrap over test pictures and seeds. Cost: processor time relative to "
-        "plain training, without ranking and repair."
+        f"the run's. Means ± standard deviation over seeds; differences to {reference} in points with "
+        "95 % intervals of a paired bootstrap over test pictures and seeds. Cost: processor time of a row "
+        "relative to plain training; after a plus, the time of the run's own stages that it needs, once for "
+        "all seeds, the training of a generator not included."
     )
 
 
@@ -66,7 +68,7 @@ _ORDER = ("noisy", "removal", "repair")
 
 def order(table: Table) -> list[str]:
     """Whether noisy < removal < repair holds in a table, a sentence for each pair that is finished."""
-    rows = {r.name: r for r in table.results}
+    rows = {r.method: r for r in reversed(table.results)}
     pairs = []
     if {"noisy", "removal"} <= set(rows):
         found = rows["removal"].differences.get("accuracy")
@@ -75,14 +77,14 @@ def order(table: Table) -> list[str]:
         if {name, "repair"} <= set(rows):
             pairs.append((rows["repair"].title, rows[name].title, rows[name].behind))
     return [
-        f"{better} less {other}, accuracy in points: {difference_text(found)}; {_reading(found)}."
+        f"{better} minus {other}, accuracy in points: {difference_text(found)}; {_reading(found)}."
         for better, other, found in pairs
     ]
 
 
 def _reading(found: Difference | None) -> str:
     if found is None or not found.excludes_zero:
-        return "the data do not decide which is better"
+        return "not significant"
     return "the paper's order holds" if found.value > 0 else "the paper's order is reversed"
 
 

@@ -37,6 +37,14 @@ def difference_text(found: Difference | None) -> str:
     return f"{text} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
 
 
+def cost_text(result: Result) -> str:
+    """The training's cost, plus that of the run's stages that the row needs; "-" where it is unknown."""
+    if result.cost is None:
+        return "-"
+    before = "" if result.preparation is None else f" + {result.preparation:.1f}"
+    return f"{result.cost:.1f}{before}"
+
+
 def table_lines(results: Sequence[Result], paper: Mapping[str, Figures] | None = None) -> Lines:
     """The rows of a table as text, the header first; columns that no row fills are left out."""
     columns: dict[str, list[str]] = {"Method": [r.title for r in results]}
@@ -50,7 +58,7 @@ def table_lines(results: Sequence[Result], paper: Mapping[str, Figures] | None =
     columns["Accuracy, difference"] = [
         difference_text(r.differences.get("accuracy")) for r in results
     ]
-    columns["DiffInf less this row"] = [
+    columns["DiffInf minus this row"] = [
         difference_text(r.behind) if r.behind else "" for r in results
     ]
     groups = [r.groups for r in results]
@@ -63,10 +71,10 @@ def table_lines(results: Sequence[Result], paper: Mapping[str, Figures] | None =
     columns["AP of suspicion"] = [
         f"{r.detection['average_precision']:.2f}" if r.detection else "" for r in results
     ]
-    columns["Cost"] = ["-" if r.cost is None else f"{r.cost:.1f}" for r in results]
+    columns["Cost"] = [cost_text(r) for r in results]
     if paper is not None:
         columns["Paper (FFHQ): accuracy, AUROC, kappa"] = [
-            "{:.2f}, {:.2f}, {:.2f}".format(*paper[r.name]) if r.name in paper else ""
+            "{:.2f}, {:.2f}, {:.2f}".format(*paper[r.method]) if r.method in paper else ""
             for r in results
         ]
     shown = {head: cells for head, cells in columns.items() if any(cells)}
@@ -111,7 +119,7 @@ def to_table(results: Sequence[Result]) -> list[dict[str, Any]]:
     for r in results:
         record: dict[str, Any] = {
             "method": r.name, "epoch": r.epoch, "seeds": r.seeds, "cost": r.cost,
-            "uses": ", ".join(r.knows),
+            "preparation": r.preparation, "uses": ", ".join(r.knows),
         }  # fmt: skip
         for metric in METRICS:
             record[metric] = r.mean[metric]

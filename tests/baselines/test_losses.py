@@ -45,6 +45,7 @@ from diffinf_core.baselines.small_loss import drop_fraction, kept_count, small_l
 from diffinf_core.baselines.sop import noise_terms, sop_prediction, square_term
 from diffinf_core.baselines.training import Batch, Fit
 from diffinf_core.classifier.metrics import evaluate
+from diffinf_core.influence.scoring import _last_layer_norms
 from diffinf_core.records import DiffInfError
 from tests.baselines.blobs import blob_task
 
@@ -485,12 +486,17 @@ CL_P = np.stack([1 - CL_P1, CL_P1], 1)
 
 def test_cleanlab_thresholds_joint_and_issues() -> None:
     from cleanlab.count import compute_confident_joint, get_confident_thresholds
+    from cleanlab.filter import find_label_issues
 
     assert get_confident_thresholds(CL_LABELS, CL_P).tolist() == near(0.6, 0.633333)
     joint = compute_confident_joint(CL_LABELS, CL_P, calibrate=False)
     assert joint.tolist() == [[2, 1], [1, 2]]
     suspicion, issues = label_issues(CL_LABELS, CL_P)
     assert np.flatnonzero(issues).tolist() == [2, 5]
+    for kind in ("prune_by_class", "prune_by_noise_rate", "both", "confident_learning",
+                 "predicted_neq_given"):  # fmt: skip
+        found = find_label_issues(CL_LABELS, CL_P, filter_by=kind)
+        assert np.flatnonzero(found).tolist() == [2, 5], kind
     np.testing.assert_allclose(suspicion, 1 - CL_P[np.arange(6), CL_LABELS])
 
 
@@ -509,7 +515,6 @@ def test_cleanlab_with_four_classes_uses_its_own_filter() -> None:
 def test_aum_margin_and_its_mean() -> None:
     z = torch.tensor([[3.0, 1, 0], [3, 1, 0]])
     assert margin(z, torch.tensor([0, 1])).tolist() == [2, -2]
-    assert float(torch.tensor([2, -0.5]).mean()) == 0.75
     assert margin(torch.tensor([[1.0, 2]]), torch.tensor([0])).tolist() == [-1], "a batch of one"
 
 
@@ -534,10 +539,18 @@ def test_sop_prediction_and_square_term() -> None:
 
 
 def test_last_layer_influence_of_the_toy() -> None:
-    h, error = torch.tensor([1.0, 2.0]), P[0] - F.one_hot(Y, 3)[0]
-    assert float((error**2).sum()) == pytest.approx(1.14)
-    score = float((error**2).sum() * ((h**2).sum() + 1))
-    assert score == pytest.approx(6.84) and 2 * 1e-4 * score == pytest.approx(1.368e-3)
+    """||p - y||^2 = 1.14 and h = (1, 2): 6.84 with the bias, which the product's score has, 5.70 without."""
+
+    class Toy(nn.Module):
+        def features(self, x: Tensor) -> Tensor:
+            return x
+
+        def output(self, features: Tensor) -> Tensor:
+            return P[:1].log() + 0 * features.sum()
+
+    score = float(_last_layer_norms(Toy(), torch.tensor([[1.0, 2.0]]), Y[:1]))
+    assert score == pytest.approx(6.84) and score - 1.14 == pytest.approx(5.70)
+    assert 2 * 1e-4 * score == pytest.approx(1.368e-3)
 
 
 # ---------------------------------------------------------------- metrics and noise
@@ -552,6 +565,19 @@ def test_kappa_of_the_paper_needs_the_class_list() -> None:
     assert cohen_kappa_score(y, p, weights="linear") == pytest.approx(0.333333, abs=1e-6)
     with pytest.raises(DiffInfError, match="no sample of class number 1"):
         evaluate(y, np.eye(4)[p])
+
+
+def test_kappa_on_a_balanced_set_is_fixed_by_the_accuracy() -> None:
+    """(acc - 1/C) / (1 - 1/C): .557 at 70.44 % of three classes, .923 at 94.24 % of four."""
+    for classes, accuracy, kappa in ((3, 0.7044, 0.557), (4, 0.9424, 0.923)):
+        n = 10_000 * (classes - 1)
+        right = round(accuracy * n)
+        each = np.repeat(np.arange(1, classes), (n - right) // (classes - 1))
+        shift = np.concatenate([np.zeros(n - len(each), int), each])
+        y = np.repeat(np.arange(classes), n)
+        predicted = (y + np.tile(shift, classes)) % classes
+        found = evaluate(y, np.eye(classes)[predicted])
+        assert found["kappa"] == pytest.approx(kappa, abs=5e-4)
 
 
 def test_auroc_is_the_macro_mean_over_classes() -> None:

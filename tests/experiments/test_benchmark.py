@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.metrics import average_precision_score
+from torch import Tensor, nn
 
 from diffinf_core.baselines import Method, Recipe, Task, make_method
 from diffinf_core.baselines.cross_entropy import CrossEntropy
@@ -133,12 +135,12 @@ def test_every_row_is_compared_with_the_repair(tmp_path: Path) -> None:
     assert noisy.behind == ours.differences["accuracy"]
     said = order(Table(10, 0.2, "last", tuple(found.values()), ()))
     assert [text.split(",")[0] for text in said] == [
-        "Self-influence removal less Noisy", "DiffInf less Noisy",
-        "DiffInf less Self-influence removal",
+        "Self-influence removal minus Noisy", "DiffInf minus Noisy",
+        "DiffInf minus Self-influence removal",
     ]  # fmt: skip
     sure = Difference(0.1, 0.05, 0.2, 0.01)
     for shown, word in ((sure, "holds"), (replace(sure, value=-0.1, low=-0.2, high=-0.05), "reversed"),
-                        (replace(sure, low=-0.1), "do not decide")):  # fmt: skip
+                        (replace(sure, low=-0.1), "not significant")):  # fmt: skip
         table = Table(10, 0.2, "last", (replace(noisy, behind=shown), ours), ())
         assert word in order(table)[0]
 
@@ -190,12 +192,65 @@ def test_a_row_without_all_its_seeds_is_not_shown(finished: Path) -> None:
 
 
 def test_what_a_method_lacks_is_said_before_anything_is_trained(tmp_path: Path) -> None:
-    rows = [*ROWS, Row(make_method("promix"))]
+    unknown, rows = Blobs(noise_rate=None, epochs=1), [*ROWS[:1], Row(make_method("promix"))]
+    events = run_benchmark(tmp_path, unknown, rows, (0,))
+    next(events)
+    reason = "ProMix is left out: ProMix needs the fraction of wrong labels"
+    (text,) = (t for t in unfinished(tmp_path, unknown, rows, (0,)) if "left out" in t)
+    assert text.startswith(reason) and not list(tmp_path.rglob("*.pt"))
+    list(events)
+    assert [r.name for r in benchmark_results(tmp_path, unknown, rows, (0,))] == ["noisy"]
     with pytest.raises(DiffInfError, match="ProMix needs the fraction of wrong labels"):
-        list(run_benchmark(tmp_path, Blobs(noise_rate=None), rows, SEEDS))
+        list(run_benchmark(tmp_path, unknown, rows[1:], (0,)))
+    twice = [*ROWS, Row(make_method("elr", beta=0.9))]
     with pytest.raises(DiffInfError, match="'elr' is listed twice"):
-        list(run_benchmark(tmp_path, Blobs(), [*ROWS, Row(make_method("elr", beta=0.9))], SEEDS))
-    assert not list(tmp_path.iterdir())
+        list(run_benchmark(tmp_path / "new", Blobs(), twice, SEEDS))
+    with pytest.raises(DiffInfError, match="no picture of the class 'd'"):
+        absent = Blobs(classes=("a", "b", "c", "d"))
+        list(run_benchmark(tmp_path / "new", absent, ROWS, SEEDS))
+    assert not (tmp_path / "new").exists()
+
+
+def test_predictions_that_are_no_numbers_leave_one_row_out(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Broken(CrossEntropy):
+        name = "broken"
+        title = "Broken"
+
+        def logits(self, nets: list[nn.Module], x: Tensor) -> Tensor:
+            return super().logits(nets, x) * torch.nan
+
+    rows, problem = [Row(Broken()), ROWS[1]], Blobs(epochs=1)
+    for _ in range(2):
+        list(run_benchmark(tmp_path, problem, rows, (0,)))
+        assert [r.name for r in benchmark_results(tmp_path, problem, rows, (0,))] == ["elr"]
+        (text,) = unfinished(tmp_path, problem, rows, (0,))
+        assert text.startswith("Broken is left out: ") and "not finite" in text
+
+
+def test_code_that_gives_other_results_trains_anew() -> None:
+    @dataclass(frozen=True)
+    class Mended(CrossEntropy):
+        version = 2
+
+    row = Row(make_method("noisy"))
+    first = job_folder(Path("x"), Blobs(), row, 0)
+    assert job_folder(Path("x"), Blobs(), Row(Mended()), 0) != first
+    assert make_method("noisy").version == 1
+
+
+def test_a_training_says_what_it_is(finished: Path) -> None:
+    about = json.loads((job_folder(finished, Blobs(), ROWS[1], 1) / "config.json").read_text())
+    assert (about["method"], about["preset"], about["seed"]) == ("elr", "matched", 1)
+    assert about["options"]["beta"] == 0.7 and about["recipe"]["epochs"] == 3
+
+
+def test_any_row_can_be_the_reference(finished: Path) -> None:
+    found = {r.name: r for r in benchmark_results(finished, Blobs(), ROWS, SEEDS, reference="elr")}
+    usual = results(finished)
+    gap = usual["elr"].differences["accuracy"].value
+    assert found["elr"].differences == {} and found["noisy"].cost == 1
+    assert found["noisy"].differences["accuracy"].value == pytest.approx(-gap)
 
 
 def test_tables(finished: Path) -> None:
@@ -251,6 +306,17 @@ def test_a_row_that_harms_a_group_is_named_by_its_title(finished: Path) -> None:
     (said,) = group_warnings([noisy, worse])
     assert said.startswith("ELR ") and "harms pictures with half upper: -20.0 points" in said
     assert "against noisy" in said and "2 subgroup comparisons" in said
+
+
+def test_rows_of_a_preset_are_compared_with_those_of_the_same_preset(tmp_path: Path) -> None:
+    """ELR's authors have a recipe of their own; plain training's is the shared one, under another name."""
+    rows = [Row(make_method(n, "source"), "source") for n in ("noisy", "removal", "repair")]
+    list(run_benchmark(tmp_path, Blobs(epochs=1), rows, (0,)))
+    noisy, removal, ours = benchmark_results(tmp_path, Blobs(epochs=1), rows, (0,))
+    assert (removal.name, removal.method) == ("removal (source)", "removal")
+    assert "accuracy" in removal.differences and "accuracy" in ours.differences
+    assert noisy.behind is not None and removal.cost is not None and ours.behind is None
+    assert len(order(Table(10, 0.2, "last", (noisy, removal, ours), ()))) == 3
 
 
 def test_presets_are_rows_of_their_own() -> None:

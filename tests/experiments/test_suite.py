@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 
 from diffinf_core.baselines import Recipe
 from diffinf_core.cli.app import app
+from diffinf_core.config import preset_for
 from diffinf_core.data.part import open_training
 from diffinf_core.engine import OpenRun, open_run
+from diffinf_core.engine.pipeline import PIPELINE
 from diffinf_core.experiments.benchmark import Result
 from diffinf_core.experiments.suite import (
     Benchmark,
@@ -34,6 +36,8 @@ from diffinf_core.report import benchmark as text
 from diffinf_core.report import benchmark_files as files
 from diffinf_core.report import benchmark_rows as rows
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.stages import compute
+from tests.conftest import TINY
 
 METHODS = ("repair", "noisy", "removal", "random_removal")
 SETTINGS = BenchmarkSettings(methods=METHODS, seeds=1, taus=(8.0, 20.0))
@@ -47,7 +51,8 @@ def run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> OpenRun
     given = ["benchmark", str(root), "--methods", ",".join(METHODS), "--seeds", "1"]
     found = CliRunner().invoke(app, [*given, "--tau", "8, 20", "--no-augment"])
     assert found.exit_code == 0, found.output
-    assert "| DiffInf | edits |" in found.output and "Tau 20 %, noise 20%" in found.output
+    assert "| DiffInf | edits by a pretrained generator |" in found.output
+    assert "Tau 20 %, noise 20 %" in found.output
     return open_run(root)
 
 
@@ -211,21 +216,65 @@ def test_what_cannot_be_is_said_before_anything_is_trained(run: OpenRun, tmp_pat
     (tmp_path / files.FILES[0]).write_text('{"settings": {}}')
     with pytest.raises(DiffInfError, match="damaged or of another version"):
         run.benchmark.last(tmp_path)
-    assert BenchmarkSettings(methods=("removal", "table1")).names()[0] == "noisy"
-    assert len(BenchmarkSettings(methods=("all", "noisy")).names()) == 23
+    assert BenchmarkSettings(methods=("removal", "table1")).rows(10)[0].name == "noisy"
+    assert len(BenchmarkSettings(methods=("all", "noisy")).rows(10)) == 23
 
 
-def test_a_folder_whose_rate_nobody_knows_says_what_to_give(run_copy: Path) -> None:
-    from diffinf_core.config import change
-
-    run = Run.open(run_copy)
-    unknown = Run(run.root, change(run.config, {"noise": {"rate": 0.0}}))
-    (cell,) = cells(unknown, BenchmarkSettings(methods=("promix",), seeds=1))
-    assert cell.problem.known_rate is None and cell.stage == "data"
-    (given,) = cells(unknown, BenchmarkSettings(methods=("promix",), seeds=1, noise_rate=0.1))
-    assert given.problem.known_rate == 0.1 and given.problem.key(given.rows[0].method) != (
-        cell.problem.key(cell.rows[0].method)
+def test_a_method_can_be_there_twice_with_other_hyperparameters() -> None:
+    settings = BenchmarkSettings(
+        methods=("proselflc", "proself:theta=0.3;sharpness=8", "removal:fraction=0.3")
     )
+    plain, given, removal = settings.rows(20)
+    assert plain.name == "proselflc" and given.name == "proselflc, theta 0.3, sharpness 8"
+    assert (plain.method.theta, given.method.theta) == (0.5, 0.3)  # type: ignore[attr-defined]
+    assert given.title == "ProSelfLC, theta 0.3, sharpness 8"
+    assert removal.method.fraction == 0.3  # type: ignore[attr-defined]
+    for specified, message in (
+        ("elr:beta", "write method:option=value"),
+        ("elr:gamma=1", "no option"),
+    ):
+        with pytest.raises(DiffInfError, match=message):
+            BenchmarkSettings(methods=(specified,)).rows(10)
+
+
+def test_what_the_run_spent_beforehand_stands_beside_the_cost_of_a_row(run: OpenRun) -> None:
+    table = run.benchmark.last().tables[0]
+    found = {r.name: r for r in table.results}
+    assert found["noisy"].preparation is None and found["random_removal"].preparation is None
+    removal, ours = found["removal"].preparation, found["repair"].preparation
+    assert removal is not None and ours is not None and 0 < removal < ours
+    line = next(x for x in run.benchmark.in_words()[0][1] if x[0] == "DiffInf")
+    assert f" + {ours:.1f}" in line[run.benchmark.in_words()[0][1][0].index("Cost")]
+
+
+def test_a_folder_whose_rate_nobody_knows_is_benchmarked_without_what_needs_it(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    small = {k: v for k, v in TINY.items() if k != "data"}
+    data = {"source": "folder", "path": str(finished_run / "faces"), "label_column": "expression"}
+    run = open_run(tmp_path / "run", preset_for("demo", {**small, "data": data}))
+    settings = BenchmarkSettings(methods=("noisy", "promix", "oracle_removal", "clean"), seeds=1)
+    run.benchmark.run(settings).result()
+    table = run.benchmark.last().tables[0]
+    assert [r.name for r in table.results] == ["noisy"]
+    assert [text.split(":")[0] for text in table.unfinished] == [
+        "ProMix is left out", "Oracle removal is left out", "All labels true is left out",
+    ]  # fmt: skip
+    assert "--noise-rate" in table.unfinished[0] and "true labels" in table.unfinished[1]
+    # nothing was ranked or repaired for the rows that cannot be
+    assert not run.status()["classifier"]
+    with pytest.raises(DiffInfError, match="give an estimate by --noise-rate"):
+        run.benchmark.run(BenchmarkSettings(methods=("promix",), seeds=1)).result()
+    (given,) = cells(run.folder, BenchmarkSettings(methods=("promix",), seeds=1, noise_rate=0.1))
+    assert given.problem.known_rate == 0.1 and given.problem.lacks(given.rows[0].method) is None
+
+
+def test_labels_that_are_known_to_be_right_have_a_rate_of_0(run_copy: Path) -> None:
+    run = Run.open(run_copy)
+    (cell,) = cells(run, BenchmarkSettings(methods=("small_loss",), seeds=1, noises=(0.0,)))
+    for _ in compute(cell.problem.run, PIPELINE, "data"):
+        pass
+    assert cell.problem.known_rate == 0.0 and cell.problem.lacks(cell.rows[0].method) is None
 
 
 def test_a_table_without_finished_rows_says_so_and_has_no_lines() -> None:

@@ -50,7 +50,7 @@ SHARED = {"config", "runs"}
 
 
 @lru_cache
-def _reached(module: str, cut: frozenset[str] = frozenset()) -> frozenset[Path]:
+def reached(module: str, cut: frozenset[str] = frozenset()) -> frozenset[Path]:
     """A module's file and those of all that it imports, however far, but for the shared rooms.
 
     What a module in ``cut`` imports does not count, nor does that module.
@@ -87,8 +87,8 @@ def files_of(stage: Stage) -> list[Path]:
     way than through them counts.
     """
     cut = frozenset(module_of(other).__name__ for other in _optional(stage))
-    own = _reached(module_of(stage).__name__, cut)
-    others = [_reached(module_of(other).__name__) for other in _in_key(stage)]
+    own = reached(module_of(stage).__name__, cut)
+    others = [reached(module_of(other).__name__) for other in _in_key(stage)]
     return sorted({*own.difference(*others), Path(str(module_of(stage).__file__))})
 
 

@@ -52,14 +52,26 @@ class BenchmarkPart:
                 self.taus = gr.Textbox(
                     "", label="tau, per cent", placeholder="the run's; or 5,10,20"
                 )
-                self.augment = gr.Checkbox(False, label="Augment: flips and shifts")
+                self.rate = gr.Number(
+                    None,
+                    label="Noise rate that methods assume",
+                    info="needed where nobody knows the wrong labels",
+                    minimum=0,
+                    maximum=0.99,
+                    elem_id="benchmark-rate",
+                )
+                self.augment = gr.Radio(
+                    [("as the classifier", "run"), ("yes", "yes"), ("no", "no")],
+                    value="run",
+                    label="Augment: flips and shifts",
+                )
             self._buttons()
             self.message = gr.HTML(elem_id="benchmark-message")
             self.tables = gr.HTML(elem_id="benchmark-tables")
             self.plots = [gr.Plot(show_label=False, visible=False) for _ in range(2)]
         self.seen = gr.State("")
         self.outputs = [self.tables, *self.plots]
-        self._settings = [self.methods, self.seeds, self.taus, self.augment]
+        self._settings = [self.methods, self.seeds, self.taus, self.rate, self.augment]
 
     def _buttons(self) -> None:
         with gr.Row(elem_classes="di-buttons"):
@@ -114,12 +126,18 @@ class BenchmarkPart:
             text += f", {markup.duration(snapshot.left[event.stage])} left"
         return markup.notice(f"{snapshot.state}: {text}")
 
-    def _begin(self, methods: list[str], seeds: float, taus: str, augment: bool) -> str:
+    def _begin(
+        self, methods: list[str], seeds: float, taus: str, rate: float | None, augment: str
+    ) -> str:
         try:
             if not methods:
                 raise DiffInfError("Choose at least one method.")
             settings = BenchmarkSettings(
-                methods=tuple(methods), seeds=int(seeds or 0), taus=_numbers(taus), augment=augment
+                methods=tuple(methods),
+                seeds=int(seeds or 0),
+                taus=_numbers(taus),
+                noise_rate=rate,
+                augment={"yes": True, "no": False}.get(augment),
             )
             job = self.session.run.benchmark.run(settings)
             self.session.jobs.start(_JOB, lambda: job)
