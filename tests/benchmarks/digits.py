@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.digits [--rate 0.4] [--methods noisy,elr,coteaching]
 
-Labels are redrawn from all classes (inclusive), as in the published tables of CIFAR-10. A third of the digits is
-the test set, with clean labels; a tenth of the others, with noisy ones, is validation. The table goes to
+Labels are redrawn from all classes (inclusive), as in the published tables of CIFAR-10. A third of the digits
+is the test set, with clean labels; a tenth of the others, with noisy ones, is validation. The table goes to
 ``docs/baselines.md``.
 """
 

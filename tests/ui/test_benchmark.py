@@ -54,7 +54,8 @@ def test_a_started_benchmark_runs_to_its_end_and_its_files_can_be_taken(
     part: BenchmarkPart,
 ) -> None:
     assert (
-        "running" in part._begin(["noisy", "removal"], 1, "8", False) or part.session.jobs.running
+        "running" in part._begin(["noisy", "removal"], 1, "8", "", "no")
+        or part.session.jobs.running
     )
     part.session.jobs.wait(300)
     assert part.session.jobs.snapshot().state == "done"
@@ -68,11 +69,13 @@ def test_a_started_benchmark_runs_to_its_end_and_its_files_can_be_taken(
 @pytest.mark.parametrize(
     "given,message",
     [
-        (([], 1, "", False), "at least one method"),
-        ((["noisy"], 0, "", False), "at least one seed"),
-        ((["noisy"], 1, "ten", False), "Cannot read"),
-        ((["noisy"], 1, "0", False), "influence.tau"),
-        ((["nothing"], 1, "", False), "Unknown method"),
+        (([], 1, "", "", "run"), "at least one method"),
+        ((["noisy"], 0, "", "", "run"), "at least one seed"),
+        ((["noisy"], 1, "ten", "", "run"), "Cannot read"),
+        ((["noisy"], 1, "0", "", "run"), "influence.tau"),
+        ((["nothing"], 1, "", "", "run"), "Unknown method"),
+        ((["noisy"], 1, "", "1.5", "run"), "not in [0, 1)"),
+        ((["noisy"], 1, "", "0.1, 0.2", "run"), "one noise rate"),
     ],
 )
 def test_what_cannot_be_is_said(part: BenchmarkPart, given: Any, message: str) -> None:

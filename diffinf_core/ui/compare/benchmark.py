@@ -52,12 +52,10 @@ class BenchmarkPart:
                 self.taus = gr.Textbox(
                     "", label="tau, per cent", placeholder="the run's; or 5,10,20"
                 )
-                self.rate = gr.Number(
-                    None,
+                self.rate = gr.Textbox(
+                    "",
                     label="Noise rate that methods assume",
-                    info="needed where nobody knows the wrong labels",
-                    minimum=0,
-                    maximum=0.99,
+                    placeholder="that of the run; or 0.2",
                     elem_id="benchmark-rate",
                 )
                 self.augment = gr.Radio(
@@ -126,17 +124,18 @@ class BenchmarkPart:
             text += f", {markup.duration(snapshot.left[event.stage])} left"
         return markup.notice(f"{snapshot.state}: {text}")
 
-    def _begin(
-        self, methods: list[str], seeds: float, taus: str, rate: float | None, augment: str
-    ) -> str:
+    def _begin(self, methods: list[str], seeds: float, taus: str, rate: str, augment: str) -> str:
         try:
             if not methods:
                 raise DiffInfError("Choose at least one method.")
+            rates = _numbers(rate)
+            if len(rates) > 1:
+                raise DiffInfError(f"Give one noise rate, not {rate!r}.")
             settings = BenchmarkSettings(
                 methods=tuple(methods),
                 seeds=int(seeds or 0),
                 taus=_numbers(taus),
-                noise_rate=rate,
+                noise_rate=rates[0] if rates else None,
                 augment={"yes": True, "no": False}.get(augment),
             )
             job = self.session.run.benchmark.run(settings)
