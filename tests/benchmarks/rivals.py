@@ -4,7 +4,8 @@
     diffinf benchmark runs/expression --methods noisy,removal,repair
     python -m tests.benchmarks.rivals expression runs/expression
 
-The place is a pair of comments with that name on the page.
+The place is a pair of comments with that name on the page. ``--brief`` leaves out groups, distances and the
+audit.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from diffinf_core.engine import open_run
+from diffinf_core.report.benchmark_rows import markdown_of
 from tests.benchmarks.pages import ROOT, put
 
 
@@ -21,8 +23,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="place on the page, such as expression")
     parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("--brief", action="store_true", help="the tables of rows alone")
     given = parser.parse_args()
     run = open_run(given.run)
+    if given.brief:
+        shown = [run.benchmark.summary()]
+        for title, lines, left in run.benchmark.in_words():
+            if title.startswith("tau"):
+                shown += [f"**{title[0].upper()}{title[1:]}**", markdown_of(lines), left]
+        put(ROOT / "docs" / "results.md", given.name, "\n\n".join(filter(None, shown)))
+        return
     audit = [
         f"Subgroup audit of the training split: {text}" for text in run.compare.audit().disparities
     ]
