@@ -35,6 +35,7 @@ from diffinf_core.diffusion.latent_source import Conditions, LatentSource
 from diffinf_core.diffusion.latents import VERSION, encode_latents, open_latents
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.own_first_stage import (
+    CHECKPOINT,
     OWN,
     FirstStageTraining,
     is_own,
@@ -208,11 +209,12 @@ def _first_stage(
     where, file = _published(options), target / _PRECISION
     begun = read_json(file) if file.exists() else {}
     # what "auto" means can change between a kill and the resume
-    kept = options.first_stage == "auto" and (_OWN_BUDGET in begun or (target / BESIDE).exists())
-    own = _OWN_BUDGET in begun if kept and begun else where is None
+    kept = options.first_stage == "auto" and bool(begun)
+    own = _OWN_BUDGET in begun if kept else where is None
     if where is not None and not kept:
         import_first_stage(where, target)
-    if own and (target / BESIDE).exists() and not is_own(target / BESIDE):
+    unfinished = (target / CHECKPOINT).exists()
+    if own and not unfinished and (target / BESIDE).exists() and not is_own(target / BESIDE):
         raise DiffInfError(
             f"{target} holds another first stage, of a training that was begun; move it away or give --out."
         )

@@ -79,8 +79,7 @@ def train_first_stage(
     what comes out is bit-identical. ``pictures`` names the pictures: those of another name are refused, by
     :class:`DiffInfError`, as is a loss that is not finite any more.
     """
-    if (out / BESIDE).exists():
-        (out / CHECKPOINT).unlink(missing_ok=True)
+    if (out / BESIDE).exists() and not (out / CHECKPOINT).exists():
         return
     side = source.held_out().shape[-1]
     if side % FACTOR:

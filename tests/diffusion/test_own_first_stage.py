@@ -124,6 +124,17 @@ def test_a_killed_training_resumes_bit_for_bit(
     assert file_digest(out / BESIDE) == file_digest(tmp_path / "whole" / BESIDE)
     assert not list(train_first_stage(source, out, FEW, "x"))
 
+    def half(file: Path, *_: object) -> None:
+        file.write_bytes(b"half of a publication")
+        raise KeyboardInterrupt
+
+    killed = tmp_path / "killed"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(own_first_stage, "save_weights", half)
+        list(train_first_stage(source, killed, FEW, "x"))
+    list(train_first_stage(source, killed, FEW, "x"))
+    assert file_digest(killed / BESIDE) == file_digest(tmp_path / "whole" / BESIDE)
+
 
 def test_small_pictures_have_no_lpips(drawn: NDArray[np.uint8], tmp_path: Path) -> None:
     source = PictureSource(np.ascontiguousarray(drawn[:20, ::2, ::2]))
