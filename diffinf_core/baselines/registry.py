@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from diffinf_core.baselines.aum import AUM
 from diffinf_core.baselines.confident import ConfidentLearning
@@ -77,7 +79,34 @@ def make_method(name: str, preset: Preset = "matched", **options: Any) -> Method
         what = f"it has {', '.join(allowed)}" if allowed else "it has none"
         raise DiffInfError(f"{kind.title} has no option {unknown[0]!r}; {what}.")
     given = dict(kind.source_options) if preset == "source" else {}
-    return kind(**{**given, **options})
+    return kind(**{**given, **_checked(kind, options)})
+
+
+#: what a hyperparameter of that name can be, its ends included; counts are positive
+_RANGES: dict[str, tuple[float, float]] = {
+    "beta": (0, 1), "ema": (0, 1), "forget_rate": (0, 1), "fraction": (0, 1), "rho": (0, 1),
+    "rho_end": (0, 1), "tau": (0, 1), "threshold": (0, 1), "prior_momentum": (0, 1), "theta": (0, 1),
+    "percentile": (0, 100), "folds": (2, 100), "checkpoints": (1, 1000), "alpha": (1e-6, 1e6),
+    "mixup_alpha": (1e-6, 1e6), "temperature": (1e-6, 1e6),
+}  # fmt: skip
+
+
+def _checked(kind: type[Method], options: dict[str, Any]) -> dict[str, Any]:
+    """Hyperparameters of the types of a method's fields, in their ranges."""
+    hints, out = get_type_hints(kind), {}
+    for name, value in options.items():
+        try:
+            out[name] = TypeAdapter(hints[name], config={"allow_inf_nan": False}).validate_python(
+                value
+            )
+        except ValidationError as error:
+            what = error.errors()[0]["msg"].lower()
+            raise DiffInfError(f"{kind.title} cannot have {name} = {value!r}: {what}.") from error
+        low, high = _RANGES.get(name, (0, float("inf")))
+        if isinstance(out[name], int | float) and not low <= out[name] <= high:
+            bounds = f"between {low:g} and {high:g}" if high < float("inf") else f"at least {low:g}"
+            raise DiffInfError(f"{kind.title} cannot have {name} = {value!r}: it must be {bounds}.")
+    return out
 
 
 def recipe_of(method: Method, preset: Preset, matched: Recipe) -> Recipe:

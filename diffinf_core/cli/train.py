@@ -54,7 +54,9 @@ def train_generator(
     ] = None,
     first_stage_minutes: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Time budget of --first-stage own; default: 8, on a GPU 1."),
+        typer.Option(
+            min=0.1, max=10_000, help="Time budget of --first-stage own; default: 8, 1 on a GPU."
+        ),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.1, help="Time budget, in place of --steps.")

@@ -20,7 +20,7 @@ class GeneratorConfig(Section):
         None,
         gt=0,
         le=10_000,
-        description="time budget of a first stage of its own; default: 8 on a CPU, 1 on a GPU",
+        description="time budget of the first stage own; default: 8 on a CPU, 1 on a GPU",
     )
     minutes: float | None = Field(
         None, gt=0, le=100_000, description="time budget; default: 60 on a CPU, 7 on a GPU"

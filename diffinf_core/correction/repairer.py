@@ -70,7 +70,7 @@ SEEN_WEIGHT = 60.0
 _STORING = 16
 
 
-def _own_generators(run: Run) -> list[Path]:
+def own_generators(run: Run) -> list[Path]:
     """Where a generator trained for a run lies."""
     roots = dict.fromkeys((run.root, origin(run)))
     return [root / "generator" / WEIGHTS for root in roots]
@@ -86,7 +86,7 @@ def find_generator(run: Run) -> Path | None:
     none. :class:`DiffInfError` where the configured one does not exist."""
     if run.config.repair.generator is not None:
         return existing_weights(run.config.repair.generator)
-    for own in _own_generators(run):
+    for own in own_generators(run):
         if own.exists() and not _unfinished(own):
             return own
     own_generator = profile_of(run).generator
@@ -110,7 +110,7 @@ def outside_files(run: Run) -> list[Path]:
     given = run.config.repair.generator
     return [
         *([] if given is None else [weights_file(given)]),
-        *_own_generators(run),
+        *own_generators(run),
         *map(shipped, ("generator", "judge", "identity", "parsing", "perceptual", "lpips")),
         *(pretrained(file).path for _, file in NAMES.values()),
     ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,11 @@ def read_autoencoder(folder: Path) -> tuple[dict[str, Any], nn.Module, nn.Module
             "fetch both again."
         ) from error
     encoder, decoder = _parts(network)
-    with torch.no_grad():
-        z = encoder.eval()(torch.zeros(1, 3, _PROBE, _PROBE))
+    x = torch.zeros(1, 3, _PROBE, _PROBE)
+    with torch.no_grad(), _buildable(about):
+        z = encoder.eval()(x)
+        if decoder.eval()(z).shape != x.shape:
+            raise ValueError("it does not give pictures of three channels back")
     return {**about, "channels": z.shape[1], "factor": _PROBE // z.shape[2]}, encoder, decoder
 
 
@@ -96,8 +100,25 @@ def build_autoencoder(about: Mapping[str, Any]) -> tuple[nn.Module, nn.Module]:
 
 
 def _config(file: Path) -> Mapping[str, Any]:
-    found = read_json(file, 1_000_000)
+    try:
+        found = read_json(file, 1_000_000)
+    except DiffInfError as error:
+        raise DiffInfError(
+            f"{file} is no readable JSON; save or fetch that folder again."
+        ) from error
     return found if isinstance(found, dict) else {}
+
+
+@contextmanager
+def _buildable(about: Mapping[str, Any]) -> Iterator[None]:
+    """Around what a configuration of others decides, in which anything can be wrong."""
+    try:
+        yield
+    except Exception as error:
+        raise DiffInfError(
+            f"The installed diffusers cannot build {about['name']} from its {_CONFIG}: "
+            f"{' '.join(str(error).split())}"
+        ) from error
 
 
 def _network(about: Mapping[str, Any]) -> nn.Module:
@@ -111,13 +132,8 @@ def _network(about: Mapping[str, Any]) -> nn.Module:
     known = inspect.signature(
         build
     ).parameters  # a stored configuration can hold what is derived, too
-    try:
+    with _buildable(about):
         return build(**{k: v for k, v in about["config"].items() if k in known})
-    except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as error:
-        raise DiffInfError(
-            f"The installed diffusers {diffusers.__version__} cannot build {about['name']} from its "
-            f"{_CONFIG}: {error}"
-        ) from error
 
 
 def _parts(network: nn.Module) -> tuple[nn.Module, nn.Module]:

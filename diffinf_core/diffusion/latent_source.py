@@ -21,8 +21,8 @@ class Conditions:
     """What a generator is conditioned on, for each of N pictures.
 
     ``labels`` (N,) are class indices, -1 where the label is not trusted and therefore unknown to the
-    training. ``covariates`` (N, K) are indices, -1 for unknown. ``people`` (N,) says who is who, where that
-    is known.
+    training. ``covariates`` (N, K) are indices, -1 for unknown. ``people`` (N,) are identities, where they
+    are known.
     """
 
     labels: NDArray[np.int64]
@@ -68,7 +68,7 @@ class LatentSource:
         people = self._given.people
         if people is None:
             raise DiffInfError(
-                "Pairs need a column that says who is who: name it by data.group_column, or leave out pairs."
+                "Pairs need a column of identities: name it by data.group_column, or leave out pairs."
             )
         labels = np.full(len(people), -1)
         labels[self._used] = self._given.labels[self._used]

@@ -36,6 +36,10 @@ class GeneratorLoss(nn.Module):
         self.plain = WarmupDecoder(a.side, a.z_dim, a.encoder_width, a.patch, a.channels)
         self.model.unet.drop(config.dropout)
         self.config, self.paired = config, paired
+        if config.pairs and a.latent is None:
+            raise DiffInfError(
+                "pairs is a setting of generators on latents; leave it out, or name a first stage."
+            )
         if config.inpaint and not a.inpaints:
             raise DiffInfError(
                 "inpaint is a setting of generators on latents; leave it out, or name a first stage."

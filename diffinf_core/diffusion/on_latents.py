@@ -52,7 +52,7 @@ from diffinf_core.runs.run import Run
 from diffinf_core.runs.seal import under_seal
 
 #: beside the training state: what the networks compute in, measured once for a training, and for how long it
-#: trains an own first stage, if it does, which depends on the device that it begins on
+#: trains a first stage, if it does, which depends on the device that it begins on
 _PRECISION, _OWN_BUDGET = "precision.json", "first_stage_minutes"
 #: how long a first stage of one's own is trained, by device
 _OWN_MINUTES = {"cpu": 8.0, "cuda": 1.0}
@@ -106,8 +106,8 @@ class LatentOptions:
     """How to train on latents.
 
     ``first_stage`` is a name, a path, "own" for one that is trained on the run's pictures for
-    ``first_stage_minutes`` (None: what suits the device), or "auto": a published one, and where none is at
-    hand an own one. ``covariates`` are columns that an edit keeps, as it does the coarse ``colour``;
+    ``first_stage_minutes`` (None: what suits the device), or "auto": a published one, and "own" where
+    none is at hand. ``covariates`` are columns that an edit keeps, as it does the coarse ``colour``;
     ``trust`` is the fraction of the labels of each class to train on, None: estimated.
     """
 
@@ -123,6 +123,11 @@ def refuse_untrainable(given: dict[str, Any], options: LatentOptions) -> None:
     cannot be read, and for a setting that does not exist or is out of range."""
     make_settings({**ON_LATENTS, **given}, None)
     where = _published(options)
+    if where is not None and options.first_stage_minutes and options.first_stage != "auto":
+        raise DiffInfError(
+            f"first_stage_minutes has no effect on the first stage {options.first_stage}; leave it out, or "
+            "train one on these pictures by first_stage own."
+        )
     if where is not None:
         with TemporaryDirectory(prefix="diffinf-first-stage-") as scratch:
             import_first_stage(where, Path(scratch))
@@ -209,15 +214,22 @@ def _first_stage(
     where, file = _published(options), target / _PRECISION
     begun = read_json(file) if file.exists() else {}
     # what "auto" means can change between a kill and the resume
-    kept = options.first_stage == "auto" and bool(begun)
+    there, unfinished = (target / BESIDE).exists(), (target / CHECKPOINT).exists()
+    kept = options.first_stage == "auto" and (_OWN_BUDGET in begun or (bool(begun) and there))
     own = _OWN_BUDGET in begun if kept else where is None
+    if own != (_OWN_BUDGET in begun) and (unfinished or (begun and there)):
+        raise DiffInfError(
+            f"{target} holds {'another' if own else 'its own'} first stage, of a training that was begun; "
+            "remove that folder or give --out."
+        )
     if where is not None and not kept:
         import_first_stage(where, target)
-    unfinished = (target / CHECKPOINT).exists()
-    if own and not unfinished and (target / BESIDE).exists() and not is_own(target / BESIDE):
+    if own and not unfinished and there and not is_own(target / BESIDE):
         raise DiffInfError(
             f"{target} holds another first stage, of a training that was begun; move it away or give --out."
         )
+    if begun and own != (_OWN_BUDGET in begun):
+        begun = {}  # stopped before its first stage was there
     if not begun:
         precision: str = settings.precision
         if precision == "auto":
@@ -232,7 +244,7 @@ def _first_stage(
     if not own:
         return
     if options.first_stage == "auto":
-        note = "no published first stage is here ('diffinf weights fetch taef2'): training one of its own"
+        note = "no published first stage is here ('diffinf weights fetch taef2'): training one"
         yield Progress("first-stage", 0, 1, note)
     training = FirstStageTraining(
         minutes=options.first_stage_minutes or begun.get(_OWN_BUDGET, _OWN_MINUTES[_device_type()]),
@@ -255,7 +267,7 @@ def _trust_text(trust: Trust, train: Part) -> str:
 
 
 def _begin(options: LatentOptions) -> str:
-    """The begin of the command that trains the same again."""
+    """The start of the command that trains the same again."""
     out = f"diffinf train-generator --run RUN --first-stage {Path(options.first_stage).name}"
     if options.first_stage_minutes is not None:
         out += f" --first-stage-minutes {options.first_stage_minutes:g}"

@@ -1,8 +1,9 @@
-"""A first stage of one's own: a small autoencoder of the pictures at hand, trained within minutes.
+"""A first stage trained on the run's own pictures: a small autoencoder, within minutes.
 
-It stands in where no published first stage is at hand. Mean absolute difference and LPIPS ask for the
-pictures back; noise on the latents, and a penalty on their size, make room for what a generator gets slightly
-wrong, as the KL term of a latent diffusion model's first stage does (Rombach et al. 2022, section 3.1).
+It stands in where no published first stage is at hand. Mean absolute difference and LPIPS measure the
+reconstruction; noise on the latents, and a penalty on their size, make room for what a generator gets
+slightly wrong, as the KL term of a latent diffusion model's first stage does (Rombach et al. 2022, section
+3.1).
 """
 
 from __future__ import annotations
@@ -80,6 +81,10 @@ def train_first_stage(
     :class:`DiffInfError`, as is a loss that is not finite any more.
     """
     if (out / BESIDE).exists() and not (out / CHECKPOINT).exists():
+        if card_of(out / BESIDE).get("pictures") != pictures:
+            raise DiffInfError(
+                f"{out / BESIDE} was trained on other pictures; remove it, or give --out."
+            )
         return
     side = source.held_out().shape[-1]
     if side % FACTOR:
@@ -112,6 +117,7 @@ def train_first_stage(
         "network": "FirstStage",
         "first_stage": dict(stage.about),
         "training": settings.model_dump(mode="json"),
+        "pictures": pictures,
         "steps_made": trainer.done,
         "seconds": round(trainer.seconds),
         "figures": first_stage_figures(stage, source.held_out()[:_MEASURED]),
@@ -125,7 +131,7 @@ _NOTE = "training a first stage on these pictures"
 
 @torch.no_grad()
 def first_stage_figures(stage: FirstStage, x: Tensor) -> dict[str, float]:
-    """How a first stage gives pictures x (B, 3, S, S) in [-1, 1] back: PSNR in dB; LPIPS from 64 pixels."""
+    """How well a first stage reconstructs x (B, 3, S, S) in [-1, 1]: PSNR in dB; LPIPS from 64 pixels."""
     device = next(stage.parameters()).device
     x = x.to(device)
     back = torch.cat([stage.decode(stage.encode(part)).float() for part in x.split(_BATCH)])
@@ -220,7 +226,10 @@ class _Trainer:
         loss.backward()
         value = float(loss.detach())
         check_loss(
-            value, "The first stage's training", f"step {step}", "another seed, or a published one"
+            value,
+            "The first stage's training",
+            f"step {step}",
+            "use another seed, or a published first stage",
         )
         torch.nn.utils.clip_grad_norm_(self._stage.parameters(), _CLIP)
         self._optimiser.step()

@@ -1,4 +1,4 @@
-"""A small image autoencoder that a few minutes are enough to train: the first stage of one's own.
+"""A small image autoencoder that is trained within minutes: the first stage of a run's own pictures.
 
 Encoder and decoder are a linear map of blocks of 8 x 8 pixels and a convolutional network that is added to
 it. The linear maps begin as the pictures' principal components, the networks at zero, so that training starts

@@ -115,6 +115,11 @@ def _refuse_untrainable(config: RunConfig) -> None:
             "generator.training.inpaint=0 trains a generator that repair.method=inpaint cannot use; leave it "
             "out, or set repair.method=guided."
         )
+    if given.get("pairs") and not profile(config.data).group_column:
+        raise DiffInfError(
+            "generator.training.pairs needs a column of identities: name it by data.group_column, or leave "
+            "it out."
+        )
     c = config.repair
     if c.covariate_guidance and not config.generator.covariates:
         raise DiffInfError(

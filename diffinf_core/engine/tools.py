@@ -32,7 +32,7 @@ def train_generator(
 
     With a ``first_stage`` it works on its latents instead of on pixels, for a run's pictures: then an edit
     keeps the columns ``covariates`` and the coarse ``colour``, and ``trust`` is the
-    fraction of labels used of each class; an own first stage is trained for ``first_stage_minutes``.
+    fraction of labels used of each class; the first stage "own" is trained for ``first_stage_minutes``.
     """
     from diffinf_core.diffusion.assets import train_on_pictures, train_on_run, train_on_scenes
     from diffinf_core.diffusion.on_latents import LatentOptions, train_on_latents

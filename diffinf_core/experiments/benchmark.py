@@ -134,11 +134,12 @@ def _training(root: Path, problem: Problem, row: Row, seed: int, task: Task) -> 
 
 def _train(root: Path, problem: Problem, row: Row, seed: int) -> Iterator[Progress]:
     task, where = job_task(problem, Job(row, seed)), job_folder(root, problem, row, seed)
+    test = problem.test()
     (where / REFUSAL).unlink(missing_ok=True)
     try:
         # The set that a control trains on is made by now; from here on no method may see the truth.
         yield from sealed(_training(root, problem, row, seed, task))
-        _measure(where, row, task, problem.test())
+        _measure(where, row, task, test)
     except DiffInfError as error:  # the other rows go on without it
         write_json(where / REFUSAL, {"message": str(error)})
 
@@ -164,12 +165,7 @@ def pending(
     :class:`DiffInfError` for two rows of one name, for a test set that lacks a class, and where every row
     is left out.
     """
-    present = np.unique(np.asarray(problem.test().labels))
-    if absent := [name for k, name in enumerate(problem.classes) if k not in present]:
-        raise DiffInfError(
-            f"The test split has no picture of the class {absent[0]!r}, so that no method can be measured; "
-            "give it some, or leave that class out."
-        )
+    check_classes(problem)
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
@@ -190,9 +186,19 @@ def pending(
             leave_out(root, problem, row, missing, str(error))
             continue
         jobs |= {f"{row.name}, seed {seed}": Job(row, seed) for seed in missing}
-    if len(refused) == len(rows):
+    if rows and len(refused) == len(rows):
         raise DiffInfError(refused[0])
     return jobs
+
+
+def check_classes(problem: Problem) -> None:
+    """:class:`DiffInfError` for a test set that lacks a class."""
+    present = np.unique(np.asarray(problem.test().labels))
+    if absent := [name for k, name in enumerate(problem.classes) if k not in present]:
+        raise DiffInfError(
+            f"The test split has no picture of the class {absent[0]!r}, so that no method can be measured; "
+            "give it some, or leave that class out."
+        )
 
 
 def leave_out(root: Path, problem: Problem, row: Row, seeds: Sequence[int], reason: str) -> None:

@@ -17,11 +17,12 @@ from diffinf_core.classifier.network import build_classifier
 from diffinf_core.classifier.stage import CLASSIFIER, imagenet_weights, started_from
 from diffinf_core.classifier.training import TrainingSet
 from diffinf_core.correction.judge import JUDGE
+from diffinf_core.correction.repairer import find_generator, own_generators
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part, open_training, open_validation
-from diffinf_core.data.profile import profile_of
 from diffinf_core.data.truth import open_truth
+from diffinf_core.diffusion.loading import weights_file
 from diffinf_core.experiments.controls import (
     EDITING,
     build_set,
@@ -95,7 +96,7 @@ class RunProblem:
         """A sentence on what a method needs and the run cannot give; None where nothing is missing."""
         if method.needs.noise_rate and self.known_rate is None:
             return (
-                f"{method.title} needs the fraction of wrong labels, which nobody knows of this data set: "
+                f"{method.title} needs the fraction of wrong labels, which is unknown for this data set: "
                 "give an estimate by --noise-rate."
             )
         if method.needs.truth and self.wrong() is None:
@@ -105,11 +106,10 @@ class RunProblem:
     @property
     def foreign_generator(self) -> bool:
         """Whether the run's edits are made by a generator that was trained on other pictures than its own."""
-        given = self.run.config.repair.generator
-        own = self.run.root / "generator"
-        return profile_of(self.run).generator is not None or (
-            given is not None and own not in (Path(given), *Path(given).parents)
-        )
+        used = find_generator(self.run)
+        return used is not None and weights_file(used).resolve() not in {
+            file.resolve() for file in own_generators(self.run)
+        }
 
     def preparation(self, method: Method) -> float | None:
         """Seconds that the run spent on what a method needs of it; None where that is nothing or unknown."""

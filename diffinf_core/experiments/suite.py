@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from diffinf_core.baselines import CONTROLS, METHODS, Recipe, make_method
+from diffinf_core.baselines import CONTROLS, METHODS, Method, Recipe, make_method
 from diffinf_core.baselines.registry import Preset
 from diffinf_core.config import change, parse_overrides
 from diffinf_core.data.lineage import origin
@@ -20,6 +20,7 @@ from diffinf_core.experiments.benchmark import (
     Result,
     Row,
     benchmark_results,
+    check_classes,
     job_folder,
     leave_out,
     pending,
@@ -69,8 +70,15 @@ class BenchmarkSettings:
     def rows(self, tau: float) -> list[Row]:
         """A row for each method, groups spelt out, each once, the reference first where it is among them."""
         specified = [s for given in self.methods for s in GROUPS.get(given, (given,))]
-        rows = {row.name: row for row in (_row(s, tau, self.preset) for s in specified)}
-        return sorted(rows.values(), key=lambda row: row.method.name != self.reference)
+        if not specified:
+            raise DiffInfError(
+                "A benchmark needs at least one method; name some, or the group table1."
+            )
+        rows: dict[Method, Row] = {}
+        for row in (_row(s, tau, self.preset) for s in specified):
+            rows.setdefault(row.method, row)  # the same under two names is trained once
+        first = make_method(self.reference).name
+        return sorted(rows.values(), key=lambda row: row.method.name != first)
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,8 @@ def cells(run: Run, settings: BenchmarkSettings) -> list[Cell]:
         own = run if config == stored else Run(run.root, config, run.root / "benchmark" / "edits")
         augment = stored.classifier.augment if settings.augment is None else settings.augment
         rows = settings.rows(tau)
-        if settings.reference not in {row.method.name for row in rows} | {REFERENCE}:
+        compared = make_method(settings.reference).name
+        if compared not in {row.method.name for row in rows} | {REFERENCE}:
             raise DiffInfError(
                 f"The reference {settings.reference!r} is not among the methods; add it to them."
             )
@@ -147,9 +156,10 @@ def run_suite(
 
     Can be killed at any moment; the trainings are shared by all benchmarks of the run.
     """
-    failures, finished = dict[str, str](), 0
+    failures, finished, refused, done = dict[str, str](), 0, list[str](), False
     for whole in cells(run, settings):
         yield from compute(whole.problem.run, "data")
+        check_classes(whole.problem)
         root, seeds = trainings(run), range(settings.seeds)
         lacking = {row.name: whole.problem.lacks(row.method) for row in whole.rows}
         for row in whole.rows:
@@ -157,16 +167,20 @@ def run_suite(
                 leave_out(root, whole.problem, row, seeds, reason)
         cell = replace(whole, rows=tuple(row for row in whole.rows if not lacking[row.name]))
         if not cell.rows:
-            raise DiffInfError(str(next(iter(lacking.values()))))
+            refused += filter(None, lacking.values())
+            continue
         yield from compute(cell.problem.run, cell.stage)
         for row in cell.rows:
             yield from cell.problem.prepare(row.method)
+        done = True
         jobs = pending(root, cell.problem, cell.rows, seeds)
         left, failed = yield from train_rows_elsewhere(root, cell.problem, jobs)
         total = len(cell.rows) * len(seeds) - len(jobs) + len(left)
         yield from run_jobs(root, cell.problem, left, total, workers)
         finished += len(left)
         failures |= {} if failed is None else failed.failures
+    if refused and not done:
+        raise DiffInfError(refused[0])
     if failures:  # all others are measured
         raise ItemsFailed(failures, finished)
 
@@ -217,7 +231,7 @@ def collect(run: Run, settings: BenchmarkSettings) -> Benchmark:
                 cell.rows,
                 range(settings.seeds),
                 epoch,
-                settings.reference,
+                make_method(settings.reference).name,
             )
             results = [
                 _with_preparation(trainings(run), cell, r, range(settings.seeds)) for r in results

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from diffinf_core.baselines import make_method
 from diffinf_core.experiments.benchmark import REFERENCE, Result
 from diffinf_core.experiments.differences import Difference
 from diffinf_core.experiments.suite import Benchmark, Table
@@ -50,15 +51,17 @@ def summary(benchmark: Benchmark) -> str:
     )
     if preset != "matched":
         how += ", but for methods whose authors prescribe a recipe"
-    reference = "plain training" if settings.reference == REFERENCE else settings.reference
+    reference = "plain training"
+    if settings.reference != REFERENCE:
+        reference = make_method(settings.reference).title
     labels = "clean" if d["clean_test"] else "as the data set came with them"
     return (
         f"{d['name']}: {d['n_train']:,} training and {d['n_test']:,} test pictures, test labels {labels}. "
         f"{how}; {seeds} {'seed' if seeds == 1 else 'seeds'} of the training; noise, ranking and edits are "
         f"the run's. Means ± standard deviation over seeds; differences to {reference} in points with "
         "95 % intervals of a paired bootstrap over test pictures and seeds. Cost: processor time of a row "
-        "relative to plain training; after a plus, the time of the run's own stages that it needs, once for "
-        "all seeds, the training of a generator not included."
+        "relative to plain training. Preparation: wall time of the run's own stages that a row needs, once "
+        "for all seeds, in the same unit; the training of a generator is not in it."
     )
 
 
@@ -66,11 +69,14 @@ def summary(benchmark: Benchmark) -> str:
 _ORDER = ("noisy", "removal", "repair")
 
 
-def order(table: Table) -> list[str]:
-    """Whether noisy < removal < repair holds in a table, a sentence for each pair that is finished."""
+def order(table: Table, reference: str = REFERENCE) -> list[str]:
+    """Whether noisy < removal < repair holds in a table, a sentence for each pair that is finished.
+
+    The differences of removal are those to the method ``reference``.
+    """
     rows = {r.method: r for r in reversed(table.results)}
     pairs = []
-    if {"noisy", "removal"} <= set(rows):
+    if {"noisy", "removal"} <= set(rows) and reference == REFERENCE:
         found = rows["removal"].differences.get("accuracy")
         pairs.append((rows["removal"].title, rows["noisy"].title, found))
     for name in _ORDER[:2]:
@@ -116,7 +122,8 @@ def parts(benchmark: Benchmark) -> list[tuple[str, Lines, str]]:
     out = []
     for table in benchmark.tables:
         task = paper_of(benchmark, table)
-        left = " ".join([*order(table), *table.unfinished])
+        sentences = order(table, benchmark.settings.reference)
+        left = " ".join([*sentences, *table.unfinished])
         lines = table_lines(table.results, task.rows if task else None) if table.results else []
         out.append((title_of(benchmark, table), lines, left))
         groups = group_lines(table.results) if table.epoch == "last" else []

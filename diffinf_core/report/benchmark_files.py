@@ -56,13 +56,13 @@ def rows_plot(benchmark: Benchmark, table: Table) -> go.Figure:
             "array": [100 * r.deviation["accuracy"] if r.deviation else 0 for r in rows],
             "color": MUTED,
         },
-        marker={"size": 11, "color": [ACCENT if r.name == "repair" else MUTED for r in rows]},
+        marker={"size": 11, "color": [ACCENT if r.method == "repair" else MUTED for r in rows]},
         hovertemplate="%{y}: %{x:.2f} %<extra></extra>",
     )
     if task is not None:
-        known = [r for r in rows if r.name in task.rows]
+        known = [r for r in rows if r.method in task.rows]
         figure.add_scatter(
-            x=[task.rows[r.name][0] for r in known],
+            x=[task.rows[r.method][0] for r in known],
             y=[escape(r.title) for r in known],
             mode="markers",
             name="the paper, on FFHQ",
@@ -84,8 +84,8 @@ def sweep_plot(benchmark: Benchmark, over: str) -> go.Figure | None:
     if len(tables) < 2:
         return None
     figure = go.Figure()
-    titles = {r.name: r.title for t in tables for r in t.results}
-    for name, title in titles.items():
+    named = {r.name: r for t in tables for r in t.results}
+    for name, row in named.items():
         at = [
             (t.tau if over == "tau" else 100 * t.noise, r)
             for t in tables
@@ -97,10 +97,10 @@ def sweep_plot(benchmark: Benchmark, over: str) -> go.Figure | None:
             y=[100 * r.mean["accuracy"] for _, r in at],
             error_y={"array": [100 * r.deviation["accuracy"] if r.deviation else 0 for _, r in at]},
             mode="lines+markers",
-            name=escape(title),
-            line={"color": colour_of("repaired" if name == "repair" else name)},
+            name=escape(row.title),
+            line={"color": colour_of("repaired" if row.method == "repair" else row.method)},
         )
-    other = f"noise {first:.0%}" if over == "tau" else f"tau {first:g} %"
+    other = f"noise {100 * first:g} %" if over == "tau" else f"tau {first:g} %"
     figure = styled(figure, f"Accuracy over {over}, {other}, last epoch", 460)
     figure.update_xaxes(title=f"{over}, %")
     figure.update_yaxes(title="accuracy, %")

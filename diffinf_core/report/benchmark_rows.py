@@ -37,14 +37,6 @@ def difference_text(found: Difference | None) -> str:
     return f"{text} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
 
 
-def cost_text(result: Result) -> str:
-    """The training's cost, plus that of the run's stages that the row needs; "-" where it is unknown."""
-    if result.cost is None:
-        return "-"
-    before = "" if result.preparation is None else f" + {result.preparation:.1f}"
-    return f"{result.cost:.1f}{before}"
-
-
 def table_lines(results: Sequence[Result], paper: Mapping[str, Figures] | None = None) -> Lines:
     """The rows of a table as text, the header first; columns that no row fills are left out."""
     columns: dict[str, list[str]] = {"Method": [r.title for r in results]}
@@ -71,7 +63,10 @@ def table_lines(results: Sequence[Result], paper: Mapping[str, Figures] | None =
     columns["AP of suspicion"] = [
         f"{r.detection['average_precision']:.2f}" if r.detection else "" for r in results
     ]
-    columns["Cost"] = [cost_text(r) for r in results]
+    columns["Cost"] = ["-" if r.cost is None else f"{r.cost:.1f}" for r in results]
+    columns["Preparation"] = [
+        "" if r.preparation is None else f"{r.preparation:.1f}" for r in results
+    ]
     if paper is not None:
         columns["Paper (FFHQ): accuracy, AUROC, kappa"] = [
             "{:.2f}, {:.2f}, {:.2f}".format(*paper[r.method]) if r.method in paper else ""

@@ -1,11 +1,13 @@
 """Which code is behind the training of each method: hashes of its modules, recorded for each version.
 
-``python -m tests.baselines.versions`` records the present ones; see test_versions.py for when to do so.
+``python -m tests.baselines.versions`` records the present ones. Where code changed and the version did not it
+refuses, unless ``--same-results`` says that trainings come out bit for bit as before.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from diffinf_core.baselines import CONTROLS, METHODS, Method
@@ -37,5 +39,15 @@ def present() -> dict[str, dict[str, object]]:
     return {n: {"version": k.version, "sources": sources(k)} for n, k in kinds.items()}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Record."""
+    before = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    stale = [n for n, now in present().items() if n in before and before[n] != now
+             and before[n]["version"] == now["version"]]  # fmt: skip
+    if stale and "--same-results" not in sys.argv[1:]:
+        sys.exit(f"raise the version of {', '.join(stale)}, or give --same-results")
     RECORD.write_text(json.dumps(present(), indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

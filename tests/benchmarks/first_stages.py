@@ -1,4 +1,4 @@
-"""How first stages give photographs back, on pictures that were not trained on:
+"""How well first stages reconstruct photographs, on pictures that were not trained on:
 
     python -m tests.benchmarks.first_stages NAME FOLDER [--minutes 8] [--first-stage FOLDER]
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from diffinf_core.data.pictures import pack_pictures
 from diffinf_core.diffusion.first_stage import (
@@ -64,7 +65,8 @@ def measure(pictures: Path, minutes: float, published: Path | None) -> list[dict
         settings = FirstStageTraining(minutes=minutes, precision=precision)
         for event in train_first_stage(source, scratch / "own", settings, pictures.name):
             print(event.done, event.total, event.values, flush=True)
-        row(f"own, {minutes:g} minutes on one core", load_first_stage(scratch / "own" / BESIDE))
+        where = "a GPU" if torch.cuda.is_available() else "one core"
+        row(f"own, {minutes:g} minutes on {where}", load_first_stage(scratch / "own" / BESIDE))
     return out
 
 
@@ -90,6 +92,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--first-stage", type=Path)
     given = parser.parse_args()
+    torch.set_num_threads(1)
     found = json.loads(FILE.read_text()) if FILE.exists() else {}
     found[given.name] = measure(given.folder, given.minutes, given.first_stage)
     FILE.write_text(json.dumps(found, indent=1) + "\n")

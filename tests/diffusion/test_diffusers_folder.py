@@ -64,6 +64,15 @@ def test_the_autoencoder_of_a_pipeline_is_found_in_its_folder(tmp_path: Path) ->
     assert stage.name == "painter"
 
 
+@pytest.mark.parametrize("channels", ["in_channels", "out_channels"])
+def test_an_autoencoder_of_other_than_colour_pictures_is_refused(
+    channels: str, tmp_path: Path
+) -> None:
+    diffusers.AutoencoderKL(**KL, **{channels: 4}).save_pretrained(tmp_path / "painter")
+    with pytest.raises(DiffInfError, match="cannot build painter"):
+        import_first_stage(tmp_path / "painter", tmp_path / "out")
+
+
 def test_folders_that_cannot_be_read_are_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,8 +94,13 @@ def test_folders_that_cannot_be_read_are_one_sentence(
     file.write_bytes(whole)
     config.write_text(json.dumps({**known, "latent_channels": 5}))
     refused("does not fit the config.json beside it")
-    config.write_text(json.dumps({**known, "encoder_block_out_channels": "wide"}))
-    refused("cannot build painter from its config.json")
+    for name, value in (
+        ("encoder_block_out_channels", "wide"), ("act_fn", 3), ("num_encoder_blocks", [1, None, 1]),
+    ):  # fmt: skip
+        config.write_text(json.dumps({**known, name: value}))
+        refused("cannot build painter from its config.json")
+    config.write_text("{")
+    refused(r"config\.json is no readable JSON")
     config.write_text(json.dumps({**known, "_class_name": "UNet2DModel"}))
     refused("no file")  # as any folder without a first stage
     config.write_text(json.dumps(known))

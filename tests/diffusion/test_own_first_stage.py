@@ -1,4 +1,4 @@
-"""A first stage of one's own: what it begins with, what training adds, and how it resumes."""
+"""A first stage trained on the pictures: what it begins with, what training adds, and how it resumes."""
 
 from __future__ import annotations
 
@@ -123,6 +123,8 @@ def test_a_killed_training_resumes_bit_for_bit(
     assert [e.done for e in train_first_stage(source, out, FEW, "x")] == [3, 4]
     assert file_digest(out / BESIDE) == file_digest(tmp_path / "whole" / BESIDE)
     assert not list(train_first_stage(source, out, FEW, "x"))
+    with pytest.raises(DiffInfError, match="was trained on other pictures"):
+        list(train_first_stage(source, out, FEW, "y"))
 
     def half(file: Path, *_: object) -> None:
         file.write_bytes(b"half of a publication")

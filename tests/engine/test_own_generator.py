@@ -206,6 +206,7 @@ def test_weights_whose_card_a_kill_prevented_are_finished_first(
         ({"first_stage": "taef2"}, "taef2 is not in"),
         ({"first_stage": "nowhere"}, "nowhere does not exist"),
         ({"training": {"copies": 0}}, "copies"),
+        ({"first_stage_minutes": 3.0}, "first_stage_minutes has no effect"),
         ({"training": {"inpaint": 0}}, "set repair.method=guided"),
         ({"training": {"stepps": 3}}, "stepps"),
     ],
@@ -309,7 +310,7 @@ def test_a_run_without_a_published_first_stage_trains_its_own(
         if event.stage == "first-stage" and event.values:
             break
     work.close()
-    assert any("'diffinf weights fetch taef2'): training one of its own" in note for note in notes)
+    assert any("'diffinf weights fetch taef2'): training one" in note for note in notes)
     published = write_first_stage(tmp_path / "published")
     weights.mkdir()
     for part in ("encoder", "decoder"):

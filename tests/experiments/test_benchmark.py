@@ -251,6 +251,10 @@ def test_any_row_can_be_the_reference(finished: Path) -> None:
     gap = usual["elr"].differences["accuracy"].value
     assert found["elr"].differences == {} and found["noisy"].cost == 1
     assert found["noisy"].differences["accuracy"].value == pytest.approx(-gap)
+    # the paper's order is not read off differences to another row
+    removal = replace(found["loss_removal"], name="removal")
+    table = Table(10, 0.2, "last", (found["noisy"], removal), ())
+    assert order(table, "elr") == [] and len(order(table)) == 1
 
 
 def test_tables(finished: Path) -> None:

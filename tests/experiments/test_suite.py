@@ -206,6 +206,8 @@ def test_what_cannot_be_is_said_before_anything_is_trained(run: OpenRun, tmp_pat
         (BenchmarkSettings(taus=(0.0,)), "influence.tau"),
         (BenchmarkSettings(noises=(1.5,)), "noise.rate"),
         (BenchmarkSettings(noise_rate=-0.1), r"not in \[0, 1\)"),
+        (BenchmarkSettings(methods=()), "at least one method"),
+        (BenchmarkSettings(reference="sop"), "not among the methods"),
     ]
     for settings, message in cases:
         with pytest.raises(DiffInfError, match=message) as error:
@@ -232,9 +234,34 @@ def test_a_method_can_be_there_twice_with_other_hyperparameters() -> None:
     for specified, message in (
         ("elr:beta", "write method:option=value"),
         ("elr:gamma=1", "no option"),
+        ("elr:beta=7", "between 0 and 1"),
+        ("elr:beta=.nan", "finite number"),
+        ("elr:beta=null", "valid number"),
+        ("small_loss:ramp=abc", "valid integer"),
+        ("small_loss:per_class=maybe", "valid boolean"),
+        ("proselflc:target=typo", "'coupled' or 'detached'"),
+        ("cleanlab:folds=1", "between 2 and 100"),
+        ("sop:u_rate=-1", "at least 0"),
     ):
-        with pytest.raises(DiffInfError, match=message):
+        with pytest.raises(DiffInfError, match=message) as raised:
             BenchmarkSettings(methods=(specified,)).rows(10)
+        assert "\n" not in str(raised.value)
+    (rate,) = BenchmarkSettings(methods=("sop:u_rate=1e-3",)).rows(10)
+    assert rate.method.u_rate == 0.001  # type: ignore[attr-defined]
+    same = (
+        "proselflc",
+        "proselflc:theta=0.5",
+        "removal",
+        "removal:fraction=0.1",
+        "elr:beta=0.7;weight=3",
+    )
+    assert [r.name for r in BenchmarkSettings(methods=same).rows(10)] == [
+        "proselflc", "removal", "elr, beta 0.7, weight 3",
+    ]  # fmt: skip
+    assert (
+        BenchmarkSettings(methods=("noisy", "elr+"), reference="ELR+").rows(10)[0].name
+        == "elr_plus"
+    )
 
 
 def test_what_the_run_spent_beforehand_stands_beside_the_cost_of_a_row(run: OpenRun) -> None:
@@ -244,7 +271,9 @@ def test_what_the_run_spent_beforehand_stands_beside_the_cost_of_a_row(run: Open
     removal, ours = found["removal"].preparation, found["repair"].preparation
     assert removal is not None and ours is not None and 0 < removal < ours
     line = next(x for x in run.benchmark.in_words()[0][1] if x[0] == "DiffInf")
-    assert f" + {ours:.1f}" in line[run.benchmark.in_words()[0][1][0].index("Cost")]
+    assert line[run.benchmark.in_words()[0][1][0].index("Preparation")] == f"{ours:.1f}"
+    table_of = run.benchmark.in_words()[0][1]
+    assert next(x for x in table_of if x[0] == "Noisy")[table_of[0].index("Preparation")] == ""
 
 
 def test_a_folder_whose_rate_nobody_knows_is_benchmarked_without_what_needs_it(
@@ -263,6 +292,11 @@ def test_a_folder_whose_rate_nobody_knows_is_benchmarked_without_what_needs_it(
     assert "--noise-rate" in table.unfinished[0] and "true labels" in table.unfinished[1]
     # nothing was ranked or repaired for the rows that cannot be
     assert not run.status()["classifier"]
+    # what nobody knows without noise is known with it
+    swept = BenchmarkSettings(methods=("small_loss",), seeds=1, noises=(0.0, 0.2))
+    run.benchmark.run(swept).result()
+    shown = {t.noise: [r.name for r in t.results] for t in run.benchmark.last().tables}
+    assert shown == {0.0: [], 0.2: ["small_loss"]}
     with pytest.raises(DiffInfError, match="give an estimate by --noise-rate"):
         run.benchmark.run(BenchmarkSettings(methods=("promix",), seeds=1)).result()
     (given,) = cells(run.folder, BenchmarkSettings(methods=("promix",), seeds=1, noise_rate=0.1))
