@@ -240,7 +240,7 @@ def collect(run: Run, settings: BenchmarkSettings) -> Benchmark:
             tables.append(Table(cell.tau, cell.noise, epoch, tuple(results), tuple(left)))
     first = found[0].problem
     data = {
-        "name": profile_of(run).name,
+        "name": Path(profile_of(run).name).name,
         "classes": list(first.classes),
         "n_train": len(first.task(0, make_method("noisy")).data),
         "n_test": len(first.test()),
