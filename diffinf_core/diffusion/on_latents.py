@@ -243,7 +243,7 @@ def _first_stage(
         write_json(file, begun)
     if not own:
         return
-    if options.first_stage == "auto":
+    if options.first_stage == "auto" and (unfinished or not there):
         note = "no published first stage is here ('diffinf weights fetch taef2'): training one"
         yield Progress("first-stage", 0, 1, note)
     training = FirstStageTraining(

@@ -206,7 +206,8 @@ def main() -> None:
             run = engine(arguments.out, tau)
             drive(run.compute())
             drive(run.retrain())
-            found[f"tau{tau}"] = run.report()
+            report = run.report()
+            found[f"tau{tau}"] = {k: v for k, v in report.items() if k != "subgroups"}
             if tau == 10:
                 sheet(run)
                 found["control"] = control(run)

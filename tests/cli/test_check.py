@@ -51,9 +51,10 @@ def test_settings_are_those_of_run(
     (folder / "a" / "broken.png").write_bytes(b"no")
     words = ("--skip-bad", "--set", "data.image_size=128", "--set", "split.copies=anywhere")
     monkeypatch.setenv("DIFFINF_WEIGHTS", str(folder.parent / "weights"))
-    assert run(monkeypatch, str(folder), "--preset", "photographs", *words) == 0
+    named = ("--set", "generator.first_stage=taef2")
+    assert run(monkeypatch, str(folder), "--preset", "photographs", *words, *named) == 0
     said = capsys.readouterr().out
-    assert "No generator can be trained for the repair. No first stage is here" in said
+    assert "No generator can be trained for the repair. The first stage taef2 is not in" in said
     assert "Unreadable pictures: 1. A run leaves them out" in said
     assert "Pictures smaller than 128 pixels: 20." in said
     assert "--set split.copies=together keeps them in one" in said
