@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from diffinf_core.classifier.training import device
 from diffinf_core.config import explain
 from diffinf_core.data.ingest import DATA
 from diffinf_core.data.part import Part, open_training
@@ -170,10 +171,9 @@ def train_under_lock(
     refuse_finished(target)
     pictures = digest(DATA.key(run), train.ids.tolist())
     yield from main_process_first(_first_stage(options, target, train, settings, pictures))
-    device = torch.device(_device_type())
-    stage = load_first_stage(target / BESIDE, device)
+    stage = load_first_stage(target / BESIDE, device())
     precision = read_json(target / _PRECISION)["precision"]
-    if device.type == "cpu":
+    if device().type == "cpu":
         settings = settings.model_copy(update={"precision": precision})
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
     key = (DATA.key(run), stage.sha256, settings.copies, precision)
@@ -234,11 +234,10 @@ def _first_stage(
         precision: str = settings.precision
         if precision == "auto":
             yield Progress("latents", 0, 1, "measuring float32 and bfloat16")
-            device = _device_type()
-            x = train.tensors(np.arange(min(4, len(train)))).to(device)
+            x = train.tensors(np.arange(min(4, len(train)))).to(device())
             stage = own_first_stage() if own else load_first_stage(target / BESIDE)
-            precision = measured_precision(stage.to(device), x)
-        budget = {_OWN_BUDGET: _OWN_MINUTES[_device_type()]} if own else {}
+            precision = measured_precision(stage.to(device()), x)
+        budget = {_OWN_BUDGET: _OWN_MINUTES[device().type]} if own else {}
         begun = {"precision": precision, **budget}
         write_json(file, begun)
     if not own:
@@ -247,15 +246,11 @@ def _first_stage(
         note = "no published first stage is here ('diffinf weights fetch taef2'): training one"
         yield Progress("first-stage", 0, 1, note)
     training = FirstStageTraining(
-        minutes=options.first_stage_minutes or begun.get(_OWN_BUDGET, _OWN_MINUTES[_device_type()]),
+        minutes=options.first_stage_minutes or begun.get(_OWN_BUDGET, _OWN_MINUTES[device().type]),
         precision="bfloat16" if begun["precision"] == "bfloat16" else "float32",
         seed=settings.seed,
     )
     yield from train_first_stage(PictureSource(train), target, training, pictures)
-
-
-def _device_type() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _trust_text(trust: Trust, train: Part) -> str:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffinf_core.classifier.training import device
 from diffinf_core.data.part import to_tensor
 from diffinf_core.diffusion.autoencoder import half_precision
 from diffinf_core.diffusion.first_stage import BESIDE, FirstStage, build
@@ -93,7 +94,7 @@ def train_first_stage(
             f"{FACTOR}."
         )
     out.mkdir(parents=True, exist_ok=True)
-    trainer = _Trainer(source, out / CHECKPOINT, settings, pictures)
+    trainer = _Trainer(source, out / CHECKPOINT, settings, pictures, side)
     schedule = trainer.schedule
     steps = count(trainer.done) if schedule.timed else range(trainer.done, schedule.total)
     batches = read_ahead(source, settings.seed, steps, 0, 1, _BATCH, 2)
@@ -132,13 +133,13 @@ _NOTE = "training a first stage on these pictures"
 @torch.no_grad()
 def first_stage_figures(stage: FirstStage, x: Tensor) -> dict[str, float]:
     """How well a first stage reconstructs x (B, 3, S, S) in [-1, 1]: PSNR in dB; LPIPS from 64 pixels."""
-    device = next(stage.parameters()).device
-    x = x.to(device)
+    where = next(stage.parameters()).device
+    x = x.to(where)
     back = torch.cat([stage.decode(stage.encode(part)).float() for part in x.split(_BATCH)])
     error = ((back - x) / 2).square().mean((1, 2, 3)).clamp_min(1e-10)
     figures = {"psnr": round(float((-10 * error.log10()).mean()), 2)}
     if x.shape[-1] >= LEAST_SIDE:
-        lpips = load_weights(shipped("lpips"), LpipsAlex()).to(device)
+        lpips = load_weights(shipped("lpips"), LpipsAlex()).to(where)
         pairs = zip(x.split(_BATCH), back.split(_BATCH), strict=True)
         apart = torch.cat([perceptual_distance(lpips(a), lpips(b)) for a, b in pairs])
         figures["lpips"] = round(float(apart.mean()), 4)
@@ -159,10 +160,15 @@ class _Trainer:
     """Networks, their average, optimiser and schedule of one training: restored, stepped, saved."""
 
     def __init__(
-        self, source: PictureSource, checkpoint: Path, settings: FirstStageTraining, pictures: str
+        self,
+        source: PictureSource,
+        checkpoint: Path,
+        settings: FirstStageTraining,
+        pictures: str,
+        side: int,
     ) -> None:
         self._checkpoint, self._settings = checkpoint, settings
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = device()
         torch.manual_seed(settings.seed)
         stage = own_first_stage()
         if not checkpoint.exists():
@@ -173,7 +179,7 @@ class _Trainer:
         self._optimiser = torch.optim.AdamW(stage.parameters(), _RATE, weight_decay=1e-2)
         self.schedule = RateSchedule(settings.steps, _DECAY_FRACTION, settings.minutes)
         self._lpips: LpipsAlex | None = None
-        if source.held_out().shape[-1] >= LEAST_SIDE:
+        if side >= LEAST_SIDE:
             lpips = LpipsAlex()
             load_weights(shipped("lpips"), lpips)
             self._lpips = lpips.to(self._device)

@@ -162,10 +162,8 @@ def pending(
     """What is not measured yet, by name, a row after the other.
 
     A row whose method lacks something, such as a noise rate, is left out, see :func:`unfinished`. Raises
-    :class:`DiffInfError` for two rows of one name, for a test set that lacks a class, and where every row
-    is left out.
+    :class:`DiffInfError` for two rows of one name, and where every row is left out.
     """
-    check_classes(problem)
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
@@ -211,6 +209,7 @@ def run_benchmark(
     root: Path, problem: Problem, rows: Sequence[Row], seeds: Sequence[int], workers: int = 1
 ) -> Iterator[Progress]:
     """Train and measure what is missing, see :func:`pending` and :func:`run_jobs`."""
+    check_classes(problem)
     jobs = pending(root, problem, rows, seeds)
     yield from run_jobs(root, problem, jobs, len(rows) * len(seeds), workers)
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from diffinf_core.baselines import Method, Recipe, Task, make_method
@@ -27,25 +27,12 @@ from diffinf_core.classifier.network import build_classifier
 from diffinf_core.data.noise import add_inclusive_noise
 from diffinf_core.experiments.benchmark import Row, benchmark_results, run_benchmark
 from diffinf_core.report.benchmark_rows import to_markdown
+from tests.baselines.blobs import Points
 from tests.benchmarks.pages import ROOT, put
 
 PAGE = ROOT / "docs" / "baselines.md"
 _SIDE, _SEEDS = 32, (0, 1, 2)
 _RECIPE = Recipe(epochs=40, learning_rate=1e-3, schedule="cosine")
-
-
-class Pictures:
-    """Labelled digits in memory."""
-
-    def __init__(self, x: Tensor, labels: NDArray[np.int64]) -> None:
-        self._x, self.labels = x, labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def tensors(self, rows: Sequence[int] | NDArray[np.int64]) -> Tensor:
-        """Pictures (B, 3, 32, 32) in [-1, 1]."""
-        return self._x[torch.as_tensor(np.asarray(rows))]
 
 
 def network(classes: int) -> nn.Module:
@@ -73,7 +60,7 @@ class Digits:
         """The noise."""
         return str(self.rate)
 
-    def _parts(self) -> tuple[Pictures, Pictures, Pictures, NDArray[np.bool_]]:
+    def _parts(self) -> tuple[Points, Points, Points, NDArray[np.bool_]]:
         found = load_digits()
         x = torch.from_numpy(found.images).float()[:, None] / 8 - 1
         x = F.interpolate(x, size=_SIDE, mode="bilinear", align_corners=False).expand(-1, 3, -1, -1)
@@ -82,7 +69,7 @@ class Digits:
         noisy, wrong = add_inclusive_noise(found.target[rest], 10, self.rate, 0)
         cut = len(rest) // 10
         parts = [
-            Pictures(x[rows].contiguous(), labels.astype(np.int64))
+            Points(x[rows].contiguous(), labels.astype(np.int64))
             for rows, labels in (
                 (rest[cut:], noisy[cut:]), (rest[:cut], noisy[:cut]), (test, found.target[test]),
             )
@@ -97,7 +84,7 @@ class Digits:
             validation=validation, noise_rate=self.rate,
         )  # fmt: skip
 
-    def test(self) -> Pictures:
+    def test(self) -> Points:
         """Clean."""
         return self._parts()[2]
 
