@@ -203,8 +203,11 @@ class Editor:
                     yield self._arrived(page_state, who, sample, last, text)
                 elif now <= page_state.halted:
                     # A preview may have overtaken what Cancel drew, which said how it ended.
+                    page_state.editing = None
                     if here:
                         yield self._rendered(page_state, who, page_state.version or None, gr.skip())
+                    else:
+                        yield self.presenter.update(running="")
                     return
                 elif here:
                     yield self._shot(page_state, sample, event, label, said)

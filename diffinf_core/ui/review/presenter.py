@@ -211,10 +211,14 @@ class Presenter:
         return view.history([(d, thumb_url(run, d.sample)) for d in latest])
 
     def running(self, page_state: PageState, step: str = "") -> str:
-        """What is edited now, where that is another pair than the one shown."""
-        if page_state.editing is None or page_state.editing[0] == page_state.sample:
+        """What is edited now, where that is another pair than the one shown.
+
+        Nothing from Cancel on, although the step that is being computed goes on.
+        """
+        editing = page_state.editing
+        if editing is None or editing[0] == page_state.sample or not page_state.edits:
             return ""
-        sample = page_state.editing[0]
+        sample = editing[0]
         waiting = len(page_state.edits) - 1
         name = self.session.run.pictures.described(sample)["file"]
         more = f"; {waiting} more waiting" if waiting > 0 else ""

@@ -26,7 +26,7 @@ from diffinf_core.ui.session import Session
 class Window:
     """One browser on the page, without the browser."""
 
-    head = view = message = showing = ""
+    head = view = message = showing = running = ""
 
     def __init__(self, page: Page, who: str | None = None, sample: str = "") -> None:
         self.page, self.page_state = page, PageState()
@@ -394,3 +394,19 @@ def test_a_preview_that_overtakes_cancel_does_not_stay(page: Page) -> None:
         window.take(answer)
     assert DisplayedPair.read(window.showing).version and "editing" not in window.showing
     assert "editing, step" not in window.view
+
+
+def test_cancel_from_another_pair_leaves_no_word_of_the_edit(page: Page) -> None:
+    window = Window(page)
+    runs = edits(page, window, "0001")
+    window.take(next(runs))
+    window.step()
+    late = next(runs)
+    assert "Editing" in str(late)
+    window.take(page.editor._halted(window.request, window.page_state, window.showing, "0002"))
+    assert not window.running, "the step that is being computed goes on, which is no edit any more"
+    window.take(late)
+    assert window.running, "a preview that overtook Cancel"
+    for answer in runs:
+        window.take(answer)
+    assert not window.running and window.page_state.editing is None
