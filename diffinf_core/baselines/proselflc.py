@@ -38,11 +38,14 @@ class ProSelfLC(Method):
 
     ``sharpness`` is B. ``target``: "coupled" lets the gradient flow through the target, as in the
     paper, which minimises entropy; "detached" does not, and only scales the cross-entropy.
+    ``divergence`` of the prediction from the target: "cross_entropy" as in the paper (eq. 7), or
+    "relative_entropy", KL(target || p), as the authors' later code offers.
     """
 
     sharpness: float = 10.0
     theta: float = 0.5
     target: Literal["coupled", "detached"] = "coupled"
+    divergence: Literal["cross_entropy", "relative_entropy"] = "cross_entropy"
 
     name = "proselflc"
     title = "ProSelfLC"
@@ -63,7 +66,10 @@ class ProSelfLC(Method):
         target = self.targets(p, y, t)
         if self.target == "detached":
             target = target.detach()
-        return -(target * (p + _TINY).log()).sum(1).mean()
+        gap = -(p + _TINY).log()
+        if self.divergence == "relative_entropy":
+            gap = gap + (target + _TINY).log()
+        return (target * gap).sum(1).mean()
 
     def targets(self, p: Tensor, y: Tensor, t: float) -> Tensor:
         """The corrected targets (B, C); the trust has no gradient."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import log
 
@@ -301,6 +302,13 @@ def test_proselflc_trust_target_loss_and_gradient() -> None:
     assert found == near(*closed[0].tolist(), tolerance=1e-5)
 
 
+def test_proselflc_by_relative_entropy() -> None:
+    z = logits(P2)
+    loss = ProSelfLC(divergence="relative_entropy").loss_at(z, Y2, 0.9)
+    assert loss.item() == pytest.approx(0.271101, abs=3e-5)
+    assert gradient(loss, z) == near(0.145244, 0.001529, -0.146773, tolerance=3e-5)
+
+
 def test_proselflc_detached_is_scaled_cross_entropy() -> None:
     z = logits(P2)
     found = gradient(ProSelfLC(target="detached").loss_at(z, Y2, 0.9), z)
@@ -565,6 +573,29 @@ def test_kappa_of_the_paper_needs_the_class_list() -> None:
     assert cohen_kappa_score(y, p, weights="linear") == pytest.approx(0.333333, abs=1e-6)
     with pytest.raises(DiffInfError, match="no sample of class number 1"):
         evaluate(y, np.eye(4)[p])
+
+
+def highest_linear_kappa(shares: Sequence[float], accuracy: float) -> float:
+    """Of all confusion matrices with these class shares and this accuracy: a linear-fractional programme.
+
+    1 - w.O / w.E, where E has O's margins, those of the truth are fixed, and O = variables / the last.
+    """
+    from scipy.optimize import linprog
+
+    C, r = len(shares), np.asarray(shares) / np.sum(shares)
+    w = np.abs(np.subtract.outer(np.arange(C), np.arange(C))) / (C - 1)
+    expected = np.tile(r @ w, C)  # column j of any row costs sum_i r_i w_ij
+    equal = [np.append(expected, 0), np.append(np.eye(C).ravel(), -accuracy)]
+    equal += [np.append(np.repeat(np.eye(C)[i], C), -r[i]) for i in range(C)]
+    right = np.append(1, np.zeros(C + 1))
+    return float(1 - linprog(np.append(w.ravel(), 0), A_eq=np.array(equal), b_eq=right).fun)
+
+
+def test_kappas_of_the_paper_rule_out_the_natural_mix_of_classes() -> None:
+    natural = (43277, 24179, 835, 652)  # FFHQ by its published expression features
+    for accuracy, kappa, highest in ((0.8157, 0.77, 0.739), (0.8355, 0.77, 0.760)):
+        assert highest_linear_kappa(natural, accuracy) == pytest.approx(highest, abs=1e-3)
+        assert highest_linear_kappa((1, 1, 1, 1), accuracy) > kappa > highest
 
 
 def test_kappa_on_a_balanced_set_is_fixed_by_the_accuracy() -> None:
