@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from diffinf_core.baselines import CONTROLS, METHODS
 from diffinf_core.engine.pipeline import PIPELINE
+from diffinf_core.experiments.judgements import judged_samples
 from diffinf_core.experiments.suite import (
     Benchmark,
     BenchmarkSettings,
@@ -21,6 +22,7 @@ from diffinf_core.records import DiffInfError, Job, Progress
 from diffinf_core.report import benchmark as text
 from diffinf_core.report import benchmark_files as files
 from diffinf_core.runs.executor import ItemsFailed
+from diffinf_core.runs.files import write_table
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import compute
 
@@ -81,9 +83,13 @@ class Benchmarks:
                         done = event.done
                     yield event
             except ItemsFailed:  # at its end: the tables hold the others
-                files.write(collect(folder, settings), out)
+                self._write(settings, out)
                 raise
-            files.write(collect(folder, settings), out)
+            self._write(settings, out)
+
+    def _write(self, settings: BenchmarkSettings, out: Path) -> None:
+        files.write(collect(self._folder, settings), out)
+        write_table(out / files.SAMPLES, judged_samples(self._folder, settings))
 
     def last(self, folder: str | Path | None = None) -> Benchmark:
         """The benchmark whose tables lie in a folder; :class:`DiffInfError` where there is none."""

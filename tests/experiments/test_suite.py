@@ -150,6 +150,22 @@ def shaped(benchmark: Benchmark, classes: list[str], tau: float, noise: float) -
     )
 
 
+def test_a_file_holds_what_each_method_thinks_of_each_training_sample(run: OpenRun) -> None:
+    table = pd.read_csv(run.benchmark.home / files.SAMPLES, dtype={"id": str})
+    training = open_training(run.folder)
+    names = np.asarray(training.classes)
+    assert set(table["method"]) == {"removal", "random_removal"}, "plain training judges no sample"
+    for (tau, method), rows_ in table.groupby(["tau", "method"]):
+        assert rows_["id"].tolist() == training.ids.tolist()
+        assert rows_["label"].tolist() == names[training.labels].tolist()
+        dropped = rows_["kept"] == 0
+        assert dropped.sum() == round(tau / 100 * len(training)) and rows_["corrected"].isna().all()
+        if method == "removal":
+            score = ranking(run.folder)["score"].to_numpy()
+            np.testing.assert_allclose(rows_["suspicion"], score, rtol=1e-6)
+            assert rows_["suspicion"][dropped].min() >= rows_["suspicion"][~dropped].max()
+
+
 def test_the_papers_figures_stand_beside_its_own_tasks_alone(run: OpenRun) -> None:
     benchmark = run.benchmark.last()
     age = ["Young", "Middle", "Old"]
