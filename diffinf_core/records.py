@@ -139,10 +139,11 @@ class Edit:
     figures behind it. ``identity_own`` is the mean cosine of the person's other pictures (of the same
     one, disturbed, where there is no other), ``identity_stranger`` that of the nearest stranger to the
     edit. ``sharpness`` is fine detail as a share of the original's; ``changed_area`` the share of
-    pixels that changed visibly, ``changed_outside`` the same of what is not the person. ``colour_shift``
+    pixels that changed visibly, ``changed_outside`` the same of what is not the person, and
+    ``strongest_change`` how many levels of 255 the lightness changes where it changes most. ``colour_shift``
     is how far the mean colour of the middle moved in L*a*b*, ``colour_shift_floor`` how far a plain
-    reconstruction moves it; ``male_before`` and ``male_after`` are a published network's probabilities
-    of that sex, where one judges.
+    reconstruction moves it; ``male_before`` and ``male_after`` are a published network's probabilities of
+    that sex, where one judges.
     """
 
     sample: str
@@ -174,6 +175,7 @@ class Edit:
     identity_stranger: float | None = None
     sharpness: float | None = None
     changed_area: float | None = None
+    strongest_change: float | None = None
     changed_outside: float | None = None
     colour_shift: float | None = None
     colour_shift_floor: float | None = None

@@ -24,6 +24,8 @@ BLURRED = 0.75
 OUTSIDE_CHANGED = 0.1
 #: levels of 255, mean of the channels, from which a pixel counts as changed
 CHANGED_LEVELS = 12.0
+#: the fraction of a picture that :func:`strongest_change` looks at
+STRONGEST = 0.01
 #: distances in L*a*b* by which an edit may move the mean colour more than its plain reconstruction does
 COLOUR_MOVED = 3.0
 #: a published network's probability of the other sex changes by this much, and crosses one half
@@ -42,6 +44,19 @@ def detail(x: Tensor) -> Tensor:
 def changed_pixels(x: Tensor, edit: Tensor) -> Tensor:
     """Whether each pixel differs by more than :data:`CHANGED_LEVELS`: bool (B, S, S)."""
     return (x - edit).abs().mean(1) * 127.5 > CHANGED_LEVELS
+
+
+def strongest_change(x: Tensor, edit: Tensor) -> Tensor:
+    """How much lightness changes where it changes most, in levels of 255: (B,).
+
+    The mean over the strongest :data:`STRONGEST` of the picture, after smoothing over about 4 % of its side,
+    so that single pixels do not count: a dark spot or a mouth drawn over another one does. Large where an
+    edit is overdone, and where the label asks for it, as an open mouth does.
+    """
+    change = (edit - x).mean(1, keepdim=True) * 127.5
+    side = 2 * (change.shape[-1] // 64) + 1
+    smooth = F.avg_pool2d(change, side, 1, side // 2).abs().flatten(1)
+    return smooth.topk(max(1, round(STRONGEST * smooth.shape[1])), 1).values.mean(1)
 
 
 def fraction(chosen: Tensor, of: Tensor | None = None) -> Tensor:
@@ -171,6 +186,7 @@ def picture_figures(
         "l1": ((x - final).abs().mean((1, 2, 3)) * 127.5).tolist(),
         "sharpness": sharpness(x, final).tolist(),
         "changed_area": fraction(changed).tolist(),
+        "strongest_change": strongest_change(x, final).tolist(),
         "changed_outside": _outside(changed, final, reference, perceptors),
         "colour_shift": colour_shift(x, final).tolist(),
         "colour_shift_floor": colour_shift(x, reconstruction).tolist(),

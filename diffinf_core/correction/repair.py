@@ -51,7 +51,8 @@ class RepairedPicture:
     network; ``perceptual`` the perceptual distance to the original, ``perceptual_floor`` that of the
     reconstruction; ``ssim`` at most 1; ``l1`` the mean difference in levels of 255; ``sharpness`` fine
     detail as a fraction of the original's; ``changed_area`` the fraction of pixels that changed visibly,
-    ``changed_outside`` the same outside the person, None without a parser; ``colour_shift`` and
+    ``changed_outside`` the same outside the person, None without a parser; ``strongest_change`` how many
+    levels of 255 the lightness changes where it changes most; ``colour_shift`` and
     ``colour_shift_floor`` how far the edit and the plain reconstruction move the mean colour of the middle,
     in L*a*b*. ``h_before`` and ``h_after`` are the predictor's probabilities, None without a predictor.
     ``losses`` holds each unweighted term at each step, ``flags`` maps a warning to the figures behind it.
@@ -68,6 +69,7 @@ class RepairedPicture:
     l1: float
     sharpness: float
     changed_area: float
+    strongest_change: float
     changed_outside: float | None
     colour_shift: float
     colour_shift_floor: float

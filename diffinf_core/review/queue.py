@@ -61,7 +61,7 @@ _PLACED = ("id", "rank", "score", "percentile", "label", "version", "group")
 _FIGURES = (
     "identity", "perceptual", "ssim", "h_before", "h_after", "judge_before", "judge_after",
     "influence_before", "influence_after", "sharpness", "changed_area", "changed_outside",
-    "colour_shift",
+    "strongest_change", "colour_shift",
 )  # fmt: skip
 _TEXTS = ("judge_class_before", "judge_class_after", "flags", "suggestion", "reason")
 #: the columns of every queue; those of the data set's own subgroups follow, see :data:`BY`
@@ -71,7 +71,7 @@ BY = "by_"
 #: what the report adds up beside them; no columns of a queue
 _COSTS = ("perceptual_floor", "seconds", "cross_judge_agrees")
 #: belongs to the cached rows; another one where they are made in another way
-_MADE = 4
+_MADE = 5
 
 
 def _row(edit: Edit, classes: list[str]) -> dict[str, Any]:
@@ -170,9 +170,9 @@ def build_queue(run: Run) -> pd.DataFrame:
     Columns: id, rank, score, percentile (of self-influence among the training set, whatever the
     queue is ranked by), label, version, group (the value of the data set's group column, or ""), then of
     the edit identity, perceptual, ssim, h, probability of the assigned label by the judge, and
-    self-influence before and after, sharpness, changed_area, changed_outside (NaN where not measured),
-    judge_class_before, judge_class_after, flags, suggestion, reason; and each column of the data set that
-    cuts it into groups, as "by_" and its name.
+    self-influence before and after, sharpness, changed_area, changed_outside, strongest_change (NaN
+    where not measured), judge_class_before, judge_class_after, flags, suggestion, reason; and each column
+    of the data set that cuts it into groups, as "by_" and its name.
     """
     edits = edit_rows(run)
     table = _places(run, list(edits["id"])).merge(edits, on="id", how="left", validate="1:1")

@@ -159,6 +159,19 @@ def measures(classes: list[str], percentile: float) -> list[Measure]:
             "changed_area",
             lambda e: e.changed_area,
         ),
+        Measure(
+            "strongest change",
+            lambda _: (
+                "Levels of 255 by which the lightness changes where it changes most. Much more than other "
+                "edits towards this label have is often a spot or a smear."
+            ),
+            lambda e: (
+                "0",
+                "-" if e.strongest_change is None else f"{e.strongest_change:.0f}",
+            ),
+            "strongest_change",
+            lambda e: e.strongest_change,
+        ),
     ]
 
 

@@ -18,6 +18,7 @@ from diffinf_core.correction.quality import (
     flags_of,
     fraction,
     sharpness,
+    strongest_change,
 )
 from diffinf_core.correction.usual import FLAG
 from diffinf_core.records import FLAGS
@@ -97,6 +98,22 @@ def test_blur_costs_detail_and_noise_adds_it() -> None:
     assert (sharpness(x, x + torch.randn_like(x)) > 1.1).all()
     flat = torch.zeros(1, 3, 32, 32)
     assert torch.isfinite(sharpness(flat, flat)).all()
+
+
+@pytest.mark.parametrize("side,window", [(32, 1), (64, 3), (128, 5)])
+def test_a_spot_is_a_strong_change_and_scattered_pixels_are_not(side: int, window: int) -> None:
+    x = torch.zeros(3, 3, side, side)
+    edit = x.clone()
+    spot = side // 8  # 1.6 % of the picture
+    edit[0, :, side // 2 : side // 2 + spot, side // 2 : side // 2 + spot] = -1
+    edit[1, :, ::8, ::8] = -1  # as many pixels, apart
+    edit[2] = 0.1  # all of it, a little
+    found = strongest_change(x, edit)
+    torch.testing.assert_close(found[2], torch.tensor(12.75))
+    torch.testing.assert_close(found[1], torch.tensor(127.5 / window**2))
+    assert 0.8 * 127.5 < found[0] <= 127.5
+    torch.testing.assert_close(strongest_change(edit, x), found)
+    assert not strongest_change(x, x).any()
 
 
 def test_changed_pixels_are_counted_where_they_are_asked_for() -> None:

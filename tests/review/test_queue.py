@@ -33,7 +33,7 @@ def test_every_figure_is_the_edits(run: Run) -> None:
     classes = list(open_training(run).classes)
     for row in table.to_dict("records"):
         edit: Any = load_edit(run, row["id"], row["version"])
-        for name in ("identity", "ssim", "sharpness", "changed_area", "influence_before",
+        for name in ("identity", "ssim", "sharpness", "changed_area", "strongest_change", "influence_before",
                      "influence_after", "h_after", "perceptual"):  # fmt: skip
             assert row[name] == getattr(edit, name), name
         assert row["changed_outside"] == pytest.approx(edit.changed_outside, nan_ok=True)
