@@ -112,8 +112,9 @@ class Benchmarks:
         return files.plots(self.last())
 
     def file(self, kind: str) -> Path:
-        """A file of the last benchmark: json, csv, md, tex or html."""
-        path = self.home / f"benchmark.{kind}"
-        if path.name not in files.FILES or not path.exists():
+        """A file of the last benchmark: json, csv, md, tex, html, groups or samples."""
+        known = {"groups": files.GROUPS, "samples": files.SAMPLES}
+        path = self.home / known.get(kind, f"benchmark.{kind}")
+        if path.name not in (*files.FILES, *known.values()) or not path.exists():
             raise DiffInfError(f"There is no {path}; 'diffinf benchmark RUN' makes one.")
         return path

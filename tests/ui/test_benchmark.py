@@ -12,6 +12,7 @@ import pytest
 
 from diffinf_core.engine import open_run
 from diffinf_core.engine.benchmark import BenchmarkSettings, method_choices
+from diffinf_core.records import DiffInfError
 from diffinf_core.ui.compare.benchmark import BenchmarkPart
 from diffinf_core.ui.session import Session
 from tests.ui.browser import SHOTS, Server, open_page
@@ -50,17 +51,27 @@ def test_without_a_benchmark_a_sentence_says_what_to_do(finished_run: Path) -> N
     assert "There is no" in part._take("html")[part.message]
 
 
+def begin(part: BenchmarkPart, methods: list[str], more: str = "", **given: Any) -> str:
+    """What pressing the button says, with one seed and the rest as it comes."""
+    usual: dict[str, Any] = {
+        "seeds": 1, "taus": "", "noises": "", "rate": "", "augment": "run", "preset": "matched",
+        "schedule": "cosine",
+    }  # fmt: skip
+    return str(part._begin(methods, more, **{**usual, **given}))
+
+
 def test_a_started_benchmark_runs_to_its_end_and_its_files_can_be_taken(
     part: BenchmarkPart,
 ) -> None:
     assert (
-        "running" in part._begin(["noisy", "removal"], 1, "8", "", "no")
+        "running" in begin(part, ["noisy"], "removal:fraction=0.08", augment="no")
         or part.session.jobs.running
     )
     part.session.jobs.wait(300)
     assert part.session.jobs.snapshot().state == "done"
     assert part._tick("benchmark:running:0")[part.tables].count("di-figures") >= 2
-    for kind in ("html", "md", "tex", "csv", "json"):
+    assert "removal, fraction 0.08" in part.session.run.benchmark.file("csv").read_text()
+    for kind in ("html", "md", "tex", "csv", "groups", "samples", "json"):
         file = Path(part._take(kind)[part.file])
         assert file.read_bytes() == part.session.run.benchmark.file(kind).read_bytes()
     assert "No benchmark is running" in part._stop()
@@ -69,17 +80,45 @@ def test_a_started_benchmark_runs_to_its_end_and_its_files_can_be_taken(
 @pytest.mark.parametrize(
     "given,message",
     [
-        (([], 1, "", "", "run"), "at least one method"),
-        ((["noisy"], 0, "", "", "run"), "at least one seed"),
-        ((["noisy"], 1, "ten", "", "run"), "Cannot read"),
-        ((["noisy"], 1, "0", "", "run"), "influence.tau"),
-        ((["nothing"], 1, "", "", "run"), "Unknown method"),
-        ((["noisy"], 1, "", "1.5", "run"), "not in [0, 1)"),
-        ((["noisy"], 1, "", "0.1, 0.2", "run"), "one noise rate"),
+        ({"methods": []}, "at least one method"),
+        ({"methods": [], "more": " , "}, "at least one method"),
+        ({"seeds": 0}, "at least one seed"),
+        ({"taus": "ten"}, "Cannot read"),
+        ({"taus": "0"}, "influence.tau"),
+        ({"noises": "0.1; 0.2"}, "Cannot read"),
+        ({"noises": "2"}, "noise.rate"),
+        ({"methods": ["nothing"]}, "Unknown method"),
+        ({"more": "elr:lambda"}, "write method:option=value"),
+        ({"rate": "1.5"}, "not in [0, 1)"),
+        ({"rate": "0.1, 0.2"}, "one noise rate"),
     ],
 )
 def test_what_cannot_be_is_said(part: BenchmarkPart, given: Any, message: str) -> None:
-    assert message in part._begin(*given) and not part.session.jobs.running
+    assert message in begin(part, **{"methods": ["noisy"], **given})
+    assert not part.session.jobs.running
+
+
+def test_settings_of_the_view_are_those_of_the_command(
+    part: BenchmarkPart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[BenchmarkSettings] = []
+
+    def refuse(settings: BenchmarkSettings) -> None:
+        asked.append(settings)
+        raise DiffInfError("noted")
+
+    monkeypatch.setattr(part.session.run.benchmark, "run", refuse)
+    given = {"taus": "5, 10", "noises": "0.1,0.4", "rate": "0.3", "augment": "yes", "seeds": 2}
+    more = "proselflc:theta=0.3;sharpness=8, elr"
+    assert "noted" in begin(
+        part, ["noisy"], more, **given, preset="source", schedule="constant"
+    )  # fmt: skip
+    assert asked == [
+        BenchmarkSettings(
+            methods=("noisy", "proselflc:theta=0.3;sharpness=8", "elr"), seeds=2, taus=(5, 10),
+            noises=(0.1, 0.4), augment=True, schedule="constant", preset="source", noise_rate=0.3,
+        )
+    ]  # fmt: skip
 
 
 def test_choices_say_which_rows_use_the_truth() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from functools import partial
+from typing import Literal
 
 import gradio as gr
 import pandas as pd
@@ -17,7 +18,15 @@ from diffinf_core.ui.session import Session
 from diffinf_core.ui.updates import QUIET, Updates
 
 _JOB = "benchmark"
-_KINDS = {"html": "page", "md": "Markdown", "tex": "LaTeX", "csv": "table", "json": "JSON"}
+_KINDS = {
+    "html": "page",
+    "md": "Markdown",
+    "tex": "LaTeX",
+    "csv": "table",
+    "groups": "groups",
+    "samples": "samples",
+    "json": "JSON",
+}
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -47,10 +56,22 @@ class BenchmarkPart:
                 label="Methods and controls",
                 elem_id="benchmark-methods",
             )
+            self.more = gr.Textbox(
+                "",
+                label="More rows, with hyperparameters",
+                placeholder="proselflc:theta=0.3, small_loss:per_class=true",
+                elem_id="benchmark-more",
+            )
             with gr.Row():
                 self.seeds = gr.Number(3, label="Seeds", precision=0, minimum=1)
                 self.taus = gr.Textbox(
                     "", label="tau, per cent", placeholder="the run's; or 5,10,20"
+                )
+                self.noises = gr.Textbox(
+                    "",
+                    label="Noise to inject",
+                    placeholder="the run's; or 0.1,0.2,0.4",
+                    elem_id="benchmark-noise",
                 )
                 self.rate = gr.Textbox(
                     "",
@@ -58,10 +79,24 @@ class BenchmarkPart:
                     placeholder="that of the run; or 0.2",
                     elem_id="benchmark-rate",
                 )
+            with gr.Row():
                 self.augment = gr.Radio(
                     [("as the classifier", "run"), ("yes", "yes"), ("no", "no")],
                     value="run",
                     label="Augment: flips and shifts",
+                )
+                self.preset = gr.Radio(
+                    [("the run's", "matched"), ("their authors'", "source")],
+                    value="matched",
+                    label="Recipes and constants",
+                )
+                self.schedule = gr.Radio(
+                    [
+                        ("cosine, as retrained arms", "cosine"),
+                        ("constant, as the paper", "constant"),
+                    ],
+                    value="cosine",
+                    label="Learning rate",
                 )
             self._buttons()
             self.message = gr.HTML(elem_id="benchmark-message")
@@ -69,7 +104,10 @@ class BenchmarkPart:
             self.plots = [gr.Plot(show_label=False, visible=False) for _ in range(2)]
         self.seen = gr.State("")
         self.outputs = [self.tables, *self.plots]
-        self._settings = [self.methods, self.seeds, self.taus, self.rate, self.augment]
+        self._settings = [
+            self.methods, self.more, self.seeds, self.taus, self.noises, self.rate, self.augment,
+            self.preset, self.schedule,
+        ]  # fmt: skip
 
     def _buttons(self) -> None:
         with gr.Row(elem_classes="di-buttons"):
@@ -124,19 +162,34 @@ class BenchmarkPart:
             text += f", {markup.duration(snapshot.left[event.stage])} left"
         return markup.notice(f"{snapshot.state}: {text}")
 
-    def _begin(self, methods: list[str], seeds: float, taus: str, rate: str, augment: str) -> str:
+    def _begin(
+        self,
+        methods: list[str],
+        more: str,
+        seeds: float,
+        taus: str,
+        noises: str,
+        rate: str,
+        augment: str,
+        preset: Literal["matched", "source"],
+        schedule: Literal["cosine", "constant"],
+    ) -> str:
         try:
-            if not methods:
+            rows = [*methods, *filter(None, (row.strip() for row in (more or "").split(",")))]
+            if not rows:
                 raise DiffInfError("Choose at least one method.")
             rates = _numbers(rate)
             if len(rates) > 1:
                 raise DiffInfError(f"Give one noise rate, not {rate!r}.")
             settings = BenchmarkSettings(
-                methods=tuple(methods),
+                methods=tuple(rows),
                 seeds=int(seeds or 0),
                 taus=_numbers(taus),
+                noises=_numbers(noises),
                 noise_rate=rates[0] if rates else None,
                 augment={"yes": True, "no": False}.get(augment),
+                preset=preset,
+                schedule=schedule,
             )
             job = self.session.run.benchmark.run(settings)
             self.session.jobs.start(_JOB, lambda: job)
