@@ -110,7 +110,7 @@ def test_a_training_stopped_anywhere_ends_like_an_undisturbed_one(
 
 
 @pytest.mark.parametrize("name", list(METHODS))
-@pytest.mark.parametrize("classes,rate", [(3, 0.0), (4, 0.2)])
+@pytest.mark.parametrize("classes,rate", [(3, 0.0), (4, 0.0), (4, 0.2)])
 def test_other_numbers_of_classes_and_no_noise_at_all(
     name: str, classes: int, rate: float, tmp_path: Path
 ) -> None:

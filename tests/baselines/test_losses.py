@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from math import log
 
@@ -70,21 +69,12 @@ def near(*values: float, tolerance: float = 1e-6) -> object:
     return pytest.approx(list(values), abs=tolerance)
 
 
-# ---------------------------------------------------------------- cross-entropy, small loss
+# ---------------------------------------------------------------- small loss
 
 
-def test_cross_entropy() -> None:
-    z = torch.tensor([[2.0, 0, 0]], dtype=torch.float64)
-    assert float(F.cross_entropy(z, torch.tensor([0]))) == pytest.approx(0.239545, abs=1e-6)
-    assert float(F.cross_entropy(z, torch.tensor([1]))) == pytest.approx(2.239545, abs=1e-6)
-
-
-def test_small_loss_keeps_the_smallest_and_divides_once() -> None:
+def test_small_loss_keeps_the_smallest() -> None:
     losses = torch.tensor([0.1, 2.0, 0.3, 0.05, 1.2])
-    rows = small_loss_rows(losses, 0.4)
-    assert rows.tolist() == [3, 0, 2]
-    assert float(losses[rows].mean()) == pytest.approx(0.15)
-    assert float(losses.mean()) == pytest.approx(0.73)
+    assert small_loss_rows(losses, 0.4).tolist() == [3, 0, 2]
 
 
 def test_the_drop_fraction_ramps_to_the_forget_rate() -> None:
@@ -218,10 +208,8 @@ def test_the_mixing_weight_is_at_least_one_half() -> None:
     assert mixing_weight(0) == 1.0
 
 
-def test_elr_plus_averaging_factor() -> None:
-    found = [0.997 * sigmoid_ramp(s, 1000) for s in (0, 500, 1000, 5000)]
-    assert found == near(0.006718, 0.285645, 0.997, 0.997)
-    assert sigmoid_ramp(0, 0) == 1, "no ramp"
+def test_a_ramp_without_a_length_is_at_its_end() -> None:
+    assert sigmoid_ramp(0, 0) == 1 and sigmoid_ramp(5000, 1000) == 1
 
 
 def test_elr_plus_crosses_its_averages() -> None:
@@ -294,7 +282,7 @@ def test_proselflc_trust_target_loss_and_gradient() -> None:
     z = logits(P2)
     loss = method.loss_at(z, Y2, 0.9)
     # the 1e-6 inside the logarithm is worth 2e-5 here
-    assert loss.item() == pytest.approx(0.875912, abs=3e-5)
+    assert loss.item() == pytest.approx(0.875912, abs=2e-5)
     found = gradient(loss, z)
     assert found == near(0.078916, 0.036451, -0.115367, tolerance=1e-5)
     q, H = F.one_hot(Y2, 3), float(-(P2 * P2.log()).sum())
@@ -305,8 +293,8 @@ def test_proselflc_trust_target_loss_and_gradient() -> None:
 def test_proselflc_by_relative_entropy() -> None:
     z = logits(P2)
     loss = ProSelfLC(divergence="relative_entropy").loss_at(z, Y2, 0.9)
-    assert loss.item() == pytest.approx(0.271101, abs=3e-5)
-    assert gradient(loss, z) == near(0.145244, 0.001529, -0.146773, tolerance=3e-5)
+    assert loss.item() == pytest.approx(0.271101, abs=2e-5)
+    assert gradient(loss, z) == near(0.145244, 0.001529, -0.146773, tolerance=1e-5)
 
 
 def test_proselflc_detached_is_scaled_cross_entropy() -> None:
@@ -484,7 +472,7 @@ def test_what_is_left_wrong_after_a_perfect_removal_of_a_tenth() -> None:
     for rate, left in ((0.3, 0.222), (0.2, 0.111)):
         wrong = np.arange(1000) < rate * 1000
         kept = ~most_suspicious(wrong.astype(float), 0.1)
-        assert wrong[kept].mean() == pytest.approx(left, abs=1e-3)
+        assert wrong[kept].mean() == pytest.approx(left, abs=5e-4)
 
 
 CL_LABELS = np.array([0, 0, 0, 1, 1, 1])
@@ -547,7 +535,7 @@ def test_sop_prediction_and_square_term() -> None:
 
 
 def test_last_layer_influence_of_the_toy() -> None:
-    """||p - y||^2 = 1.14 and h = (1, 2): 6.84 with the bias, which the product's score has, 5.70 without."""
+    """||p - y||^2 = 1.14 and h = (1, 2): 6.84 with the bias, which the product's score has."""
 
     class Toy(nn.Module):
         def features(self, x: Tensor) -> Tensor:
@@ -557,8 +545,7 @@ def test_last_layer_influence_of_the_toy() -> None:
             return P[:1].log() + 0 * features.sum()
 
     score = float(_last_layer_norms(Toy(), torch.tensor([[1.0, 2.0]]), Y[:1]))
-    assert score == pytest.approx(6.84) and score - 1.14 == pytest.approx(5.70)
-    assert 2 * 1e-4 * score == pytest.approx(1.368e-3)
+    assert score == pytest.approx(6.84)
 
 
 # ---------------------------------------------------------------- metrics and noise
@@ -566,36 +553,9 @@ def test_last_layer_influence_of_the_toy() -> None:
 
 def test_kappa_of_the_paper_needs_the_class_list() -> None:
     y, p = np.array([0, 0, 2, 3, 3, 0, 2]), np.array([0, 2, 2, 3, 2, 3, 2])
-    from sklearn.metrics import cohen_kappa_score
-
-    with_list = cohen_kappa_score(y, p, weights="linear", labels=range(4))
-    assert with_list == pytest.approx(0.34375)
-    assert cohen_kappa_score(y, p, weights="linear") == pytest.approx(0.333333, abs=1e-6)
+    assert evaluate(y, np.eye(4)[p], absent=True)["kappa_linear"] == pytest.approx(0.34375)
     with pytest.raises(DiffInfError, match="no sample of class number 1"):
         evaluate(y, np.eye(4)[p])
-
-
-def highest_linear_kappa(shares: Sequence[float], accuracy: float) -> float:
-    """Of all confusion matrices with these class shares and this accuracy: a linear-fractional programme.
-
-    1 - w.O / w.E, where E has O's margins, those of the truth are fixed, and O = variables / the last.
-    """
-    from scipy.optimize import linprog
-
-    C, r = len(shares), np.asarray(shares) / np.sum(shares)
-    w = np.abs(np.subtract.outer(np.arange(C), np.arange(C))) / (C - 1)
-    expected = np.tile(r @ w, C)  # column j of any row costs sum_i r_i w_ij
-    equal = [np.append(expected, 0), np.append(np.eye(C).ravel(), -accuracy)]
-    equal += [np.append(np.repeat(np.eye(C)[i], C), -r[i]) for i in range(C)]
-    right = np.append(1, np.zeros(C + 1))
-    return float(1 - linprog(np.append(w.ravel(), 0), A_eq=np.array(equal), b_eq=right).fun)
-
-
-def test_kappas_of_the_paper_rule_out_the_natural_mix_of_classes() -> None:
-    natural = (43277, 24179, 835, 652)  # FFHQ by its published expression features
-    for accuracy, kappa, highest in ((0.8157, 0.77, 0.739), (0.8355, 0.77, 0.760)):
-        assert highest_linear_kappa(natural, accuracy) == pytest.approx(highest, abs=1e-3)
-        assert highest_linear_kappa((1, 1, 1, 1), accuracy) > kappa > highest
 
 
 def test_kappa_on_a_balanced_set_is_fixed_by_the_accuracy() -> None:
@@ -612,16 +572,7 @@ def test_kappa_on_a_balanced_set_is_fixed_by_the_accuracy() -> None:
 
 
 def test_auroc_is_the_macro_mean_over_classes() -> None:
-    from sklearn.metrics import roc_auc_score
-
     y = np.array([0, 0, 0, 1, 1, 2])
     p = np.array([[.8, .1, .1], [.5, .4, .1], [.2, .3, .5], [.3, .6, .1], [.45, .35, .2],
                   [.1, .2, .7]])  # fmt: skip
     assert evaluate(y, p)["auroc"] == pytest.approx(0.884259, abs=1e-6)
-    weighted = roc_auc_score(y, p, multi_class="ovr", average="weighted")
-    assert weighted == pytest.approx(0.847222, abs=1e-6)
-    one_to_one = roc_auc_score(y, p, multi_class="ovo")
-    assert one_to_one == pytest.approx(0.916667, abs=1e-6)
-    from sklearn.metrics import cohen_kappa_score
-
-    assert cohen_kappa_score(y, p.argmax(1), weights="quadratic") == pytest.approx(0.4)

@@ -13,6 +13,7 @@ from torch import nn
 
 from diffinf_core.baselines import Recipe, Task, make_method
 from diffinf_core.data.noise import add_symmetric_noise
+from diffinf_core.runs.files import read_json
 from tests.baselines.blobs import Points, accuracy, train
 
 WIDTH = 30
@@ -60,6 +61,15 @@ def figures(name: str) -> tuple[float, float]:
 def test_plain_training_memorises_the_noise() -> None:
     test, agreement = figures("noisy")
     assert agreement > 0.95 and test < 0.8
+
+
+def test_accuracy_on_clean_labels_falls_from_its_early_peak(tmp_path: Path) -> None:
+    noisy, _ = add_symmetric_noise((clean := wide(600, 0)).labels, 3, 0.3, 0)
+    recipe = Recipe(epochs=40, learning_rate=2e-3)
+    task = Task(Points(clean.x, noisy), 3, network, recipe, validation=wide(900, 99))
+    train(make_method("noisy"), task, tmp_path)
+    curve = [epoch["val_accuracy"] for epoch in read_json(tmp_path / "history.json")]
+    assert int(np.argmax(curve)) < 10 and max(curve) > np.mean(curve[-5:]) + 0.1
 
 
 @pytest.mark.parametrize(

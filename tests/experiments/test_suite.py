@@ -177,20 +177,6 @@ def test_the_papers_figures_stand_beside_its_own_tasks_alone(run: OpenRun) -> No
         assert "Paper" not in text.markdown(shaped(benchmark, classes, tau, noise))
 
 
-def test_the_papers_table_is_consistent_with_itself() -> None:
-    """The gains that its text quotes follow from its table."""
-    from diffinf_core.report.paper import paper_task
-
-    age, expression = paper_task(["old", "young", "middle"]), paper_task(list("abc"))
-    assert age is not None and expression is None
-    noisy, ours = age.rows["noisy"], age.rows["repair"]
-    assert [round(a - b, 2) for a, b in zip(ours, noisy, strict=True)] == [12.93, 9.46, 0.2]
-    expression = paper_task(["happy", "neutral", "surprised", "sad"])
-    assert expression is not None
-    noisy, ours = expression.rows["noisy"], expression.rows["repair"]
-    assert [round(a - b, 2) for a, b in zip(ours, noisy, strict=True)] == [15.29, 4.95, 0.21]
-
-
 def test_text_of_a_hostile_name_cannot_break_a_table() -> None:
     result = Result(
         "x", r"a|b_c & 5 % \x <img>", "last", 1, dict.fromkeys(("accuracy", "auroc", "kappa_linear"), 0.5),
