@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 SCORES_FILE = "train_scores.csv"
 
 
+class NotFiniteLogitsError(DiffInfError):
+    """A trained network predicts NaN or infinity."""
+
+
 @dataclass(frozen=True)
 class Needs:
     """What a method needs beyond labelled pictures; ``truth``: its training set is made with true labels."""
@@ -171,7 +175,7 @@ class Method(ABC):
         z = predict(nets, data, self.logits).double().cpu().numpy()
         bad = np.flatnonzero(~np.isfinite(z).all(1))
         if len(bad):
-            raise DiffInfError(
+            raise NotFiniteLogitsError(
                 f"{self.title} predicts logits that are not finite for sample number {bad[0]}; "
                 "check that picture, or train again with a lower learning rate."
             )

@@ -82,12 +82,12 @@ def make_method(name: str, preset: Preset = "matched", **options: Any) -> Method
     return kind(**{**given, **_checked(kind, options)})
 
 
-#: what a hyperparameter of that name can be, its ends included; counts are positive
+#: what a hyperparameter of that name can be, its ends included; others are at least 0
 _RANGES: dict[str, tuple[float, float]] = {
     "beta": (0, 1), "ema": (0, 1), "forget_rate": (0, 1), "fraction": (0, 1), "rho": (0, 1),
     "rho_end": (0, 1), "tau": (0, 1), "threshold": (0, 1), "prior_momentum": (0, 1), "theta": (0, 1),
     "percentile": (0, 100), "folds": (2, 100), "checkpoints": (1, 1000), "alpha": (1e-6, 1e6),
-    "mixup_alpha": (1e-6, 1e6), "temperature": (1e-6, 1e6),
+    "mixup_alpha": (0, 1e6), "temperature": (1e-6, 1e6), "ramp": (1, 1e6), "sharpness": (0, 500),
 }  # fmt: skip
 
 

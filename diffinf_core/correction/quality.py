@@ -49,13 +49,14 @@ def changed_pixels(x: Tensor, edit: Tensor) -> Tensor:
 def strongest_change(x: Tensor, edit: Tensor) -> Tensor:
     """How much lightness changes where it changes most, in levels of 255: (B,).
 
-    The mean over the strongest :data:`STRONGEST` of the picture, after smoothing over about 4 % of its side,
-    so that single pixels do not count: a dark spot or a mouth drawn over another one does. Large where an
+    The mean over the strongest :data:`STRONGEST` of the picture, after smoothing over about 4 % of its side
+    (not below 64 pixels), so that single pixels do not count: a dark spot or a mouth drawn over another one
+    does. Large where an
     edit is overdone, and where the label asks for it, as an open mouth does.
     """
     change = (edit - x).mean(1, keepdim=True) * 127.5
     side = 2 * (change.shape[-1] // 64) + 1
-    smooth = F.avg_pool2d(change, side, 1, side // 2).abs().flatten(1)
+    smooth = F.avg_pool2d(change, side, 1, side // 2, count_include_pad=False).abs().flatten(1)
     return smooth.topk(max(1, round(STRONGEST * smooth.shape[1])), 1).values.mean(1)
 
 

@@ -159,15 +159,16 @@ def find_first_stage(name: str) -> Path | None:
 
 def _copied(source: Path, target: Path) -> Path:
     """The file and its card at ``target``, without a second copy of the data where the disk can do that."""
-    if target.exists() and file_digest(target) == file_digest(source):
+    card = target.with_suffix(".json")
+    if target.exists() and card.exists() and file_digest(target) == file_digest(source):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
+    write_json(card, read_json(source.with_suffix(".json")))
     try:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-    write_json(target.with_suffix(".json"), read_json(source.with_suffix(".json")))
     return target
 
 

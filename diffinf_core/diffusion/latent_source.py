@@ -30,6 +30,22 @@ class Conditions:
     people: NDArray[np.str_] | None = None
 
 
+def find_pairs(given: Conditions, used: NDArray[np.int64]) -> Pairs:
+    """The pairs among the pictures of rows ``used``; :class:`DiffInfError` where there are none."""
+    if given.people is None:
+        raise DiffInfError(
+            "Pairs need a column of identities: name it by data.group_column, or leave out pairs."
+        )
+    labels = np.full(len(given.people), -1)
+    labels[used] = given.labels[used]
+    pairs = Pairs(given.people, labels)
+    if not pairs.count.any():
+        raise DiffInfError(
+            "Nobody has pictures with two different trusted labels; leave out pairs."
+        )
+    return pairs
+
+
 class LatentSource:
     """Encoded pictures, a random copy of each.
 
@@ -62,22 +78,8 @@ class LatentSource:
         used = self._used
         self._chance = _chances(conditions.labels[used], conditions.covariates[used], balance)
         self._cumulated = np.cumsum(self._chance)
-        self._pair_fraction, self._pairs = pairs, self._find_pairs() if pairs else None
-
-    def _find_pairs(self) -> Pairs:
-        people = self._given.people
-        if people is None:
-            raise DiffInfError(
-                "Pairs need a column of identities: name it by data.group_column, or leave out pairs."
-            )
-        labels = np.full(len(people), -1)
-        labels[self._used] = self._given.labels[self._used]
-        pairs = Pairs(people, labels)
-        if not pairs.count.any():
-            raise DiffInfError(
-                "Nobody has pictures with two different trusted labels; leave out pairs."
-            )
-        return pairs
+        self._pair_fraction = pairs
+        self._pairs = find_pairs(conditions, used) if pairs else None
 
     def __len__(self) -> int:
         return len(self._used)
@@ -105,11 +107,19 @@ class LatentSource:
         return Batch(values, source, label, colour=colour, shown=shown)
 
     def frequencies(self) -> NDArray[np.float64] | None:
-        """How often each class (C,) is among the labels that batches show."""
+        """How often each class (C,) is the label of the pictures that codes are made of."""
         labels = self._given.labels[self._used]
         known = labels >= 0
-        counts = np.bincount(labels[known], self._chance[known])
-        return counts / counts.sum() if known.any() else None
+        if not known.any():
+            return None
+        chance, others = self._chance.copy(), np.zeros(int(labels.max()) + 1)
+        if self._pairs is not None:
+            paired = self._pairs.count[self._used] > 0
+            rows, mass = self._used[paired], self._pair_fraction * chance[paired]
+            others = mass @ self._pairs.label_frequencies(rows, len(others))
+            chance[paired] -= mass
+        counts = np.bincount(labels[known], chance[known]) + others
+        return counts / counts.sum()
 
     def _labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Label and covariates (B, attributes) of pictures."""

@@ -32,7 +32,7 @@ from diffinf_core.diffusion.first_stage import (
     import_first_stage,
     load_first_stage,
 )
-from diffinf_core.diffusion.latent_source import Conditions, LatentSource
+from diffinf_core.diffusion.latent_source import Conditions, LatentSource, find_pairs
 from diffinf_core.diffusion.latents import VERSION, encode_latents, open_latents
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.own_first_stage import (
@@ -163,10 +163,15 @@ def train_under_lock(
     options: LatentOptions,
 ) -> Iterator[Progress]:
     """:func:`train_on_latents` for who holds the lock of the run."""
+    refuse_untrainable(given, options)
     settings = make_settings({**ON_LATENTS, **given}, start)
     train = open_training(run)
     columns = tuple(covariate(train.table, column) for column in options.covariates)
     trust = trusted(run, train, options.trust, columns)
+    labels = np.where(trust.trusted, train.labels, -1)
+    conditions = Conditions(labels, covariate_indices(train.table, columns), train.groups)
+    if settings.pairs:
+        find_pairs(conditions, np.arange(len(train)))
     target = out or run.root / "generator"
     refuse_finished(target)
     pictures = digest(DATA.key(run), train.ids.tolist())
@@ -182,8 +187,6 @@ def train_under_lock(
         encode_latents(folder, stage, train.images, len(train), train.size, settings.copies, kind)
     )
     latents = open_latents(folder)
-    labels = np.where(trust.trusted, train.labels, -1)
-    conditions = Conditions(labels, covariate_indices(train.table, columns), train.groups)
     source = LatentSource(
         latents, train, conditions, options.colour, settings.balance, settings.pairs
     )

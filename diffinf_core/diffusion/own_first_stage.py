@@ -45,7 +45,7 @@ _CHANNELS, _BATCH = 16, 16
 _LPIPS, _SIZE, _NOISE = 0.5, 1e-3, 0.05
 _RATE, _DECAY_FRACTION, _EMA, _CLIP = 1e-3, 0.5, 0.995, 1.0
 #: pictures of the figures on held-out pictures, and steps that a kill can cost
-_MEASURED, _CHECKPOINT_EVERY = 64, 100
+_MEASURED, _CHECKPOINT_EVERY, _CHECKPOINT_SECONDS = 64, 100, 60
 #: pictures whose principal components the training begins with
 _COMPONENTS_OF = 1024
 
@@ -77,15 +77,13 @@ def train_first_stage(
 ) -> Iterator[Progress]:
     """Train on the pictures of ``source``, and write first_stage.safetensors with its card to ``out``.
 
-    Does nothing where that is there. Killed at any moment it goes on from ``out``/first_stage.ckpt; on a CPU
-    what comes out is bit-identical. ``pictures`` names the pictures: those of another name are refused, by
-    :class:`DiffInfError`, as is a loss that is not finite any more.
+    Does nothing where that is there; one of another budget or seed is refused. Killed at any moment it goes
+    on from ``out``/first_stage.ckpt; on a CPU what comes out is bit-identical. ``pictures`` names the
+    pictures: those of another name are refused, by :class:`DiffInfError`, as is a loss that is not finite
+    any more.
     """
     if (out / BESIDE).exists() and not (out / CHECKPOINT).exists():
-        if card_of(out / BESIDE).get("pictures") != pictures:
-            raise DiffInfError(
-                f"{out / BESIDE} was trained on other pictures; remove it, or give --out."
-            )
+        _refuse_another(out / BESIDE, settings, pictures)
         return
     side = source.held_out().shape[-1]
     if side % FACTOR:
@@ -95,7 +93,7 @@ def train_first_stage(
         )
     out.mkdir(parents=True, exist_ok=True)
     trainer = _Trainer(source, out / CHECKPOINT, settings, pictures, side)
-    schedule = trainer.schedule
+    schedule, saved = trainer.schedule, trainer.seconds
     steps = count(trainer.done) if schedule.timed else range(trainer.done, schedule.total)
     batches = read_ahead(source, settings.seed, steps, 0, 1, _BATCH, 2)
     with closing(batches):
@@ -104,8 +102,13 @@ def train_first_stage(
                 break
             loss = trainer.take_step(step, part.batch.target, part.seed)
             begins = schedule.record_time(trainer.seconds, trainer.done)
-            if begins or trainer.done % _CHECKPOINT_EVERY == 0 or trainer.done == schedule.total:
+            due = (
+                trainer.done % _CHECKPOINT_EVERY == 0
+                or trainer.seconds - saved > _CHECKPOINT_SECONDS
+            )
+            if begins or due or trainer.done == schedule.total:
                 trainer.save()
+                saved = trainer.seconds
             yield Progress(
                 "first-stage",
                 trainer.done,
@@ -125,6 +128,21 @@ def train_first_stage(
     }
     save_weights(out / BESIDE, stage, card)
     (out / CHECKPOINT).unlink()
+
+
+def _refuse_another(file: Path, settings: FirstStageTraining, pictures: str) -> None:
+    """The precision depends on the machine, and may differ."""
+    card, asked = card_of(file), settings.model_dump(mode="json", exclude={"precision"})
+    if card.get("pictures") != pictures:
+        raise DiffInfError(
+            f"{file} was trained on another data set, split or noise; remove it to train another."
+        )
+    made = card.get("training", {})
+    if differing := [name for name, value in asked.items() if made.get(name) != value]:
+        name = differing[0]
+        raise DiffInfError(
+            f"{file} was trained with {name} {made.get(name)}, not {asked[name]}; remove it to train another."
+        )
 
 
 _NOTE = "training a first stage on these pictures"

@@ -18,6 +18,8 @@ class Pairs:
         known = np.flatnonzero((labels >= 0) & (people != "") & (people != "nan"))
         _, person = np.unique(people[known], return_inverse=True)
         person = person.reshape(-1)
+        self._labels, self._person = labels, np.full(n, -1)
+        self._person[known] = person
         self._order = known[np.lexsort((labels[known], person))]
         at = np.empty(n, np.int64)
         at[self._order] = np.arange(len(known))
@@ -33,6 +35,15 @@ class Pairs:
         self._begin[known], self._skip_from[known] = first, begin - first
         self._skip[known] = end - begin
         self.count[known] = (last - first) - (end - begin)
+
+    def label_frequencies(self, rows: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+        """How often each label (B, classes) is among the others of each row (B,); rows that have some."""
+        there = np.flatnonzero(self._person >= 0)
+        counts = np.zeros((int(self._person.max(initial=0)) + 1, classes))
+        np.add.at(counts, (self._person[there], self._labels[there]), 1)
+        out = counts[self._person[rows]]
+        out[np.arange(len(rows)), self._labels[rows]] = 0
+        return out / out.sum(1, keepdims=True)
 
     def other(self, rows: NDArray[np.int64], uniform: NDArray[np.float64]) -> NDArray[np.int64]:
         """One of the others of each row (B,), chosen by ``uniform`` (B,) in [0, 1); rows that have some."""

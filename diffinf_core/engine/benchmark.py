@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from diffinf_core.baselines import CONTROLS, METHODS
 from diffinf_core.engine.pipeline import PIPELINE
-from diffinf_core.experiments.judgements import judged_samples
+from diffinf_core.experiments.sample_scores import COLUMNS, sample_scores
 from diffinf_core.experiments.suite import (
     Benchmark,
     BenchmarkSettings,
@@ -22,7 +22,7 @@ from diffinf_core.records import DiffInfError, Job, Progress
 from diffinf_core.report import benchmark as text
 from diffinf_core.report import benchmark_files as files
 from diffinf_core.runs.executor import ItemsFailed
-from diffinf_core.runs.files import write_table
+from diffinf_core.runs.files import write_tables
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import compute
 
@@ -75,6 +75,9 @@ class Benchmarks:
 
         with folder.lock():
             done = None
+            (out / files.SAMPLES).unlink(
+                missing_ok=True
+            )  # of a benchmark before, perhaps another one
             try:
                 for event in run_suite(folder, settings, brought_up, workers):
                     if event.stage == "benchmark":
@@ -89,7 +92,7 @@ class Benchmarks:
 
     def _write(self, settings: BenchmarkSettings, out: Path) -> None:
         files.write(collect(self._folder, settings), out)
-        write_table(out / files.SAMPLES, judged_samples(self._folder, settings))
+        write_tables(out / files.SAMPLES, COLUMNS, sample_scores(self._folder, settings))
 
     def last(self, folder: str | Path | None = None) -> Benchmark:
         """The benchmark whose tables lie in a folder; :class:`DiffInfError` where there is none."""

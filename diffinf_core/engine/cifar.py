@@ -64,7 +64,7 @@ def benchmark_cifar(
         raise DiffInfError(f"A noise rate of {rate} is not in [0, 1).")
     recipe, home = _RECIPE, Path(out)
     if epochs is not None:
-        # a training of one or two epochs has no decay
+        # a training of one epoch has no decay
         milestones = tuple(max(1, epochs * m // recipe.epochs) for m in recipe.milestones)
         recipe = replace(recipe, epochs=epochs, milestones=milestones)
     problem = Cifar10(Path(folder), rate, noise, recipe=recipe, most=most)

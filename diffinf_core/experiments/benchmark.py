@@ -18,6 +18,7 @@ from scipy.special import softmax
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from diffinf_core.baselines import Method, Recipe, Task, recipe_of
+from diffinf_core.baselines.method import NotFiniteLogitsError
 from diffinf_core.baselines.registry import Preset
 from diffinf_core.classifier.metrics import evaluate
 from diffinf_core.classifier.training import TrainingSet
@@ -116,8 +117,7 @@ def job_task(problem: Problem, job: Job) -> Task:
     return replace(problem.task(job.seed, method), recipe=recipe)
 
 
-def _training(root: Path, problem: Problem, row: Row, seed: int, task: Task) -> Work:
-    where = job_folder(root, problem, row, seed)
+def _training(where: Path, row: Row, seed: int, task: Task) -> Work:
     write_json(
         where / _ABOUT,
         {
@@ -138,9 +138,13 @@ def _train(root: Path, problem: Problem, row: Row, seed: int) -> Iterator[Progre
     (where / REFUSAL).unlink(missing_ok=True)
     try:
         # The set that a control trains on is made by now; from here on no method may see the truth.
-        yield from sealed(_training(root, problem, row, seed, task))
-        _measure(where, row, task, test)
+        yield from sealed(_training(where, row, seed, task))
     except DiffInfError as error:  # the other rows go on without it
+        write_json(where / REFUSAL, {"message": str(error)})
+        return
+    try:
+        _measure(where, row, task, test)
+    except NotFiniteLogitsError as error:
         write_json(where / REFUSAL, {"message": str(error)})
 
 

@@ -108,7 +108,10 @@ def _row(specified: str, tau: float, preset: Preset) -> Row:
             raise DiffInfError(
                 f"Cannot read {pair!r} in {specified!r}; write method:option=value, e.g. proselflc:theta=0.3."
             )
-        given |= parse_overrides([f"method.{pair}"])["method"]
+        option = parse_overrides([f"method.{pair}"])["method"]
+        if twice := set(option) & set(given):
+            raise DiffInfError(f"{specified!r} has {twice.pop()!r} twice; give it once.")
+        given |= option
     method = make_method(name, preset, **given)
     if "fraction" in {f.name for f in fields(type(method))} - set(given):
         method = make_method(name, preset, **given, fraction=tau / 100)

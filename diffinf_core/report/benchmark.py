@@ -61,7 +61,8 @@ def summary(benchmark: Benchmark) -> str:
         f"the run's. Means ± standard deviation over seeds; differences to {reference} in points with "
         "95 % intervals of a paired bootstrap over test pictures and seeds. Cost: processor time of a row "
         "relative to plain training. Preparation: wall time of the run's own stages that a row needs, once "
-        "for all seeds, in the same unit; the training of a generator is not in it."
+        "for all seeds, relative to the processor time of a plain training; the training of a generator is "
+        "not in it."
     )
 
 

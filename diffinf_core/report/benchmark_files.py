@@ -26,7 +26,7 @@ from diffinf_core.runs.files import write_table, write_text
 FILES = ("benchmark.json", "benchmark.csv", "benchmark.md", "benchmark.tex", "benchmark.html")
 #: the accuracy of each row in each group; there only where the data set has groups
 GROUPS = "benchmark-groups.csv"
-#: what the methods think of each training sample; there only once a benchmark has ended
+#: per-sample scores of the methods; there only once a benchmark has ended
 SAMPLES = "benchmark-samples.csv"
 
 

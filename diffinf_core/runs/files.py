@@ -14,7 +14,7 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -166,10 +166,25 @@ def read_json(path: Path, most: int = MAX_TEXT) -> Any:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table as CSV, atomically, without cells that a spreadsheet would run."""
-    text = safe(table).to_csv(index=False)
+    write_text(path, _csv(table))
+
+
+def write_tables(path: Path, columns: Sequence[str], parts: Iterable[pd.DataFrame]) -> None:
+    """Write tables of the same columns below each other, as :func:`write_table`, with one in memory."""
+
+    def write(file: BinaryIO) -> None:
+        file.write(_csv(pd.DataFrame(columns=list(columns))).encode())
+        for part in parts:
+            file.write(_csv(part[list(columns)], header=False).encode())
+
+    write_file(path, write)
+
+
+def _csv(table: pd.DataFrame, header: bool = True) -> str:
+    text = safe(table).to_csv(index=False, header=header)
     if "\r" in text:  # which ends a row unless its cell is quoted, and csv does not see to that
-        text = safe(table).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
-    write_text(path, text)
+        text = safe(table).to_csv(index=False, header=header, quoting=csv.QUOTE_NONNUMERIC)
+    return text
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

@@ -162,8 +162,8 @@ def measures(classes: list[str], percentile: float) -> list[Measure]:
         Measure(
             "strongest change",
             lambda _: (
-                "Levels of 255 by which the lightness changes where it changes most. Much more than other "
-                "edits towards this label have is often a spot or a smear."
+                "Levels of 255 by which the lightness changes where it changes most. A label may ask for "
+                "much of it; on sharp photographs spots and smears have more."
             ),
             lambda e: (
                 "0",

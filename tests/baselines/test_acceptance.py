@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from diffinf_core.baselines import METHODS, Method, Outcome, Recipe, Task, make_method
+from diffinf_core.baselines.registry import _RANGES
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_json
 from tests.baselines.blobs import Points, accuracy, blob_task, blobs, equal, mlp, train, weights
@@ -126,6 +128,21 @@ def test_other_numbers_of_classes_and_no_noise_at_all(
     z = method.predictions(task, tmp_path, blobs(31, classes, 3))
     assert z.shape == (31, classes) and np.isfinite(z).all()
     assert accuracy(method, task, tmp_path, blobs(300, classes, 3)) > 1.5 / classes
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_hyperparameter_at_its_ends_trains_or_is_refused(name: str, tmp_path: Path) -> None:
+    task = replace(short_task(n=90), recipe=Recipe(epochs=2, learning_rate=2e-3, batch_size=32))
+    for field in fields(METHODS[name]):
+        for end in _RANGES.get(field.name, (0, 1e9)):
+            where = tmp_path / f"{field.name}-{end:g}"
+            with suppress(DiffInfError):  # a sentence; anything else fails the test
+                method = make_method(name, **{field.name: end})
+                train(method, task, where)
+                outcome = method.scores(where)
+                assert np.isfinite(method.predictions(task, where, blobs(9, 3, 1))).all()
+                if outcome is not None and outcome.suspicion is not None:
+                    assert np.isfinite(outcome.suspicion).all(), (field.name, end)
 
 
 def conv(classes: int) -> nn.Module:

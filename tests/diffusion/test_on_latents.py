@@ -73,10 +73,10 @@ def test_what_a_training_on_latents_cannot_use_is_named(run_copy: Path, networks
     with pytest.raises(DiffInfError, match="copies"):
         begin(LatentOptions(str(networks)), copies=0)
     with pytest.raises(DiffInfError, match="different trusted labels"):
-        for _ in train_on_latents(
-            run, {**QUICK, "pairs": 0.5}, None, None, 0.25, LatentOptions(str(networks))
-        ):
-            pass
+        begin(LatentOptions(str(networks)), pairs=0.5)
+    with pytest.raises(DiffInfError, match="first_stage_minutes has no effect"):
+        begin(LatentOptions(str(networks), first_stage_minutes=5))
+    begin(LatentOptions(str(networks)))
     with pytest.raises(DiffInfError, match="holds another first stage"):
         begin(LatentOptions("own"))
     encoder = networks / "own_encoder.safetensors"

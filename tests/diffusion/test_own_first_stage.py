@@ -123,7 +123,7 @@ def test_a_killed_training_resumes_bit_for_bit(
     assert [e.done for e in train_first_stage(source, out, FEW, "x")] == [3, 4]
     assert file_digest(out / BESIDE) == file_digest(tmp_path / "whole" / BESIDE)
     assert not list(train_first_stage(source, out, FEW, "x"))
-    with pytest.raises(DiffInfError, match="was trained on other pictures"):
+    with pytest.raises(DiffInfError, match="was trained on another data set"):
         list(train_first_stage(source, out, FEW, "y"))
 
     def half(file: Path, *_: object) -> None:

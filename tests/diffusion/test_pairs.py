@@ -65,6 +65,18 @@ def test_a_pair_encodes_one_picture_and_asks_for_the_other_under_its_label() -> 
     assert 0.3 < apart.mean() / paired.mean() < 0.7
 
 
+@pytest.mark.parametrize("fraction", [0.5, 1.0])
+def test_frequencies_are_those_of_the_labels_that_codes_show(fraction: float) -> None:
+    people, labels = ["x", *("a" * 10), *"bcd", "x"] * 4, [0, *([0] * 9), 1, 0, 2, 1, 1] * 4
+    made = source(people, labels, fraction)
+    shown = made.batch(np.random.default_rng(0), 40_000).shown
+    assert shown is not None
+    given = made.frequencies()
+    np.testing.assert_allclose(given, np.bincount(shown) / len(shown), atol=0.015)
+    plain = source(people, labels, 0.0).frequencies()
+    assert given is not None and plain is not None and np.abs(given - plain).max() > 0.2
+
+
 def test_without_pairs_batches_are_what_they_were() -> None:
     labels = [0, 1] * 20
     one = source(None, labels, 0.0).batch(np.random.default_rng(3), 8)

@@ -18,7 +18,6 @@ from diffinf_core.cli.app import app
 from diffinf_core.config import preset_for
 from diffinf_core.data.part import open_training
 from diffinf_core.engine import OpenRun, open_run
-from diffinf_core.engine.pipeline import PIPELINE
 from diffinf_core.experiments.benchmark import Result
 from diffinf_core.experiments.suite import (
     Benchmark,
@@ -36,7 +35,6 @@ from diffinf_core.report import benchmark as text
 from diffinf_core.report import benchmark_files as files
 from diffinf_core.report import benchmark_rows as rows
 from diffinf_core.runs.run import Run
-from diffinf_core.runs.stages import compute
 from tests.conftest import TINY
 
 METHODS = ("repair", "noisy", "removal", "random_removal")
@@ -244,6 +242,9 @@ def test_a_method_can_be_there_twice_with_other_hyperparameters() -> None:
         ("proselflc:target=typo", "'coupled' or 'detached'"),
         ("cleanlab:folds=1", "between 2 and 100"),
         ("sop:u_rate=-1", "at least 0"),
+        ("dividemix:ramp=0", "between 1 and"),
+        ("proselflc:sharpness=2000", "between 0 and 500"),
+        ("elr:beta=0.3;beta=0.4", "'beta' twice"),
     ):
         with pytest.raises(DiffInfError, match=message) as raised:
             BenchmarkSettings(methods=(specified,)).rows(10)
@@ -306,11 +307,12 @@ def test_a_folder_whose_rate_nobody_knows_is_benchmarked_without_what_needs_it(
 
 
 def test_labels_that_are_known_to_be_right_have_a_rate_of_0(run_copy: Path) -> None:
-    run = Run.open(run_copy)
-    (cell,) = cells(run, BenchmarkSettings(methods=("small_loss",), seeds=1, noises=(0.0,)))
-    for _ in compute(cell.problem.run, PIPELINE, "data"):
-        pass
-    assert cell.problem.known_rate == 0.0 and cell.problem.lacks(cell.rows[0].method) is None
+    settings = BenchmarkSettings(methods=("small_loss", "noisy"), seeds=1, noises=(0.0,))
+    benchmark = open_run(run_copy).benchmark.run(settings).result()
+    (problem,) = {cell.problem for cell in cells(Run.open(run_copy), settings)}
+    assert problem.known_rate == 0.0
+    for table in benchmark.tables:
+        assert [r.name for r in table.results] == ["noisy", "small_loss"], table.unfinished
 
 
 def test_a_table_without_finished_rows_says_so_and_has_no_lines() -> None:

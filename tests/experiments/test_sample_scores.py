@@ -1,4 +1,4 @@
-"""What several seeds think of each sample."""
+"""Per-sample scores over several seeds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from diffinf_core.baselines import make_method
 from diffinf_core.baselines.method import Outcome
-from diffinf_core.experiments import judgements
+from diffinf_core.experiments import sample_scores
 from diffinf_core.experiments.benchmark import Row
 from diffinf_core.experiments.suite import BenchmarkSettings
 
@@ -35,15 +36,15 @@ def test_seeds_are_averaged_counted_and_vote(
         classes=["a", "b", "c"], ids=np.array(["x", "y"]), labels=np.array([0, 1])
     )
     cell: Any = SimpleNamespace(noise=0.2, tau=10.0, problem=SimpleNamespace(run=None), rows=(row,))
-    monkeypatch.setattr(judgements, "cells", lambda *_: [cell])
-    monkeypatch.setattr(judgements, "trainings", lambda _: tmp_path)
-    monkeypatch.setattr(judgements, "open_training", lambda _: training)
-    monkeypatch.setattr(judgements, "job_folder", lambda root, *a: root / str(a[-1]))
+    monkeypatch.setattr(sample_scores, "cells", lambda *_: [cell])
+    monkeypatch.setattr(sample_scores, "trainings", lambda _: tmp_path)
+    monkeypatch.setattr(sample_scores, "open_training", lambda _: training)
+    monkeypatch.setattr(sample_scores, "job_folder", lambda root, *a: root / str(a[-1]))
     run: Any = None
-    found = judgements.judged_samples(run, BenchmarkSettings(seeds=4))
-    assert list(found.columns) == list(judgements.COLUMNS)
-    assert found["seeds"].tolist() == [3, 3] and found["method"].tolist() == ["elr", "elr"]
-    assert found["suspicion"].tolist() == pytest.approx([0.4, 0.8])
-    assert found["kept"].tolist() == pytest.approx([1, 1 / 3])
-    assert found["corrected"].tolist() == ["a", "c"] and found["label"].tolist() == ["a", "b"]
-    assert not len(judgements.judged_samples(run, BenchmarkSettings(seeds=0)))
+    table = pd.concat(sample_scores.sample_scores(run, BenchmarkSettings(seeds=4)))
+    assert list(table.columns) == list(sample_scores.COLUMNS)
+    assert table["seeds"].tolist() == [3, 3] and table["method"].tolist() == ["elr", "elr"]
+    assert table["suspicion"].tolist() == pytest.approx([0.4, 0.8])
+    assert table["kept"].tolist() == pytest.approx([1, 1 / 3])
+    assert table["corrected"].tolist() == ["a", "c"] and table["label"].tolist() == ["a", "b"]
+    assert not list(sample_scores.sample_scores(run, BenchmarkSettings(seeds=0)))
