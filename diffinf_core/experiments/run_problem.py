@@ -34,8 +34,10 @@ from diffinf_core.experiments.fairness import subgroups
 from diffinf_core.influence.predictor import PREDICTOR
 from diffinf_core.influence.stage import INFLUENCE, ranking, ranking_key
 from diffinf_core.records import Progress
+from diffinf_core.runs.files import digest
 from diffinf_core.runs.run import Run
 from diffinf_core.runs.stages import Stage
+from diffinf_core.weights.files import card_of
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,15 @@ class RunProblem:
     def foreign_generator(self) -> bool:
         """Whether the run's edits are made by a generator that was trained on other pictures than its own."""
         used = find_generator(self.run)
-        return used is not None and weights_file(used).resolve() not in {
-            file.resolve() for file in own_generators(self.run)
-        }
+        if used is None:
+            return False
+        file = weights_file(used)
+        if file.resolve() in {own.resolve() for own in own_generators(self.run)}:
+            return False
+        # one that was trained on this run, and lies elsewhere, says so on its card; published ones have none
+        data = card_of(file).get("data") if file.with_suffix(".json").exists() else None
+        ids = data.get("ids") if isinstance(data, dict) else None
+        return ids != digest(open_training(self.run).ids.tolist())
 
     def preparation(self, method: Method) -> float | None:
         """Seconds that the run spent on what a method needs of it; None where that is nothing or unknown."""

@@ -175,8 +175,12 @@ def run_suite(
         yield from compute(cell.problem.run, cell.stage)
         for row in cell.rows:
             yield from cell.problem.prepare(row.method)
+        try:
+            jobs = pending(root, cell.problem, cell.rows, seeds)
+        except DiffInfError as error:  # other cells may have rows that can be trained
+            refused.append(str(error))
+            continue
         done = True
-        jobs = pending(root, cell.problem, cell.rows, seeds)
         left, failed = yield from train_rows_elsewhere(root, cell.problem, jobs)
         total = len(cell.rows) * len(seeds) - len(jobs) + len(left)
         yield from run_jobs(root, cell.problem, left, total, workers)

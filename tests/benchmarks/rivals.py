@@ -25,7 +25,9 @@ def main() -> None:
     parser.add_argument("name", help="place on the page, such as expression")
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--brief", action="store_true", help="the tables of rows alone")
-    parser.add_argument("--tables", type=Path, help="where the benchmark lies, by default the run's")
+    parser.add_argument(
+        "--tables", type=Path, help="where the benchmark lies, by default the run's"
+    )
     given = parser.parse_args()
     run = open_run(given.run)
     benchmark = run.benchmark.last(given.tables)

@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 from diffinf_core.baselines import Recipe
 from diffinf_core.cli.app import app
-from diffinf_core.config import preset_for
+from diffinf_core.config import change, preset_for
 from diffinf_core.data.part import open_training
 from diffinf_core.engine import OpenRun, open_run
 from diffinf_core.experiments.benchmark import Result
+from diffinf_core.experiments.run_problem import RunProblem
 from diffinf_core.experiments.suite import (
     Benchmark,
     BenchmarkSettings,
@@ -34,7 +35,9 @@ from diffinf_core.records import DiffInfError
 from diffinf_core.report import benchmark as text
 from diffinf_core.report import benchmark_files as files
 from diffinf_core.report import benchmark_rows as rows
+from diffinf_core.runs.files import digest, write_json
 from diffinf_core.runs.run import Run
+from diffinf_core.weights.files import shipped
 from tests.conftest import TINY
 
 METHODS = ("repair", "noisy", "removal", "random_removal")
@@ -277,6 +280,19 @@ def test_what_the_run_spent_beforehand_stands_beside_the_cost_of_a_row(run: Open
     assert line[run.benchmark.in_words()[0][1][0].index("Preparation")] == f"{ours:.1f}"
     table_of = run.benchmark.in_words()[0][1]
     assert next(x for x in table_of if x[0] == "Noisy")[table_of[0].index("Preparation")] == ""
+
+
+def test_a_generator_of_the_runs_own_pictures_is_no_foreign_one_wherever_it_lies(
+    run_copy: Path, tmp_path: Path
+) -> None:
+    run = Run.open(run_copy)
+    elsewhere = tmp_path / "elsewhere.safetensors"
+    shutil.copy(shipped("generator"), elsewhere)
+    card = json.loads(shipped("generator").with_suffix(".json").read_text())
+    used = Run(run.root, change(run.config, {"repair": {"generator": str(elsewhere)}}), run.edits)
+    for ids, foreign in (("0" * 16, True), (digest(open_training(run).ids.tolist()), False)):
+        write_json(elsewhere.with_suffix(".json"), {**card, "data": {"ids": ids}})
+        assert RunProblem(used).foreign_generator is foreign
 
 
 def test_a_folder_whose_rate_nobody_knows_is_benchmarked_without_what_needs_it(
