@@ -212,6 +212,11 @@ class Session:
         settle a disagreement unseen.
         """
         self.run.review.row(choice.sample)
+        classes = self.run.training.classes
+        if choice.action == "relabel" and choice.new_label and choice.new_label not in classes:
+            raise DiffInfError(
+                f"{choice.new_label!r} is not a class; choose one of {', '.join(classes)}."
+            )
         role = self.role(choice.sample, reviewer)
         if asked is not None and asked != role:
             raise OutdatedError([choice.sample], "Another opinion was given on")

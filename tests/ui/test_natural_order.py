@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+import gradio as gr
 import pandas as pd
 
+from diffinf_core.engine import View
 from diffinf_core.ui.explore.filters import Filters
 from diffinf_core.ui.filters import subgroups
 
@@ -22,13 +24,15 @@ def test_the_subgroup_filter_of_the_review() -> None:
 
 def test_the_group_filter_of_explore() -> None:
     samples = SimpleNamespace(groups=pd.DataFrame({"label": VALUES, "camera": VALUES}))
-    explore = SimpleNamespace(samples=lambda: samples)
-    run = SimpleNamespace(explore=explore, training=SimpleNamespace(classes=ORDER))
-    part: Any = Filters.__new__(Filters)
-    part.session = SimpleNamespace(run=run)
-    part.tags = part.measures = list
-    labels, groups, *_ = part.choices()
+    measures = SimpleNamespace(table=lambda: None)
+    explore = SimpleNamespace(samples=lambda: samples, measures=measures)
+    classes, tags = SimpleNamespace(classes=ORDER), SimpleNamespace(counts=dict)
+    run = SimpleNamespace(explore=explore, training=classes, tags=tags)
+    with gr.Blocks():
+        part: Any = Filters(cast(Any, SimpleNamespace(run=run)))
+    part.measures = lambda: [None] * 4
+    labels, groups, *_ = part.choices(*Filters.values(View()))
     assert [value for _, value in groups["choices"][1:]] == [
         json.dumps(["camera", value]) for value in ORDER
     ]
-    assert labels["choices"][1:] == ORDER
+    assert [value for _, value in labels["choices"][1:]] == ORDER

@@ -14,6 +14,7 @@ from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
 from diffinf_core.ui.compare.benchmark import BenchmarkPart
 from diffinf_core.ui.compare.pictures import PicturesPart
+from diffinf_core.ui.inputs import LenientDropdown
 from diffinf_core.ui.session import Session
 from diffinf_core.ui.updates import QUIET, Updates
 
@@ -56,8 +57,8 @@ class ComparePage:
         self.reading = gr.HTML(elem_id="compare-reading")
         with gr.Column(visible=False) as self.body:
             with gr.Row():
-                self.arm = gr.Dropdown([], label="Arm to look at", elem_id="compare-arm")
-                self.against = gr.Dropdown([], label="Compared with", elem_id="compare-against")
+                self.arm = LenientDropdown([], label="Arm to look at", elem_id="compare-arm")
+                self.against = LenientDropdown([], label="Compared with", elem_id="compare-against")
             self.table = gr.HTML(elem_id="arms")
             self._figures()
         self.benchmark = BenchmarkPart(session)

@@ -9,6 +9,7 @@ import gradio as gr
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
+from diffinf_core.ui.inputs import LenientRadio
 from diffinf_core.ui.session import Session
 from diffinf_core.ui.updates import Updates
 
@@ -23,7 +24,7 @@ class PicturesPart:
     def __init__(self, session: Session) -> None:
         self.session = session
         with gr.Row():
-            self.direction = gr.Radio([], label="Test pictures", elem_id="compare-direction")
+            self.direction = LenientRadio([], label="Test pictures", elem_id="compare-direction")
             self.steady = gr.Radio([_ALWAYS, _MOSTLY], value=_ALWAYS, label="Right and wrong")
         self.list = gr.HTML(elem_id="compare-found")
         with gr.Row(elem_classes="di-buttons"):

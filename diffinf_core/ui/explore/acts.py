@@ -9,6 +9,7 @@ import gradio as gr
 
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui import markup
+from diffinf_core.ui.inputs import LenientDropdown
 from diffinf_core.ui.session import Session, reviewer_of
 from diffinf_core.ui.web.guard import MAX_BODY
 
@@ -42,7 +43,7 @@ class Acts:
             buttons = {
                 action: self._button(title, f"explore-{end}") for action, title, _, end in _ACTIONS
             }
-            self.label = gr.Dropdown(
+            self.label = LenientDropdown(
                 [], label="New label", show_label=False, container=False, elem_id="explore-new-label",
                 min_width=120,
             )  # fmt: skip

@@ -12,6 +12,7 @@ from diffinf_core.engine import ESTIMATORS, STATES, View, natural_key
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui import markup
 from diffinf_core.ui.explore.parts import progress, skipped
+from diffinf_core.ui.inputs import LenientDropdown
 from diffinf_core.ui.session import Session
 
 #: the job that measures quality and outliers
@@ -21,14 +22,25 @@ _HIGH = {"all": None, "high-influence": True, "others": False}
 _PLAIN = {"rank": "rank", "label": "label", "file": "file name"}
 
 
+def _pair(group: str) -> tuple[str, str]:
+    """Column and value of a choice of the subgroup filter."""
+    try:
+        column, value = json.loads(group)
+    except (ValueError, TypeError) as error:
+        raise DiffInfError(f"There is no subgroup {group!r}.") from error
+    return str(column), str(value)
+
+
 class Filters:
     """The row of filters; ``inputs`` in the order in which :meth:`view` takes their values."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         with gr.Row(elem_classes="di-filter-row"):
-            self.label = gr.Dropdown([_ALL], value=_ALL, label="Label", elem_id="table-label")
-            self.group = gr.Dropdown([_ALL], value=_ALL, label="Subgroup", elem_id="table-group")
+            self.label = LenientDropdown([_ALL], value=_ALL, label="Label", elem_id="table-label")
+            self.group = LenientDropdown(
+                [_ALL], value=_ALL, label="Subgroup", elem_id="table-group"
+            )
             self.text = gr.Textbox(
                 label="File name has", elem_id="table-text", max_lines=1, placeholder="any text"
             )
@@ -41,8 +53,8 @@ class Filters:
                 label="Decision",
                 elem_id="table-state",
             )
-            self.tag = gr.Dropdown([_ALL], value=_ALL, label="Tag", elem_id="table-tag")
-            self.issue = gr.Dropdown([_ALL], value=_ALL, label="Quality", elem_id="table-issue")
+            self.tag = LenientDropdown([_ALL], value=_ALL, label="Tag", elem_id="table-tag")
+            self.issue = LenientDropdown([_ALL], value=_ALL, label="Quality", elem_id="table-issue")
         with gr.Row(elem_classes="di-filter-row"):
             self.sort = gr.Dropdown(
                 [(title, name) for name, title in _PLAIN.items()],
@@ -96,7 +108,7 @@ class Filters:
         """The filters as a view; ``group`` is a JSON pair of column and value."""
         return View(
             label=None if label == _ALL else label,
-            group=None if group == _ALL else tuple(json.loads(group)),
+            group=None if group == _ALL else _pair(group),
             text=(text or "").strip(),
             high=_HIGH[high],
             state=None if state == _ALL else state.replace(" ", "_"),
@@ -136,19 +148,54 @@ class Filters:
         """The values of ``inputs`` with another order."""
         return (*given[:-2], sort, descending)
 
-    def choices(self) -> list[Any]:
-        """The choices of ``outputs`` as the run has them now."""
+    def _offers(self) -> dict[Any, list[tuple[str, str]]]:
+        """What each filter offers whose choices are the run's."""
         run = self.session.run
-        samples = run.explore.samples()
+        samples, table = run.explore.samples(), run.explore.measures.table()
         groups = [
             (f"{column}: {value or '(empty)'}", json.dumps([column, value]))
             for column in samples.groups
             if column != "label"
             for value in sorted(samples.groups[column].unique(), key=natural_key)
         ]
-        labels = [_ALL, *run.training.classes]
-        label, group = (gr.update(choices=found) for found in (labels, [(_ALL, _ALL), *groups]))
-        return [label, group, self.tags(), *self.measures()]
+        issues = [] if table is None else [(f"{k} ({n:,})", k) for k, n in table.counts().items()]
+        own = {
+            self.label: [(name, name) for name in run.training.classes],
+            self.group: groups,
+            self.tag: [(name, name) for name in run.tags.counts()],
+            self.issue: issues,
+        }
+        return {control: [(_ALL, _ALL), *choices] for control, choices in own.items()}
+
+    def offered(self, *given: Any) -> tuple[Any, ...]:
+        """The values of ``inputs``, with all in place of what is no longer offered."""
+        offers = {control: dict(choices).values() for control, choices in self._offers().items()}
+        return tuple(
+            _ALL if control in offers and value not in offers[control] else value
+            for control, value in zip(self.inputs, given, strict=True)
+        )
+
+    def _updates(self, given: Sequence[Any]) -> dict[Any, Any]:
+        """The choices of the filters; a value only where it changes, as another may be chosen meanwhile."""
+        kept, out = self.offered(*given), {}
+        for control, choices in self._offers().items():
+            at = self.inputs.index(control)
+            gone = {} if kept[at] == given[at] else {"value": kept[at]}
+            out[control] = gr.update(choices=choices, **gone)
+        return out
+
+    def choices(self, *given: Any) -> list[Any]:
+        """The choices of ``outputs`` as the run has them now; ``given`` are the values of ``inputs``."""
+        new, (words, measure, _, sort) = self._updates(given), self.measures()
+        return [
+            new[self.label],
+            new[self.group],
+            new[self.tag],
+            words,
+            measure,
+            new[self.issue],
+            sort,
+        ]
 
     def measures(self) -> list[Any]:
         """How the measuring goes, and the choices of quality and order, for ``measured``."""
@@ -157,11 +204,10 @@ class Filters:
         titles = _PLAIN | {str(name): ESTIMATORS[str(name)].title for name in samples.scores}
         more = [] if table is None else [str(name) for name in table.table]
         sorts = [(titles.get(name, name), name) for name in (*samples.sorts, *more)]
-        issues = [] if table is None else [(f"{k} ({n:,})", k) for k, n in table.counts().items()]
         return [
             progress(self.session, JOB),
             gr.update(visible=table is None),
-            gr.update(choices=[(_ALL, _ALL), *issues]),
+            gr.update(choices=self._offers()[self.issue]),
             gr.update(choices=sorts),
         ]
 
@@ -183,9 +229,9 @@ class Filters:
             f"Those most like {files}{more} come first, by the classifier's features."
         )
 
-    def tags(self) -> Any:
-        """The choices of the tag filter."""
-        return gr.update(choices=[_ALL, *self.session.run.tags.counts()])
+    def tags(self, *given: Any) -> Any:
+        """The choices of the tag filter; ``given`` are the values of ``inputs``."""
+        return self._updates(given)[self.tag]
 
     def changes(self) -> list[Callable[..., Any]]:
         """What to listen to; a text says so only when its value has changed."""

@@ -13,6 +13,7 @@ from diffinf_core.runs.files import digest
 from diffinf_core.ui import markup
 from diffinf_core.ui.explore import data as explore_data
 from diffinf_core.ui.explore.parts import progress
+from diffinf_core.ui.inputs import LenientRadio
 from diffinf_core.ui.session import Session
 
 _METHODS = {"pca": "PCA", "umap": "UMAP"}
@@ -53,7 +54,7 @@ class MapPart:
 
         self.words = gr.HTML(elem_id="map-words", elem_classes="di-optional")
         with gr.Row():
-            self.method = gr.Radio(
+            self.method = LenientRadio(
                 [(title_of(name), name) for name in MAPS],
                 value="pca",
                 label="Map by",
@@ -89,12 +90,16 @@ class MapPart:
         samples = digest(run.explore.samples_key(), edits)
         return f"{method} {samples} {digest(run.explore.states().tobytes())}"
 
-    def names(self) -> Any:
-        """The maps that the run can have, as choices."""
-        return gr.update(choices=[(title_of(n), n) for n in self.session.run.explore.map.names()])
+    def names(self, method: str) -> Any:
+        """The maps that the run can have, as choices; the first one where it can have ``method`` no more."""
+        names = self.session.run.explore.map.names()
+        gone: dict[str, Any] = {} if method in names else {"value": names[0]}
+        return gr.update(choices=[(title_of(n), n) for n in names], **gone)
 
     def shown(self, method: str) -> list[Any]:
         """The map, how far its making is, or what there is to do."""
+        names = self.session.run.explore.map.names()
+        method = method if method in names else names[0]
         if self.session.run.explore.map.done(method):
             return [self._key(method), progress(self.session, "map"), gr.update(visible=False)]
         said = progress(self.session, "map") or markup.notice(

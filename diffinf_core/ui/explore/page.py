@@ -90,14 +90,14 @@ def build(session: Session, page: gr.Tab) -> None:
         PLANTED: scores.precision.outputs,
     }
 
-    def tick(before: str, method: str, *chosen: Any) -> list[Any]:
+    def tick(before: str, method: str, differing: bool) -> list[Any]:
         snapshot = session.jobs.snapshot()
         now = f"{snapshot.name}:{snapshot.state}"
         if snapshot.name not in _JOBS or (now == before and snapshot.state != "running"):
             return [now, *skipped([part for parts in watched.values() for part in parts])]
         anew = {
             "map": lambda: samples.map.shown(method),
-            "duplicates": lambda: pairs.load(*chosen),
+            "duplicates": lambda: pairs.load(differing, 1),
             MEASURES: samples.filters.measures,
             PLANTED: scores.precision.load,
         }
@@ -108,7 +108,7 @@ def build(session: Session, page: gr.Tab) -> None:
 
     gr.Timer(1.5).tick(
         tick,
-        [seen, samples.map.method, *pairs.given],
+        [seen, samples.map.method, pairs.differing],
         [seen, *(part for outputs in watched.values() for part in outputs)],
         queue=False,
         show_progress="hidden",

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from diffinf_core.ui import markup
+from diffinf_core.ui.inputs import NumberField
 from diffinf_core.ui.session import Session
 from diffinf_core.ui.web.pictures import LIBRARY
 
@@ -33,7 +34,7 @@ class Pager:
     def __init__(self, name: str, extra: str = "") -> None:
         with gr.Row(elem_classes="di-pager"):
             self.back = gr.Button("← Previous", size="sm", elem_id=f"{name}-back", min_width=90)
-            self.page = gr.Number(
+            self.page = NumberField(
                 1,
                 label="Page",
                 show_label=False,

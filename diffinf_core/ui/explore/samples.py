@@ -101,15 +101,18 @@ class SamplesPart:
             self.session.run.explore.samples_key()
             return [
                 "",
-                self.map.names(),
+                self.map.names(method),
                 *self.map.shown(method),
                 self.views.names(),
                 self.unseen.labels(),
-                *self.filters.choices(),
-                *self._page(*given),
+                *self.filters.choices(*given[:-2]),
+                *self._page(*self._offered(*given)),
             ]
         except DiffInfError as error:
             return [markup.notice(str(error), "empty"), *skipped(self.outputs[1:])]
+
+    def _offered(self, *given: Any) -> tuple[Any, ...]:
+        return (*self.filters.offered(*given[:-2]), *given[-2:])
 
     def _all(self, *given: Any) -> str:
         found = self._found(*given)
@@ -120,7 +123,7 @@ class SamplesPart:
     def refresh(self, event: Any) -> None:
         """Read the list anew after an event, at the place where it is."""
         event.then(
-            lambda *given: [self.filters.tags(), *self._page(*given)],
+            lambda *given: [self.filters.tags(*given[:-2]), *self._page(*self._offered(*given))],
             self.given,
             [self.filters.tag, *self.shown],
             js=WITH_PICKED,

@@ -14,6 +14,7 @@ from diffinf_core.ui.explore import data as explore_data
 from diffinf_core.ui.explore import markup as explore_markup
 from diffinf_core.ui.explore.parts import BODY, TABLE_SCRIPT, Pager, skipped
 from diffinf_core.ui.explore.precision import PrecisionPart
+from diffinf_core.ui.inputs import LenientDropdown
 from diffinf_core.ui.session import Session
 
 _PLOTS = ("curve", "signals", "estimators")
@@ -148,8 +149,8 @@ class ScoresPart:
             "the second, the widest apart first."
         )
         with gr.Row():
-            self.first = gr.Dropdown(label="High by", elem_id="disagree-first")
-            self.second = gr.Dropdown(label="and not by", elem_id="disagree-second")
+            self.first = LenientDropdown(label="High by", elem_id="disagree-first")
+            self.second = LenientDropdown(label="and not by", elem_id="disagree-second")
             self.swap = gr.Button("Swap", size="sm", elem_id="disagree-swap", min_width=80)
         self.pager = Pager("disagree")
         self.table = gr.HTML(

@@ -12,6 +12,7 @@ from diffinf_core.ui import markup
 from diffinf_core.ui.explore.acts import counted
 from diffinf_core.ui.explore.filters import Filters
 from diffinf_core.ui.explore.parts import WITH_PICKED
+from diffinf_core.ui.inputs import LenientDropdown, NumberField
 from diffinf_core.ui.review.many import rule_words
 from diffinf_core.ui.session import Session, reviewer_of
 
@@ -65,13 +66,13 @@ class UnseenPart:
                 "filtered and ordered; or what the rule from the decisions so far picks."
             )
             with gr.Row():
-                self.count = gr.Number(
+                self.count = NumberField(
                     100, label="The first", precision=0, minimum=1, elem_id="unseen-count"
                 )
                 self.action = gr.Dropdown(
                     list(_ACTIONS.items()), value="drop", label="Decision", elem_id="unseen-action"
                 )
-                self.label = gr.Dropdown(
+                self.label = LenientDropdown(
                     [(_JUDGED, BY_JUDGE)], value=BY_JUDGE, label="Label, to relabel",
                     elem_id="unseen-label",
                 )  # fmt: skip

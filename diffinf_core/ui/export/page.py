@@ -131,10 +131,11 @@ class ExportPage:
 
     def load(self, undecided: str = "original", only: str = "") -> Updates:
         """The decisions so far, what an export would hold, and the tags and views there are."""
+        choices = self.only.choices(only)
         return {
             self.counts: self._decided(),
-            self.planned: self._plan(undecided, only),
-            self.only.control: self.only.choices(),
+            self.planned: self._plan(undecided, choices.get("value", only)),
+            self.only.control: choices,
         }
 
     def _decided(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from diffinf_core.ui.filters import FLAGS, SCORES, SORTS, STATES, Filter
+from diffinf_core.ui.inputs import LenientDropdown
 
 #: action: name on the button, element id
 _BUTTONS = {
@@ -31,7 +32,7 @@ class Filters:
                 label="Show",
                 elem_id="filter-state",
             )
-            label = gr.Dropdown(["all"], value="all", label="Label", elem_id="filter-label")
+            label = LenientDropdown(["all"], value="all", label="Label", elem_id="filter-label")
             flag = gr.Dropdown(list(FLAGS), value="all", label="Flag", elem_id="filter-flag")
             sort = gr.Dropdown(
                 list(SORTS), value=next(iter(SORTS)), label="Order", elem_id="filter-sort"
@@ -43,10 +44,10 @@ class Filters:
                 label="Suggested",
                 elem_id="filter-suggestion",
             )
-            reviewer = gr.Dropdown(
+            reviewer = LenientDropdown(
                 ["all"], value="all", label="Decided by", elem_id="filter-reviewer"
             )
-            group = gr.Dropdown(["all"], value="all", label="Subgroup", elem_id="filter-group")
+            group = LenientDropdown(["all"], value="all", label="Subgroup", elem_id="filter-group")
             score = gr.Dropdown(
                 list(SCORES), value="judge after", label="Score", elem_id="filter-score"
             )
@@ -69,7 +70,7 @@ class Decisions:
                 self._button(action)
         with gr.Row(elem_classes="di-buttons"):
             self._button("relabel")
-            self.new_label = gr.Dropdown(
+            self.new_label = LenientDropdown(
                 [], label="new label", container=False, elem_id="new-label", min_width=110
             )
             self.back = gr.Button("Back", size="sm", elem_id="go-back")

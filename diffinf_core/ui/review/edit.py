@@ -11,6 +11,7 @@ import gradio as gr
 from diffinf_core.config import RepairConfig
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.ui import markup
+from diffinf_core.ui.inputs import LenientDropdown, LenientSlider
 from diffinf_core.ui.review import view
 from diffinf_core.ui.review.presenter import Presenter, asking, enter
 from diffinf_core.ui.review.state import EDITING, DisplayedPair, PageState
@@ -107,7 +108,7 @@ class Editor:
         usual = session.repair_settings()
         gr.HTML('<h3 class="di-unseen">Edit again with other weights</h3>')
         offered = knobs_for(usual)
-        self.preset = gr.Dropdown(
+        self.preset = LenientDropdown(
             [*presets_for(usual), SHOWN],
             value=RUN_DEFAULT,
             label="Start from",
@@ -117,7 +118,7 @@ class Editor:
         for knob, value in zip(_KNOBS, preset(RUN_DEFAULT, usual), strict=True):
             low, high = min(knob.low, value), max(knob.high, value)
             self.knobs.append(
-                gr.Slider(
+                LenientSlider(
                     low,
                     high,
                     value,

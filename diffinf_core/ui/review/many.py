@@ -10,6 +10,7 @@ import gradio as gr
 from diffinf_core.engine import BULK_MARK, Bulk, Rule
 from diffinf_core.records import ACTIONS, Choice, DiffInfError
 from diffinf_core.ui import markup
+from diffinf_core.ui.inputs import LenientDropdown
 from diffinf_core.ui.review.presenter import Presenter, asking, enter
 from diffinf_core.ui.review.state import UNKNOWN, PageState
 from diffinf_core.ui.session import Session
@@ -60,7 +61,9 @@ class Many:
                     label="Decision",
                     elem_id="bulk-action",
                 )
-                self.label = gr.Dropdown([], label="New label, to relabel", elem_id="bulk-label")
+                self.label = LenientDropdown(
+                    [], label="New label, to relabel", elem_id="bulk-label"
+                )
             with gr.Row(elem_classes="di-buttons"):
                 self.look = gr.Button("Preview", size="sm", elem_id="bulk-preview")
                 self.apply = gr.Button("Apply", size="sm", interactive=False, elem_id="bulk-apply")

@@ -18,24 +18,13 @@ from pydantic.fields import FieldInfo
 
 from diffinf_core.config import ARMS, AUTO, ON_REQUEST, SIGNALS, RunConfig, change
 from diffinf_core.records import DiffInfError
+from diffinf_core.ui.inputs import NumberField
 from diffinf_core.ui.updates import Updates
 
 #: sections that belong to a run's folder and cannot change once it is there
 FIXED = ("data", "split", "noise")
 #: what a list or a text can hold where its type does not say
 _KNOWN = {"retrain.arms": ARMS, "influence.estimator": (*SIGNALS, *ON_REQUEST, AUTO)}
-
-
-class NumberField(gr.Number):
-    """A number that comes as it was typed: Gradio's own check would not say which key is meant."""
-
-    is_template = True
-
-    def preprocess(self, payload: float | None) -> float | int | None:
-        """The number, whole where it is."""
-        if isinstance(payload, float) and payload.is_integer():
-            return int(payload)
-        return payload
 
 
 def _plain(annotation: Any) -> tuple[Any, bool]:

@@ -13,6 +13,7 @@ from diffinf_core.config import PRESETS, RunConfig, preset_for
 from diffinf_core.engine import check, check_body, named_source
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui import markup
+from diffinf_core.ui.inputs import LenientDropdown
 from diffinf_core.ui.run.form import ConfigForm
 from diffinf_core.ui.session import Session
 from diffinf_core.ui.updates import Updates
@@ -69,7 +70,7 @@ class NewRun:
                 self.source = gr.Radio(
                     _SOURCES, value="demo", label="Pictures", elem_id="new-source"
                 )
-                self.preset = gr.Dropdown(
+                self.preset = LenientDropdown(
                     presets_of("demo"), value="demo", label="Preset", elem_id="new-preset"
                 )
             self.path = gr.Textbox(

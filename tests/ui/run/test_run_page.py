@@ -16,8 +16,9 @@ from diffinf_core.config import PRESETS, RunConfig, change, make_config, to_yaml
 from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run
+from diffinf_core.ui.inputs import NumberField
 from diffinf_core.ui.run import markup as run_markup
-from diffinf_core.ui.run.form import FIXED, ConfigForm, NumberField
+from diffinf_core.ui.run.form import FIXED, ConfigForm
 from diffinf_core.ui.run.new import presets_of, where
 from diffinf_core.ui.session import Session
 from tests.ui.browser import NO_TOUR, SHOTS, Server, eventually, open_page, type_in
