@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -151,28 +153,40 @@ class Editor:
         if not sample:
             yield self._rendered(page_state, who, None, markup.notice("Nothing to edit here."))
             return
-        offered = knobs_for(self.session.repair_settings())
-        overrides: dict[str, Any] = {
-            knob.key: int(value) if knob.key in _WHOLE else value
-            for knob, value in zip(_KNOBS, values, strict=True)
-            if knob in offered
-        }
         with page_state.turn:
             if now > page_state.halted:
                 page_state.edits.add(now)
         try:
+            overrides = self._overrides(values)
             with self.session.edit_lane:
                 yield from self._edit(verb, page_state, who, sample, overrides, now)
-        except DiffInfError as error:
-            said = markup.notice(f"The edit of {sample} was not made: {error}", "error")
+        except (
+            Exception
+        ) as error:  # a preview that stays would be a pair that nothing can be done with
+            text = str(error)
+            if not isinstance(error, DiffInfError):
+                traceback.print_exc()
+                text = f"unexpected {type(error).__name__}; the terminal shows the details."
+            said = markup.notice(f"The edit of {sample} was not made: {text}", "error")
             if page_state.sample == sample:
                 yield self._rendered(page_state, who, None, said)
             else:
-                yield self.presenter.update(message=said)
+                yield self.presenter.update(message=said, running="")
         finally:
             with page_state.turn:
                 page_state.edits.discard(now)
                 page_state.ended = max(now, page_state.ended)
+
+    def _overrides(self, values: Sequence[float | None]) -> dict[str, Any]:
+        """The settings that the sliders show, of those that have an effect."""
+        offered, out = knobs_for(self.session.repair_settings()), {}
+        for knob, value in zip(_KNOBS, values, strict=True):
+            if knob not in offered:
+                continue
+            if value is None:
+                raise DiffInfError(f"{knob.key} is empty; give a number.")
+            out[knob.key] = int(value) if knob.key in _WHOLE else value
+        return out
 
     def _edit(
         self,
@@ -188,11 +202,14 @@ class Editor:
         run, last, said = self.session.run, None, False
         label = str(self.session.run.review.row(sample)["label"])
         known = set(run.pictures.versions(sample))
-        page_state.editing = sample, len(known)
         several = verb == "several"
         work = run.repair.best_of if several else run.repair.edit
-        count, of = 0, run.repair.tries(overrides) if several else 1
+        with page_state.turn:
+            # Those asked for before were never handed over by Gradio's queue, as where it is full.
+            page_state.edits = {edit for edit in page_state.edits if edit >= now}
+            page_state.editing = sample, len(known)
         try:
+            count, of = 0, run.repair.tries(overrides) if several else 1
             for event in work(sample, overrides):
                 here = page_state.sample == sample
                 if isinstance(event, Edit):
@@ -228,7 +245,7 @@ class Editor:
     ) -> list[Any]:
         """The pair on the table as it is now, with this message beside what there is to say of it."""
         with page_state.turn:
-            shown = self.presenter.render(page_state, who, version)
+            shown = self.presenter.render_again(page_state, who, version)
         place = Presenter.names.index("message")
         shown[place] = said + shown[place] if isinstance(said, str) else said
         return shown
@@ -282,7 +299,13 @@ class Editor:
             page_state.edits -= ended
         asked = len(ended)
         if not asked:
-            return self.presenter.update(message=markup.notice("Nothing is being edited."))
+            said, shown = markup.notice("Nothing is being edited."), DisplayedPair.read(showing)
+            if shown.version == EDITING and editing is None:  # it failed, or the server restarted
+                with page_state.turn:
+                    said = self.presenter.entered(page_state, who, shown.sample) + said
+                return self._rendered(page_state, who, page_state.version or None, said)
+            running = self.presenter.running(page_state)
+            return self.presenter.update(message=said, running=running)
         new = 0
         if editing is not None:
             sample, before = editing
@@ -298,6 +321,8 @@ class Editor:
 
     def load(self, _request: gr.Request, page_state: PageState) -> list[Any]:
         """The sliders with an effect under the run's settings, set to these where the page has others."""
+        with contextlib.suppress(DiffInfError):  # the page says so where the pair would be
+            self.session.follow()
         usual = self.session.repair_settings()
         with page_state.turn:
             anew, page_state.knobs_at = page_state.knobs_at != usual, usual

@@ -17,7 +17,7 @@ from diffinf_core.ui.review import view
 from diffinf_core.ui.review.controls import Decisions, Filters
 from diffinf_core.ui.review.presenter import Presenter, asking, enter
 from diffinf_core.ui.review.queue import Queue
-from diffinf_core.ui.review.state import EDITING, UNKNOWN, DisplayedPair, PageState
+from diffinf_core.ui.review.state import EDITING, DisplayedPair, PageState
 from diffinf_core.ui.session import Session
 
 #: the panels beside the pictures: element id without its ending, name
@@ -88,17 +88,9 @@ class Page:
         who = enter(request, page_state)
         with page_state.turn:
             there = bool(page_state.known)
-            said = self._entered(page_state, who)
+            said = self.presenter.entered(page_state, who)
             page_state.at += by if there else 0
             return self.presenter.render(page_state, who, None, said, onward=by > 0)
-
-    def _entered(self, page_state: PageState, who: str, sample: str = "") -> str:
-        """Fill the table where there is none yet, with the pair that the browser shows; what to say of it."""
-        if page_state.known:
-            return ""
-        said = markup.notice(UNKNOWN) if page_state.unknown else ""
-        self.presenter.refill(page_state, who, page_state.wanted, sample)
-        return said
 
     def decide(
         self,
@@ -114,11 +106,16 @@ class Page:
         who, shown = enter(request, page_state), DisplayedPair.read(showing)
         choice = Choice(shown.sample, action, shown.version or None, new_label, comment)
         with page_state.turn:
-            said = self._entered(page_state, who, shown.sample)
+            said = self.presenter.entered(page_state, who, shown.sample)
             if not page_state.order or page_state.order[page_state.at] != shown.sample:
                 said += markup.notice("That was for another pair; nothing was decided on this one.")
                 return [gr.skip(), *self.presenter.render(page_state, who, None, said)]
             if action == "accept" and shown.version == EDITING:
+                if page_state.editing is None:  # it failed, or the server restarted
+                    said += markup.notice("This edit was not finished.")
+                    version = page_state.version or None
+                    again = self.presenter.render_again(page_state, who, version, said)
+                    return [gr.skip(), *again]
                 text = "This edit is not finished: wait for it, or cancel it."
                 return [gr.skip(), *self.presenter.update(message=markup.notice(text))]
             try:
@@ -129,7 +126,7 @@ class Page:
                 kept = None if outdated else shown.version
                 text = self._overtaken(shown.sample, who) if outdated else str(error)
                 said += markup.notice(text, "error")
-                return [gr.skip(), *self.presenter.render(page_state, who, kept, said)]
+                return [gr.skip(), *self.presenter.render_again(page_state, who, kept, said)]
             # A comment that is begun meanwhile stays.
             cleared = "" if comment else gr.skip()
             if not advance:
@@ -154,7 +151,7 @@ class Page:
         """Undo or redo, and show the pair, with all that were decided at once on the table."""
         who, run = enter(request, page_state), self.session.run
         with page_state.turn:
-            known = self._entered(page_state, who)
+            known = self.presenter.entered(page_state, who)
             before = run.review.decisions()
             try:
                 samples = (run.review.undo if verb == "undo" else run.review.redo)(who)
@@ -200,7 +197,7 @@ class Page:
         advance: bool,
     ) -> list[Any]:
         """A version was clicked or is to be compared, a digit relabels, another pair is asked for, pictures
-        came late; anything else is ignored."""
+        came late, the line on an edit stands still; anything else is ignored."""
         who = enter(request, page_state)
         try:
             message = json.loads(said)
@@ -213,9 +210,11 @@ class Page:
             if (name := digits.get(value)) is None:
                 return [gr.skip()] * (1 + len(self.shown))
             return self.decide("relabel", request, page_state, showing, name, comment, advance)
+        if verb == "editing" and not self.presenter.running(page_state):
+            return [gr.skip(), *self.presenter.update(running="")]
         if verb in ("redraw", "version", "beside", "goto"):
             with page_state.turn:
-                known = self._entered(page_state, who, DisplayedPair.read(showing).sample)
+                known = self.presenter.entered(page_state, who, DisplayedPair.read(showing).sample)
                 version = page_state.version or None
                 if verb == "goto":
                     known, version = known + self._brought(page_state, value), None
@@ -224,7 +223,7 @@ class Page:
                     version = value
                 elif verb == "beside":
                     self._beside(page_state, value)
-                return [gr.skip(), *self.presenter.render(page_state, who, version, known)]
+                return [gr.skip(), *self.presenter.render_again(page_state, who, version, known)]
         return [gr.skip()] * (1 + len(self.shown))
 
     def _brought(self, page_state: PageState, sample: str) -> str:

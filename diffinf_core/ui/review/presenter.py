@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,11 +52,26 @@ class Presenter:
     def __init__(self, session: Session) -> None:
         self.session = session
 
+    def entered(self, page_state: PageState, reviewer: str, sample: str = "") -> str:
+        """Fill the table where there is none yet, with the pair that the browser shows; what to say of it."""
+        if page_state.known:
+            return ""
+        said = markup.notice(UNKNOWN) if page_state.unknown else ""
+        self.refill(page_state, reviewer, page_state.wanted, sample)
+        return said
+
     def blank(self, text: str, kind: str = "empty", said: str = "") -> list[Any]:
         """An empty table with a sentence; ``said`` is about what was done before."""
         none = gr.update(choices=[], value=None)
         empty = dict.fromkeys(("view", "strip", "table", "showing"), "")
         return self.update(head=markup.notice(text, kind), message=said, new_label=none, **empty)
+
+    def _empty(self, page_state: PageState, reviewer: str, text: str, said: str) -> list[Any]:
+        """An empty table beside what was decided last and what is still edited."""
+        shown = dict(zip(self.names, self.blank(text, said=said), strict=True))
+        with contextlib.suppress(DiffInfError):  # there is no run yet
+            shown |= {"history": self._history(reviewer), "running": self.running(page_state)}
+        return list(shown.values())
 
     def update(self, **shown: Any) -> list[Any]:
         """Some widgets by name; all others stay as they are."""
@@ -117,7 +133,7 @@ class Presenter:
             text = (
                 UNKNOWN if page_state.unknown else page_state.trouble or _nothing(page_state.wanted)
             )
-            return self.blank(text, said=said)
+            return self._empty(page_state, reviewer, text, said)
         page_state.at = min(max(page_state.at, 0), len(page_state.order) - 1)
         try:
             if self.session.shared and onward and page_state.wanted.state == "to do":
@@ -132,14 +148,24 @@ class Presenter:
                 said += self._hold(page_state.order[page_state.at], reviewer)
             return self._pair(page_state, reviewer, version, said)
         except DiffInfError as error:
-            return self.blank(str(error), said=said)
+            return self._empty(page_state, reviewer, str(error), said)
+
+    def render_again(
+        self, page_state: PageState, reviewer: str, version: str | None, said: str = ""
+    ) -> list[Any]:
+        """The same; where the pair stays, the class that was chosen to relabel to stays, too."""
+        before = page_state.sample
+        shown = self.render(page_state, reviewer, version, said)
+        if before and page_state.sample == before:
+            shown[self.names.index("new_label")] = gr.skip()
+        return shown
 
     def _all_out(self, page_state: PageState, reviewer: str, said: str) -> list[Any]:
         if self.session.run.assignment.open_for(reviewer, page_state.order):
             text = "Nothing left to hand out: others look at what is left."
         else:
             text = _nothing(page_state.wanted)
-        return self.blank(text, said=said)
+        return self._empty(page_state, reviewer, text, said)
 
     def _hold(self, sample: str, reviewer: str) -> str:
         """Hold a pair that was asked for, where it is to be judged; a notice where somebody else has it."""
