@@ -30,9 +30,8 @@
 
   /* Whether a request's answer draws the pair: also a filter's, or that of the page itself as it opens. */
   let drawing = null; // numbers of Gradio's functions
-  const about = (given) => {
+  const draws = (given) => {
     try {
-      if (!String(given[0]?.url || given[0]).includes("/gradio_api/run/predict")) return false;
       if (!drawing) {
         const { components, dependencies } = window.gradio_config;
         const head = components.find((one) => one.props?.elem_id === "review-head").id;
@@ -40,6 +39,28 @@
       }
       return drawing.has(JSON.parse(given[1].body).fn_index);
     } catch { return false; }
+  };
+  const address = (given) => String(given[0]?.url || given[0]);
+  const about = (given) => address(given).includes("/gradio_api/run/predict") && draws(given);
+
+  const say = (text) => {
+    const place = document.querySelector("#review-message .prose");
+    if (place) place.innerHTML = `<div class="di-notice di-error" role="alert">${text}</div>`;
+  };
+  /* Gradio shows nothing of a refusal that is not its own. Whoever is logged out gets the page for it. */
+  const send = async (given) => {
+    let answer = null;
+    try { answer = await ask(...given); } finally {
+      const ours = /\/gradio_api\/(run\/predict|queue\/join)/.test(address(given));
+      if (ours && answer?.status === 401) location.reload();
+      else if (ours && !answer?.ok && draws(given)) {
+        /* without an answer Gradio gives the page up */
+        const [why, then] = answer ? [`answered with error ${answer.status}`, "Try it again."]
+          : ["cannot be reached", "Reload the page once it is back."];
+        say(`The server ${why}; what you did last may not be saved. ${then}`);
+      }
+    }
+    return answer;
   };
 
   /* Gradio gets answers in the order in which they came: one whose pictures take longer would else draw over a
@@ -49,13 +70,13 @@
 
   const ask = window.fetch;
   const answered = async (given, drawsPair) => {
-    const answer = await ask(...given);
+    const answer = await send(given);
     try {
       if (answer.ok && answer.url.includes("/gradio_api/run/predict") && document.getElementById("review-head")?.offsetParent) {
         const text = await answer.clone().text();
-        const draws = text.includes("di-head");
-        if (draws) paint(JSON.parse(text).data);
-        if (draws || drawsPair) await inTurn(draws && Promise.race([seen(), new Promise((late) => setTimeout(late, 150))]));
+        const drawn = text.includes("di-head");
+        if (drawn) paint(JSON.parse(text).data);
+        if (drawn || drawsPair) await inTurn(drawn && Promise.race([seen(), new Promise((late) => setTimeout(late, 150))]));
       }
     } catch { /* Gradio draws it in its own time */ }
     return answer;
@@ -95,4 +116,16 @@
     waiting += 1;
     chain = begun.catch(() => {}).finally(() => { waiting -= 1; });
   };
+
+  /* What an edit streams passes an answer that is held back, which then draws the line on an edit that is over: as
+     long as the line stands still, the server is asked whether it is. */
+  const STILL = 3000;
+  let line = "", since = 0;
+  setInterval(() => {
+    const now = document.querySelector("#review-running .prose")?.textContent.trim() || "";
+    if (now !== line) [line, since] = [now, performance.now()];
+    if (!line || performance.now() < since + STILL || !window.DiffInf.free()) return;
+    since = performance.now();
+    window.DiffInf.tell("editing", "");
+  }, 500);
 })();
