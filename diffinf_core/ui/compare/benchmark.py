@@ -206,14 +206,17 @@ class BenchmarkPart:
 
     def _tick(self, before: str) -> Updates:
         snapshot = self.session.jobs.snapshot()
-        event = snapshot.stages.get(_JOB)
-        done = event.done if event and snapshot.name == _JOB else 0
-        now = f"{snapshot.name}:{snapshot.state}:{done}"
+        own, event = snapshot.name == _JOB, snapshot.stages.get(_JOB)
+        done = event.done if event and own else 0
+        # With its beginning, because the same end may come twice.
+        now = f"{snapshot.name}:{snapshot.state}:{snapshot.began}:{done}"
+        new = now != before
         updates: Updates = {self.seen: now}
-        if now.startswith(f"{_JOB}:running") or (now != before and before):
+        # A page that has seen nothing may be older than the server, its message from a job that is gone.
+        if (own and snapshot.state == "running") or (new and (before or not own)):
             updates[self.message] = self._progress()
-        # the tables grow with each training
-        if snapshot.name == _JOB and now != before and before:
+        # The tables grow with each training; another job may have begun after the last one.
+        if new and ((own and before) or before.startswith(f"{_JOB}:running")):
             updates |= self.load()
         return updates
 

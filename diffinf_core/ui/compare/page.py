@@ -62,7 +62,7 @@ class ComparePage:
             self.table = gr.HTML(elem_id="arms")
             self._figures()
         self.benchmark = BenchmarkPart(session)
-        #: name and state of the job when the page last looked
+        #: name, state and beginning of the job when the page last looked
         self.seen = gr.State("")
         self.inputs = [self.arm, self.against]
         self.outputs = [
@@ -207,12 +207,16 @@ class ComparePage:
 
     def _tick(self, before: str, arm: str | None, against: str | None) -> Updates:
         snapshot = self.session.jobs.snapshot()
-        now = f"{snapshot.name}:{snapshot.state}"
+        # With its beginning, because the same end may come twice.
+        now = f"{snapshot.name}:{snapshot.state}:{snapshot.began}"
         updates: Updates = {self.seen: now}
-        # An answer to a click stays until the training has something new to say.
-        if now == "retrain:running" or (now != before and before):
+        # An answer to a click stays until the training has something new to say; what a server said
+        # that has since restarted, nothing being seen, does not.
+        own, new = snapshot.name == "retrain", now != before
+        if (own and snapshot.state == "running") or (new and (before or not own)):
             updates[self.message] = self._progress()
-        if now == "retrain:done" and now != before:
+        # The training may have ended, and another job begun, since the page looked.
+        if new and ((own and snapshot.state == "done") or before.startswith("retrain:running")):
             updates |= self._comparison(arm, against)
         return updates
 

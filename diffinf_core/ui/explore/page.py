@@ -20,7 +20,6 @@ from diffinf_core.ui.explore.selection import Selection
 from diffinf_core.ui.session import Session
 
 _PARTS = ("samples", "scores", "groups", "pairs")
-_JOBS = ("map", "duplicates", MEASURES, PLANTED)
 
 
 def _read_ahead(session: Session) -> None:
@@ -70,8 +69,13 @@ def build(session: Session, page: gr.Tab) -> None:
         js = WITH_PICKED if picked in given[name] else None
         tab.select(opened, given[name], [inner, *part.outputs], queue=False, js=js)
 
+    def now() -> str:
+        snapshot = session.jobs.snapshot()
+        # With its beginning, because the same end may come twice.
+        return f"{snapshot.name}:{snapshot.state}:{snapshot.began}"
+
     def load(open_: str, *values: Any) -> list[Any]:
-        out: list[Any] = acts.choices()
+        out: list[Any] = [now(), *acts.choices()]
         rest = list(values)
         for name, part in zip(_PARTS, parts, strict=True):
             own, rest = rest[: len(given[name])], rest[len(given[name]) :]
@@ -89,21 +93,27 @@ def build(session: Session, page: gr.Tab) -> None:
         MEASURES: samples.filters.measured,
         PLANTED: scores.precision.outputs,
     }
+    words = [
+        samples.map.words, pairs.words, samples.filters.measure_words, scores.precision.words,
+    ]  # fmt: skip
 
     def tick(before: str, method: str, differing: bool) -> list[Any]:
-        snapshot = session.jobs.snapshot()
-        now = f"{snapshot.name}:{snapshot.state}"
-        if snapshot.name not in _JOBS or (now == before and snapshot.state != "running"):
-            return [now, *skipped([part for parts in watched.values() for part in parts])]
+        at = now()
+        name_now, state, _ = at.split(":")
+        # Since the page looked, one job may have ended and another begun.
+        due = {name_now, before.partition(":")[0]} if at != before or state == "running" else set()
+        # A page that has seen nothing may be older than the server, its words from a job that is gone.
+        stale = words if at != before and not before and not name_now else []
         anew = {
             "map": lambda: samples.map.shown(method),
             "duplicates": lambda: pairs.load(differing, 1),
             MEASURES: samples.filters.measures,
             PLANTED: scores.precision.load,
         }
-        out: list[Any] = [now]
+        out: list[Any] = [at]
         for name, outputs in watched.items():
-            out += anew[name]() if name == snapshot.name else skipped(outputs)
+            left = ["" if output in stale else gr.skip() for output in outputs]
+            out += anew[name]() if name in due else left
         return out
 
     gr.Timer(1.5).tick(
@@ -118,7 +128,7 @@ def build(session: Session, page: gr.Tab) -> None:
     page.select(
         load,
         asked,
-        [*acts.outputs, *(component for part in parts for component in part.outputs)],
+        [seen, *acts.outputs, *(component for part in parts for component in part.outputs)],
         queue=False,
         js=f"(...given) => given.with({at}, window.diExplore.wanted())",
     )

@@ -186,6 +186,8 @@ class ExportPage:
                 f"{event.done:,} of {event.total:,} pictures" if event else "Looking at the files."
             )
             updates[self.message] = markup.notice(done)
+        else:  # none since the server started, so that the page may still show one of before
+            updates[self.message] = ""
         return updates
 
     def _audited(self) -> str:
