@@ -36,7 +36,7 @@ class RunPage:
         with gr.Accordion("Log", open=False):
             self.log = gr.Textbox(show_label=False, lines=8, max_lines=8, elem_id="run-log")
         self.settings = Settings(session, self.new)
-        #: whether the data were there when the page last looked
+        #: whether there were a run and its data when the page last looked
         self.seen = gr.State("")
         self.panels = [
             self.new.panel,
@@ -45,7 +45,7 @@ class RunPage:
             self.settings.save_text,
         ]
         self.outputs = [
-            *self.panels, self.stages, self.log, self.glance, *self.settings.outputs,
+            self.seen, *self.panels, self.stages, self.log, self.glance, *self.settings.outputs,
         ]  # fmt: skip
         self._wire(tab)
 
@@ -69,13 +69,21 @@ class RunPage:
 
     def load(self) -> Updates:
         """Everything as it is now."""
-        exists = self.session.exists
-        updates: Updates = {panel: gr.update(visible=exists) for panel in self.panels}
-        updates[self.new.panel] = gr.update(visible=not exists)
+        updates = {self.seen: self._state(), **self._panels()}
         with contextlib.suppress(DiffInfError):  # the settings panel names what is wrong
             self.session.follow()
         settings = self.settings.reload()
         return {**updates, **self._progress(), self.glance: self._dataset(), **settings}
+
+    def _state(self) -> str:
+        exists = self.session.exists
+        return f"{exists}:{exists and self.session.run.status()['data']}"
+
+    def _panels(self) -> Updates:
+        exists = self.session.exists
+        updates: Updates = {panel: gr.update(visible=exists) for panel in self.panels}
+        updates[self.new.panel] = gr.update(visible=not exists)
+        return updates
 
     def _progress(self) -> Updates:
         if not self.session.exists:
@@ -100,10 +108,12 @@ class RunPage:
             return markup.notice(str(error), "empty")
 
     def _tick(self, seen: str) -> Updates:
-        now = str(self.session.exists and self.session.run.status()["data"])
+        now = self._state()
         updates = {**self._progress(), self.seen: now}
         if now != seen:
-            updates[self.glance] = self._dataset()
+            updates |= {**self._panels(), self.glance: self._dataset()}
+        if now.startswith("True") and seen.startswith("False"):  # made in another window
+            updates[self.settings.stale] = now
         return updates
 
     def _begin(self, until: str, base: str, yaml: str) -> Updates:
@@ -127,6 +137,9 @@ class RunPage:
         return markup.notice("Stopping at the next step; finished work is kept.")
 
     def _make(self, source: str, path: str, checked: str, *values: Any) -> Updates:
+        if self.session.exists:  # this window has not looked since another one made it
+            there = f"There is a run in {self.session.root} already, with the settings below."
+            return {self.message: markup.notice(there, "error"), **self.load()}
         try:
             over = where(source, path)
             if source == "folder" and not path.strip():
@@ -159,6 +172,9 @@ class RunPage:
             queue=False,
         )
         gr.Timer(1.0).tick(
-            self._tick, [self.seen], [self.stages, self.log, self.glance, self.seen], **QUIET
+            self._tick,
+            [self.seen],
+            [self.stages, self.log, self.glance, self.seen, settings.stale, *self.panels],
+            **QUIET,
         )
         settings.wire(tab, self.message)

@@ -20,6 +20,7 @@ from diffinf_core.ui.inputs import NumberField
 from diffinf_core.ui.run import markup as run_markup
 from diffinf_core.ui.run.form import FIXED, ConfigForm
 from diffinf_core.ui.run.new import presets_of, where
+from diffinf_core.ui.run.page import RunPage
 from diffinf_core.ui.session import Session
 from tests.ui.browser import NO_TOUR, SHOTS, Server, eventually, open_page, type_in
 
@@ -186,6 +187,25 @@ def test_a_bad_folder_makes_no_run(tmp_path: Path) -> None:
     with pytest.raises(DiffInfError, match="gone does not exist"):
         session.configure(config)
     assert not session.exists and not (tmp_path / "new").exists()
+
+
+def test_a_second_window_does_not_make_the_run_again(tmp_path: Path) -> None:
+    session = Session(tmp_path / "new")
+    with gr.Blocks(), gr.Tab("Run") as tab:
+        page = RunPage(session, tab)
+    before = page.load()
+    seen = before[page.seen]
+    values = [before[c]["value"] for c in page.settings.form.inputs]
+    assert "Made" in page._make("demo", "", "", *values)[page.message]
+    session.set_tau(23)
+    refused = page._make("demo", "", "", *values)
+    assert "There is a run in" in refused[page.message] and session.stored().influence.tau == 23
+    assert not refused[page.new.panel]["visible"] and refused[page.existing]["visible"]
+    drawn = page._tick(seen)
+    assert not drawn[page.new.panel]["visible"] and drawn[page.settings.buttons]["visible"]
+    assert page.settings.stale in drawn, "the form shows what is stored"
+    assert page.new.panel not in page._tick(drawn[page.seen])
+    assert page.settings.stale not in page._tick(refused[page.seen])
 
 
 def test_presets_fit_the_pictures_and_a_path_is_whole() -> None:
