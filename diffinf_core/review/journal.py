@@ -338,6 +338,11 @@ class Journal:
         with self._up_to_date() as history:
             return {sample: history.stamp(sample, name) for sample in samples}
 
+    def last(self) -> int:
+        """The number of the last line, 0 for none; read it before a list that is shown."""
+        with self._up_to_date() as history:
+            return history.seen
+
     def has_decided(self, sample: str, reviewer: str) -> bool:
         """Whether a reviewer ever decided on a sample; a decision that was undone counts, no second look."""
         name = reviewer_name(reviewer)

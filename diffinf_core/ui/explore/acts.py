@@ -38,6 +38,8 @@ class Acts:
         self.session, self.message = session, message
         #: ids that the script puts there when a button is clicked
         self.acting = gr.Textbox(visible="hidden", elem_id="explore-acting", max_length=MAX_BODY)
+        #: number of the journal's last line when the list was read: what its reader can have seen
+        self.listed = gr.State(0)
         self.events: list[Any] = []
         with gr.Row(elem_classes="di-acts", elem_id="explore-acts"):
             buttons = {
@@ -58,7 +60,7 @@ class Acts:
             self.like_pair = self._button("More like the pair in review", "explore-like-pair")
         self.outputs = [self.label, self.tag]
         for action, button in buttons.items():
-            given = [self.acting, self.label]
+            given = [self.acting, self.label, self.listed]
             self._listen(button, self._deciding(action), given)
         self._listen(self.undo, self._undo, [])
         self._listen(self.add, self._tagging(True), [self.acting, self.tag])
@@ -132,7 +134,7 @@ class Acts:
     def _deciding(self, action: str) -> Callable[..., str]:
         done = next(sentence for name, _, sentence, _ in _ACTIONS if name == action)
 
-        def decide(who: str, acting: str, label: str | None) -> str:
+        def decide(who: str, acting: str, label: str | None, listed: int = 0) -> str:
             chosen = self._chosen(acting)
             if len(chosen) > MOST_IN_PLACE:
                 raise DiffInfError(
@@ -142,15 +144,22 @@ class Acts:
             if action == "relabel" and not label:
                 raise DiffInfError("Choose the new label beside the button first.")
             review = self.session.run.review
-            seen = review.stamps(chosen)
-            comment = f"bulk: {counted(len(chosen))} of the grid"
-            found = review.bulk_preview(chosen, action, label, comment, who)
+            seen, others = review.stamps(chosen), review.stamps(chosen, who)
+            overtaken = {sample for sample in chosen if others[sample] > listed}
+            left = [sample for sample in chosen if sample not in overtaken]
+            comment = f"bulk: {counted(len(left))} of the grid"
+            found = review.bulk_preview(left, action, label, comment, who)
             written, changed = self.session.decide_many(found.choices, who, seen)
+            changed += len(overtaken)
             text = f"{done} {counted(written)}{f' to {label}' if action == 'relabel' else ''}."
             for reason, ids in found.refused.items():
                 text += f" {counted(len(ids))} left as before: {reason}."
             if changed:
-                text += f" {counted(changed)} left as before: somebody decided meanwhile."
+                text += (
+                    f" {counted(changed)} left as before: somebody decided since the list was read."
+                )
+            if replaced := {name: n for name, n in found.replaces.items() if name != who}:
+                text += f" Replaced: {', '.join(f'{n} of {name}' for name, n in replaced.items())}."
             return text
 
         return decide

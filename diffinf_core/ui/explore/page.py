@@ -45,7 +45,7 @@ def build(session: Session, page: gr.Tab) -> None:
     inner = gr.State("samples")
     with gr.Tabs(elem_id="explore-parts"):
         with gr.Tab("Samples", id="samples") as samples_tab:
-            samples = SamplesPart(session, picked, handed)
+            samples = SamplesPart(session, picked, handed, acts.listed)
         with gr.Tab("Scores", id="scores") as scores_tab:
             scores = ScoresPart(session, handed)
         with gr.Tab("Groups", id="groups") as groups_tab:

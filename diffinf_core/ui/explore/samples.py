@@ -22,7 +22,9 @@ from diffinf_core.ui.session import Session
 class SamplesPart:
     """The map above, the list below; ``load`` refreshes both."""
 
-    def __init__(self, session: Session, picked: gr.Textbox, handed: gr.Textbox) -> None:
+    def __init__(
+        self, session: Session, picked: gr.Textbox, handed: gr.Textbox, listed: gr.State
+    ) -> None:
         self.session = session
         self.empty = gr.HTML(elem_id="explore-empty", elem_classes=["di-optional", "di-gate"])
         with gr.Column(elem_classes=BODY):
@@ -34,7 +36,7 @@ class SamplesPart:
             self.unseen = UnseenPart(session)
         self.again = gr.Button("Refresh", visible="hidden", elem_id="explore-again")
         self.given = [*self.filters.inputs, self.pager.page, picked]
-        self.shown = [self.message, self.table, self.grid.html, *self.pager.outputs]
+        self.shown = [self.message, self.table, self.grid.html, *self.pager.outputs, listed]
         self.outputs = [
             self.empty, self.map.method, *self.map.outputs, self.views.name, self.unseen.label,
             *self.filters.outputs, *self.shown,
@@ -70,6 +72,7 @@ class SamplesPart:
     def _page(self, *given: Any, stay: bool = True) -> list[Any]:
         run = self.session.run
         try:
+            listed = run.review.journal.last()
             found = self._found(*given)
             samples = run.explore.samples()
             grid = self.grid.value(found, stay)
@@ -90,7 +93,7 @@ class SamplesPart:
             descending=descending,
             ranked_by=run.explore.scores.used(),
         )
-        return ["", table, grid, *Pager.shown(page, len(found), "samples")]
+        return ["", table, grid, *Pager.shown(page, len(found), "samples"), listed]
 
     def _first_page(self, *given: Any) -> list[Any]:
         return self._page(*given[:-2], 1, given[-1], stay=False)

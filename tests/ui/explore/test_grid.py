@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 
 from diffinf_core.engine import View, open_run
+from diffinf_core.records import DiffInfError
+from diffinf_core.ui.explore.acts import MOST_IN_PLACE, Acts
 from diffinf_core.ui.explore.listing import KEPT, Listings
+from diffinf_core.ui.explore.samples import SamplesPart
 from diffinf_core.ui.session import Session
 from tests.ui.browser import Server, eventually
 from tests.ui.explore.window import (
@@ -176,12 +181,38 @@ def test_decisions_and_tags_are_made_in_the_grid_and_undone(chromium: Any, own: 
     work.close()
 
 
+def test_a_decision_of_somebody_else_since_the_list_was_read_stands(run_copy: Any) -> None:
+    with gr.Blocks():
+        acts = Acts(Session(run_copy), gr.HTML())
+    review, keep = acts.session.run.review, acts._deciding("keep")
+    ids = open_run(run_copy).training.ids.tolist()
+    review.decide(ids[0], "keep", "ann")
+    listed = review.journal.last()
+    review.decide(ids[0], "drop", "ann")
+    review.decide(ids[1], "drop", "bob", comment="a twin")
+    said = keep("ann", " ".join(ids[:3]), None, listed)
+    assert said == (
+        "Kept 2 pictures. 1 picture left as before: somebody decided since the list was read."
+    )
+    standing = review.decisions()
+    assert (standing[ids[1]].action, standing[ids[1]].reviewer) == ("drop", "bob")
+    assert standing[ids[0]].action == "keep", "a reviewer's own decision is no surprise"
+    said = keep("ann", ids[1], None, review.journal.last())
+    assert said == "Kept 1 picture. Replaced: 1 of bob."
+    assert review.decisions()[ids[1]].reviewer == "ann"
+
+
+def test_the_list_brings_the_number_of_what_it_shows(run_copy: Path) -> None:
+    session = Session(run_copy)
+    with gr.Blocks():
+        listed = gr.State(0)
+        part = SamplesPart(session, gr.Textbox(), gr.Textbox(), listed)
+    session.run.review.decide(str(session.run.queue["id"].iloc[0]), "drop", "bob")
+    given = [c.value for c in part.given[:-2]]
+    assert part.shown[-1] is listed and part._page(*given, 1, "")[-1] == 1
+
+
 def test_more_than_can_be_seen_is_not_decided_in_place(run_copy: Any) -> None:
-    import gradio as gr
-
-    from diffinf_core.records import DiffInfError
-    from diffinf_core.ui.explore.acts import MOST_IN_PLACE, Acts
-
     with gr.Blocks():
         acts = Acts(Session(run_copy), gr.HTML())
     ids = open_run(run_copy).training.ids.tolist()
