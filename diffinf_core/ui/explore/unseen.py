@@ -86,7 +86,7 @@ class UnseenPart:
                     "Apply", size="sm", interactive=False, variant="primary", elem_id="unseen-apply"
                 )
             self.words = gr.HTML(elem_id="unseen-words", elem_classes="di-optional")
-        #: what a preview found and "Apply" would write, with the stamp of each sample
+        #: what a preview found and "Apply" would write: what it was about, and choices with stamps
         self.planned = gr.State(())
         self.outputs = [self.words, self.planned, self.apply]
         self.events: list[Any] = []
@@ -99,12 +99,18 @@ class UnseenPart:
     def _nothing(self, text: str, kind: str = "info") -> list[Any]:
         return [markup.notice(text, kind), (), gr.update(value="Apply", interactive=False)]
 
-    def _plan(self, text: str, choices: tuple[Choice, ...], seen: dict[str, int]) -> list[Any]:
+    def _plan(
+        self,
+        text: str,
+        choices: tuple[Choice, ...],
+        seen: dict[str, int],
+        about: tuple[Any, ...] | None = None,
+    ) -> list[Any]:
         if not choices:
             return self._nothing(text)
         plan = tuple((choice, seen[choice.sample]) for choice in choices)
         button = gr.update(value=f"Apply to {len(choices):,}", interactive=True)
-        return [markup.notice(text), plan, button]
+        return [markup.notice(text), (about, plan), button]
 
     def _first(self, count: float, *given: Any) -> list[str]:
         """The first samples of the list; ``given`` are the values of its filters, page and selection."""
@@ -116,21 +122,22 @@ class UnseenPart:
         return [str(s) for s in run.explore.samples().table["id"].iloc[found]]
 
     def _unseen(
-        self, who: str, count: float, action: str, label: str, *given: Any
-    ) -> tuple[list[str], Unseen]:
-        samples = self._first(count, *given)
+        self, who: str, samples: list[str], _: float, action: str, label: str, *given: Any
+    ) -> Unseen:
         order = Filters.order(*given[:-2])[0]
         comment = f"bulk: the first {len(samples)} by {order}"
-        return samples, self.session.run.explore.unseen(samples, action, label, comment, who)
+        return self.session.run.explore.unseen(samples, action, label, comment, who)
 
     def preview(self, request: gr.Request, *given: Any) -> list[Any]:
         """What would be decided, and the error; nothing is written."""
         try:
-            seen = self.session.run.review.stamps(self._first(given[0], *given[3:]))
-            _, found = self._unseen(reviewer_of(request), *given)
+            # listed once: a decision in between would bring another sample into the list
+            samples = self._first(given[0], *given[3:])
+            seen = self.session.run.review.stamps(samples)
+            found = self._unseen(reviewer_of(request), samples, *given)
         except DiffInfError as error:
             return self._nothing(str(error), "error")
-        return self._plan(unseen_words(found), found.choices, seen)
+        return self._plan(unseen_words(found), found.choices, seen, given[:-2])
 
     def by_rule(self) -> list[Any]:
         """What the rule from the decisions so far accepts, and the error it was seen to make."""
@@ -146,7 +153,7 @@ class UnseenPart:
         """Hand some of those that would be decided to the review, drawn evenly, and open it."""
         who = reviewer_of(request)
         try:
-            _, found = self._unseen(who, *given)
+            found = self._unseen(who, self._first(given[0], *given[3:]), *given)
             some = drawn([choice.sample for choice in found.choices], DRAWN)
             if not some:
                 raise DiffInfError("None of these is left to decide.")
@@ -155,9 +162,14 @@ class UnseenPart:
             return [markup.notice(str(error), "error"), ""]
         return [markup.notice(f"{counted(len(some))} drawn and handed to the review."), "sent"]
 
-    def write(self, request: gr.Request, plan: tuple[tuple[Choice, int], ...]) -> list[Any]:
-        """Decide as previewed, but what was decided meanwhile; one undo takes all of it back."""
-        if not plan:
+    def write(self, request: gr.Request, planned: tuple[Any, ...], *given: Any) -> list[Any]:
+        """Decide as previewed, but what was decided meanwhile; one undo takes all of it back.
+
+        ``given`` is what the controls show: a slow preview can come after they changed.
+        """
+        about, plan = planned or (None, ())
+        # None: the rule is about none of the controls
+        if not plan or about not in (None, given):
             return self._nothing("Estimate the error first.", "error")
         try:
             seen = {choice.sample: stamp for choice, stamp in plan}
@@ -179,7 +191,10 @@ class UnseenPart:
         self.draw.click(
             self.draw_some, given, [self.words, handed], js=WITH_PICKED, **quick
         ).success(None, [handed], None, js="(sent) => window.diExplore.toReview(sent)")
-        self.events = [self.apply.click(self.write, [self.planned], self.outputs, **quick)]
+        # Not the selection, which can be a megabyte: the box that asks for it is among the controls.
+        self.events = [
+            self.apply.click(self.write, [self.planned, *given[:-2]], self.outputs, **quick)
+        ]
         # What was previewed no longer holds.
         for control in (self.count, self.action, self.label, *filters.inputs):
             control.change(

@@ -74,7 +74,7 @@ class Many:
                 self.propose = gr.Button("Propose a rule", size="sm", elem_id="rule-propose")
                 self.accept = gr.Button("Apply", size="sm", interactive=False, elem_id="rule-apply")
             self.rule_said = gr.HTML(elem_id="rule-said")
-        #: what a preview found and "Apply" would write: the table's ``fills``, and choices with stamps
+        #: what a preview found and "Apply" would write: what it was about, and choices with stamps
         self.planned = gr.State(())
         self.ruled = gr.State(())
 
@@ -84,13 +84,17 @@ class Many:
         return [markup.notice(text, kind), (), gr.update(value="Apply", interactive=False)]
 
     def _planned(
-        self, text: str, choices: tuple[Choice, ...], seen: Mapping[str, int], fills: int = 0
+        self,
+        text: str,
+        choices: tuple[Choice, ...],
+        seen: Mapping[str, int],
+        about: tuple[int, str, str | None] | None = None,
     ) -> list[Any]:
         if not choices:
             return self._nothing(text, "info")
         return [
             markup.notice(text),
-            (fills, tuple((choice, seen[choice.sample]) for choice in choices)),
+            (about, tuple((choice, seen[choice.sample]) for choice in choices)),
             gr.update(value=f"Apply to {len(choices)}", interactive=True),
         ]
 
@@ -112,7 +116,8 @@ class Many:
             found = run.review.bulk_preview(samples, action, new_label, comment, who)
         except DiffInfError as error:
             return self._nothing(str(error))
-        return self._planned(bulk_words(found, action), found.choices, seen, fills)
+        about = (fills, action, new_label)
+        return self._planned(bulk_words(found, action), found.choices, seen, about)
 
     def rule(self) -> list[Any]:
         """The rule that the decisions so far speak for."""
@@ -128,13 +133,18 @@ class Many:
         self,
         request: gr.Request,
         page_state: PageState,
-        plan: tuple[int, tuple[tuple[Choice, int], ...]] | tuple[()],
+        plan: tuple[tuple[int, str, str | None] | None, tuple[tuple[Choice, int], ...]] | tuple[()],
+        *now: str | None,
     ) -> list[Any]:
-        """Decide as previewed, but what was decided meanwhile; one undo takes all of it back."""
+        """Decide as previewed, but what was decided meanwhile; one undo takes all of it back.
+
+        ``now`` is what the controls show: a slow preview can come after they changed.
+        """
         who = enter(request, page_state)
         with page_state.turn:
-            fills, choices = plan or (0, ())
-            if not choices or fills not in (0, page_state.fills):  # 0: a rule is about no filter
+            about, choices = plan or (None, ())
+            # None: a rule is about no filter and no control
+            if not choices or about not in (None, (page_state.fills, *now)):
                 return [*self._nothing("Preview first."), *self.presenter.render(page_state, who)]
             try:
                 seen = {choice.sample: stamp for choice, stamp in choices}
@@ -162,8 +172,8 @@ class Many:
         for control in (*filters, self.action, self.label):
             control.input(self.forget, None, bulk, **quiet)
         self.propose.click(self.rule, None, ruled, **quiet)
-        for trigger, state, own in (
-            (self.apply, self.planned, bulk),
-            (self.accept, self.ruled, ruled),
+        for trigger, given, own in (
+            (self.apply, [self.planned, self.action, self.label], bulk),
+            (self.accept, [self.ruled], ruled),
         ):
-            trigger.click(asking(self.write), [page_state, state], [*own, *shown], **quiet)
+            trigger.click(asking(self.write), [page_state, *given], [*own, *shown], **quiet)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from diffinf_core.engine import LEAST_LOOKED, Unseen, View, open_run
-from diffinf_core.ui.explore.unseen import unseen_words
+from diffinf_core.ui.explore.unseen import UnseenPart, unseen_words
+from diffinf_core.ui.session import Session
 from tests.ui.browser import Server
 from tests.ui.explore.test_grid import order
 from tests.ui.explore.window import choose, opened
@@ -24,6 +28,45 @@ def test_the_error_is_said_or_that_too_few_were_looked_at() -> None:
     assert said.startswith("200 pictures would be decided. Of 40 of these")
     assert "about 10.0%, between 2.8% and 23.7%" in said
     assert "Of 200 decisions about 20 would be wrong, 6 to 47." in said
+
+
+FILTERS = ("all", "all", "", "all", "undecided", "all", "all", False, "", "rank", False)
+ANN: Any = SimpleNamespace(username="ann")
+
+
+@pytest.fixture
+def part(run_copy: Path) -> UnseenPart:
+    with gr.Blocks():
+        return UnseenPart(Session(run_copy))
+
+
+def test_a_decision_between_the_list_and_its_error_is_no_error(
+    part: UnseenPart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review = part.session.run.review
+    stamps = review.stamps
+
+    def decided_meanwhile(samples: list[str]) -> dict[str, int]:
+        found = stamps(samples)
+        review.decide(samples[0], "keep", "bob")
+        return found
+
+    monkeypatch.setattr(review, "stamps", decided_meanwhile)
+    said, (_, plan), _ = part.preview(ANN, 5, "drop", "", *FILTERS, 1, "")
+    assert "would be decided" in said and len(plan) <= 5
+
+
+def test_a_preview_that_comes_after_the_controls_were_changed_is_not_applied(
+    part: UnseenPart,
+) -> None:
+    review = part.session.run.review
+    _, planned, button = part.preview(ANN, 5, "drop", "", *FILTERS, 1, "")
+    assert button["interactive"]
+    for now in ((5, "keep", "", *FILTERS), (6, "drop", "", *FILTERS)):
+        assert "Estimate the error first" in part.write(ANN, planned, *now)[0]
+    assert not review.decisions()
+    assert "Decided 5" in part.write(ANN, planned, 5, "drop", "", *FILTERS)[0]
+    assert {d.action for d in review.decisions().values()} == {"drop"}
 
 
 @browser

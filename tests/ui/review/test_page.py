@@ -71,8 +71,8 @@ class Window:
         said, plan, _ = self.page.many.preview(self.request, self.page_state, action, None)
         return said, plan
 
-    def apply(self, plan: Any) -> str:
-        said, _, _, *shown = self.page.many.write(self.request, self.page_state, plan)
+    def apply(self, plan: Any, *now: str | None) -> str:
+        said, _, _, *shown = self.page.many.write(self.request, self.page_state, plan, *now)
         self.take(shown)
         return str(said)
 
@@ -195,7 +195,9 @@ def test_what_a_bulk_decided_is_all_to_do_again_after_one_undo(page: Page) -> No
     window, engine = Window(page), page.session.run
     order = list(window.page_state.order)
     _, plan = window.bulk("keep")
-    assert f"Decided {len(order)}" in window.apply(plan) and not window.page_state.order
+    assert (
+        f"Decided {len(order)}" in window.apply(plan, "keep", None) and not window.page_state.order
+    )
     window.undo()
     assert not engine.review.decisions() and window.page_state.order == order
     window.take(page.take_back("redo", window.request, window.page_state))
@@ -256,9 +258,19 @@ def test_a_plan_belongs_to_the_filter_it_was_made_under(page: Page) -> None:
     some = [str(i) for i in engine.queue["id"].iloc[:2]]
     page.session.select("local", some)
     window.take(page.queue.again(window.request, window.page_state))
-    assert "Preview first" in window.apply(plan) and not engine.review.decisions()
+    assert "Preview first" in window.apply(plan, "drop", None) and not engine.review.decisions()
     _, plan = window.bulk("drop")
-    assert "Decided 2" in window.apply(plan) and set(engine.review.decisions()) == set(some)
+    assert "Decided 2" in window.apply(plan, "drop", None) and set(
+        engine.review.decisions()
+    ) == set(some)
+
+
+def test_a_preview_that_comes_after_the_decision_was_changed_is_not_applied(page: Page) -> None:
+    window, engine = Window(page), page.session.run
+    _, plan = window.bulk("drop")
+    assert "Preview first" in window.apply(plan, "keep", None)
+    assert "Preview first" in window.apply(plan, "drop", engine.training.classes[0])
+    assert not engine.review.decisions()
 
 
 def test_a_server_that_began_anew_says_that_no_filter_is_in_force(page: Page) -> None:
@@ -277,7 +289,7 @@ def test_a_server_that_began_anew_says_that_no_filter_is_in_force(page: Page) ->
     window.undo()
     assert "no longer knows" in window.message and "Every pair is decided" not in window.head
     window.page_state = PageState()
-    window.apply((3, ((Choice(sample, "drop"), 0),)))
+    window.apply(((3, "drop", None), ((Choice(sample, "drop"), 0),)), "drop", None)
     assert "no longer knows" in window.head and not engine.review.decisions().get("drop")
     window.page_state = PageState()
     window.take(page.editor._halted(window.request, window.page_state, window.showing, "0001"))
