@@ -199,8 +199,12 @@ class Filters:
 
     def measures(self) -> list[Any]:
         """How the measuring goes, and the choices of quality and order, for ``measured``."""
-        explore = self.session.run.explore
-        samples, table = explore.samples(), explore.measures.table()
+        try:
+            explore = self.session.run.explore
+            samples, table = explore.samples(), explore.measures.table()
+        except DiffInfError as error:
+            words = progress(self.session, JOB) or markup.notice(str(error), "error")
+            return [words, *skipped(self.measured[1:])]
         titles = _PLAIN | {str(name): ESTIMATORS[str(name)].title for name in samples.scores}
         more = [] if table is None else [str(name) for name in table.table]
         sorts = [(titles.get(name, name), name) for name in (*samples.sorts, *more)]
@@ -222,8 +226,11 @@ class Filters:
         ids = near.split()
         if not ids:
             return ""
-        samples = self.session.run.explore.samples()
-        files = ", ".join(samples.file(i) for i in ids[:3])
+        try:
+            samples = self.session.run.explore.samples()
+            files = ", ".join(samples.file(i) for i in ids[:3])
+        except DiffInfError as error:
+            return markup.notice(str(error), "error")
         more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
         return markup.notice(
             f"Those most like {files}{more} come first, by the classifier's features."

@@ -98,10 +98,14 @@ class MapPart:
 
     def shown(self, method: str) -> list[Any]:
         """The map, how far its making is, or what there is to do."""
-        names = self.session.run.explore.map.names()
-        method = method if method in names else names[0]
-        if self.session.run.explore.map.done(method):
-            return [self._key(method), progress(self.session, "map"), gr.update(visible=False)]
+        try:
+            names = self.session.run.explore.map.names()
+            method = method if method in names else names[0]
+            if self.session.run.explore.map.done(method):
+                return [self._key(method), progress(self.session, "map"), gr.update(visible=False)]
+        except DiffInfError as error:  # as where the run ranks by a score that is not computed yet
+            words = progress(self.session, "map") or markup.notice(str(error), "error")
+            return [gr.skip(), words, gr.skip()]
         said = progress(self.session, "map") or markup.notice(
             "This map of the pictures is not computed yet. It passes each through the network once and is "
             "stored with the run.",
@@ -110,8 +114,8 @@ class MapPart:
         return ["", said, gr.update(visible=True)]
 
     def _begin(self, method: str) -> list[Any]:
-        run = self.session.run
         try:
+            run = self.session.run
             self.session.jobs.start("map", lambda: run.explore.map.compute(method))
         except DiffInfError as error:
             return [gr.skip(), markup.notice(str(error), "error"), gr.skip()]

@@ -117,9 +117,12 @@ class SamplesPart:
     def _offered(self, *given: Any) -> tuple[Any, ...]:
         return (*self.filters.offered(*given[:-2]), *given[-2:])
 
-    def _all(self, *given: Any) -> str:
-        found = self._found(*given)
-        return " ".join(self.session.run.explore.samples().table["id"].iloc[found])
+    def _all(self, *given: Any) -> list[Any]:
+        try:
+            found = self._found(*given)
+            return ["", " ".join(self.session.run.explore.samples().table["id"].iloc[found])]
+        except DiffInfError as error:
+            return [markup.notice(str(error), "error"), ""]
 
     # ------------------------------------------------------------ events
 
@@ -157,6 +160,6 @@ class SamplesPart:
         opened.then(self.map.shown, [self.map.method], self.map.outputs, queue=False)
         order = [self.filters.sort, self.filters.descending]
         self.table.select(sorted_, self.given, [*order, *self.shown], **quick)
-        self.pager.extra.click(self._all, self.given, [handed], **quick).then(
+        self.pager.extra.click(self._all, self.given, [self.message, handed], **quick).then(
             None, [handed], None, js="(ids) => window.diExplore.add(ids)"
         )
