@@ -36,6 +36,12 @@ class Snapshot:
     left: dict[str, float] = field(default_factory=dict)
 
 
+def _held(work: Callable[[], Iterator[Progress]]) -> Iterator[Progress]:
+    """The events of a job, which stays connected to its workers throughout."""
+    with held():
+        yield from work()
+
+
 class Jobs:
     """Runs generators of progress events, one after another is refused while one is running."""
 
@@ -83,15 +89,11 @@ class Jobs:
         self._log.append(f"{time.strftime('%H:%M:%S')}  {line}")
 
     def _work(self, work: Callable[[], Iterator[Progress]]) -> None:
-        with held():
-            self._drive(work)
-
-    def _drive(self, work: Callable[[], Iterator[Progress]]) -> None:
         state, error = "done", ""
         events: Iterator[Progress] | None = None
         first: dict[tuple[str, int], tuple[float, int]] = {}
         try:
-            events = work()
+            events = _held(work)
             for event in events:
                 with self._lock:
                     before = self._snapshot.stages.get(event.stage)

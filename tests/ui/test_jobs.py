@@ -36,6 +36,23 @@ def test_a_job_whose_clearing_up_fails_has_failed_and_blocks_nobody(
     assert jobs.snapshot().state == "done"
 
 
+def test_a_job_whose_workers_cannot_be_reached_has_failed_and_blocks_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreachable() -> None:
+        raise DiffInfError("Ray is not installed.")
+
+    jobs = Jobs()
+    with monkeypatch.context() as patch:
+        patch.setattr("diffinf_core.ui.jobs.held", unreachable)
+        jobs.start("quick", quick)
+        jobs.wait(30)
+    assert (jobs.snapshot().state, jobs.snapshot().error) == ("failed", "Ray is not installed.")
+    jobs.start("quick", quick)
+    jobs.wait(30)
+    assert jobs.snapshot().state == "done"
+
+
 def test_one_job_at_a_time_and_its_sentence_is_kept() -> None:
     def fails() -> Iterator[Progress]:
         yield Progress("work", 0, 2)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from diffinf_core.config import PRESETS, RunConfig, from_yaml, make_config, to_yaml
+from diffinf_core.config import PRESETS, RunConfig, change, from_yaml, make_config, to_yaml
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui import markup
 from diffinf_core.ui.run.form import FIXED, ConfigForm
@@ -139,12 +139,16 @@ class Settings:
     def _take_preset(self, name: str | None) -> Updates:
         if name is None:  # the choice was cleared
             return {}
-        kept = self.session.run.config.model_dump(mode="json")
-        over = {"data": {"source": "folder", "path": "FOLDER"}} if "paper" in name else {}
-        wished = make_config(name, over).model_dump(mode="json")
-        values = {k: kept[k] if k in FIXED else v for k, v in wished.items()}
+        try:
+            kept = self.session.run.config.model_dump(mode="json")
+            # a preset of folders needs a path, which is not taken over
+            wished = make_config(name, {"data": {"path": "FOLDER"}}).model_dump(mode="json")
+            values = {k: kept[k] if k in FIXED else v for k, v in wished.items()}
+            config = change(RunConfig(), values, f"Preset {name}")
+        except DiffInfError as error:
+            return self._complaint(error)
         note = markup.notice(f"Filled in {name}; nothing is saved yet.")
-        return self.filled_with(RunConfig.model_validate(values), note=note)
+        return self.filled_with(config, note=note)
 
     def _opened(self, base: str, yaml: str) -> Any:
         """The tab was opened: another text where what is stored has to be shown anew.

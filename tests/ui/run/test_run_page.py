@@ -208,6 +208,24 @@ def test_a_second_window_does_not_make_the_run_again(tmp_path: Path) -> None:
     assert page.settings.stale not in page._tick(refused[page.seen])
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_can_be_filled_in_on_any_run(finished_run: Path, preset: str) -> None:
+    with gr.Blocks(), gr.Tab("Run") as tab:
+        page = RunPage(Session(finished_run), tab).settings
+    filled = page._take_preset(preset)
+    assert f"Filled in {preset}" in filled[page.message]
+    shown = dict(zip(page.form.keys, page.form.inputs, strict=True))
+    kept, wished = page.session.run.config, make_config(preset, {"data": {"path": "x"}})
+    assert filled[shown["data", "path"]]["value"] == kept.data.path
+    assert filled[shown["repair", "method"]]["value"] == wished.repair.method
+
+
+def test_a_preset_that_cannot_be_filled_in_is_a_sentence(finished_run: Path) -> None:
+    with gr.Blocks(), gr.Tab("Run") as tab:
+        page = RunPage(Session(finished_run), tab).settings
+    assert "Unknown preset" in page._take_preset("gone")[page.message]
+
+
 def test_presets_fit_the_pictures_and_a_path_is_whole() -> None:
     assert [n for _, n in presets_of("demo")] == ["demo", "demo-age"]
     of_folder = ["demo", "paper-age", "paper-expression", "photographs"]
