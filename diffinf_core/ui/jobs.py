@@ -34,6 +34,8 @@ class Snapshot:
     log: list[str] = field(default_factory=list)
     began: float = 0.0
     left: dict[str, float] = field(default_factory=dict)
+    #: asked to stop, and running until its next event
+    stopping: bool = False
 
 
 def _held(work: Callable[[], Iterator[Progress]]) -> Iterator[Progress]:
@@ -61,8 +63,10 @@ class Jobs:
         """A copy that no thread changes any more."""
         with self._lock:
             s = self._snapshot
+            stopping = self._stop.is_set() and s.state == "running"
+            stages, left = dict(s.stages), dict(s.left)
             return Snapshot(
-                s.name, s.state, s.error, dict(s.stages), list(self._log), s.began, dict(s.left)
+                s.name, s.state, s.error, stages, list(self._log), s.began, left, stopping
             )
 
     def start(self, name: str, work: Callable[[], Iterator[Progress]]) -> None:

@@ -209,6 +209,8 @@ def stages(snapshot: Snapshot, complete: dict[str, bool]) -> str:
     top = ""
     if snapshot.state == "failed":
         top = notice(snapshot.error, "error")
+    elif snapshot.stopping:
+        top = notice(f"{snapshot.name}: stopping at the next step; finished work is kept")
     elif snapshot.state in ("running", "cancelled"):
         top = notice(f"{snapshot.name}: {snapshot.state}")
     return top + f'<div class="di-stages">{"".join(rows)}</div>'

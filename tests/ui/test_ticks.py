@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.ui.compare.page import ComparePage
 from diffinf_core.ui.explore import page as explore_page
 from diffinf_core.ui.export.page import ExportPage
+from diffinf_core.ui.run.page import RunPage
 from diffinf_core.ui.session import Session
 from tests.ui.pages import skips, tick
 
@@ -93,6 +96,35 @@ def test_a_result_is_drawn_though_another_job_began_before_the_page_looked(
     ran(compare.session, "run", lambda: ends("data"))
     assert compare.body in compare._tick("retrain:running:7.0", None, None)
     assert compare.benchmark.tables in compare.benchmark._tick("benchmark:running:7.0:2")
+
+
+def test_a_job_that_was_asked_to_stop_is_stopping_until_it_has(
+    compare: ComparePage, finished_run: Path
+) -> None:
+    session, at, go = compare.session, threading.Event(), threading.Event()
+    with gr.Blocks(), gr.Tab("Run") as tab:
+        run = RunPage(session, tab)
+
+    def slow(name: str) -> Iterator[Progress]:
+        yield Progress(name, 1, 9)
+        at.set()
+        go.wait(30)
+        yield Progress(name, 2, 9)
+
+    for name, page in (("retrain", compare), ("benchmark", compare.benchmark)):
+        look = (lambda s: compare._tick(s, None, None)) if page is compare else page._tick
+        at.clear()
+        go.clear()
+        session.jobs.start(name, partial(slow, name))
+        assert at.wait(30)
+        assert "1 of 9" in look("")[page.message]
+        assert "Stopping" in page._stop() and "Stopping" in look("")[page.message]
+        assert "stopping" in run._tick("")[run.stages]
+        go.set()
+        session.jobs.wait(30)
+        assert "cancelled" in look("seen")[page.message]
+        assert "stopping" not in run._tick("")[run.stages]
+    assert "Nothing is running" in run._stop()[run.message]
 
 
 def test_after_a_restart_the_progress_of_a_job_that_is_gone_goes(

@@ -154,6 +154,8 @@ class BenchmarkPart:
             return ""
         if snapshot.state == "failed":
             return markup.notice(snapshot.error, "error")
+        if snapshot.stopping:
+            return markup.notice("Stopping; finished trainings are kept.")
         event = snapshot.stages.get(_JOB) or next(reversed(snapshot.stages.values()), None)
         if event is None:
             return markup.notice("Starting.")
@@ -202,7 +204,7 @@ class BenchmarkPart:
         if snapshot.name != _JOB or snapshot.state != "running":
             return markup.notice("No benchmark is running.")
         self.session.jobs.cancel()
-        return markup.notice("Stopping; finished trainings are kept.")
+        return self._progress()
 
     def _tick(self, before: str) -> Updates:
         snapshot = self.session.jobs.snapshot()

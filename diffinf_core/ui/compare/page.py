@@ -184,6 +184,8 @@ class ComparePage:
             return ""
         if snapshot.state == "failed":
             return markup.notice(snapshot.error, "error")
+        if snapshot.stopping:
+            return markup.notice("Stopping; finished trainings are kept.")
         if event is None:
             return markup.notice("Starting.")
         text = f"{event.done} of {event.total} trainings. {event.note}"
@@ -203,7 +205,7 @@ class ComparePage:
         if snapshot.name != "retrain" or snapshot.state != "running":
             return markup.notice("No training is running.")
         self.session.jobs.cancel()
-        return markup.notice("Stopping; finished trainings are kept.")
+        return self._progress()
 
     def _tick(self, before: str, arm: str | None, against: str | None) -> Updates:
         snapshot = self.session.jobs.snapshot()

@@ -93,6 +93,8 @@ def progress(session: Session, job: str) -> str:
         return ""
     if snapshot.state == "failed":
         return markup.notice(snapshot.error, "error")
+    if snapshot.stopping:
+        return markup.notice("Stopping at the next step.")
     if not snapshot.stages:
         return markup.notice("Starting.")
     event = list(snapshot.stages.values())[-1]

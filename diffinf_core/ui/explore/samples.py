@@ -127,11 +127,15 @@ class SamplesPart:
     # ------------------------------------------------------------ events
 
     def refresh(self, event: Any) -> None:
-        """Read the list anew after an event, at the place where it is."""
+        """Read the list and the map anew after an event, at the place where they are."""
         event.then(
-            lambda *given: [self.filters.tags(*given[:-2]), *self._page(*self._offered(*given))],
-            self.given,
-            [self.filters.tag, *self.shown],
+            lambda method, *given: [
+                self.filters.tags(*given[:-2]),
+                *self.map.shown(method),
+                *self._page(*self._offered(*given)),
+            ],
+            [self.map.method, *self.given],
+            [self.filters.tag, *self.map.outputs, *self.shown],
             js=WITH_PICKED,
             queue=False,
             show_progress="hidden",

@@ -130,11 +130,11 @@ class RunPage:
             note = markup.notice(str(error), "error")
         return {**self._progress(), self.message: note}
 
-    def _stop(self) -> str:
+    def _stop(self) -> Updates:
         if not self.session.jobs.running:
-            return markup.notice("Nothing is running.")
+            return {self.message: markup.notice("Nothing is running.")}
         self.session.jobs.cancel()
-        return markup.notice("Stopping at the next step; finished work is kept.")
+        return {self.message: "", **self._progress()}
 
     def _make(self, source: str, path: str, checked: str, *values: Any) -> Updates:
         if self.session.exists:  # this window has not looked since another one made it
@@ -162,7 +162,7 @@ class RunPage:
             [self.stages, self.log, self.message],
             queue=False,
         )
-        self.cancel.click(self._stop, outputs=[self.message], queue=False)
+        self.cancel.click(self._stop, None, [self.stages, self.log, self.message], queue=False)
         new.connect(settings.form, settings.shown, settings.filled_with)
         new.check.click(lambda: "", outputs=[self.message], queue=False)
         new.create.click(

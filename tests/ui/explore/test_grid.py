@@ -11,6 +11,7 @@ import pytest
 
 from diffinf_core.engine import View, open_run
 from diffinf_core.records import DiffInfError
+from diffinf_core.ui.explore import page as explore_page
 from diffinf_core.ui.explore.acts import MOST_IN_PLACE, Acts
 from diffinf_core.ui.explore.listing import KEPT, Listings
 from diffinf_core.ui.explore.samples import SamplesPart
@@ -26,6 +27,7 @@ from tests.ui.explore.window import (
     selected,
     within,
 )
+from tests.ui.pages import handler
 
 browser = pytest.mark.browser
 
@@ -210,6 +212,20 @@ def test_the_list_brings_the_number_of_what_it_shows(run_copy: Path) -> None:
     session.run.review.decide(str(session.run.queue["id"].iloc[0]), "drop", "bob")
     given = [c.value for c in part.given[:-2]]
     assert part.shown[-1] is listed and part._page(*given, 1, "")[-1] == 1
+
+
+def test_a_decision_here_draws_the_map_anew(run_copy: Path) -> None:
+    list(open_run(run_copy).explore.map.compute())
+    session = Session(run_copy)
+    with gr.Blocks() as blocks, gr.Tab("Explore") as tab:
+        explore_page.build(session, tab)
+    keep = handler(blocks, "explore-keep", "click")
+    after = next(f for f in blocks.fns.values() if f.trigger_after == keep._id)
+    at = [getattr(o, "elem_id", None) for o in after.outputs].index("explore-map")
+    given = [getattr(c, "value", None) for c in after.inputs]
+    before = after.fn(*given)[at]
+    session.run.review.decide(str(session.run.queue["id"].iloc[0]), "drop", "bob")
+    assert before.startswith("pca") and after.fn(*given)[at] not in ("", before)
 
 
 def test_more_than_can_be_seen_is_not_decided_in_place(run_copy: Any) -> None:
