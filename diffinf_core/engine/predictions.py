@@ -31,6 +31,9 @@ class Predictions:
         """The probabilities of a training sample; :class:`DiffInfError` for an unknown id."""
         folder = self._tables.folder
         key = digest(PREDICTOR.key(folder), JUDGE.key(folder))
+        known = self._known.get((key, sample))
+        if known is not None:  # which waits for nobody's computation
+            return known
         with self._lock:
             found = self._known.get((key, sample))
             if found is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from diffinf_core.correction.originals import Originals
 from diffinf_core.engine import open_run
-from diffinf_core.records import DiffInfError
+from diffinf_core.records import DiffInfError, Prediction
 
 
 def test_a_prediction_is_what_an_edit_says_of_its_original(finished_run: Path) -> None:
@@ -21,6 +24,31 @@ def test_a_prediction_is_what_an_edit_says_of_its_original(finished_run: Path) -
         assert run.predictions.of(sample) is seen, "looked at once"
     with pytest.raises(DiffInfError, match="no training sample"):
         run.predictions.of("0" * 12)
+
+
+def test_what_is_known_does_not_wait_for_a_computation(
+    finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(finished_run)
+    ids = [str(sample) for sample in run.queue["id"][:2]]
+    known = run.predictions.of(ids[0])
+    at, go = threading.Event(), threading.Event()
+    predict = Originals.predict
+
+    def slow(self: Originals, sample: str) -> Prediction:
+        at.set()
+        go.wait(60)
+        return predict(self, sample)
+
+    monkeypatch.setattr(Originals, "predict", slow)
+    with ThreadPoolExecutor(2) as threads:
+        other = threads.submit(run.predictions.of, ids[1])
+        try:
+            assert at.wait(60)
+            assert threads.submit(run.predictions.of, ids[0]).result(30) is known
+            assert not other.done()
+        finally:
+            go.set()
 
 
 def test_every_score_of_a_sample_is_the_tables(finished_run: Path) -> None:
