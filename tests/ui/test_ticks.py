@@ -53,7 +53,7 @@ def explore(finished_run: Path) -> tuple[Session, Any]:
     with gr.Blocks() as blocks, gr.Tab("Explore") as tab:
         explore_page.build(session, tab)
     called = tick(blocks, "explore-map")
-    return session, lambda before: called(before, "pca", True, 1)
+    return session, lambda before: called(before, "pca", True)
 
 
 def test_the_same_end_twice_is_drawn_twice(compare: ComparePage) -> None:

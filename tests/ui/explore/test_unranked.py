@@ -40,7 +40,7 @@ def test_the_timer_goes_on(session: Session, name: str, words: str) -> None:
     look = tick(blocks, "explore-map")
     session.jobs.start(name, lambda: one(name))
     session.jobs.wait(30)
-    drawn = look(f"{name}:running:7.0", "pca", True, 1)
+    drawn = look(f"{name}:running:7.0", "pca", True)
     assert "di-error" in drawn[words] and drawn["seen"].startswith(f"{name}:done")
 
 
