@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gradio as gr
@@ -52,6 +53,13 @@ class Calls:
                 given.get(name, "" if isinstance(block, gr.Textbox) and not usual else usual)
             )
         request: Any = gr.Request(username=None, session_hash="page")
-        answer = asyncio.run(self.blocks.process_api(fn, values, state=self.state, request=request))
+
+        def call() -> Any:
+            work = self.blocks.process_api(fn, values, state=self.state, request=request)
+            return asyncio.run(work)
+
+        # in a thread of its own: a browser of the same session has an event loop in this one
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(call).result()
         names = [getattr(block, "elem_id", None) or str(block._id) for block in fn.outputs]
         return dict(zip(names, answer["data"], strict=True))

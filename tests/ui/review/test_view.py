@@ -156,7 +156,9 @@ def test_presets_start_from_the_run_and_stay_in_range(source: str, edit: Edit) -
 
 def test_the_panel_follows_the_settings_of_the_run() -> None:
     """A run that was made while the page was open has its own sliders, at its own settings."""
-    session: Any = SimpleNamespace(usual=RepairConfig(), repair_settings=lambda: session.usual)
+    session: Any = SimpleNamespace(
+        usual=RepairConfig(), repair_settings=lambda: session.usual, follow=lambda: None
+    )
     page_state, request = PageState(), SimpleNamespace()
     with gr.Blocks():
         editor = Editor(session, Presenter(session))
