@@ -51,8 +51,7 @@ def strongest_change(x: Tensor, edit: Tensor) -> Tensor:
 
     The mean over the strongest :data:`STRONGEST` of the picture, after smoothing over about 4 % of its side
     (not below 64 pixels), so that single pixels do not count: a dark spot or a mouth drawn over another one
-    does. Large where an
-    edit is overdone, and where the label asks for it, as an open mouth does.
+    does. Large where an edit is overdone, and where the label asks for it, as an open mouth does.
     """
     change = (edit - x).mean(1, keepdim=True) * 127.5
     side = 2 * (change.shape[-1] // 64) + 1

@@ -123,20 +123,20 @@ def refuse_untrainable(given: dict[str, Any], options: LatentOptions) -> None:
     """Before anything is computed: :class:`DiffInfError` where the files of the first stage are missing or
     cannot be read, and for a setting that does not exist or is out of range."""
     make_settings({**ON_LATENTS, **given}, None)
-    where = _published(options)
-    if where is not None and options.first_stage_minutes and options.first_stage != "auto":
-        raise DiffInfError(
-            f"first_stage_minutes has no effect on the first stage {options.first_stage}; leave it out, or "
-            "train one on these pictures by first_stage own."
-        )
-    if where is not None:
+    if (where := _published(options)) is not None:
         with TemporaryDirectory(prefix="diffinf-first-stage-") as scratch:
             import_first_stage(where, Path(scratch))
 
 
 def _published(options: LatentOptions) -> Path | None:
     """Where the first stage lies that a training takes; None where it trains one of its own."""
-    return None if options.first_stage == OWN else find_first_stage(options.first_stage)
+    where = None if options.first_stage == OWN else find_first_stage(options.first_stage)
+    if where is not None and options.first_stage_minutes and options.first_stage != "auto":
+        raise DiffInfError(
+            f"first_stage_minutes has no effect on the first stage {options.first_stage}; leave it out, or "
+            "train one on these pictures by first_stage own."
+        )
+    return where
 
 
 @under_seal
@@ -163,7 +163,6 @@ def train_under_lock(
     options: LatentOptions,
 ) -> Iterator[Progress]:
     """:func:`train_on_latents` for who holds the lock of the run."""
-    refuse_untrainable(given, options)
     settings = make_settings({**ON_LATENTS, **given}, start)
     train = open_training(run)
     columns = tuple(covariate(train.table, column) for column in options.covariates)

@@ -75,9 +75,8 @@ class Benchmarks:
 
         with folder.lock():
             done = None
-            (out / files.SAMPLES).unlink(
-                missing_ok=True
-            )  # of a benchmark before, perhaps another one
+            # of a benchmark before, perhaps another one
+            (out / files.SAMPLES).unlink(missing_ok=True)
             try:
                 for event in run_suite(folder, settings, brought_up, workers):
                     if event.stage == "benchmark":

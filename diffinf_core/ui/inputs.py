@@ -12,34 +12,27 @@ from typing import Any
 import gradio as gr
 
 
+def _as_sent(_self: gr.components.Component, payload: Any) -> Any:
+    """The value as it was sent."""
+    return payload
+
+
 class LenientDropdown(gr.Dropdown):
     """A dropdown whose value may no longer be among its choices."""
 
-    is_template = True
-
-    def preprocess(self, payload: Any) -> Any:
-        """The value as it was sent."""
-        return payload
+    is_template, preprocess = True, _as_sent
 
 
 class LenientRadio(gr.Radio):
     """A radio group whose value may no longer be among its choices."""
 
-    is_template = True
-
-    def preprocess(self, payload: Any) -> Any:
-        """The value as it was sent."""
-        return payload
+    is_template, preprocess = True, _as_sent
 
 
 class LenientSlider(gr.Slider):
     """A slider beside whose track a number beyond its ends can be typed."""
 
-    is_template = True
-
-    def preprocess(self, payload: float) -> float:
-        """The number as it was typed."""
-        return payload
+    is_template, preprocess = True, _as_sent
 
 
 class NumberField(gr.Number):

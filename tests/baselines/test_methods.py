@@ -90,6 +90,16 @@ def test_elr_plus_mixes_labels_and_targets_with_one_partner(
     assert found == pytest.approx((-0.554031 + 1.050724 + 3 * np.log(1 - 0.337)) / 2, abs=1e-5)
 
 
+def average_of_one_and_zero(method: Method, fit: Fit, batch: Batch) -> None:
+    """Average networks of ones with trained ones of zeros: what is left is the factor."""
+    pairs = zip(fit.modules["ema0"].parameters(), fit.nets[0].parameters(), strict=True)
+    with torch.no_grad():
+        for average, now in pairs:
+            average.fill_(1)
+            now.zero_()
+        method.after_step(fit, batch, (0,))
+
+
 @pytest.mark.parametrize(
     "settings,step,factor",
     [
@@ -105,13 +115,7 @@ def test_elr_plus_averages_by_its_ramp(settings: dict[str, int], step: int, fact
     method = ELRPlus(**settings)
     fit, batch = fitted(method, torch.zeros(1, 3), Y, step, epochs=2400)
     assert fit.total_steps == 2400
-    with torch.no_grad():
-        for average, now in zip(
-            fit.modules["ema0"].parameters(), fit.nets[0].parameters(), strict=True
-        ):
-            average.fill_(1)
-            now.zero_()
-        method.after_step(fit, batch, (0,))
+    average_of_one_and_zero(method, fit, batch)
     for average in fit.modules["ema0"].parameters():
         torch.testing.assert_close(average, torch.full_like(average, factor), atol=1e-6, rtol=0)
 
@@ -119,13 +123,7 @@ def test_elr_plus_averages_by_its_ramp(settings: dict[str, int], step: int, fact
 def test_the_authors_ramp_averages_nothing_in_a_short_training() -> None:
     method = make_method("elr_plus", "source")
     fit, batch = fitted(method, torch.zeros(1, 3), Y, step=2849)
-    with torch.no_grad():
-        for average, now in zip(
-            fit.modules["ema0"].parameters(), fit.nets[0].parameters(), strict=True
-        ):
-            average.fill_(1)
-            now.zero_()
-        method.after_step(fit, batch, (0,))
+    average_of_one_and_zero(method, fit, batch)
     assert float(next(fit.modules["ema0"].parameters()).mean()) == pytest.approx(0.01335, abs=1e-5)
 
 
