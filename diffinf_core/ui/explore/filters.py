@@ -22,6 +22,11 @@ _HIGH = {"all": None, "high-influence": True, "others": False}
 _PLAIN = {"rank": "rank", "label": "label", "file": "file name"}
 
 
+def _issues(table: Any) -> list[tuple[str, str]]:
+    """The issues that were measured, with how many samples have each; none before."""
+    return [] if table is None else [(f"{k} ({n:,})", k) for k, n in table.counts().items()]
+
+
 def _pair(group: str) -> tuple[str, str]:
     """Column and value of a choice of the subgroup filter."""
     try:
@@ -158,27 +163,32 @@ class Filters:
             if column != "label"
             for value in sorted(samples.groups[column].unique(), key=natural_key)
         ]
-        issues = [] if table is None else [(f"{k} ({n:,})", k) for k, n in table.counts().items()]
         own = {
             self.label: [(name, name) for name in run.training.classes],
             self.group: groups,
             self.tag: [(name, name) for name in run.tags.counts()],
-            self.issue: issues,
+            self.issue: _issues(table),
         }
         return {control: [(_ALL, _ALL), *choices] for control, choices in own.items()}
 
-    def offered(self, *given: Any) -> tuple[Any, ...]:
-        """The values of ``inputs``, with all in place of what is no longer offered."""
-        offers = {control: dict(choices).values() for control, choices in self._offers().items()}
+    def _kept(
+        self, offers: dict[Any, list[tuple[str, str]]], given: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        values = {control: dict(choices).values() for control, choices in offers.items()}
         return tuple(
-            _ALL if control in offers and value not in offers[control] else value
+            _ALL if control in values and value not in values[control] else value
             for control, value in zip(self.inputs, given, strict=True)
         )
 
+    def offered(self, *given: Any) -> tuple[Any, ...]:
+        """The values of ``inputs``, with all in place of what is no longer offered."""
+        return self._kept(self._offers(), given)
+
     def _updates(self, given: Sequence[Any]) -> dict[Any, Any]:
         """The choices of the filters; a value only where it changes, as another may be chosen meanwhile."""
-        kept, out = self.offered(*given), {}
-        for control, choices in self._offers().items():
+        offers, out = self._offers(), {}
+        kept = self._kept(offers, given)
+        for control, choices in offers.items():
             at = self.inputs.index(control)
             gone = {} if kept[at] == given[at] else {"value": kept[at]}
             out[control] = gr.update(choices=choices, **gone)
@@ -211,7 +221,7 @@ class Filters:
         return [
             progress(self.session, JOB),
             gr.update(visible=table is None),
-            gr.update(choices=self._offers()[self.issue]),
+            gr.update(choices=[(_ALL, _ALL), *_issues(table)]),
             gr.update(choices=sorts),
         ]
 
