@@ -3,6 +3,8 @@
 Gradio compares a value with the choices or bounds that the server holds for the page, and drops the request
 where it is not among them. A page outlives those: the server restarts, a tag loses its last sample, a filter
 leaves fewer pages. So handlers check what they take, and answer in a sentence.
+
+Each class spells its method out: Gradio writes a stub of this file, with its classes and nothing else.
 """
 
 from __future__ import annotations
@@ -12,27 +14,34 @@ from typing import Any
 import gradio as gr
 
 
-def _as_sent(_self: gr.components.Component, payload: Any) -> Any:
-    """The value as it was sent."""
-    return payload
-
-
 class LenientDropdown(gr.Dropdown):
     """A dropdown whose value may no longer be among its choices."""
 
-    is_template, preprocess = True, _as_sent
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """The value as it was sent."""
+        return payload
 
 
 class LenientRadio(gr.Radio):
     """A radio group whose value may no longer be among its choices."""
 
-    is_template, preprocess = True, _as_sent
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """The value as it was sent."""
+        return payload
 
 
 class LenientSlider(gr.Slider):
     """A slider beside whose track a number beyond its ends can be typed."""
 
-    is_template, preprocess = True, _as_sent
+    is_template = True
+
+    def preprocess(self, payload: float) -> float:
+        """The number as it was typed."""
+        return payload
 
 
 class NumberField(gr.Number):
