@@ -175,6 +175,7 @@ class _Trainer:
             self.config.learning_rate,
             weight_decay=self.config.weight_decay,
             betas=(0.9, 0.98),
+            fused=True,
         )
         if first_stage is not None:
             self._ema.attach(first_stage)
