@@ -226,6 +226,9 @@ def _first_stage(
         )
     if where is not None and not kept:
         import_first_stage(where, target)
+        if options.first_stage_minutes:
+            note = "first_stage_minutes has no effect: a published first stage is here, and is used"
+            yield Progress("first-stage", 0, 1, note)
     if own and not unfinished and there and not is_own(target / BESIDE):
         raise DiffInfError(
             f"{target} holds another first stage, of a training that was begun; move it away or give --out."

@@ -164,7 +164,7 @@ def in_the_browser(run: Run) -> dict[str, Any]:
     table = "document.querySelector('#explore-table tbody tr')"
     map_stands = "document.querySelector('.di-map[data-ready]')"
     count = "document.querySelector('#table-count').innerText"
-    first = "document.querySelector('#explore-table tbody .di-file').innerText"
+    first = "document.querySelector('#explore-table tbody .di-file-name').innerText"
     try:
         with browser() as chromium:
             page = chromium.new_page(viewport={"width": 1440, "height": 950})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -84,6 +85,17 @@ def test_what_a_training_on_latents_cannot_use_is_named(run_copy: Path, networks
     with pytest.raises(DiffInfError, match="cut short"):
         begin(LatentOptions(str(networks)))
     assert not list(run_copy.glob("generator/generator*"))
+
+
+def test_minutes_for_a_first_stage_that_is_not_trained_are_named(
+    run_copy: Path, networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIFFINF_WEIGHTS", str(tmp_path))
+    for part in ("encoder", "decoder"):
+        shutil.copy(networks / f"own_{part}.safetensors", tmp_path / f"taef2_{part}.safetensors")
+    options = LatentOptions("auto", first_stage_minutes=5)
+    first = next(train_on_latents(Run.open(run_copy), QUICK, None, None, 0.25, options))
+    assert "first_stage_minutes has no effect" in first.note
 
 
 def test_a_killed_training_on_latents_resumes_with_the_precision_it_began_with(

@@ -78,7 +78,7 @@ def samples_table(
             f"<tr><td>{picker(row['id'], row['file'])}</td>"
             f"<td>{thumbnail(row['id'], row['label'])}</td>"
             f'<td class="di-number">{row["rank"]}{mark}</td>'
-            f'<th scope="row" class="di-file" title="{escape(row["file"])}">{escape(row["file"])}</th>'
+            f'<th scope="row" class="di-file-name" title="{escape(row["file"])}">{escape(row["file"])}</th>'
             f"<td>{escape(row['label'])}</td>{cells}"
             f"<td>{escape(STATES[row['state']].replace('_', ' '))}</td></tr>"
         )
@@ -111,7 +111,7 @@ def disagreement_table(rows: pd.DataFrame, first: str, second: str) -> str:
     ]
     body = [
         f"<tr><td>{picker(row['id'], row['file'])}</td><td>{thumbnail(row['id'], row['label'])}</td>"
-        f'<th scope="row" class="di-file" title="{escape(row["file"])}">{escape(row["file"])}</th>'
+        f'<th scope="row" class="di-file-name" title="{escape(row["file"])}">{escape(row["file"])}</th>'
         f'<td>{escape(row["label"])}</td><td class="di-number">{row["first"]}</td>'
         f'<td class="di-number">{row["second"]}</td></tr>'
         for row in rows.to_dict("records")
@@ -127,7 +127,7 @@ def pairs_list(pairs: Sequence[tuple[dict[str, str], dict[str, str], float]]) ->
         sides = "".join(
             f"<figure><label>{thumbnail(one['id'], one['label'])}{picker(one['id'], one['file'])}</label>"
             f"<figcaption><strong>{escape(one['label'])}</strong>"
-            f'<span class="di-file" title="{escape(one["file"])}">{escape(one["file"])}</span>'
+            f'<span class="di-file-name" title="{escape(one["file"])}">{escape(one["file"])}</span>'
             "</figcaption></figure>"
             for one in (first, second)
         )

@@ -81,7 +81,7 @@ def test_disagreement_follows_the_two_scores(page, server: Server) -> None:
         names = engine.explore.samples().table["file"].iloc[rows["position"]].tolist()
         page.wait_for_function(
             """names => { const shown = [...document.querySelectorAll(
-                '#explore-disagreement tbody .di-file')];
+                '#explore-disagreement tbody .di-file-name')];
               return shown.length === names.length && shown.every((el, i) => el.title === names[i]); }""",
             arg=names[:ROWS],
         )

@@ -27,7 +27,7 @@ def opened(chromium, server: Server, **options) -> Iterator[object]:
 
 
 def files(page) -> list[str]:
-    return page.locator("#explore-table tbody .di-file").all_inner_texts()
+    return page.locator("#explore-table tbody .di-file-name").all_inner_texts()
 
 
 def expected(engine: OpenRun, view: View, first: int = 0) -> list[str]:
@@ -42,7 +42,7 @@ def expected(engine: OpenRun, view: View, first: int = 0) -> list[str]:
 def wait_files(page, names: list[str]) -> None:
     page.wait_for_function(
         """names => {
-          const shown = [...document.querySelectorAll('#explore-table tbody .di-file')];
+          const shown = [...document.querySelectorAll('#explore-table tbody .di-file-name')];
           return shown.length === names.length && shown.every((el, i) => el.title === names[i]);
         }""",
         arg=names,
