@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from diffinf_core.runs.files import (
     write_png,
 )
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.scratch import scratch_folder
 
 _ID = re.compile(r"[0-9a-f]{12}")
 _VERSION = re.compile(r"[0-9a-f]{16}")
@@ -153,7 +153,7 @@ def edited_pictures(run: Run, folders: Sequence[Path], side: int) -> NDArray[np.
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        with tempfile.TemporaryDirectory() as temporary:
+        with scratch_folder() as temporary:
             out = create_array(Path(temporary) / file.name, shape, np.uint8)
             _decode(folders, out)
         return out

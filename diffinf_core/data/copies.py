@@ -7,13 +7,11 @@ would else all become one group.
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkstemp
 
 import numpy as np
 import pandas as pd
@@ -24,6 +22,7 @@ from diffinf_core.data.text import shown
 from diffinf_core.records import Progress
 from diffinf_core.runs.files import create_array
 from diffinf_core.runs.pages import drop_pages
+from diffinf_core.runs.scratch import scratch_folder
 
 #: pictures that look alike stay together in groups of at most this fraction of the smallest class
 LARGEST_GROUP = 0.1
@@ -59,13 +58,12 @@ def scratch_thumbnails(n: int) -> NDArray[np.uint8]:
     """Room for thumbnails (n, 32, 32) in a file without a name, so that memory does not grow with n."""
     if not n:
         return np.zeros((0, GREY, GREY), np.uint8)
-    handle, name = mkstemp(prefix="diffinf-")
-    os.close(handle)
+    scratch = scratch_folder()
     try:
-        return create_array(Path(name), (n, GREY, GREY), np.uint8)
+        return create_array(Path(scratch.name) / "thumbnails.npy", (n, GREY, GREY), np.uint8)
     finally:
         with suppress(OSError):  # Windows keeps what is mapped
-            Path(name).unlink()
+            scratch.cleanup()
 
 
 def thumbnails_of(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

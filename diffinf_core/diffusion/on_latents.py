@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -50,6 +49,7 @@ from diffinf_core.diffusion.speed import measured_precision
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import digest, read_json, write_json
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.scratch import scratch_folder
 from diffinf_core.runs.seal import under_seal
 
 #: beside the training state: what the networks compute in, measured once for a training, and for how long it
@@ -124,7 +124,7 @@ def refuse_untrainable(given: dict[str, Any], options: LatentOptions) -> None:
     cannot be read, and for a setting that does not exist or is out of range."""
     make_settings({**ON_LATENTS, **given}, None)
     if (where := _published(options)) is not None:
-        with TemporaryDirectory(prefix="diffinf-first-stage-") as scratch:
+        with scratch_folder() as scratch:
             import_first_stage(where, Path(scratch))
 
 

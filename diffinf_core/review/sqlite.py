@@ -21,6 +21,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
+from diffinf_core.runs.scratch import scratch_folder
+
 #: bytes of the smallest first page of an SQLite file
 _FIRST_PAGE = 512
 #: seconds to wait for others who write, and between two attempts where SQLite does not wait itself
@@ -183,7 +185,7 @@ class SqliteFile:
         """A private copy of the file and its log, as they are at one moment."""
         assert self.path is not None
         if self._copies is None:
-            self._copies = tempfile.TemporaryDirectory(prefix="diffinf-journal-")
+            self._copies = scratch_folder()
             atexit.register(self._copies.cleanup)
         copy = Path(self._copies.name) / self.path.name
         for _ in range(_ATTEMPTS):

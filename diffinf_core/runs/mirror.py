@@ -11,17 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffinf_core.config import RunConfig
-from diffinf_core.runs.files import remove_orphans
 from diffinf_core.runs.inventory import MARK
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.scratch import scratch_folder
 from diffinf_core.runs.stages import Stage
-from diffinf_core.runs.writer import unfinished
 
 #: names of files of a finished stage, as patterns
 Reads = Mapping[Stage, Sequence[str]]
@@ -30,10 +28,7 @@ Reads = Mapping[Stage, Sequence[str]]
 @contextmanager
 def worker_folder() -> Iterator[Path]:
     """A folder of a worker's machine, which goes with the block or, after a kill, with the next one's."""
-    home = Path(gettempdir()) / "diffinf-mirrors"
-    home.mkdir(mode=0o700, exist_ok=True)
-    remove_orphans(home)
-    with TemporaryDirectory(prefix=unfinished(home / "run"), suffix=".part", dir=home) as folder:
+    with scratch_folder() as folder:
         yield Path(folder)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from diffinf_core.data.sources import packed_source
 from diffinf_core.data.sources.unpacked import reading_unpacked
 from diffinf_core.data.split import PARTS, Split, too_small
 from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.scratch import scratch_folder
 
 #: examples of all classes together, and sizes that are told apart
 _MOST_EXAMPLES, _MOST_SIZES = 120, 20
@@ -37,7 +37,7 @@ def check_data_set(config: RunConfig) -> Generator[Progress, None, Checked]:
     packed, name = packed_source(config.data), str(config.data.path)
     if packed is None:
         return (yield from _check(config, name))
-    with TemporaryDirectory(prefix="diffinf-check-") as scratch:
+    with scratch_folder() as scratch:
         folder = Path(scratch) / "unpacked"
         yield from packed.unpack(folder)
         inner = config.model_copy(update={"data": reading_unpacked(config.data, folder)})

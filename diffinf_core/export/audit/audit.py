@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from diffinf_core.export.render import edited_file
 from diffinf_core.records import Progress
 from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import Run
+from diffinf_core.runs.scratch import scratch_folder
 
 #: most pictures of each kind that are looked at
 MOST = 1000
@@ -51,7 +51,7 @@ def audit_plan(plan: Plan) -> Generator[Progress, None, dict[str, Any]]:
     now: dict[str, list[list[float]]] = {kind: [] for kind in _KINDS}
     before: dict[str, list[list[float]]] = {kind: [] for kind in _KINDS}
     if min(len(edited), len(others)) >= FEWEST:
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             for done, i in enumerate(rows, 1):
                 original = _measure(plan.source / train[i].file, plan.size, plan.pixels)
                 shown = original

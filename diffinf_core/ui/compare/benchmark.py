@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from functools import partial
 from typing import Literal
 
@@ -12,6 +11,7 @@ import pandas as pd
 
 from diffinf_core.engine import BenchmarkSettings, method_choices
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs.scratch import scratch_folder
 from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
 from diffinf_core.ui.session import Session
@@ -44,7 +44,7 @@ class BenchmarkPart:
     def __init__(self, session: Session) -> None:
         self.session = session
         # The system's folder for temporary files is where Gradio may take a file from to serve it.
-        self._files = tempfile.TemporaryDirectory(prefix="diffinf-benchmark-")
+        self._files = scratch_folder()
         with gr.Accordion("Benchmark: the rivals of Table 1", open=False, elem_id="benchmark"):
             gr.Markdown(
                 "Trains published methods and controls on this run's noisy labels, each with the same split, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 
 from diffinf_core.records import GROUP_SIZES, DiffInfError
+from diffinf_core.runs.scratch import scratch_folder
 from diffinf_core.ui import markup
 from diffinf_core.ui.compare import markup as compare_markup
 from diffinf_core.ui.compare.benchmark import BenchmarkPart
@@ -45,7 +45,7 @@ class ComparePage:
     def __init__(self, session: Session) -> None:
         self.session = session
         # The system's folder for temporary files is where Gradio may take a file from to serve it.
-        self._files = tempfile.TemporaryDirectory(prefix="diffinf-compare-")
+        self._files = scratch_folder()
         gr.Markdown(
             "## Compare\nRetrains a fresh classifier on each data set and tests it on the test split: as it "
             "was (noisy), without the top tau % (removal), with their repairs (repaired), and as you decided "

@@ -11,7 +11,6 @@ import os
 import shutil
 import socket
 import ssl
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,7 @@ from starlette.types import ASGIApp
 
 from diffinf_core.engine import OpenRun
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs.scratch import scratch_folder
 from diffinf_core.ui.web.accounts import Accounts
 from diffinf_core.ui.web.below import Below
 from diffinf_core.ui.web.calls import check_call
@@ -167,10 +167,10 @@ def private_folder() -> Path:
 
     Gradio serves its whole cache, which by default all its programs on a machine share.
     """
-    folder = Path(tempfile.mkdtemp(prefix="diffinf-"))
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)  # read when the pages are built
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    scratch = scratch_folder()
+    atexit.register(scratch.cleanup)
+    os.environ["GRADIO_TEMP_DIR"] = scratch.name  # read when the pages are built
+    return Path(scratch.name)
 
 
 class Server:
