@@ -62,7 +62,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "steps": 12,
             "guidance": 5.0,
             "step_size": 0.0,
-            "transfer": "delta",
+            "transfer": "around",
             "mask_quantile": 0.55,
         },
     },

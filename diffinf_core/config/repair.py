@@ -86,10 +86,11 @@ class RepairConfig(Section):
     objective_every: int = later(
         1, ge=1, le=100, description="guided steps between gradients of the objective; 1: at each"
     )
-    transfer: Literal["gated", "delta", "masked", "none"] = Field(
+    transfer: Literal["gated", "delta", "around", "masked", "none"] = Field(
         "gated",
         description="add the detail that the generator cannot reproduce back to the edit: where it changed "
-        "little, everywhere, nowhere; or masked: keep the original where the edit changes little",
+        "little, everywhere, around the quarter that changed most, nowhere; or masked: keep the original where "
+        "the edit changes little",
     )
     mask_quantile: float = later(
         0.6,
@@ -97,6 +98,10 @@ class RepairConfig(Section):
         lt=1,
         description="fraction of a picture that a masked edit leaves as it is; with method=inpaint before "
         "the region is widened by a cell",
+    )
+    keep_colour: bool = later(
+        False,
+        description="give the edit the mean colour that the middle of the original has, where it changed",
     )
     identity: Literal["auto", "demo", "facenet", "dlib", "z_sem", "none"] = Field(
         "auto",

@@ -1,9 +1,11 @@
-"""How far an edit moves the mean colour of the subject, in CIE L*a*b* under D65 (CIE 15:2004)."""
+"""The mean colour of the subject: how far an edit moves it, in CIE L*a*b* under D65 (CIE 15:2004), and an
+edit that keeps it."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from diffinf_core.diffusion.autoencoder import coarse_colour
 
@@ -12,6 +14,10 @@ _XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750),
         (0.0193339, 0.1191920, 0.9503041))  # fmt: skip
 _WHITE = (0.95047, 1.0, 1.08883)
 _KNEE = (6 / 29) ** 3
+#: differences up to this, on the scale of [-1, 1], are none
+_SAME = 1 / 127.5
+#: how much brighter or darker a channel may become at most, as a fraction
+_MOST_GAIN = 0.5
 
 
 def lab(colours: Tensor) -> Tensor:
@@ -27,3 +33,21 @@ def lab(colours: Tensor) -> Tensor:
 def colour_shift(x: Tensor, edit: Tensor) -> Tensor:
     """Distance (B,) in L*a*b* between the mean colours of the middle half of pictures (B, 3, S, S)."""
     return (lab(coarse_colour(x)) - lab(coarse_colour(edit))).norm(dim=1)
+
+
+def keep_colour(x: Tensor, edit: Tensor) -> Tensor:
+    """``edit`` with the mean colour that the middle of x has; both (B, 3, S, S) in [-1, 1].
+
+    By a gain per channel where the edit changed the picture, fading over about an eighth of its side: dark
+    hair stays dark, and what did not change stays as it is.
+    """
+    side = 2 * (x.shape[-1] // 16) + 1
+    where = ((edit - x).detach().abs().amax(1, keepdim=True) > _SAME).to(x.dtype)
+    where = F.avg_pool2d(where, side, 1, side // 2, count_include_pad=False)
+    light = (edit.clamp(-1, 1) + 1) / 2
+    missing = (coarse_colour(x) + 1) / 2 - coarse_colour(light)
+    gain = missing / coarse_colour(where * light).clamp_min(1e-3)
+    return (
+        edit.clamp(-1, 1)
+        + 2 * light * where * gain.clamp(-_MOST_GAIN, _MOST_GAIN)[:, :, None, None]
+    )

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffinf_core.config import RepairConfig
+from diffinf_core.correction.colour import keep_colour
 from diffinf_core.correction.objective import Objective
 from diffinf_core.diffusion.autoencoder import Autoencoder, DiffusionAutoencoder
 from diffinf_core.diffusion.regions import local_change
@@ -26,6 +27,8 @@ from diffinf_core.records import DiffInfError
 
 #: local mean change, on the scale of [-1, 1], at which the gate begins to close and at which it is closed
 GATE_LOW, GATE_HIGH = 0.06, 0.16
+#: fraction of a picture whose detail transfer="around" keeps, before what is drawn anew is widened by a cell
+AROUND_QUANTILE = 0.75
 
 
 @dataclass(frozen=True)
@@ -116,12 +119,21 @@ class Task:
         On latents the transfer takes place there: the result is decoded once, and what the decoder loses of
         the original itself is added back.
         """
+        out = self._transferred(x0)
+        return keep_colour(self.objective.reference.x, out) if self.config.keep_colour else out
+
+    def _transferred(self, x0: Tensor) -> Tensor:
         how, plain = self.config.transfer, self.inversion.reconstruction
         if self.generator.on_pixels:
             return transfer(self.original, x0, plain, how, self.config.mask_quantile)
         moved = transfer(self.original, x0, plain, how, self.config.mask_quantile, on_pixels=False)
         out = self.generator.pixels(moved)
-        return out if how == "none" else out + self._decoder_error
+        if how == "none":
+            return out
+        if how != "around":
+            return out + self._decoder_error
+        anew = F.interpolate(drawn_anew(x0, plain), out.shape[-2:], mode="bilinear")
+        return out + (1 - anew) * self._decoder_error
 
     def terms(self, x0: Tensor) -> dict[str, Tensor]:
         """The objective's terms for an x_0 as it would be stored, with detail transferred."""
@@ -209,7 +221,8 @@ def transfer(
     The residual x - reconstruction is the detail that the generator cannot reproduce. "delta" adds all of
     it to the edit, so that the result is x + (edit - reconstruction); "gated" adds it only where the edit
     left the picture unchanged, because where a mouth opened, the residual still holds the lines of the
-    closed one; "masked" adds the change to the original where the change is strong, and leaves the original
+    closed one; "around" adds it everywhere but in the quarter that changed most, and the cells beside that;
+    "masked" adds the change to the original where the change is strong, and leaves the original
     as it is elsewhere; "none" adds nothing.
     """
     if how == "none":
@@ -221,6 +234,8 @@ def transfer(
         residual = residual * (1 - changed(edit, reconstruction))
     elif how == "gated":
         residual = residual * (1 - strongly_changed(edit, reconstruction, quantile))
+    elif how == "around":
+        residual = residual * (1 - drawn_anew(edit, reconstruction))
     return edit + residual
 
 
@@ -231,6 +246,12 @@ def strongly_changed(edit: Tensor, reconstruction: Tensor, quantile: float) -> T
     """
     with torch.no_grad():
         return soft_mask(local_change(edit, reconstruction), quantile)
+
+
+def drawn_anew(edit: Tensor, reconstruction: Tensor) -> Tensor:
+    """Soft mask (B, 1, s, s) in [0, 1] of where an edit has detail of its own, and the original's would show
+    through: teeth through closed lips."""
+    return F.max_pool2d(strongly_changed(edit, reconstruction, AROUND_QUANTILE), 3, 1, 1)
 
 
 def soft_mask(change: Tensor, quantile: float) -> Tensor:

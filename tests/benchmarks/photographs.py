@@ -5,6 +5,7 @@
     diffinf run --out RUN
     python -m tests.benchmarks.photographs edits NAME RUN --set guidance=3 --set guidance=4
     python -m tests.benchmarks.photographs people NAME GENERATOR FOLDER [--grey] [--sheet FILE]
+    python -m tests.benchmarks.photographs review RULE RUN
     diffinf retrain RUN
     python -m tests.benchmarks.photographs arms NAME RUN
     python -m tests.benchmarks.photographs report NAME RUN/report.json
@@ -12,9 +13,11 @@
 
 ``edits`` takes the pictures with wrong labels among the top tau %, by rank and never by result. ``people``
 takes pictures of people whom the generator has never seen, with a smiling and a neutral picture each, and
-asks for the other. ``report`` keeps the arms of a run that was made on another machine, of which only the
-report is at hand. The judges are the published networks of ``diffinf weights fetch``. Only figures are kept,
-never a picture; ``--sheet`` writes one to look at, elsewhere.
+asks for the other. ``review`` decides on each pair by a rule, in place of a person: *unflagged* accepts the
+edits without a flag and drops the other pictures, *suggested* follows what Review suggests. ``report`` keeps
+the arms of a run that was made on another machine, of which only the report is at hand. The judges are the
+published networks of ``diffinf weights fetch``. Only figures are kept, never a picture; ``--sheet`` writes
+one to look at, elsewhere.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ from torch import Tensor
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.colour import colour_shift
 from diffinf_core.correction.edits import read_edit
-from diffinf_core.correction.face_classes import known_classes
+from diffinf_core.correction.face_classes import KnownAges, known_classes
 from diffinf_core.correction.face_judge import FaceJudge, FaceSex, judge_files
 from diffinf_core.correction.published.dlib import SAME_PERSON, DlibIdentity
 from diffinf_core.correction.published.layers import load_published
@@ -50,7 +53,7 @@ from diffinf_core.data.truth import open_truth
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.engine import open_run
 from diffinf_core.influence.stage import ranking
-from diffinf_core.records import Edit
+from diffinf_core.records import Choice, Edit
 from diffinf_core.runs.run import Run
 from diffinf_core.weights.files import load_weights, shipped
 from diffinf_core.weights.lpips import LpipsAlex, perceptual_distance
@@ -118,6 +121,8 @@ class Mislabelled:
 
     run: Run
     positions: NDArray[np.int64]
+    #: indices (n,) of the right classes
+    truth: NDArray[np.int64]
 
     @classmethod
     def of(cls, run: Run, most: int | None) -> Mislabelled:
@@ -126,7 +131,8 @@ class Mislabelled:
         table = ranking(run)
         order = np.argsort(table["rank"].to_numpy())
         high = [i for i in order if table["high"].iat[i] and truth[1][i]]
-        return cls(run, np.array(high[:most], np.int64))
+        chosen = np.array(high[:most], np.int64)
+        return cls(run, chosen, truth[0][chosen])
 
     def edited(self, repairer: Repairer, config: RepairConfig) -> Iterator[Edit]:
         """The edits, made now where they are not made yet."""
@@ -157,9 +163,17 @@ def of_run(
         seconds = (time.process_time() - began) / len(edits)
         pictures = np.stack([read_edit(run, e.sample, e.version) for e in edits])
         seen = judged.judge(to_tensor(pictures), chosen.positions)
-        found = row(measures.pairs(x, pictures), seen, y, train.classes)
+        figures = measures.pairs(x, pictures)
+        found = row(figures, seen, y, train.classes)
         flags = [sorted(e.flags) for e in edits]
         found |= {"seconds": seconds, "unflagged": sum(not f for f in flags) / len(flags)}
+        if isinstance(known, KnownAges):
+            rank = np.array(known.rank)
+            near = np.abs(rank[y] - rank[chosen.truth]) == 1
+            found["same_person_near"] = [
+                float(figures["same_person"][near].mean()),
+                int(near.sum()),
+            ]
         _keep(name, "edits", words or "as configured", found)
         shown.append(pictures)
         print(words, json.dumps(found), flush=True)
@@ -224,17 +238,44 @@ def _sheet(file: Path, rows: Sequence[Pictures], wide: int = 10, scale: int = 2)
     image.resize((image.width * scale, image.height * scale)).save(file)
 
 
-# ---------------------------------------------------------------- what is kept and shown
+# ---------------------------------------------------------------- the arms
+
+
+def review(rule: str, folder: Path) -> None:
+    """Decide on each pair of a run that nobody has reviewed."""
+    run = open_run(folder)
+    assert not run.review.decisions(), "somebody has reviewed this run"
+    choices = []
+    for pair in run.queue.itertuples():
+        action, label = str(pair.suggestion), str(pair.judge_class_before)
+        if rule == "unflagged":
+            action = "drop" if pair.flags else "accept"
+        version = str(pair.version) if action == "accept" else None
+        choices.append(
+            Choice(str(pair.id), action, version, label if action == "relabel" else None)
+        )
+    run.review.decide_many(choices, f"rule: {rule}")
+    print(pd.Series([choice.action for choice in choices]).value_counts().to_dict())
 
 
 def arms(name: str, folder: Path) -> None:
-    """Keep the accuracy of a run's retrained arms, and its difference to removal with a 95 % interval."""
+    """Keep the accuracy of a run's retrained arms, and its difference to removal with a 95 % interval.
+
+    Beside those of other runs at the same tau: a run is reviewed by one rule.
+    """
     run = open_run(folder)
     table = run.compare.table("removal")
     rows = table[(table["section"] == "metric") & (table["name"] == "accuracy")]
     columns = ["arm", "seeds", "value", "sd", "difference", "low", "high"]
     found = json.loads(rows[columns].to_json(orient="records"))
-    _keep(name, "arms", f"tau {run.config.influence.tau:g}", found)
+    by = {decision.reviewer.removeprefix("rule: ") for decision in run.review.decisions().values()}
+    for row in found:
+        if row["arm"] == "reviewed":
+            row["arm"] = f"reviewed, {', '.join(by)}"
+    at = f"tau {run.config.influence.tau:g}"
+    before = _kept().get(name, {}).get("arms", {}).get(at, [])
+    ours = {row["arm"] for row in found}
+    _keep(name, "arms", at, found + [row for row in before if row["arm"] not in ours])
 
 
 def reported(name: str, file: Path) -> None:
@@ -265,16 +306,23 @@ def _welch(a: dict[str, Any], b: dict[str, Any]) -> tuple[float, float, float]:
     return difference, difference - half, difference + half
 
 
+def _kept() -> dict[str, Any]:
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
 def _keep(name: str, kind: str, what: str, found: Any) -> None:
-    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept = _kept()
     kept.setdefault(name, {}).setdefault(kind, {})[what] = found
     RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def _line(what: str, found: dict[str, Any]) -> str:
     classes = ", ".join(f"{name} {value:.2f}" for name, (value, _) in found["by_class"].items())
+    same = f"{found['same_person']:.2f}"
+    if near := found.get("same_person_near"):
+        same += f" ({near[0]:.2f} of the {near[1]} to the next class)"
     return (
-        f"| {what} | {found['n']} | {found['judge']:.2f} ({classes}) | {found['same_person']:.2f} | "
+        f"| {what} | {found['n']} | {found['judge']:.2f} ({classes}) | {same} | "
         f"{found['lpips']:.3f} | {found['other_sex']:.2f} | {found['colour_shift']:.1f} |"
     )
 
@@ -316,7 +364,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     verbs = parser.add_subparsers(dest="verb")
-    verbs_of = [verbs.add_parser(v) for v in ("edits", "people", "arms", "report")]
+    verbs_of = [verbs.add_parser(v) for v in ("edits", "people", "review", "arms", "report")]
     of_edits, of_others = verbs_of[:2]
     for one in verbs_of:
         one.add_argument("name")
@@ -333,6 +381,8 @@ def main() -> None:
         of_run(given.name, given.place, given.set, given.most, given.sheet)
     elif given.verb == "people":
         of_people(given.name, given.place, given.folder, given.set, given.grey, given.sheet)
+    elif given.verb == "review":
+        review(given.name, given.place)
     elif given.verb == "arms":
         arms(given.name, given.place)
     elif given.verb == "report":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffinf_core.correction.colour import colour_shift, lab
+from diffinf_core.correction.colour import colour_shift, keep_colour, lab
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,27 @@ def test_only_the_middle_counts() -> None:
     edit[1, :, 8:24, 8:24] = 1
     shift = colour_shift(x, edit)
     assert shift[0] == 0 and shift[1] == pytest.approx(100 - lab(torch.zeros(3))[0].item())
+
+
+def test_an_edit_keeps_the_mean_colour_and_what_did_not_change() -> None:
+    rng = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 3, 64, 64, generator=rng) - 0.6
+    edit = x.clone()
+    edit[:, 0, 10:46, 10:46] -= 0.2
+    edit[:, 2, 10:46, 10:46] += 0.1
+    edit[:, :, 20:24, 20:24] = -1
+    kept = keep_colour(x, edit)
+    assert (colour_shift(x, edit) > 3).all()
+    torch.testing.assert_close(colour_shift(x, kept).float(), torch.zeros(2), atol=1e-3, rtol=0)
+    # an edge fades over an eighth of the side
+    assert torch.equal(kept[..., 51:, :], edit[..., 51:, :])
+    assert not torch.equal(kept[..., 46:50, 30], edit[..., 46:50, 30])
+    torch.testing.assert_close(kept[:, :, 20:24, 20:24], edit[:, :, 20:24, 20:24])
+    assert (kept[:, 0, 12:44, 12:44] >= edit[:, 0, 12:44, 12:44]).all()
+
+
+def test_where_nothing_changed_or_all_is_black_no_colour_is_made_up() -> None:
+    x = torch.rand(1, 3, 64, 64) - 0.6
+    torch.testing.assert_close(keep_colour(x, x.clone()), x)
+    black = torch.full_like(x, -1)
+    assert torch.equal(keep_colour(x, black), black)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffinf_core.config import RepairConfig
+from diffinf_core.correction.colour import colour_shift
 from diffinf_core.correction.guidance import Inversion, Task, guided_decode, invert
 from diffinf_core.correction.inpainting import edit_region, inpaint
 from diffinf_core.diffusion.architecture import Architecture, Attribute
@@ -237,3 +238,12 @@ def test_an_inversion_is_left_as_it_was(generator: DiffusionAutoencoder) -> None
     list(inpaint(here))
     for name, value in vars(kept).items():
         assert torch.equal(getattr(here.inversion, name), value)
+
+
+def test_the_mean_colour_is_kept_where_that_is_asked_for(generator: DiffusionAutoencoder) -> None:
+    free = task(generator)
+    kept = task(generator, CONFIG.model_copy(update={"keep_colour": True}))
+    x = free.objective.reference.x
+    *_, last = inpaint(free)
+    assert (colour_shift(x, free.pictures(last.x0)) > 0.2).all()
+    assert (colour_shift(x, kept.pictures(last.x0)) < 0.01).all()

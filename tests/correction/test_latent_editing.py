@@ -48,7 +48,7 @@ def task(how: str) -> tuple[Task, torch.Tensor]:
     return Task(model, codes, None, None, objective, config), x
 
 
-@pytest.mark.parametrize("how", ["delta", "masked", "gated"])
+@pytest.mark.parametrize("how", ["delta", "around", "masked", "gated"])
 def test_an_edit_that_changes_nothing_is_the_original_to_the_last_detail(how: str) -> None:
     here, x = task(how)
     torch.testing.assert_close(here.pictures(here.inversion.reconstruction), x, atol=1e-5, rtol=0)
@@ -91,6 +91,25 @@ def test_a_masked_edit_leaves_the_rest_of_a_picture_as_it_was() -> None:
     made = transfer(x, edit, rebuilt, "masked", 0.6)
     assert torch.equal(made[..., 10:, :], x[..., 10:, :])
     torch.testing.assert_close(made[..., 5:7, 5:7], x[..., 5:7, 5:7] + 1)
+
+
+def test_no_detail_of_the_original_shows_through_what_is_drawn_anew() -> None:
+    x, rebuilt = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
+    edit = rebuilt.clone()
+    edit[..., 4:8, 4:8] += 1
+    made = transfer(x, edit, rebuilt, "around")
+    # the block, what is smoothed over, and a cell beside that
+    assert torch.equal(made[..., 2:10, 2:10], edit[..., 2:10, 2:10])
+    torch.testing.assert_close(made[..., 10:, :], x[..., 10:, :])
+    here, pictures = task("around")
+    change = torch.zeros_like(here.original)
+    change[:, :, 2, 2] = 1.0
+    latents = here.inversion.reconstruction + change
+    moved = transfer(here.original, latents, here.inversion.reconstruction, "around")
+    shown, decoded = here.pictures(latents), here.generator.pixels(moved)
+    torch.testing.assert_close(shown[..., 16:24, 16:24], decoded[..., 16:24, 16:24])
+    assert (decoded - pictures)[..., 48:, 48:].abs().mean() > 0.01
+    torch.testing.assert_close(shown[..., 48:, 48:], pictures[..., 48:, 48:], atol=5e-3, rtol=0)
 
 
 def test_covariates_stand_beside_the_label_and_are_no_label() -> None:
