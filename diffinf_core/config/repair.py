@@ -89,8 +89,8 @@ class RepairConfig(Section):
     transfer: Literal["gated", "delta", "around", "masked", "none"] = Field(
         "gated",
         description="add the detail that the generator cannot reproduce back to the edit: where it changed "
-        "little, everywhere, around the quarter that changed most, nowhere; or masked: keep the original where "
-        "the edit changes little",
+        "little, everywhere, around the quarter that changed most, nowhere; or masked: keep the original "
+        "where the edit changes little",
     )
     mask_quantile: float = later(
         0.6,
