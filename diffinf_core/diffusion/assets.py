@@ -102,8 +102,13 @@ def train_and_publish(
     steps = int(read_tensors(checkpoint)["step"])
     yield Progress("train-generator", steps, steps, "measuring reconstruction")
     if architecture.inpaints and architecture.attributes:
-        yield Progress("train-generator", steps, steps, "measuring where each label shows")
-        model.regions.copy_(label_regions(model, held.x, held.x0, held.conditions))
+        note = f"measuring where each label shows in {len(held.x)} pictures"
+        yield Progress("train-generator", steps, steps, note)
+        model.precision = torch.bfloat16 if settings.precision == "bfloat16" else None
+        for seen, so_far in label_regions(model, held.x, held.x0, held.conditions):
+            model.regions.copy_(so_far)
+            yield Progress("train-generator", steps, steps, f"{note}: {seen}")
+        model.precision = None
     card = {
         "network": "DiffusionAutoencoder",
         "architecture": architecture.model_dump(mode="json"),

@@ -138,7 +138,7 @@ def prepared(folder: Path, first_stage: Path) -> Run:
     over = {**SMALL, "data": {"demo_faces": 400, "image_size": _SIZE}}
     over["repair"] = {
         "method": "inpaint", "t0": 900, "steps": 12, "guidance": 5.0, "step_size": 0.0,
-        "transfer": "delta", "mask_quantile": 0.55,
+        "transfer": "around", "mask_quantile": 0.55,
     }  # fmt: skip
     opened = open_run(folder / "run", make_config("demo", over))
     for _ in opened.compute("judge"):

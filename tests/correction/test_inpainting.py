@@ -226,7 +226,8 @@ def test_the_regions_of_classes_are_where_edits_to_them_change_pictures() -> Non
 
     x = torch.zeros(5, 3, SIZE, SIZE)
     painter: Any = Painter()
-    got = label_regions(painter, x, x, None)
+    *_, (seen, got) = label_regions(painter, x, x, None)
+    assert seen == len(x)
     torch.testing.assert_close(got.mean((1, 2)), torch.ones(2))
     torch.testing.assert_close(got[0], got[1].T)
     assert bool((got[0, 1:7, 1:-1] > 1.8).all()) and not got[0, 9:].any()
