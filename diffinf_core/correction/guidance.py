@@ -221,7 +221,8 @@ def transfer(
     The residual x - reconstruction is the detail that the generator cannot reproduce. "delta" adds all of
     it to the edit, so that the result is x + (edit - reconstruction); "gated" adds it only where the edit
     left the picture unchanged, because where a mouth opened, the residual still holds the lines of the
-    closed one; "around" adds it everywhere but in the quarter that changed most, and the cells beside that;
+    closed one; "around" adds it everywhere but in the quarter that changed most, and the cells beside that,
+    where only its mean over an eighth of the side to each side is added, the colour;
     "masked" adds the change to the original where the change is strong, and leaves the original
     as it is elsewhere; "none" adds nothing.
     """
@@ -235,7 +236,9 @@ def transfer(
     elif how == "gated":
         residual = residual * (1 - strongly_changed(edit, reconstruction, quantile))
     elif how == "around":
-        residual = residual * (1 - drawn_anew(edit, reconstruction))
+        side = 2 * (x.shape[-1] // 8) + 1
+        colour = F.avg_pool2d(residual, side, 1, side // 2, count_include_pad=False)
+        residual = residual - drawn_anew(edit, reconstruction) * (residual - colour)
     return edit + residual
 
 
