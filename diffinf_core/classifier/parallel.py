@@ -30,7 +30,7 @@ from diffinf_core.runs.executor import (
     executor,
 )
 from diffinf_core.runs.files import write_file
-from diffinf_core.runs.mirror import worker_folder
+from diffinf_core.runs.scratch import scratch_folder
 
 Files = dict[str, NDArray[np.uint8]]
 
@@ -73,10 +73,10 @@ class TrainTask:
     @contextmanager
     def open(self) -> Iterator[Call]:
         """The pictures, in the memory that the worker shares with the others of its node."""
-        with worker_folder() as home:
+        with scratch_folder() as home:
             start = None
             if self.pretrained is not None:
-                start = home / "pretrained"
+                start = Path(home) / "pretrained"
                 start.write_bytes(self.pretrained.data)
             there = There(self.pictures, None, start)
             if self.validation is not None:

@@ -25,13 +25,6 @@ from diffinf_core.runs.stages import Stage
 Reads = Mapping[Stage, Sequence[str]]
 
 
-@contextmanager
-def worker_folder() -> Iterator[Path]:
-    """A folder of a worker's machine, which goes with the block or, after a kill, with the next one's."""
-    with scratch_folder() as folder:
-        yield Path(folder)
-
-
 @dataclass(frozen=True)
 class Mirror:
     """Settings, keys by stage, and the bytes of files by their path in the run's folder."""
@@ -42,8 +35,9 @@ class Mirror:
 
     @contextmanager
     def open(self) -> Iterator[Run]:
-        """The run in a :func:`worker_folder`."""
-        with worker_folder() as folder:
+        """The run in a temporary folder of the worker's machine."""
+        with scratch_folder() as scratch:
+            folder = Path(scratch)
             for name, data in self.files.items():
                 file = folder / name
                 file.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import re
 import shutil
 import stat
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir, mkdtemp
+from tempfile import TemporaryDirectory, gettempdir
 
 from diffinf_core.runs.writer import alive, host_token
 
@@ -21,7 +21,10 @@ _NAME = re.compile(r"(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-.+")
 
 def scratch_folder() -> TemporaryDirectory[str]:
     """A fresh temporary folder, as a context manager or until its ``cleanup()``."""
-    home = _home()
+    owner = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+    home = Path(gettempdir()) / f"diffinf-{owner}"
+    if not _private(home):
+        return TemporaryDirectory(prefix="diffinf-")
     for folder in home.iterdir():
         match = _NAME.fullmatch(folder.name)
         # of another host or container a process cannot be asked for
@@ -30,15 +33,13 @@ def scratch_folder() -> TemporaryDirectory[str]:
     return TemporaryDirectory(prefix=f"{host_token()}-{os.getpid()}-", dir=home)
 
 
-def _home() -> Path:
-    """This user's folder among the system's temporary ones; a fresh one where others could write to it."""
-    owner = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
-    home = Path(gettempdir()) / f"diffinf-{owner}"
+def _private(home: Path) -> bool:
+    """Whether a folder, which is made if it is missing, is this user's, and nobody else can write to it."""
     try:
         home.mkdir(mode=0o700)
     except FileExistsError:
         there = home.lstat()
-        others = hasattr(os, "getuid") and (there.st_uid != owner or there.st_mode & 0o077)
-        if others or not stat.S_ISDIR(there.st_mode):
-            return Path(mkdtemp(prefix="diffinf-"))
-    return home
+        if hasattr(os, "getuid") and (there.st_uid != os.getuid() or there.st_mode & 0o077):
+            return False
+        return stat.S_ISDIR(there.st_mode)
+    return True

@@ -65,6 +65,9 @@ def test_a_folder_that_others_could_have_made_is_not_used(tmp_path: Path) -> Non
     with scratch_folder() as name:
         assert home not in Path(name).parents
     home.rmdir()
-    home.symlink_to(tmp_path, target_is_directory=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    home.symlink_to(elsewhere, target_is_directory=True)
     with scratch_folder() as name:
-        assert Path(name).resolve().parent != tmp_path.resolve()
+        assert elsewhere.resolve() not in Path(name).resolve().parents
+        assert Path(name).stat().st_mode & 0o077 == 0
