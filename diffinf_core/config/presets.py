@@ -60,10 +60,9 @@ PRESETS: dict[str, dict[str, Any]] = {
             "method": "inpaint",
             "t0": 900,
             "steps": 12,
-            "guidance": 5.0,
+            "guidance": 6.0,
             "step_size": 0.0,
-            "transfer": "around",
-            "mask_quantile": 0.55,
+            "mask_quantile": 0.5,
         },
     },
 }

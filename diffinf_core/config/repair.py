@@ -86,11 +86,10 @@ class RepairConfig(Section):
     objective_every: int = later(
         1, ge=1, le=100, description="guided steps between gradients of the objective; 1: at each"
     )
-    transfer: Literal["gated", "delta", "around", "masked", "none"] = Field(
+    transfer: Literal["gated", "delta", "masked", "none"] = Field(
         "gated",
         description="add the detail that the generator cannot reproduce back to the edit: where it changed "
-        "little, everywhere, around the quarter that changed most, nowhere; or masked: keep the original "
-        "where the edit changes little",
+        "little, everywhere, nowhere; or masked: keep the original where the edit changes little",
     )
     mask_quantile: float = later(
         0.6,

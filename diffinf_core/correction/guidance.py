@@ -27,8 +27,9 @@ from diffinf_core.records import DiffInfError
 
 #: local mean change, on the scale of [-1, 1], at which the gate begins to close and at which it is closed
 GATE_LOW, GATE_HIGH = 0.06, 0.16
-#: fraction of a picture whose detail transfer="around" keeps, before what is drawn anew is widened by a cell
-AROUND_QUANTILE = 0.75
+#: fraction of a picture of latents whose detail transfer="gated" keeps, before what is drawn anew is widened
+#: by a cell
+GATE_QUANTILE = 0.75
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Task:
         out = self.generator.pixels(moved)
         if how == "none":
             return out
-        if how != "around":
+        if how != "gated":
             return out + self._decoder_error
         anew = F.interpolate(drawn_anew(x0, plain), out.shape[-2:], mode="bilinear")
         return out + (1 - anew) * self._decoder_error
@@ -221,8 +222,8 @@ def transfer(
     The residual x - reconstruction is the detail that the generator cannot reproduce. "delta" adds all of
     it to the edit, so that the result is x + (edit - reconstruction); "gated" adds it only where the edit
     left the picture unchanged, because where a mouth opened, the residual still holds the lines of the
-    closed one; "around" adds it everywhere but in the quarter that changed most, and the cells beside that,
-    where only its mean over an eighth of the side to each side is added, the colour;
+    closed one. Latents differ everywhere: there it is added but in the quarter that changed most, and the
+    cells beside that, where only its mean over an eighth of the side is added, the colour.
     "masked" adds the change to the original where the change is strong, and leaves the original
     as it is elsewhere; "none" adds nothing.
     """
@@ -234,8 +235,6 @@ def transfer(
     if how == "gated" and on_pixels:
         residual = residual * (1 - changed(edit, reconstruction))
     elif how == "gated":
-        residual = residual * (1 - strongly_changed(edit, reconstruction, quantile))
-    elif how == "around":
         side = 2 * (x.shape[-1] // 8) + 1
         colour = F.avg_pool2d(residual, side, 1, side // 2, count_include_pad=False)
         residual = residual - drawn_anew(edit, reconstruction) * (residual - colour)
@@ -254,7 +253,7 @@ def strongly_changed(edit: Tensor, reconstruction: Tensor, quantile: float) -> T
 def drawn_anew(edit: Tensor, reconstruction: Tensor) -> Tensor:
     """Soft mask (B, 1, s, s) in [0, 1] of where an edit has detail of its own, and the original's would show
     through: teeth through closed lips."""
-    return F.max_pool2d(strongly_changed(edit, reconstruction, AROUND_QUANTILE), 3, 1, 1)
+    return F.max_pool2d(strongly_changed(edit, reconstruction, GATE_QUANTILE), 3, 1, 1)
 
 
 def soft_mask(change: Tensor, quantile: float) -> Tensor:

@@ -137,8 +137,8 @@ def prepared(folder: Path, first_stage: Path) -> Run:
     """A small run of 128 pixels with a generator on latents that has hardly been trained."""
     over = {**SMALL, "data": {"demo_faces": 400, "image_size": _SIZE}}
     over["repair"] = {
-        "method": "inpaint", "t0": 900, "steps": 12, "guidance": 5.0, "step_size": 0.0,
-        "transfer": "around", "mask_quantile": 0.55,
+        "method": "inpaint", "t0": 900, "steps": 12, "guidance": 6.0, "step_size": 0.0,
+        "mask_quantile": 0.5,
     }  # fmt: skip
     opened = open_run(folder / "run", make_config("demo", over))
     for _ in opened.compute("judge"):

@@ -86,6 +86,12 @@ class Measures:
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
+    def right_sex(self, pictures: Pictures, sex: NDArray[np.str_]) -> NDArray[np.bool_]:
+        """Of which pictures (B,) the network sees the sex that a column says, "male" or "female"."""
+        parts = (to_tensor(pictures[i : i + _BATCH]) for i in range(0, len(pictures), _BATCH))
+        male = np.concatenate([self._sex.male(part) for part in parts]) > 0.5
+        return np.where(male, "male", "female") == sex.astype(str)
+
     def _some(self, x: Tensor, edit: Tensor) -> Figures:
         distance = (self._who(x) - self._who(edit)).norm(dim=1)
         male = [np.array(self._sex.male(p)) > 0.5 for p in (x, edit)]
@@ -170,15 +176,20 @@ def of_run(
         if isinstance(known, KnownAges):
             rank = np.array(known.rank)
             near = np.abs(rank[y] - rank[chosen.truth]) == 1
-            found["same_person_near"] = [
-                float(figures["same_person"][near].mean()),
-                int(near.sum()),
-            ]
+            found["same_person_near"] = _among(near, figures["same_person"])
+        if "sex" in train.table:
+            right = measures.right_sex(x, train.table["sex"].to_numpy()[chosen.positions])
+            found["other_sex_right"] = _among(right, figures["other_sex"])
         _keep(name, "edits", words or "as configured", found)
         shown.append(pictures)
         print(words, json.dumps(found), flush=True)
     if sheet:
         _sheet(sheet, shown)
+
+
+def _among(which: NDArray[np.bool_], values: NDArray[np.float64]) -> list[float]:
+    """The mean of a figure (n,) over some pictures, and how many they are."""
+    return [float(values[which].mean()), int(which.sum())]
 
 
 # ---------------------------------------------------------------- people it has never seen
@@ -210,7 +221,11 @@ def of_people(
         ).result()
         pictures = np.stack([edit.image for edit in made])
         seen = judge.judge(to_tensor(pictures))
-        found = row(measures.pairs(x, pictures), seen, y, names)
+        figures = measures.pairs(x, pictures)
+        found = row(figures, seen, y, names)
+        if "sex" in table:
+            right = measures.right_sex(x, table["sex"].to_numpy())
+            found["other_sex_right"] = _among(right, figures["other_sex"])
         at = np.arange(len(y))
         found["way"] = float((seen[at, y] > before[at, y]).mean())
         _keep(name, "people", f"{words}{', grey' if grey else ''}", found)
@@ -321,9 +336,12 @@ def _line(what: str, found: dict[str, Any]) -> str:
     same = f"{found['same_person']:.2f}"
     if near := found.get("same_person_near"):
         same += f" ({near[0]:.2f} of the {near[1]} to the next class)"
+    sex = f"{found['other_sex']:.2f}"
+    if (right := found.get("other_sex_right")) and right[1] < found["n"]:
+        sex += f" ({right[0]:.2f} of the {right[1]} whose sex it sees in the original)"
     return (
         f"| {what} | {found['n']} | {found['judge']:.2f} ({classes}) | {same} | "
-        f"{found['lpips']:.3f} | {found['other_sex']:.2f} | {found['colour_shift']:.1f} |"
+        f"{found['lpips']:.3f} | {sex} | {found['colour_shift']:.1f} |"
     )
 
 

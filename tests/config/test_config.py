@@ -53,7 +53,7 @@ def refusal(call: Any, *args: Any) -> str:
 def test_photographs_keep_their_own_labels_and_are_edited_within_a_region() -> None:
     config = preset_for("photographs", {"data": {"source": "folder", "path": "pictures"}})
     assert config.noise.rate == 0 and config.data.image_size == 128
-    assert config.repair.method == "inpaint" and config.repair.transfer == "around"
+    assert config.repair.method == "inpaint" and config.repair.transfer == "gated"
     assert config.repair.steps <= config.repair.t0
 
 

@@ -122,8 +122,17 @@ def test_the_region_is_where_the_picture_and_its_class_change(
     model = make()
     model.regions[0, :, :8] = 0.1
     got = edit_region(model, torch.tensor([[0], [1]]), edit, plain, 0.7)
-    assert not got[:, :, 10:].any()  # nothing changes there
-    assert not got[0, :, :, :7].any() and bool((got[0, :, :6, 9:] == 1).all())
+    assert not got[:, :, 11:].any()  # nothing changes there
+    assert not got[0, :, :, :5].any() and bool((got[0, :, :6, 9:] == 1).all())
+
+
+def test_a_cell_apart_is_no_part_of_the_region_however_strongly_it_changes() -> None:
+    plain = torch.zeros(1, 3, SIZE, SIZE)
+    edit = torch.zeros_like(plain)
+    edit[:, :, 10:, 4:12] = 1.0
+    edit[:, :, 3, 3] = 2.0
+    got = edit_region(make(), torch.tensor([[0]]), edit, plain, 0.7)
+    assert not got[:, :, :7].any() and bool((got[:, :, 11:, 5:11] == 1).all())
 
 
 def test_without_a_label_it_is_guided_decoding(generator: DiffusionAutoencoder) -> None:
