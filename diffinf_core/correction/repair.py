@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from diffinf_core.classifier.training import chosen_device
-from diffinf_core.config import DataConfig, RepairConfig, explain
+from diffinf_core.config import PRESETS, DataConfig, RepairConfig, explain
 from diffinf_core.correction.editing import (
     Edited,
     LabelCondition,
@@ -32,7 +32,7 @@ from diffinf_core.correction.perceptors import Perceptors, chosen, load_percepto
 from diffinf_core.correction.quality import check_numbers, picture_figures, picture_flags
 from diffinf_core.data.part import to_image, to_tensor
 from diffinf_core.data.profile import rendered_faces
-from diffinf_core.diffusion.autoencoder import Autoencoder
+from diffinf_core.diffusion.autoencoder import Autoencoder, DiffusionAutoencoder
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.records import DiffInfError, Job
 from diffinf_core.runs.files import file_digest
@@ -111,7 +111,9 @@ def repair(
         predictor: ``predictor(x, y)`` gives the logit (B,) of being high-influence for pictures (B, 3,
             S, S) in [-1, 1] under class indices (B,), differentiable in x; its term has weight ``w_si``.
             Default: that term is left out.
-        settings: a :class:`RepairConfig` or some of its fields; ``tries``, ``probe``, ``w_sem`` need a run.
+        settings: a :class:`RepairConfig`, or some of its fields in place of the usual ones: those of the
+            preset "photographs" for a generator that inpaints, for others those of :class:`RepairConfig`.
+            ``tries``, ``probe``, ``w_sem`` need a run.
         device: where to compute. Default: a GPU where there is one.
         callback: is called with every preview.
 
@@ -129,6 +131,8 @@ def repair(
     source = shipped("generator") if source is None else source
     where = chosen_device(device)
     model = source if isinstance(source, Autoencoder) else load_autoencoder(Path(source))
+    if not isinstance(settings, RepairConfig):
+        config = _config({**_usual(model), **(settings or {})})
     own: Mapping[str, str] = {}
     if model.file is not None and file_digest(model.file) == file_digest(shipped("generator")):
         own = rendered_faces(DataConfig()).perceptors
@@ -141,6 +145,12 @@ def repair(
         perceptors = load_perceptors(kinds, model, where, config.face_crop)
     editor = _Editor(model, perceptors, condition, predictor, config, where)
     return Job(_batches(editor, x, y, names), callback)
+
+
+def _usual(model: Autoencoder) -> dict[str, Any]:
+    """What differs for a generator from :class:`RepairConfig`'s own settings."""
+    inpaints = isinstance(model, DiffusionAutoencoder) and model.architecture.inpaints
+    return PRESETS["photographs"]["repair"] if inpaints else {}
 
 
 def _config(settings: RepairConfig | Mapping[str, Any] | None) -> RepairConfig:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diffinf_core.config import RepairConfig
+from diffinf_core.config import PRESETS, RepairConfig
 from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.networks import JudgeNet
 from diffinf_core.correction.repair import repair
@@ -20,7 +20,7 @@ from diffinf_core.data.part import to_tensor
 from diffinf_core.data.rendered import faces
 from diffinf_core.data.rendered.render import render_face
 from diffinf_core.diffusion import load_autoencoder
-from diffinf_core.diffusion.architecture import Architecture
+from diffinf_core.diffusion.architecture import Architecture, Attribute
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.records import DiffInfError
 from diffinf_core.weights.files import load_weights, shipped
@@ -127,6 +127,26 @@ def test_a_loaded_generator_is_judged_as_its_file_and_left_as_it_was(
     assert loaded.identity_name == default.identity_name
     assert loaded.perceptual_name == default.perceptual_name
     np.testing.assert_array_equal(loaded.image, default.image)
+
+
+def test_a_generator_that_inpaints_does_so_unless_it_is_told_otherwise() -> None:
+    attribute = Attribute(name="kind", classes=("a", "b"))
+    model = DiffusionAutoencoder(
+        Architecture(
+            image_size=32, z_dim=16, patch=1, widths=(16, 24), embed=32, encoder_width=16,
+            attributes=(attribute,), inpaints=True,
+        )
+    ).eval()  # fmt: skip
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    quick = {"steps": 2, "perceptual": "demo", "identity": "none", "parsing": "none"}
+    usual, other, whole = (
+        repair(image, "a", generator=model, settings=settings).result()[0].settings
+        for settings in (quick, {**quick, "guidance": 2}, RepairConfig(**quick))
+    )
+    preset = PRESETS["photographs"]["repair"]
+    assert {key: usual[key] for key in preset} == {**preset, "steps": 2}
+    assert {key: other[key] for key in preset} == {**preset, "steps": 2, "guidance": 2}
+    assert whole["method"] == "guided" and whole["guidance"] == RepairConfig().guidance
 
 
 def test_the_class_that_is_seen_can_be_led_away_from(pair: NDArray[np.uint8]) -> None:
