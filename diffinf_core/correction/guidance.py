@@ -222,8 +222,8 @@ def transfer(
     The residual x - reconstruction is the detail that the generator cannot reproduce. "delta" adds all of
     it to the edit, so that the result is x + (edit - reconstruction); "gated" adds it only where the edit
     left the picture unchanged, because where a mouth opened, the residual still holds the lines of the
-    closed one. Latents differ everywhere: there it is added but in the quarter that changed most, and the
-    cells beside that, where only its mean over an eighth of the side is added, the colour.
+    closed one. Latents differ everywhere: there all of it is added except in the quarter that changed most
+    and the cells beside that, which get only its mean over an eighth of the side to each side, the colour.
     "masked" adds the change to the original where the change is strong, and leaves the original
     as it is elsewhere; "none" adds nothing.
     """

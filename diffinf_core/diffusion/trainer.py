@@ -170,7 +170,7 @@ class _Trainer:
         if self.config.label_free and frequencies is not None:
             shown = torch.from_numpy(frequencies).to(device)
             self._adversary = LabelAdversary(architecture.z_dim, shown).to(device)
-        # listed once: walking the modules takes half a millisecond, of a step of 50 on a GPU
+        # listed once: walking the modules at every step took half a millisecond for each list
         self._parameters = list(net.parameters())
         self._learnt: list[Tensor] = list(net.model.parameters())
         self._averages: list[Tensor] = list(self._ema.parameters())

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffinf_core.config import change, make_config
+from diffinf_core.config import PRESETS, change, make_config
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.data.part import open_training, to_tensor
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder, half_precision
@@ -136,10 +136,7 @@ def repairing(run: Run, rounds: int, precision: str) -> dict[str, float]:
 def prepared(folder: Path, first_stage: Path) -> Run:
     """A small run of 128 pixels with a generator on latents that has hardly been trained."""
     over = {**SMALL, "data": {"demo_faces": 400, "image_size": _SIZE}}
-    over["repair"] = {
-        "method": "inpaint", "t0": 900, "steps": 12, "guidance": 6.0, "step_size": 0.0,
-        "mask_quantile": 0.5,
-    }  # fmt: skip
+    over["repair"] = PRESETS["photographs"]["repair"]
     opened = open_run(folder / "run", make_config("demo", over))
     for _ in opened.compute("judge"):
         pass

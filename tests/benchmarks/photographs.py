@@ -86,12 +86,6 @@ class Measures:
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def right_sex(self, pictures: Pictures, sex: NDArray[np.str_]) -> NDArray[np.bool_]:
-        """Of which pictures (B,) the network sees the sex that a column says, "male" or "female"."""
-        parts = (to_tensor(pictures[i : i + _BATCH]) for i in range(0, len(pictures), _BATCH))
-        male = np.concatenate([self._sex.male(part) for part in parts]) > 0.5
-        return np.where(male, "male", "female") == sex.astype(str)
-
     def _some(self, x: Tensor, edit: Tensor) -> Figures:
         distance = (self._who(x) - self._who(edit)).norm(dim=1)
         male = [np.array(self._sex.male(p)) > 0.5 for p in (x, edit)]
@@ -99,6 +93,7 @@ class Measures:
         return {
             "same_person": (distance < SAME_PERSON).double().numpy(),
             "lpips": lpips.double().numpy(),
+            "male": male[0].astype(float),
             "other_sex": (male[0] != male[1]).astype(float),
             "colour_shift": colour_shift(x, edit).numpy(),
         }
@@ -114,7 +109,7 @@ def row(
         for k, name in enumerate(names)
         if (y == k).any()
     }
-    means = {name: float(values.mean()) for name, values in figures.items()}
+    means = {name: float(values.mean()) for name, values in figures.items() if name != "male"}
     return {"n": len(y), "judge": float(agrees.mean()), "by_class": by_class, **means}
 
 
@@ -178,13 +173,18 @@ def of_run(
             near = np.abs(rank[y] - rank[chosen.truth]) == 1
             found["same_person_near"] = _among(near, figures["same_person"])
         if "sex" in train.table:
-            right = measures.right_sex(x, train.table["sex"].to_numpy()[chosen.positions])
-            found["other_sex_right"] = _among(right, figures["other_sex"])
+            sex = train.table["sex"].to_numpy()[chosen.positions]
+            found["other_sex_right"] = _among(_sees(figures, sex), figures["other_sex"])
         _keep(name, "edits", words or "as configured", found)
         shown.append(pictures)
         print(words, json.dumps(found), flush=True)
     if sheet:
         _sheet(sheet, shown)
+
+
+def _sees(figures: Figures, sex: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Of which originals (n,) the network sees the sex that a column says, "male" or "female"."""
+    return (figures["male"] == 1) == (sex == "male")
 
 
 def _among(which: NDArray[np.bool_], values: NDArray[np.float64]) -> list[float]:
@@ -224,7 +224,7 @@ def of_people(
         figures = measures.pairs(x, pictures)
         found = row(figures, seen, y, names)
         if "sex" in table:
-            right = measures.right_sex(x, table["sex"].to_numpy())
+            right = _sees(figures, table["sex"].to_numpy())
             found["other_sex_right"] = _among(right, figures["other_sex"])
         at = np.arange(len(y))
         found["way"] = float((seen[at, y] > before[at, y]).mean())
