@@ -55,14 +55,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "noise": {"rate": 0.0},
         "generator": {"train": True},
         # A generator on latents changes little at a low noise level; what a strong edit in a region leaves
-        # keeps the person without the objective's help.
+        # keeps the person without the objective's help. What it draws of noise is smeared.
         "repair": {
             "method": "inpaint",
             "t0": 900,
             "steps": 12,
             "guidance": 6.0,
             "step_size": 0.0,
-            "mask_quantile": 0.5,
+            "mask_quantile": 0.55,
+            "decode_from": "mean",
         },
     },
 }

@@ -98,6 +98,11 @@ class RepairConfig(Section):
         description="fraction of a picture that a masked edit leaves as it is; with method=inpaint before "
         "the region is widened by a cell",
     )
+    decode_from: Literal["inversion", "mean"] = later(
+        "inversion",
+        description="what method=inpaint decodes the region from: the picture's own noise, which keeps more "
+        "of it; or the mean of the noised picture, no noise at all, which draws cleaner",
+    )
     keep_colour: bool = later(
         False,
         description="give the edit the mean colour that the middle of the original has, where it changed",

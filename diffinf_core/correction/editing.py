@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffinf_core.correction.guidance import Task
+from diffinf_core.correction.guidance import GuidedStep, Task
 from diffinf_core.correction.methods import METHODS
 from diffinf_core.data.part import to_image, to_tensor
 from diffinf_core.diffusion.autoencoder import Autoencoder
@@ -137,7 +137,7 @@ def edited(task: Task) -> Generator[Preview, None, Edited]:
     history: list[dict[str, Tensor]] = []
     edit = partial(torch.clone, plain)
     for step in METHODS[config.method](task):
-        edit = partial(_pictures, task, step.x0)
+        edit = partial(_pictures, task, step)
         history.append(step.terms)
         means = {k: float(v.mean()) for k, v in step.terms.items()}
         yield Preview(step.done, step.total, edit, means)
@@ -153,5 +153,5 @@ def edited(task: Task) -> Generator[Preview, None, Edited]:
 
 
 @torch.no_grad()
-def _pictures(task: Task, x0: Tensor) -> Tensor:
-    return task.pictures(x0)
+def _pictures(task: Task, step: GuidedStep) -> Tensor:
+    return (task.drawn if step.drawn else task.pictures)(step.x0)

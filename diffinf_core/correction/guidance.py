@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.colour import keep_colour
 from diffinf_core.correction.objective import Objective
-from diffinf_core.diffusion.autoencoder import Autoencoder, DiffusionAutoencoder
+from diffinf_core.diffusion.autoencoder import Autoencoder, DiffusionAutoencoder, grey
 from diffinf_core.diffusion.regions import local_change
 from diffinf_core.diffusion.sampling import Guidance, eps_for, step_to
 from diffinf_core.diffusion.schedule import abar, times
@@ -27,6 +27,8 @@ from diffinf_core.records import DiffInfError
 
 #: local mean change, on the scale of [-1, 1], at which the gate begins to close and at which it is closed
 GATE_LOW, GATE_HIGH = 0.06, 0.16
+#: the same for the light of what is drawn without the original's noise, and so without its grain
+LIGHT_LOW, LIGHT_HIGH = 0.08, 0.2
 #: fraction of a picture of latents whose detail transfer="gated" keeps, before what is drawn anew is widened
 #: by a cell
 GATE_QUANTILE = 0.75
@@ -34,12 +36,16 @@ GATE_QUANTILE = 0.75
 
 @dataclass(frozen=True)
 class GuidedStep:
-    """One decoding step: ``done`` of ``total``, the x_0 estimate so far, unweighted terms (B,)."""
+    """One decoding step: ``done`` of ``total``, the x_0 estimate so far, unweighted terms (B,).
+
+    Where it is ``drawn``, it shares nothing with the plain reconstruction, see :meth:`Task.drawn`.
+    """
 
     done: int
     total: int
     x0: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,17 +108,26 @@ class Task:
         with torch.no_grad():
             return self.generator.latent(self.objective.reference.x)
 
+    def _pixels(self, x0: Tensor) -> Tensor:
+        """What x_0 is decoded to; a generator of grey pictures leaves the original's colours, blurred."""
+        out = self.generator.pixels(x0)
+        if not self.generator.grey:
+            return out
+        x = self.objective.reference.x
+        side = 2 * (x.shape[-1] // 16) + 1
+        return out + F.avg_pool2d(x - grey(x), side, 1, side // 2, count_include_pad=False)
+
     @cached_property
     def plain(self) -> Tensor:
         """The plain reconstructions (B, 3, S, S)."""
         with torch.no_grad():
-            return self.generator.pixels(self.inversion.reconstruction)
+            return self._pixels(self.inversion.reconstruction)
 
     @cached_property
     def _decoder_error(self) -> Tensor:
         """What the first stage itself loses of the originals (B, 3, S, S)."""
         with torch.no_grad():
-            return self.objective.reference.x - self.generator.pixels(self.original)
+            return self.objective.reference.x - self._pixels(self.original)
 
     def pictures(self, x0: Tensor) -> Tensor:
         """Pictures (B, 3, S, S) of an edit's x_0, with the original's detail transferred.
@@ -128,7 +143,7 @@ class Task:
         if self.generator.on_pixels:
             return transfer(self.original, x0, plain, how, self.config.mask_quantile)
         moved = transfer(self.original, x0, plain, how, self.config.mask_quantile, on_pixels=False)
-        out = self.generator.pixels(moved)
+        out = self._pixels(moved)
         if how == "none":
             return out
         if how != "gated":
@@ -136,9 +151,15 @@ class Task:
         anew = F.interpolate(drawn_anew(x0, plain), out.shape[-2:], mode="bilinear")
         return out + (1 - anew) * self._decoder_error
 
-    def terms(self, x0: Tensor) -> dict[str, Tensor]:
-        """The objective's terms for an x_0 as it would be stored, with detail transferred."""
-        return self.objective.terms(self.pictures(x0))
+    def drawn(self, x0: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S) of an x_0 of which a region was drawn apart from the plain reconstruction.
+
+        The original stays where its light hardly changes, with the grain of its skin, which is not drawn.
+        """
+        x, out = self.objective.reference.x, self._pixels(x0)
+        where = _near(changed_light(x, out))
+        out = x + where * (out - x)
+        return keep_colour(x, out) if self.config.keep_colour else out
 
 
 def refuse_settings(config: RepairConfig, generator: Autoencoder) -> None:
@@ -188,18 +209,18 @@ def guided_decode(task: Task) -> Iterator[GuidedStep]:
 
 
 def objective_step(
-    task: Task, x0: Tensor, t: int, to_edit: Callable[[Tensor], Tensor] | None = None
+    task: Task, x0: Tensor, t: int, pictures: Callable[[Tensor], Tensor] | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """An x_0 estimate, a step down the objective's gradient, and the unweighted terms (B,) before it.
 
-    ``to_edit`` makes the x_0 of the edit from an estimate (B, C, s, s); default: they are the same. Without
-    a step size or without terms the estimate is returned as it is.
+    ``pictures`` makes the edit as it would be stored from an estimate (B, C, s, s); default: the task's.
+    Without a step size or without terms the estimate is returned as it is.
     """
     if not task.config.step_size:
         return x0, {}
     with torch.enable_grad():
         moving = x0.detach().requires_grad_(True)
-        terms = task.terms(moving if to_edit is None else to_edit(moving))
+        terms = task.objective.terms((pictures or task.pictures)(moving))
         if not terms:
             return x0, {}
         (g,) = torch.autograd.grad(task.objective.loss(terms).sum(), moving)
@@ -265,9 +286,19 @@ def soft_mask(change: Tensor, quantile: float) -> Tensor:
 def changed(edit: Tensor, reconstruction: Tensor) -> Tensor:
     """Soft mask (B, 1, S, S) in [0, 1] of where an edit changed the picture, a few pixels wider."""
     with torch.no_grad():
-        d = (edit - reconstruction).abs().mean(1, keepdim=True)
-        for _ in range(2):
-            # a row and then a column give the mean of the square, for 10 instead of 25 terms
-            d = F.avg_pool2d(d, (5, 1), 1, (2, 0), count_include_pad=False)
-            d = F.avg_pool2d(d, (1, 5), 1, (0, 2), count_include_pad=False)
+        d = _near(_near((edit - reconstruction).abs().mean(1, keepdim=True)))
         return ((d - GATE_LOW) / (GATE_HIGH - GATE_LOW)).clamp(0, 1)
+
+
+def changed_light(x: Tensor, edit: Tensor) -> Tensor:
+    """The same of where its light changed, (B, 1, S, S): grain that is gone is no change."""
+    with torch.no_grad():
+        d = _near(_near((edit - x).mean(1, keepdim=True))).abs()
+        return F.max_pool2d(((d - LIGHT_LOW) / (LIGHT_HIGH - LIGHT_LOW)).clamp(0, 1), 5, 1, 2)
+
+
+def _near(d: Tensor) -> Tensor:
+    """Mean over 5 x 5 pixels."""
+    # a row and then a column give the mean of the square, for 10 instead of 25 terms
+    d = F.avg_pool2d(d, (5, 1), 1, (2, 0), count_include_pad=False)
+    return F.avg_pool2d(d, (1, 5), 1, (0, 2), count_include_pad=False)

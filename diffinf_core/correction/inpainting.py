@@ -3,8 +3,9 @@
 Guidance over a whole picture redraws the face, and what is transferred from it is misaligned with the
 original: a mouth too small, or beside its place. So the label is decoded twice. The first decoding tells
 where the picture changes; the cells of strong change that are also those of its class become the region. In
-the second one the network is shown the original around the region, and only the region moves away from the
-plain decoding.
+the second one the network is shown the original around the region. Either only the region moves away from
+the plain decoding, from the same noise; or it is drawn without noise, because what an inversion holds of a
+closed mouth shows through the open one.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def inpaint(task: Task) -> Iterator[GuidedStep]:
     region = edit_region(
         generator, task.label, step.x0, task.inversion.reconstruction, config.mask_quantile
     )
-    for step in _decode_within(task, generator, region, task.label, negative):
+    decode = _redraw if config.decode_from == "mean" else _decode_within
+    for step in decode(task, generator, region, task.label, negative):
         yield replace(step, done=config.steps + step.done, total=total)
 
 
@@ -60,8 +62,7 @@ def _decode_within(
 ) -> Iterator[GuidedStep]:
     """The second decoding and the plain one in parallel; they differ in ``region`` (B, 1, s, s) alone."""
     config, z = task.config, task.inversion.z_sem
-    known = (region == 0).to(region.dtype)
-    around = torch.cat([known * task.original, known], 1)
+    around = _surroundings(task, region)
     schedule = times(config.steps, config.t0)
 
     def unconditional(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
@@ -76,13 +77,58 @@ def _decode_within(
         terms: dict[str, Tensor] = {}
         if i % config.objective_every == 0:
             guided, terms = objective_step(
-                task, guided, t, partial(_edit_x0, reconstruction, region, plain_x0)
+                task,
+                guided,
+                t,
+                partial(_edit, task, region, plain_x0),
             )
         edit = step_to(guided, eps_for(edit, guided, t), schedule[i])
         plain = step_to(plain_x0, plain_eps, schedule[i])
         edit = plain + region * (edit - plain)
         x0 = _edit_x0(reconstruction, region, plain_x0, guided)
         yield GuidedStep(config.steps - i, config.steps, x0, terms)
+
+
+@torch.no_grad()
+def _redraw(
+    task: Task, generator: DiffusionAutoencoder, region: Tensor, label: Tensor, negative: Tensor
+) -> Iterator[GuidedStep]:
+    """The second decoding from the mean of the noised original, without any noise: the most typical drawing.
+
+    Noise, the picture's own or new, holds what the network has to make sense of, and a network that was
+    trained for minutes does so badly. What is not in the region stays the original.
+    """
+    config, original = task.config, task.original
+    around = _surroundings(task, region)
+    schedule = times(config.steps, config.t0)
+
+    def within(x0: Tensor) -> Tensor:
+        return original + region * (x0 - original)
+
+    def pictures(x0: Tensor) -> Tensor:
+        return task.drawn(within(x0))
+
+    h = step_to(original, torch.zeros_like(original), schedule[-1])
+    for i in reversed(range(config.steps)):
+        t = schedule[i + 1]
+        guided, _ = generator.guide(
+            h, t, task.inversion.z_sem, label, negative, task.guidance, around
+        )
+        terms: dict[str, Tensor] = {}
+        if i % config.objective_every == 0:
+            guided, terms = objective_step(task, guided, t, pictures)
+        x0 = within(guided)
+        h = step_to(x0, eps_for(h, x0, t), schedule[i])
+        yield GuidedStep(config.steps - i, config.steps, x0, terms, drawn=True)
+
+
+def _surroundings(task: Task, region: Tensor) -> Tensor:
+    known = (region == 0).to(region.dtype)
+    return torch.cat([known * task.original, known], 1)
+
+
+def _edit(task: Task, region: Tensor, plain: Tensor, guided: Tensor) -> Tensor:
+    return task.pictures(_edit_x0(task.inversion.reconstruction, region, plain, guided))
 
 
 def _edit_x0(reconstruction: Tensor, region: Tensor, plain: Tensor, guided: Tensor) -> Tensor:

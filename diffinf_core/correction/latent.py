@@ -31,7 +31,7 @@ def optimise(task: Task, both: bool) -> Iterator[GuidedStep]:
 
     def decoded() -> tuple[Tensor, dict[str, Tensor]]:
         x0 = sampling.decode(predict, x_T, config.steps, config.t0)
-        return x0, task.terms(x0)
+        return x0, task.objective.terms(task.pictures(x0))
 
     total = config.iterations + 1
     for i in range(config.iterations):

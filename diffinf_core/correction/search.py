@@ -42,7 +42,7 @@ def variants(
     config: RepairConfig, conditioned: bool = True, probed: bool = False
 ) -> list[RepairConfig]:
     """The settings to try: other guidance, other t0, the other negative condition, a larger or smaller
-    region where there is one, a larger w_si where the objective has an effect.
+    region where there is one and the other way to decode it, a larger w_si where the objective has an effect.
 
     ``conditioned``: whether the generator is conditioned on labels; ``probed``: whether the linear probe
     is used.
@@ -59,6 +59,9 @@ def variants(
         changes.append({"t0": t0})
     if config.masked:
         changes += [{"mask_quantile": min(0.95, round(config.mask_quantile * f, 3))} for f in _MASK]
+    if config.method == "inpaint":
+        other = "mean" if config.decode_from == "inversion" else "inversion"
+        changes.append({"decode_from": other})
     if config.weighted:
         changes.append({"w_si": min(20.0, config.w_si * 3 or 1.0)})
     out: list[RepairConfig] = []

@@ -62,7 +62,10 @@ class Architecture(BaseModel):
     colour: bool = Field(
         False, description="conditioned on the mean colour of the picture's middle, beside z_sem"
     )
-
+    grey: bool = Field(
+        False,
+        description="trained on grey pictures, on latents: of others it sees and draws the lightness alone",
+    )
     inpaints: bool = Field(
         False, description="takes what is known of x_0 around a region, and fills the region"
     )
@@ -86,6 +89,8 @@ class Architecture(BaseModel):
     def _fits(self) -> Architecture:
         if len(self.widths) < 2 or any(w % 8 for w in (*self.widths, self.encoder_width)):
             raise ValueError("widths must be at least two multiples of 8.")
+        if self.grey and not self.latent:
+            raise ValueError("grey is for a generator on latents.")
         by = self.patch * 2 ** (len(self.widths) - 1)
         if self.latent:
             by *= self.latent.factor

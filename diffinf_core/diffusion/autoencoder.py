@@ -64,6 +64,11 @@ class Autoencoder(nn.Module, ABC):
         """Whether x_0 is the picture itself."""
         return True
 
+    @property
+    def grey(self) -> bool:
+        """Whether it sees and draws the lightness of pictures alone."""
+        return False
+
     def latent(self, x: Tensor) -> Tensor:
         """x_0 of pictures x."""
         return x
@@ -255,8 +260,14 @@ class DiffusionAutoencoder(Autoencoder):
         )
         return mean, deviation
 
+    @property
+    def grey(self) -> bool:
+        return self.architecture.grey
+
     def latent(self, x: Tensor) -> Tensor:
         """x_0 of pictures: themselves, or their normalised latents."""
+        if self.grey:
+            x = grey(x)
         if self.on_pixels:
             return x
         with half_precision(x.device, self.precision):
@@ -269,10 +280,13 @@ class DiffusionAutoencoder(Autoencoder):
             return x0
         mean, deviation = self._scale(x0)
         with half_precision(x0.device, self.precision):
-            return self.first_stage.decode(x0 * deviation + mean).float()
+            pictures = self.first_stage.decode(x0 * deviation + mean).float()
+        return grey(pictures) if self.grey else pictures
 
     def encode(self, x: Tensor, x0: Tensor | None = None) -> Tensor:
         """z_sem (B, z_dim), each row with mean 0 and variance 1; then the coarse colour, if it is used."""
+        if self.grey:
+            x = grey(x)
         z = self.encoder(self.latent(x) if x0 is None else x0)
         return torch.cat([z, coarse_colour(x)], 1) if self.architecture.colour else z
 
@@ -354,6 +368,12 @@ class DiffusionAutoencoder(Autoencoder):
         with half_precision(x_t.device, self.precision):
             v = self.unet(x_t, times, z_sem, label, surroundings)
         return from_v(x_t, v.to(x_t.dtype), t)
+
+
+def grey(x: Tensor) -> Tensor:
+    """Pictures (B, 3, S, S) without their colours: the luma of Rec. 601 in each channel."""
+    weights = x.new_tensor((0.299, 0.587, 0.114))[:, None, None]
+    return (x * weights).sum(1, keepdim=True).expand_as(x)
 
 
 def coarse_colour(x: Tensor) -> Tensor:

@@ -40,6 +40,12 @@ class Latents:
     colours: NDArray[np.float32]
     space: LatentSpace
 
+    @property
+    def grey(self) -> bool:
+        """Whether no picture has a colour, to the nearest level of 255, as it is in the first copy."""
+        first = self.colours[:, 0]
+        return bool((first.max(1) - first.min(1)).max() < 1 / 127.5)
+
 
 @torch.no_grad()
 def encode_latents(

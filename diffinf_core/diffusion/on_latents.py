@@ -192,7 +192,13 @@ def train_under_lock(
     attributes = (Attribute(name="label", classes=train.classes), *columns)
     architecture = latent_architecture(
         train.size, attributes, latents.space, options.colour, start, width
-    ).model_copy(update={"inpaints": settings.inpaint > 0, "label_alone": settings.z_dropout > 0})
+    ).model_copy(
+        update={
+            "inpaints": settings.inpaint > 0,
+            "label_alone": settings.z_dropout > 0,
+            "grey": latents.grey,
+        }
+    )
     data = {
         "kind": "training split of a run, assigned labels; validation and test left out",
         "pictures": len(source),

@@ -336,6 +336,8 @@ def _with_defaults(provenance: dict[str, Any]) -> dict[str, Any]:
     if architecture.latent is not None:  # an earlier version did not say so there
         known = training.z_dropout > 0
         architecture = architecture.model_copy(update={"label_alone": known})
+    # what a generator sees of other pictures than these changes nothing in its training
+    architecture = architecture.model_copy(update={"grey": False})
     return {
         **provenance,
         "architecture": architecture.model_dump(mode="json"),

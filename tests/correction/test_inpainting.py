@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.colour import colour_shift
@@ -17,6 +18,8 @@ from diffinf_core.correction.inpainting import edit_region, inpaint
 from diffinf_core.diffusion.architecture import Architecture, Attribute
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.regions import label_regions
+from diffinf_core.diffusion.sampling import eps_for, step_to
+from diffinf_core.diffusion.schedule import abar, times
 from diffinf_core.records import DiffInfError
 
 SIZE = 16
@@ -257,3 +260,61 @@ def test_the_mean_colour_is_kept_where_that_is_asked_for(generator: DiffusionAut
     *_, last = inpaint(free)
     assert (colour_shift(x, free.pictures(last.x0)) > 0.2).all()
     assert (colour_shift(x, kept.pictures(last.x0)) < 0.01).all()
+
+
+MEAN = CONFIG.model_copy(update={"decode_from": "mean"})
+
+
+def test_without_noise_nothing_of_the_inverted_picture_is_in_the_region(
+    generator: DiffusionAutoencoder,
+) -> None:
+    here = task(generator, MEAN)
+    region = region_of(here)
+    made = list(inpaint(here))
+    assert [s.done for s in made] == list(range(1, 7)) and [s.drawn for s in made[2:4]] == [
+        False,
+        True,
+    ]
+    outside = (region == 0).expand(-1, 3, -1, -1)
+    assert torch.equal(made[-1].x0[outside], here.original[outside])
+    # other noise at the start of the first decoding, under the same region: the second does not see it
+    schedule = times(MEAN.steps, MEAN.t0)
+    known = (region == 0).float()
+    around = torch.cat([known * here.original, known], 1)
+    h = abar(schedule[-1], here.original).sqrt() * here.original
+    assert here.label is not None and here.negative is not None
+    for i in reversed(range(MEAN.steps)):
+        t = schedule[i + 1]
+        z = here.inversion.z_sem
+        guided, _ = generator.guide(h, t, z, here.label, here.negative, here.guidance, around)
+        x0 = here.original + region * (guided - here.original)
+        h = step_to(x0, eps_for(h, x0, t), schedule[i])
+    torch.testing.assert_close(made[-1].x0, x0)
+
+
+def test_the_objective_moves_a_drawing_without_noise_too(generator: DiffusionAutoencoder) -> None:
+    # so much of the picture, and so strongly, that its light changes
+    strong = MEAN.model_copy(update={"mask_quantile": 0.3, "guidance": 12.0})
+    here = task(generator, strong)
+    *_, plain = inpaint(here)
+    *_, pulled = inpaint(replace(here, config=strong.model_copy(update={"step_size": 3.0})))
+    assert "dark" in pulled.terms
+    assert here.drawn(pulled.x0).mean() < here.drawn(plain.x0).mean() - 1e-3
+
+
+def test_a_drawing_leaves_the_original_where_its_light_is_the_same(
+    generator: DiffusionAutoencoder,
+) -> None:
+    here = task(generator, MEAN)
+    x = here.objective.reference.x
+    rng = torch.Generator().manual_seed(3)
+    grain = 0.2 * torch.randn(x.shape, generator=rng)
+    grain = grain - F.avg_pool2d(grain, 9, 1, 4, count_include_pad=False)
+    # grain alone is no change of light; a brighter patch is one, and is taken as it is drawn
+    assert torch.equal(here.drawn(x + 0.05 * grain), x)
+    drawn = x + 0.05 * grain
+    drawn[:, :, 5:11, 5:11] += 0.8
+    got = here.drawn(drawn)
+    torch.testing.assert_close(got[:, :, 6:10, 6:10], drawn[:, :, 6:10, 6:10])
+    kept = replace(here, config=MEAN.model_copy(update={"keep_colour": True}))
+    assert (colour_shift(x, got) > 1).all() and (colour_shift(x, kept.drawn(drawn)) < 0.05).all()

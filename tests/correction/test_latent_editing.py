@@ -7,20 +7,21 @@ from typing import Any, cast
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.editing import LabelCondition, label_condition
 from diffinf_core.correction.guidance import Inversion, Task, strongly_changed, transfer
 from diffinf_core.correction.search import strengths
 from diffinf_core.diffusion.architecture import Architecture, Attribute, LatentSpace
-from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder, grey
 from diffinf_core.diffusion.first_stage import FirstStage
 from diffinf_core.diffusion.tiny import tiny_decoder, tiny_encoder
 
 ABOUT = {"family": "tiny", "name": "own", "channels": 4, "factor": 8, "pool": False}
 
 
-def generator() -> DiffusionAutoencoder:
+def generator(of_grey: bool = False) -> DiffusionAutoencoder:
     torch.manual_seed(0)
     stage = FirstStage(tiny_encoder(4, False), tiny_decoder(4, False), ABOUT, "sum")
     space = LatentSpace(
@@ -28,6 +29,7 @@ def generator() -> DiffusionAutoencoder:
     )
     architecture = Architecture(
         image_size=64, z_dim=16, patch=1, widths=(16, 16), embed=16, encoder_width=8, latent=space,
+        grey=of_grey,
         attributes=(
             Attribute(name="label", classes=("a", "b")),
             Attribute(name="sex", classes=("a", "b"), covariate=True),
@@ -36,8 +38,8 @@ def generator() -> DiffusionAutoencoder:
     return DiffusionAutoencoder(architecture, stage).eval().requires_grad_(False)
 
 
-def task(how: str) -> tuple[Task, torch.Tensor]:
-    model = generator()
+def task(how: str, of_grey: bool = False) -> tuple[Task, torch.Tensor]:
+    model = generator(of_grey)
     x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 1.6 - 0.8
     rebuilt = model.latent(x) + 0.3
     objective: Any = SimpleNamespace(
@@ -68,7 +70,7 @@ def test_a_change_is_added_in_latents_and_decoded_once() -> None:
 def test_the_objective_sees_pictures_and_its_gradient_reaches_latents() -> None:
     here, _ = task("masked")
     moving = (here.inversion.reconstruction + torch.randn(2, 4, 8, 8)).requires_grad_(True)
-    made = here.terms(moving)["made"]
+    made = here.objective.terms(here.pictures(moving))["made"]
     assert made.shape == (2, 3, 64, 64)
     (slope,) = torch.autograd.grad(made.square().sum(), moving)
     assert slope.shape == moving.shape and bool(slope.abs().sum() > 0)
@@ -146,3 +148,29 @@ def test_settings_that_came_later_leave_the_keys_of_earlier_runs_alone() -> None
     assert not names & RepairConfig().provenance().keys()
     changed = RepairConfig(objective_every=2, mask_quantile=0.5, strength="guidance")
     assert names <= changed.provenance().keys()
+
+
+def test_a_generator_of_grey_pictures_sees_and_draws_lightness_and_colours_stay() -> None:
+    here, x = task("gated", of_grey=True)
+    model = here.generator
+    torch.testing.assert_close(model.latent(x), model.latent(grey(x)))
+    torch.testing.assert_close(model.encode(x), model.encode(grey(x)))
+    assert (generator().latent(x) - model.latent(x)).abs().max() > 1e-3
+    drawn = model.pixels(here.original)
+    torch.testing.assert_close(drawn, grey(drawn))
+    # an edit that changes nothing has every colour; of what is drawn anew the light is the generator's and
+    # the colour that of the original around it
+    torch.testing.assert_close(here.pictures(here.inversion.reconstruction), x, atol=1e-5, rtol=0)
+    anew = torch.ones_like(here.original)
+    got = here.drawn(anew)
+    light = grey(model.pixels(anew))
+    far = ((light - grey(x)).abs() > 0.5).all(1, keepdim=True)
+    assert far.float().mean() > 0.05
+    around = F.avg_pool2d(x - grey(x), 9, 1, 4, count_include_pad=False)
+    where = far.expand_as(x)
+    torch.testing.assert_close(got[where], (light + around)[where], atol=0.02, rtol=0)
+
+
+def test_grey_is_for_generators_on_latents() -> None:
+    with pytest.raises(ValueError, match="grey is for a generator on latents"):
+        Architecture(image_size=16, patch=1, widths=(16, 16), grey=True)

@@ -48,6 +48,8 @@ def test_variants_are_different_valid_and_begin_with_the_settings() -> None:
     photograph = RepairConfig(method="inpaint", transfer="delta", step_size=0.0, t0=900)
     masks = [c.mask_quantile for c in variants(photograph)]
     assert min(masks) < photograph.mask_quantile < max(masks)
+    assert {c.decode_from for c in variants(photograph)} == {"inversion", "mean"}
+    assert {c.decode_from for c in variants(RepairConfig())} == {"inversion"}
     assert {c.w_si for c in variants(photograph)} == {photograph.w_si}  # it would change nothing
     # what a generator without labels ignores is not tried; its probe is
     unconditional = variants(RepairConfig(), conditioned=False, probed=True)

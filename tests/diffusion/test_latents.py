@@ -113,6 +113,20 @@ def test_latents_are_those_of_the_pictures_and_of_their_copies(
     np.testing.assert_allclose(latents.space.deviation, values.std((0, 1, 3, 4)), atol=1e-5)
 
 
+@pytest.mark.parametrize("coloured", [False, True])
+def test_pictures_are_grey_where_not_one_has_a_colour(
+    coloured: bool, stage: FirstStage, pictures: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    some = np.repeat(pictures[:5, :, :, :1], 3, 3)
+    if coloured:
+        some[3] = some[3] // 2
+        some[3, :, :, 0] += 2
+    folder = StageFolder(tmp_path / "x", "x")
+    for _ in encode_latents(folder, stage, some.__getitem__, len(some), SIZE, 2):
+        pass
+    assert open_latents(folder).grey != coloured
+
+
 def test_a_killed_encoding_goes_on_where_it_was(
     stage: FirstStage, latents: Latents, pictures: NDArray[np.uint8], tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def test_a_run_trains_on_latents_and_repairs_with_what_it_trained(
     card = read_json(out / "generator.json")
     space = card["architecture"]["latent"]
     assert space["first_stage"] == file_digest(out / BESIDE) and len(space["mean"]) == 4
+    assert card["architecture"]["grey"] is False
     assert card["training"]["precision"] in ("float32", "bfloat16")
     assert str(networks.parent) not in card["command"]
     assert "Kept fixed in an edit: skin, coarse colour" in (out / "generator.md").read_text()
