@@ -27,8 +27,8 @@ from diffinf_core.records import DiffInfError
 
 #: local mean change, on the scale of [-1, 1], at which the gate begins to close and at which it is closed
 GATE_LOW, GATE_HIGH = 0.06, 0.16
-#: the same for the light of what is drawn without the original's noise, and so without its grain
-LIGHT_LOW, LIGHT_HIGH = 0.08, 0.2
+#: the same for the local colour of what is drawn without the original's noise, and so without its grain
+COLOUR_LOW, COLOUR_HIGH = 0.08, 0.2
 #: fraction of a picture of latents whose detail transfer="gated" keeps, before what is drawn anew is widened
 #: by a cell
 GATE_QUANTILE = 0.75
@@ -154,10 +154,10 @@ class Task:
     def drawn(self, x0: Tensor) -> Tensor:
         """Pictures (B, 3, S, S) of an x_0 of which a region was drawn apart from the plain reconstruction.
 
-        The original stays where its light hardly changes, with the grain of its skin, which is not drawn.
+        The original stays where its colour hardly changes, with the grain of its skin, which is not drawn.
         """
         x, out = self.objective.reference.x, self._pixels(x0)
-        where = _near(changed_light(x, out))
+        where = _near(changed_colour(x, out))
         out = x + where * (out - x)
         return keep_colour(x, out) if self.config.keep_colour else out
 
@@ -290,11 +290,11 @@ def changed(edit: Tensor, reconstruction: Tensor) -> Tensor:
         return ((d - GATE_LOW) / (GATE_HIGH - GATE_LOW)).clamp(0, 1)
 
 
-def changed_light(x: Tensor, edit: Tensor) -> Tensor:
-    """The same of where its light changed, (B, 1, S, S): grain that is gone is no change."""
+def changed_colour(x: Tensor, edit: Tensor) -> Tensor:
+    """The same of where local means changed, (B, 1, S, S): grain that is gone is no change."""
     with torch.no_grad():
-        d = _near(_near((edit - x).mean(1, keepdim=True))).abs()
-        return F.max_pool2d(((d - LIGHT_LOW) / (LIGHT_HIGH - LIGHT_LOW)).clamp(0, 1), 5, 1, 2)
+        d = _near(_near(edit - x)).abs().mean(1, keepdim=True)
+        return F.max_pool2d(((d - COLOUR_LOW) / (COLOUR_HIGH - COLOUR_LOW)).clamp(0, 1), 5, 1, 2)
 
 
 def _near(d: Tensor) -> Tensor:

@@ -48,14 +48,13 @@ FILE, PAGE = RESULTS / "covariates.json", ROOT / "docs" / "photographs.md"
 SHAPES, COLOURS = ("circle", "square"), ("red", "blue")
 PICTURES, SIDE, FRAME, CONFOUNDED = 1600, 64, 6, 0.9
 BALANCED = {"balance": 1.0}
+INPAINT = {"method": "inpaint", "transfer": "delta", "guidance": 6.0, "mask_quantile": 0.4}
 METHODS: dict[str, dict[str, Any]] = {
     "guided": {"method": "guided", "transfer": "delta", "guidance": 4.0},
-    "inpaint": {"method": "inpaint", "transfer": "delta", "guidance": 6.0, "mask_quantile": 0.4},
-    "inpaint, covariate_guidance=2": {
-        "method": "inpaint", "transfer": "delta", "guidance": 6.0, "mask_quantile": 0.4,
-        "covariate_guidance": 2.0,
-    },
-}  # fmt: skip
+    "inpaint": {**INPAINT, "decode_from": "mean"},
+    "inpaint, decode_from=inversion": {**INPAINT, "decode_from": "inversion"},
+    "inpaint, covariate_guidance=2": {**INPAINT, "decode_from": "mean", "covariate_guidance": 2.0},
+}
 WAYS: dict[str, dict[str, Any]] = {
     "with covariates": {"covariates": ("background",), "colour": True, "training": BALANCED},
     "without": {"covariates": (), "colour": False, "training": BALANCED},

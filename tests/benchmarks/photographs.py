@@ -175,7 +175,7 @@ def of_run(
         if "sex" in train.table:
             sex = train.table["sex"].to_numpy()[chosen.positions]
             found["other_sex_right"] = _among(_sees(figures, sex), figures["other_sex"])
-        _keep(name, "edits", words or "as configured", found)
+        keep(name, "edits", words or "as configured", found)
         shown.append(pictures)
         print(words, json.dumps(found), flush=True)
     if sheet:
@@ -207,7 +207,7 @@ def of_people(
     model, measures = load_autoencoder(generator), Measures()
     side = model.architecture.image_size
     table = pd.read_csv(folder / "labels.csv", dtype=str)
-    x = np.stack([_picture(folder / file, side, grey) for file in table["file"]])
+    x = np.stack([person_picture(folder / file, side, grey) for file in table["file"]])
     asked = ["happy" if label == "neutral" else "neutral" for label in table["label"]]
     names = ("happy", "neutral", "surprised")
     known = known_classes(names, {})
@@ -228,14 +228,15 @@ def of_people(
             found["other_sex_right"] = _among(right, figures["other_sex"])
         at = np.arange(len(y))
         found["way"] = float((seen[at, y] > before[at, y]).mean())
-        _keep(name, "people", f"{words}{', grey' if grey else ''}", found)
+        keep(name, "people", f"{words}{', grey' if grey else ''}", found)
         shown.append(pictures)
         print(words, json.dumps(found), flush=True)
     if sheet:
         _sheet(sheet, shown)
 
 
-def _picture(file: Path, side: int, grey: bool) -> Pictures:
+def person_picture(file: Path, side: int, grey: bool) -> Pictures:
+    """A file as uint8 (side, side, 3)."""
     with Image.open(file) as opened:
         out = opened.convert("L" if grey else "RGB").convert("RGB")
         return np.asarray(out.resize((side, side), Image.Resampling.LANCZOS))
@@ -290,7 +291,7 @@ def arms(name: str, folder: Path) -> None:
     at = f"tau {run.config.influence.tau:g}"
     before = _kept().get(name, {}).get("arms", {}).get(at, [])
     ours = {row["arm"] for row in found}
-    _keep(name, "arms", at, found + [row for row in before if row["arm"] not in ours])
+    keep(name, "arms", at, found + [row for row in before if row["arm"] not in ours])
 
 
 def reported(name: str, file: Path) -> None:
@@ -309,7 +310,7 @@ def reported(name: str, file: Path) -> None:
             row
             | dict(zip(("difference", "low", "high"), _welch(found, of["removal"]), strict=True))
         )
-    _keep(name, "arms", f"tau {told['influence']['tau']:g}", rows)
+    keep(name, "arms", f"tau {told['influence']['tau']:g}", rows)
 
 
 def _welch(a: dict[str, Any], b: dict[str, Any]) -> tuple[float, float, float]:
@@ -325,7 +326,8 @@ def _kept() -> dict[str, Any]:
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
 
-def _keep(name: str, kind: str, what: str, found: Any) -> None:
+def keep(name: str, kind: str, what: str, found: Any) -> None:
+    """Keep a figure of one kind under what it is of."""
     kept = _kept()
     kept.setdefault(name, {}).setdefault(kind, {})[what] = found
     RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
@@ -354,6 +356,12 @@ def _arm(found: dict[str, Any]) -> str:
     return f"| {found['arm']} | {found['seeds']} | {accuracy} | {less} |"
 
 
+def _looked(what: str, found: dict[str, Any]) -> str:
+    each = "; ".join("{}, {}, {}".format(*counts) for counts in found["ratings"])
+    auroc = "-" if found["auroc"] is None else f"{found['auroc']:.2f}"
+    return f"| {what} | {found['n']} | {each} | {found['defective']} | {auroc} |"
+
+
 def tables(kept: dict[str, Any]) -> str:
     """Everything that was kept, as Markdown."""
     head = (
@@ -373,6 +381,13 @@ def tables(kept: dict[str, Any]) -> str:
             out += [f"**{name}**, arms at {what}, accuracy in per cent on the test split:", ""]
             out += ["| arm | seeds | accuracy | less removal, 95 % interval |", "|---|---|---|---|"]
             out += [*map(_arm, found), ""]
+        for what, found in kinds.get("blind look", {}).items():
+            out += [f"**{name}**, blind look, {what}:", ""]
+            out += [
+                "| pictures | n | clean, slight, defective | defective to all | AUROC |",
+                "|---" * 5 + "|",
+            ]
+            out += [_looked(*one) for one in found.items()] + [""]
     return "\n".join(out).strip()
 
 

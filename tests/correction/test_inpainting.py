@@ -293,7 +293,7 @@ def test_without_noise_nothing_of_the_inverted_picture_is_in_the_region(
 
 
 def test_the_objective_moves_a_drawing_without_noise_too(generator: DiffusionAutoencoder) -> None:
-    # so much of the picture, and so strongly, that its light changes
+    # so much of the picture, and so strongly, that its colours change
     strong = MEAN.model_copy(update={"mask_quantile": 0.3, "guidance": 12.0})
     here = task(generator, strong)
     *_, plain = inpaint(here)
@@ -302,7 +302,7 @@ def test_the_objective_moves_a_drawing_without_noise_too(generator: DiffusionAut
     assert here.drawn(pulled.x0).mean() < here.drawn(plain.x0).mean() - 1e-3
 
 
-def test_a_drawing_leaves_the_original_where_its_light_is_the_same(
+def test_a_drawing_leaves_the_original_where_its_colour_is_the_same(
     generator: DiffusionAutoencoder,
 ) -> None:
     here = task(generator, MEAN)
@@ -310,11 +310,13 @@ def test_a_drawing_leaves_the_original_where_its_light_is_the_same(
     rng = torch.Generator().manual_seed(3)
     grain = 0.2 * torch.randn(x.shape, generator=rng)
     grain = grain - F.avg_pool2d(grain, 9, 1, 4, count_include_pad=False)
-    # grain alone is no change of light; a brighter patch is one, and is taken as it is drawn
+    # grain alone is no change; another colour is one, of the same lightness too, and is taken as it is drawn
     assert torch.equal(here.drawn(x + 0.05 * grain), x)
     drawn = x + 0.05 * grain
-    drawn[:, :, 5:11, 5:11] += 0.8
+    drawn[:, :, 5:11, 5:11] += torch.tensor([0.6, -0.6, 0.0])[:, None, None]
     got = here.drawn(drawn)
     torch.testing.assert_close(got[:, :, 6:10, 6:10], drawn[:, :, 6:10, 6:10])
     kept = replace(here, config=MEAN.model_copy(update={"keep_colour": True}))
-    assert (colour_shift(x, got) > 1).all() and (colour_shift(x, kept.drawn(drawn)) < 0.05).all()
+    assert (colour_shift(x, got) > 1).all() and (
+        colour_shift(x, kept.drawn(drawn)) < colour_shift(x, got) / 3
+    ).all()
