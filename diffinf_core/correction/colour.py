@@ -1,5 +1,5 @@
-"""The mean colour of the subject: how far an edit moves it, in CIE L*a*b* under D65 (CIE 15:2004), and an
-edit that keeps it."""
+"""The mean colour of the subject: how far an edit moves it, in CIE L*a*b* under D65 (CIE 15:2004), an edit
+that keeps it, and grey pictures in the colours of others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffinf_core.diffusion.autoencoder import coarse_colour
+from diffinf_core.diffusion.autoencoder import coarse_colour, grey
 
 #: linear sRGB to XYZ, over the white of D65 (IEC 61966-2-1)
 _XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750),
@@ -16,6 +16,8 @@ _WHITE = (0.95047, 1.0, 1.08883)
 _KNEE = (6 / 29) ** 3
 #: differences up to this, on the scale of [-1, 1], are none
 _SAME = 1 / 127.5
+#: lightnesses in [-1, 1] whose colours are kept apart, and the weight of colours at any other
+_LIGHTS, _ANY = 9, 0.02
 #: how much brighter or darker a channel may become at most, as a fraction
 _MOST_GAIN = 0.5
 
@@ -51,3 +53,25 @@ def keep_colour(x: Tensor, edit: Tensor) -> Tensor:
         edit.clamp(-1, 1)
         + 2 * light * where * gain.clamp(-_MOST_GAIN, _MOST_GAIN)[:, :, None, None]
     )
+
+
+def coloured(light: Tensor, x: Tensor) -> Tensor:
+    """Grey pictures ``light`` in the colours that x has nearby where it is as light; both (B, 3, S, S).
+
+    So teeth do not take the colour of the lips that were there: nearby is a quarter of the side, and each
+    colour a difference from grey, after the bilateral grid of Chen, Paris and Durand 2007.
+    """
+    side = 2 * (x.shape[-1] // 8) + 1
+    own = grey(x)
+    colours = x - own
+
+    def nearby(values: Tensor) -> Tensor:
+        return F.avg_pool2d(values, side, 1, side // 2, count_include_pad=False)
+
+    out, step = light, 2 / (_LIGHTS - 1)
+    for k in range(_LIGHTS):
+        centre = -1 + k * step
+        there = (1 - (own[:, :1] - centre).abs() / step).clamp_min(0) + _ANY
+        asked = (1 - (light[:, :1].clamp(-1, 1) - centre).abs() / step).clamp_min(0)
+        out = out + asked * nearby(there * colours) / nearby(there)
+    return out

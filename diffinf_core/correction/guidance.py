@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffinf_core.config import RepairConfig
-from diffinf_core.correction.colour import keep_colour
+from diffinf_core.correction.colour import coloured, keep_colour
 from diffinf_core.correction.objective import Objective
-from diffinf_core.diffusion.autoencoder import Autoencoder, DiffusionAutoencoder, grey
+from diffinf_core.diffusion.autoencoder import Autoencoder, DiffusionAutoencoder
 from diffinf_core.diffusion.regions import local_change
 from diffinf_core.diffusion.sampling import Guidance, eps_for, step_to
 from diffinf_core.diffusion.schedule import abar, times
@@ -109,13 +109,9 @@ class Task:
             return self.generator.latent(self.objective.reference.x)
 
     def _pixels(self, x0: Tensor) -> Tensor:
-        """What x_0 is decoded to; a generator of grey pictures leaves the original's colours, blurred."""
+        """What x_0 is decoded to, where the generator is one of grey pictures in the original's colours."""
         out = self.generator.pixels(x0)
-        if not self.generator.grey:
-            return out
-        x = self.objective.reference.x
-        side = 2 * (x.shape[-1] // 16) + 1
-        return out + F.avg_pool2d(x - grey(x), side, 1, side // 2, count_include_pad=False)
+        return coloured(out, self.objective.reference.x) if self.generator.grey else out
 
     @cached_property
     def plain(self) -> Tensor:
