@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffinf_core.correction.colour import colour_shift, keep_colour, lab
+from diffinf_core.correction.colour import colour_shift, coloured, keep_colour, lab
+from diffinf_core.diffusion.autoencoder import grey
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,23 @@ def test_where_nothing_changed_or_all_is_black_no_colour_is_made_up() -> None:
     torch.testing.assert_close(keep_colour(x, x.clone()), x)
     black = torch.full_like(x, -1)
     assert torch.equal(keep_colour(x, black), black)
+
+
+def test_a_grey_drawing_takes_its_colours_from_what_is_as_light_nearby() -> None:
+    """Teeth in the place of lips are as white as what is as light as they are."""
+    light, dark = torch.tensor([0.55, 0.5, 0.4]), torch.tensor([-0.3, -0.6, -0.55])
+    x = torch.empty(1, 3, 64, 64)
+    x[:] = light[:, None, None]
+    x[..., 24:40, :] = dark[:, None, None]
+    swapped = torch.empty_like(x)
+    swapped[:] = grey(x)[..., 30:31, 30:31]
+    swapped[..., 24:40, :] = grey(x)[..., :1, :1]
+    got = coloured(swapped, x)
+    near = (slice(None), slice(None), slice(20, 44))
+    want = x.clone()
+    want[..., :24, :] = want[..., 40:, :] = dark[:, None, None]
+    want[..., 24:40, :] = light[:, None, None]
+    torch.testing.assert_close(got[near], want[near], atol=0.05, rtol=0)
+    # nothing of a grey picture is coloured, and lightness is the drawing's
+    torch.testing.assert_close(coloured(swapped, grey(x)), swapped)
+    torch.testing.assert_close(grey(got), swapped, atol=1e-5, rtol=0)
