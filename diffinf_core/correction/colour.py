@@ -55,23 +55,35 @@ def keep_colour(x: Tensor, edit: Tensor) -> Tensor:
     )
 
 
-def coloured(light: Tensor, x: Tensor) -> Tensor:
-    """Grey pictures ``light`` in the colours that x has nearby where it is as light; both (B, 3, S, S).
+def colours_by_light(x: Tensor) -> Tensor:
+    """The colours that pictures x (B, 3, S, S) have nearby at each of some lightnesses, (B, K, 3, S, S).
 
-    So teeth do not take the colour of the lips that were there: nearby is a quarter of the side, and each
-    colour a difference from grey, after the bilateral grid of Chen, Paris and Durand 2007.
+    Nearby is a quarter of the side, and each colour a difference from grey; after the bilateral grid of
+    Chen, Paris and Durand 2007.
     """
-    side = 2 * (x.shape[-1] // 8) + 1
     own = grey(x)
-    colours = x - own
 
     def nearby(values: Tensor) -> Tensor:
-        return F.avg_pool2d(values, side, 1, side // 2, count_include_pad=False)
+        side = 2 * (x.shape[-1] // 8) + 1
+        half = side // 2
+        rows = F.avg_pool2d(values, (side, 1), 1, (half, 0), count_include_pad=False)
+        return F.avg_pool2d(rows, (1, side), 1, (0, half), count_include_pad=False)
 
-    out, step = light, 2 / (_LIGHTS - 1)
-    for k in range(_LIGHTS):
-        centre = -1 + k * step
-        there = (1 - (own[:, :1] - centre).abs() / step).clamp_min(0) + _ANY
-        asked = (1 - (light[:, :1].clamp(-1, 1) - centre).abs() / step).clamp_min(0)
-        out = out + asked * nearby(there * colours) / nearby(there)
-    return out
+    out = []
+    for share in _shares(own[:, :1]):
+        there = share + _ANY
+        out.append(nearby(there * (x - own)) / nearby(there))
+    return torch.stack(out, 1)
+
+
+def coloured(light: Tensor, colours: Tensor) -> Tensor:
+    """Grey pictures ``light`` (B, 3, S, S) in the colours that :func:`colours_by_light` gives for their
+    lightness: teeth do not take the colour of the lips that were there."""
+    shares = _shares(light[:, :1].clamp(-1, 1))
+    return light + sum(share * colours[:, k] for k, share in enumerate(shares))
+
+
+def _shares(light: Tensor) -> list[Tensor]:
+    """How near light (B, 1, S, S) is to each lightness that is kept apart; all add up to 1."""
+    step = 2 / (_LIGHTS - 1)
+    return [(1 - (light - (k * step - 1)).abs() / step).clamp_min(0) for k in range(_LIGHTS)]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffinf_core.config import RepairConfig
-from diffinf_core.correction.colour import coloured, keep_colour
+from diffinf_core.correction.colour import coloured, colours_by_light, keep_colour
 from diffinf_core.correction.objective import Objective
 from diffinf_core.diffusion.autoencoder import Autoencoder, DiffusionAutoencoder
 from diffinf_core.diffusion.regions import local_change
@@ -111,7 +111,11 @@ class Task:
     def _pixels(self, x0: Tensor) -> Tensor:
         """What x_0 is decoded to, where the generator is one of grey pictures in the original's colours."""
         out = self.generator.pixels(x0)
-        return coloured(out, self.objective.reference.x) if self.generator.grey else out
+        return coloured(out, self._colours) if self.generator.grey else out
+
+    @cached_property
+    def _colours(self) -> Tensor:
+        return colours_by_light(self.objective.reference.x)
 
     @cached_property
     def plain(self) -> Tensor:
@@ -120,10 +124,15 @@ class Task:
             return self._pixels(self.inversion.reconstruction)
 
     @cached_property
+    def _decoded(self) -> Tensor:
+        """What the first stage makes of the originals (B, 3, S, S)."""
+        with torch.no_grad():
+            return self._pixels(self.original)
+
+    @property
     def _decoder_error(self) -> Tensor:
         """What the first stage itself loses of the originals (B, 3, S, S)."""
-        with torch.no_grad():
-            return self.objective.reference.x - self._pixels(self.original)
+        return self.objective.reference.x - self._decoded
 
     def pictures(self, x0: Tensor) -> Tensor:
         """Pictures (B, 3, S, S) of an edit's x_0, with the original's detail transferred.
@@ -153,7 +162,7 @@ class Task:
         The original stays where its colour hardly changes, with the grain of its skin, which is not drawn.
         """
         x, out = self.objective.reference.x, self._pixels(x0)
-        where = _near(changed_colour(x, out))
+        where = _near(changed_colour(self._decoded, out))
         out = x + where * (out - x)
         return keep_colour(x, out) if self.config.keep_colour else out
 
@@ -286,10 +295,11 @@ def changed(edit: Tensor, reconstruction: Tensor) -> Tensor:
         return ((d - GATE_LOW) / (GATE_HIGH - GATE_LOW)).clamp(0, 1)
 
 
-def changed_colour(x: Tensor, edit: Tensor) -> Tensor:
-    """The same of where local means changed, (B, 1, S, S): grain that is gone is no change."""
+def changed_colour(decoded: Tensor, edit: Tensor) -> Tensor:
+    """The same of where local means changed, (B, 1, S, S): grain that is gone is no change, nor is what the
+    first stage loses."""
     with torch.no_grad():
-        d = _near(_near(edit - x)).abs().mean(1, keepdim=True)
+        d = _near(_near(edit - decoded)).abs().mean(1, keepdim=True)
         return F.max_pool2d(((d - COLOUR_LOW) / (COLOUR_HIGH - COLOUR_LOW)).clamp(0, 1), 5, 1, 2)
 
 

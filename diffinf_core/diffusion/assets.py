@@ -96,6 +96,7 @@ def train_and_publish(
         return
     where = "cuda" if torch.cuda.is_available() else "cpu"
     model = averaged_weights(checkpoint).to(where)
+    model.architecture = architecture  # a checkpoint of an earlier version does not say all of it
     if first_stage is not None:
         model.attach(first_stage)
     held = HeldOut.of(model, source, torch.device(where))

@@ -39,12 +39,8 @@ class Latents:
     values: NDArray[np.float16]
     colours: NDArray[np.float32]
     space: LatentSpace
-
-    @property
-    def grey(self) -> bool:
-        """Whether no picture has a colour, to the nearest level of 255, as it is in the first copy."""
-        first = self.colours[:, 0]
-        return bool((first.max(1) - first.min(1)).max() < 1 / 127.5)
+    #: whether no pixel of any picture has a colour
+    grey: bool = False
 
 
 @torch.no_grad()
@@ -77,14 +73,18 @@ def encode_latents(
     if not place.exists():
         create_array(folder / _LATENTS, (count, copies, stage.channels, side, side), np.float16)
         create_array(folder / _COLOURS, (count, copies, COLOUR), np.float32)
-        write_json(place, {"done": 0})
+        write_json(place, {"done": 0, "coloured": False})
     values = np.lib.format.open_memmap(folder / _LATENTS, "r+")
     colours = np.lib.format.open_memmap(folder / _COLOURS, "r+")
-    begin = int(read_json(place)["done"])
+    begun = read_json(place)
+    # one that was begun by an earlier version does not say what it has seen
+    begin, coloured = int(begun["done"]), bool(begun.get("coloured", begun["done"] > 0))
     device = next(stage.parameters()).device
     for i, start in enumerate(range(begin, count, _BATCH), 1):
         rows = np.arange(start, min(start + _BATCH, count))
-        x = to_tensor(read(rows)).to(device)
+        pictures = read(rows)
+        coloured |= bool((pictures.max(-1) - pictures.min(-1)).any())
+        x = to_tensor(pictures).to(device)
         for k in range(copies):
             copy = copied(x, k, start)
             with half_precision(device, precision):
@@ -99,7 +99,7 @@ def encode_latents(
         if i % _FLUSH_EVERY == 0 or rows[-1] == count - 1:
             values.flush()
             colours.flush()
-            write_json(place, {"done": int(rows[-1]) + 1})
+            write_json(place, {"done": int(rows[-1]) + 1, "coloured": coloured})
         yield Progress("latents", int(rows[-1]) + 1, count, f"encoding pictures with {stage.name}")
     mean, deviation = _statistics(values)
     space = LatentSpace(
@@ -109,7 +109,7 @@ def encode_latents(
         mean=tuple(round(float(v), 6) for v in mean),
         deviation=tuple(round(float(max(v, 1e-4)), 6) for v in deviation),
     )
-    folder.finish({"n": count, "space": space.model_dump(mode="json")})
+    folder.finish({"n": count, "space": space.model_dump(mode="json"), "grey": not coloured})
 
 
 def _statistics(values: NDArray[np.float16]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -132,4 +132,5 @@ def open_latents(folder: StageFolder) -> Latents:
         np.load(folder / _LATENTS, mmap_mode="r"),
         np.load(folder / _COLOURS, mmap_mode="r"),
         LatentSpace(**figures["space"]),
+        figures.get("grey", False),
     )

@@ -205,7 +205,8 @@ def train_under_lock(
         "ids": digest(train.ids.tolist()),
         "trusted labels": _trust_text(trust, train),
     }
-    note = f"{len(source)} of {len(train)} training pictures, {len(train) - len(source)} held out; "
+    kind_of = "grey training pictures" if latents.grey else "training pictures"
+    note = f"{len(source)} of {len(train)} {kind_of}, {len(train) - len(source)} held out; "
     yield Progress("data", 1, 1, f"{note}trusted labels: {_trust_text(trust, train)}")
     command = command_line(_begin(options), given, start, width)
     yield from train_and_publish(

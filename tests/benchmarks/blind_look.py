@@ -33,10 +33,11 @@ from diffinf_core.correction.quality import strongest_change
 from diffinf_core.correction.repair import repair
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.data.part import to_tensor
+from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.runs.run import Run
 from tests.benchmarks.photographs import Mislabelled, Pictures, keep, person_picture
 
-REAL = "real pictures"
+REAL, _ORDER = "real pictures", "order.json"
 _WIDE, _HIGH, _SIDE, _TITLE = 3, 4, 256, 20
 
 
@@ -56,14 +57,17 @@ def of_people(
 ) -> None:
     """Edits of people with a smiling and a neutral picture each, to the other, and real pictures of some."""
     table = pd.read_csv(folder / "labels.csv", dtype=str).iloc[: 2 * (most // 2)]
-    x = np.stack([person_picture(folder / file, 128, grey) for file in table["file"]])
+    side = load_autoencoder(generator).architecture.image_size
+    x = np.stack([person_picture(folder / file, side, grey) for file in table["file"]])
     asked = ["happy" if label == "neutral" else "neutral" for label in table["label"]]
     changes = dict(pair.split("=", 1) for pair in settings.split(",") if pair)
     made = repair([*map(Image.fromarray, x)], asked, generator=generator, settings=changes).result()
-    what = f"{generator.parent.name}, {'grey' if grey else 'colour'}"
+    what = f"{generator.parent.name}, {'grey' if grey else 'colour'}, {settings or 'as the preset'}"
     _add(out, what, x, np.stack([edit.image for edit in made]))
     other = x.reshape(-1, 2, *x.shape[1:])[:, ::-1].reshape(x.shape)
-    _add(out, REAL, x[::4], other[::4])
+    # every second person, in turn to the one and to the other
+    some = np.arange(0, len(x), 4) + np.arange(len(x[::4])) % 2
+    _add(out, REAL, x[some], other[some])
 
 
 def _add(out: Path, what: str, x: Pictures, edits: Pictures) -> None:
@@ -80,13 +84,19 @@ def _pairs(out: Path) -> tuple[list[str], Pictures, Pictures]:
         with np.load(file) as held:
             names += [str(held["what"])] * len(held["x"])
             parts.append((held["x"], held["edits"]))
-    order = np.random.default_rng(0).permutation(len(names))
+    order = json.loads((out / _ORDER).read_text())
+    assert len(order) == len(names), "pairs were added after the sheets were mixed"
     x, edits = (np.concatenate(p)[order] for p in zip(*parts, strict=True))
     return [names[i] for i in order], x, edits
 
 
 def mix(out: Path) -> None:
     """Numbered sheets of all pairs, and nothing in them that says what a pair is."""
+    count = 0
+    for file in out.glob("*.npz"):
+        with np.load(file) as held:
+            count += len(held["x"])
+    (out / _ORDER).write_text(json.dumps(np.random.default_rng(0).permutation(count).tolist()))
     _, x, edits = _pairs(out)
     (out / "sheets").mkdir(exist_ok=True)
     per = _WIDE * _HIGH

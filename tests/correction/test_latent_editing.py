@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from diffinf_core.config import RepairConfig
-from diffinf_core.correction.colour import coloured
+from diffinf_core.correction.colour import coloured, colours_by_light
 from diffinf_core.correction.editing import LabelCondition, label_condition
 from diffinf_core.correction.guidance import Inversion, Task, strongly_changed, transfer
 from diffinf_core.correction.search import strengths
@@ -150,7 +150,9 @@ def test_settings_that_came_later_leave_the_keys_of_earlier_runs_alone() -> None
     assert names <= changed.provenance().keys()
 
 
-def test_a_generator_of_grey_pictures_sees_and_draws_lightness_and_colours_stay() -> None:
+def test_a_generator_of_grey_pictures_sees_and_draws_lightness_and_colours_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     here, x = task("gated", of_grey=True)
     model = here.generator
     torch.testing.assert_close(model.latent(x), model.latent(grey(x)))
@@ -158,14 +160,17 @@ def test_a_generator_of_grey_pictures_sees_and_draws_lightness_and_colours_stay(
     assert (generator().latent(x) - model.latent(x)).abs().max() > 1e-3
     drawn = model.pixels(here.original)
     torch.testing.assert_close(drawn, grey(drawn))
+    assert torch.equal(here.drawn(here.original), x)
     # an edit that changes nothing has every colour; of what is drawn anew the light is the generator's and
     # the colour that of the original around it
     torch.testing.assert_close(here.pictures(here.inversion.reconstruction), x, atol=1e-5, rtol=0)
-    anew = torch.ones_like(here.original)
-    got = here.drawn(anew)
-    light = model.pixels(anew)
-    assert (got - x).abs().mean() > 0.05
-    lit = coloured(light, x)
+    light = drawn.clone()
+    light[..., 20:40, 20:40] += 0.7
+    monkeypatch.setattr(model, "pixels", lambda x0: light)
+    got = here.drawn(here.original)
+    assert torch.equal(got[..., :8, :], x[..., :8, :])
+    assert (got - x)[..., 24:36, 24:36].abs().mean() > 0.2
+    lit = coloured(light, colours_by_light(x))
     # between the original and the drawing in its colours, everywhere
     assert bool(((got - x) * (got - lit) <= 1e-5).all())
 
