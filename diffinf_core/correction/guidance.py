@@ -162,8 +162,7 @@ class Task:
         The original stays where its colour hardly changes, with the grain of its skin, which is not drawn.
         """
         x, out = self.objective.reference.x, self._pixels(x0)
-        where = _near(changed_colour(self._decoded, out))
-        out = x + where * (out - x)
+        out = x + changed_colour(self._decoded, out) * (out - x)
         return keep_colour(x, out) if self.config.keep_colour else out
 
 
@@ -300,7 +299,8 @@ def changed_colour(decoded: Tensor, edit: Tensor) -> Tensor:
     first stage loses."""
     with torch.no_grad():
         d = _near(_near(edit - decoded)).abs().mean(1, keepdim=True)
-        return F.max_pool2d(((d - COLOUR_LOW) / (COLOUR_HIGH - COLOUR_LOW)).clamp(0, 1), 5, 1, 2)
+        gate = ((d - COLOUR_LOW) / (COLOUR_HIGH - COLOUR_LOW)).clamp(0, 1)
+        return _near(F.max_pool2d(gate, 5, 1, 2))
 
 
 def _near(d: Tensor) -> Tensor:

@@ -76,12 +76,8 @@ def _decode_within(
         guided, _ = generator.guide(edit, t, z, label, negative, task.guidance, around)
         terms: dict[str, Tensor] = {}
         if i % config.objective_every == 0:
-            guided, terms = objective_step(
-                task,
-                guided,
-                t,
-                partial(_edit, task, region, plain_x0),
-            )
+            pictures = partial(_edit, task, region, plain_x0)
+            guided, terms = objective_step(task, guided, t, pictures)
         edit = step_to(guided, eps_for(edit, guided, t), schedule[i])
         plain = step_to(plain_x0, plain_eps, schedule[i])
         edit = plain + region * (edit - plain)

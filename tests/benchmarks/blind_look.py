@@ -45,10 +45,10 @@ def of_run(out: Path, folder: Path, most: int) -> None:
     """The unflagged edits of a run's wrong labels, the most suspicious first."""
     run = Run.open(folder)
     repairer, chosen = Repairer(run), Mislabelled.of(run, None)
-    edits = [e for e in chosen.edited(repairer, run.config.repair) if not e.flags][:most]
-    position = {str(sample): i for i, sample in enumerate(repairer.train.ids)}
-    x = repairer.train.images(np.array([position[e.sample] for e in edits]))
-    made = np.stack([read_edit(run, e.sample, e.version) for e in edits])
+    edits = zip(chosen.positions, chosen.edited(repairer, run.config.repair), strict=True)
+    shown = [(position, edit) for position, edit in edits if not edit.flags][:most]
+    x = repairer.train.images(np.array([position for position, _ in shown]))
+    made = np.stack([read_edit(run, edit.sample, edit.version) for _, edit in shown])
     _add(out, f"{folder.name}, unflagged", x, made)
 
 
@@ -76,28 +76,24 @@ def _add(out: Path, what: str, x: Pictures, edits: Pictures) -> None:
     np.savez(out / f"{n:02d}.npz", what=what, x=x, edits=edits)
 
 
-def _pairs(out: Path) -> tuple[list[str], Pictures, Pictures]:
-    """What each pair is, originals and edits, in the order of the numbers."""
+def _added(out: Path) -> tuple[list[str], Pictures, Pictures]:
+    """What each pair is, originals and edits, as they were added."""
     names: list[str] = []
     parts: list[tuple[Pictures, Pictures]] = []
     for file in sorted(out.glob("*.npz")):
         with np.load(file) as held:
             names += [str(held["what"])] * len(held["x"])
             parts.append((held["x"], held["edits"]))
-    order = json.loads((out / _ORDER).read_text())
-    assert len(order) == len(names), "pairs were added after the sheets were mixed"
-    x, edits = (np.concatenate(p)[order] for p in zip(*parts, strict=True))
-    return [names[i] for i in order], x, edits
+    x, edits = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return names, x, edits
 
 
 def mix(out: Path) -> None:
     """Numbered sheets of all pairs, and nothing in them that says what a pair is."""
-    count = 0
-    for file in out.glob("*.npz"):
-        with np.load(file) as held:
-            count += len(held["x"])
-    (out / _ORDER).write_text(json.dumps(np.random.default_rng(0).permutation(count).tolist()))
-    _, x, edits = _pairs(out)
+    names, x, edits = _added(out)
+    order = np.random.default_rng(0).permutation(len(names))
+    (out / _ORDER).write_text(json.dumps(order.tolist()))
+    x, edits = x[order], edits[order]
     (out / "sheets").mkdir(exist_ok=True)
     per = _WIDE * _HIGH
     for first in range(0, len(x), per):
@@ -116,7 +112,10 @@ def mix(out: Path) -> None:
 def rated(out: Path, files: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """For each kind of pair: n, the counts of 0, 1 and 2 by each rater, how many all call defective, and
     the AUROC of *strongest change* for these among all of its kind, None where all are, or none."""
-    names, x, edits = _pairs(out)
+    added, x, edits = _added(out)
+    order = json.loads((out / _ORDER).read_text())
+    assert len(order) == len(added), "pairs were added after the sheets were mixed"
+    names, x, edits = [added[i] for i in order], x[order], edits[order]
     given = [json.loads(file.read_text()) for file in files]
     ratings = np.array([[int(one[str(i + 1)]) for one in given] for i in range(len(names))])
     change = strongest_change(to_tensor(x), to_tensor(edits)).numpy()

@@ -161,8 +161,7 @@ def test_a_generator_of_grey_pictures_sees_and_draws_lightness_and_colours_stay(
     drawn = model.pixels(here.original)
     torch.testing.assert_close(drawn, grey(drawn))
     assert torch.equal(here.drawn(here.original), x)
-    # an edit that changes nothing has every colour; of what is drawn anew the light is the generator's and
-    # the colour that of the original around it
+    # an edit that changes nothing has every colour
     torch.testing.assert_close(here.pictures(here.inversion.reconstruction), x, atol=1e-5, rtol=0)
     light = drawn.clone()
     light[..., 20:40, 20:40] += 0.7
@@ -171,7 +170,7 @@ def test_a_generator_of_grey_pictures_sees_and_draws_lightness_and_colours_stay(
     assert torch.equal(got[..., :8, :], x[..., :8, :])
     assert (got - x)[..., 24:36, 24:36].abs().mean() > 0.2
     lit = coloured(light, colours_by_light(x))
-    # between the original and the drawing in its colours, everywhere
+    # what is drawn anew has the generator's light in the original's colours, and fades into the original
     assert bool(((got - x) * (got - lit) <= 1e-5).all())
 
 
