@@ -103,6 +103,13 @@ class RepairConfig(Section):
         description="what method=inpaint decodes the region from: the picture's own noise, which keeps more "
         "of it; or the mean of the noised picture, no noise at all, which draws cleaner",
     )
+    refine_t0: int = later(
+        0,
+        ge=0,
+        le=999,
+        description="noise level to which what decode_from=mean drew is noised, and denoised once more, for "
+        "the detail that a mean lacks; 0: not at all",
+    )
     keep_colour: bool = later(
         False,
         description="give the edit the mean colour that the middle of the original has, where it changed",

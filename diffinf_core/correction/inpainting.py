@@ -5,11 +5,13 @@ original: a mouth too small, or beside its place. So the label is decoded twice.
 where the picture changes; the cells of strong change that are also those of its class become the region. In
 the second one the network is shown the original around the region. Either only the region moves away from
 the plain decoding, from the same noise; or it is drawn without noise, because what an inversion holds of a
-closed mouth shows through the open one.
+closed mouth shows through the open one, and what is drawn so is noised a little and denoised, because a mean
+has no detail.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -34,6 +36,8 @@ from diffinf_core.diffusion.schedule import times
 #: passes over 3 x 3 cells by which a region is smoothed: a cell apart, on half of an eye, turns no label and
 #: is seen at once
 _TOGETHER = 2
+#: DDIM steps, at most, of the second denoising of what is drawn from the mean
+_REFINE_STEPS = 2
 
 
 def inpaint(task: Task) -> Iterator[GuidedStep]:
@@ -44,14 +48,15 @@ def inpaint(task: Task) -> Iterator[GuidedStep]:
         yield from guided_decode(task)
         return
     assert isinstance(generator, DiffusionAutoencoder)
-    total = 2 * config.steps
+    decode = _redraw if config.decode_from == "mean" else _decode_within
+    refining = min(_REFINE_STEPS, config.refine_t0) if decode is _redraw else 0
+    total = 2 * config.steps + refining
     without_objective = replace(task, config=config.model_copy(update={"step_size": 0.0}))
     for step in guided_decode(without_objective):
         yield replace(step, total=total)
     region = edit_region(
         generator, task.label, step.x0, task.inversion.reconstruction, config.mask_quantile
     )
-    decode = _redraw if config.decode_from == "mean" else _decode_within
     for step in decode(task, generator, region, task.label, negative):
         yield replace(step, done=config.steps + step.done, total=total)
 
@@ -92,9 +97,11 @@ def _redraw(
     """The second decoding from the mean of the noised original, without any noise: the most typical drawing.
 
     Noise, the picture's own or new, holds what the network has to make sense of, and a network that was
-    trained for minutes does so badly. What is not in the region stays the original.
+    trained for minutes does so badly. What is not in the region stays the original. The mean is soft: noise
+    of level ``refine_t0`` is added and taken away again (SDEdit, Meng et al. 2022), by the prediction under
+    the label without guidance, and too little of it to draw anything but detail.
     """
-    config, original = task.config, task.original
+    config, original, z = task.config, task.original, task.inversion.z_sem
     around = _surroundings(task, region)
     schedule = times(config.steps, config.t0)
 
@@ -107,15 +114,37 @@ def _redraw(
     h = step_to(original, torch.zeros_like(original), schedule[-1])
     for i in reversed(range(config.steps)):
         t = schedule[i + 1]
-        guided, _ = generator.guide(
-            h, t, task.inversion.z_sem, label, negative, task.guidance, around
-        )
+        guided, _ = generator.guide(h, t, z, label, negative, task.guidance, around)
         terms: dict[str, Tensor] = {}
         if i % config.objective_every == 0:
             guided, terms = objective_step(task, guided, t, pictures)
         x0 = within(guided)
         h = step_to(x0, eps_for(h, x0, t), schedule[i])
         yield GuidedStep(config.steps - i, config.steps, x0, terms, drawn=True)
+    refining = min(_REFINE_STEPS, config.refine_t0)
+    if not refining:
+        return
+    schedule = times(refining, config.refine_t0)
+    h = step_to(x0, _noise(task), schedule[-1])
+    for i in reversed(range(refining)):
+        t = schedule[i + 1]
+        predicted, _ = generator.predict(h, t, z, label, around)
+        x0 = within(predicted)
+        h = step_to(x0, eps_for(h, x0, t), schedule[i])
+        done = config.steps + refining - i
+        yield GuidedStep(done, config.steps, x0, terms, drawn=True)
+
+
+def _noise(task: Task) -> Tensor:
+    """Unit noise (B, C, s, s) that follows from the seed and from each picture, whatever its batch: one noise
+    for all would be a mark by which a classifier tells edits from photographs."""
+    levels = ((task.objective.reference.x + 1) * 127.5).round().to(torch.uint8).cpu()
+    drawn = []
+    for picture in levels:
+        seed = zlib.crc32(picture.numpy().tobytes(), task.config.seed)
+        rng = torch.Generator().manual_seed(seed)
+        drawn.append(torch.randn(task.original.shape[1:], generator=rng))
+    return torch.stack(drawn).to(task.original)
 
 
 def _surroundings(task: Task, region: Tensor) -> Tensor:

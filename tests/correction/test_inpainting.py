@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.colour import colour_shift
 from diffinf_core.correction.guidance import Inversion, Task, changed, guided_decode, invert
-from diffinf_core.correction.inpainting import edit_region, inpaint
+from diffinf_core.correction.inpainting import _noise, edit_region, inpaint
 from diffinf_core.diffusion.architecture import Architecture, Attribute
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.regions import label_regions
@@ -319,3 +319,45 @@ def test_a_drawing_leaves_the_original_where_its_colour_is_the_same(
     assert (colour_shift(x, got) > 1).all() and (
         colour_shift(x, kept.drawn(drawn)) < colour_shift(x, got) / 3
     ).all()
+
+
+REFINED = MEAN.model_copy(update={"refine_t0": 200})
+
+
+def test_a_drawing_from_the_mean_is_noised_and_denoised_within_its_region(
+    generator: DiffusionAutoencoder,
+) -> None:
+    here = task(generator, REFINED)
+    *_, soft = inpaint(replace(here, config=MEAN))
+    made = list(inpaint(here))
+    assert [s.done for s in made] == list(range(1, 9)) and {s.total for s in made} == {8}
+    torch.testing.assert_close(made[5].x0, soft.x0)
+    region = region_of(here)
+    outside = (region == 0).expand(-1, 3, -1, -1)
+    assert torch.equal(made[-1].x0[outside], here.original[outside])
+    # the last step by hand: what the network predicts of the step before, under the label, unguided
+    t = times(2, 200)[1]
+    known = (region == 0).float()
+    around = torch.cat([known * here.original, known], 1)
+    first = made[-2].x0
+    noised = abar(200, first).sqrt() * soft.x0
+    noise = (1 - abar(200, first)).sqrt() * _noise(here)
+    h = step_to(first, eps_for(noised + noise, first, 200), t)
+    predicted, _ = generator.predict(h, t, here.inversion.z_sem, here.label, around)
+    torch.testing.assert_close(
+        made[-1].x0, here.original + region * (predicted - here.original), atol=1e-5, rtol=1e-5
+    )
+    # at the lowest level there is one step
+    *_, least = inpaint(replace(here, config=MEAN.model_copy(update={"refine_t0": 1})))
+    assert least.done == least.total == 7
+
+
+def test_the_noise_of_a_drawing_is_its_pictures_own_and_the_seeds(
+    generator: DiffusionAutoencoder,
+) -> None:
+    both, one = task(generator, REFINED, n=2), task(generator, REFINED, n=1)
+    noise = _noise(both)
+    assert torch.equal(noise[:1], _noise(one))
+    assert (noise[0] - noise[1]).abs().mean() > 0.5
+    seeded = replace(one, config=REFINED.model_copy(update={"seed": 1}))
+    assert (noise[:1] - _noise(seeded)).abs().mean() > 0.5

@@ -38,7 +38,6 @@ from diffinf_core.diffusion.latents import Latents, encode_latents, open_latents
 from diffinf_core.diffusion.loading import convert, load_autoencoder
 from diffinf_core.diffusion.loss import GeneratorLoss, known_cells
 from diffinf_core.diffusion.settings import ON_LATENTS, GeneratorTraining
-from diffinf_core.diffusion.start import start_from
 from diffinf_core.diffusion.tiny import tiny_decoder, tiny_encoder
 from diffinf_core.diffusion.trainer import averaged_weights, train_generator
 from diffinf_core.influence.stage import read_scores
@@ -317,62 +316,6 @@ def test_what_is_known_around_a_region_covers_blobs_of_every_size() -> None:
     # blobs: a cell is as its neighbour is
     some = known[share > 0]
     assert (some[..., 1:] == some[..., :-1]).float().mean() > 0.85
-
-
-def untrained(of: Architecture) -> DiffusionAutoencoder:
-    torch.manual_seed(1)
-    model = DiffusionAutoencoder(of)
-    for p in model.parameters():  # fresh networks end in zeros
-        torch.nn.init.normal_(p, 0, 0.08)
-    return model.eval()
-
-
-def started(given: DiffusionAutoencoder, architecture: Architecture) -> DiffusionAutoencoder:
-    model = untrained(architecture)
-    start_from(model, given)
-    return model
-
-
-@torch.no_grad()
-def test_a_training_that_inpaints_begins_as_the_one_that_did_not(latents: Latents) -> None:
-    before = untrained(architecture(latents).model_copy(update={"inpaints": False}))
-    after = started(before, architecture(latents))
-    x, z = torch.randn(2, CHANNELS, 8, 8), torch.randn(2, 19)
-    around = torch.randn(2, CHANNELS + 1, 8, 8)
-    t, label = torch.full((2,), 500), torch.tensor([[0, 1], [2, -1]])
-    want = before.unet(x, t, z, label)
-    torch.testing.assert_close(after.unet(x, t, z, label), want)
-    torch.testing.assert_close(after.unet(x, t, z, label, around), want)
-    after.unet.stem.weight[:, CHANNELS:] = 1
-    assert not torch.allclose(after.unet(x, t, z, label, around), want)
-
-
-@torch.no_grad()
-def test_a_training_begins_with_what_means_the_same_under_other_labels(latents: Latents) -> None:
-    """The code is read as before; a colour that was not read begins without effect, a label at random."""
-    usual = architecture(latents)
-    label, sex = usual.attributes
-    other = usual.model_copy(update={"attributes": (label,), "colour": False})
-    before, after = untrained(other), started(untrained(other), usual)
-    for name in ("code.0.weight", "layout.weight"):
-        was, now = (dict(net.unet.named_parameters())[name] for net in (before, after))
-        assert torch.equal(now[:, :16], was[:, :16]) and not now[:, 16:19].any()
-        assert bool(now[:, 19:].any()) and not torch.equal(now[:, 16 : was.shape[1]], was[:, 16:])
-    tables = [dict(net.unet.named_parameters())["labels.0.weight"] for net in (before, after)]
-    assert torch.equal(*tables)
-    # of another name or other classes: not taken
-    renamed = usual.model_copy(update={"attributes": (sex, label)})
-    fresh, given = untrained(renamed), untrained(usual)
-    for p in given.parameters():
-        p.add_(1)
-    left = start_from(model := untrained(renamed), given)
-    assert left == 4  # both tables, and the inputs of two layers in part
-    for i in range(2):
-        name = f"labels.{i}.weight"
-        mine, new = (dict(net.unet.named_parameters())[name] for net in (model, fresh))
-        assert torch.equal(mine, new)
-    assert torch.equal(model.unet.code[0].weight[:, 19:], fresh.unet.code[0].weight[:, 19:])
-    assert torch.equal(model.unet.code[0].weight[:, :19], given.unet.code[0].weight[:, :19])
 
 
 def test_inpainting_is_refused_where_the_network_cannot() -> None:
