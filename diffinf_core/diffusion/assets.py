@@ -28,7 +28,6 @@ from diffinf_core.diffusion.processes import main_process, main_process_first
 from diffinf_core.diffusion.regions import label_regions
 from diffinf_core.diffusion.settings import GeneratorTraining
 from diffinf_core.diffusion.sources import PictureSource, SceneSource, Source
-from diffinf_core.diffusion.start import keep_start
 from diffinf_core.diffusion.trainer import averaged_weights, train_generator
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import (
@@ -53,14 +52,9 @@ def make_settings(given: dict[str, Any], start: Path | None) -> GeneratorTrainin
     # Given weights need no encoder-only phase, and have no plain decoder to train.
     begin = {} if start is None else {"warmup_steps": 0, "warmup_weight": 0.0}
     try:
-        settings = GeneratorTraining(**{**begin, **given})
+        return GeneratorTraining(**{**begin, **given})
     except ValidationError as error:
         raise DiffInfError(explain(error)) from error
-    if settings.keep_start and start is None:
-        raise DiffInfError(
-            "keep_start has no effect on weights that begin at random: give --start, or leave it out."
-        )
-    return settings
 
 
 def train_and_publish(
@@ -103,8 +97,6 @@ def train_and_publish(
     where = "cuda" if torch.cuda.is_available() else "cpu"
     model = averaged_weights(checkpoint).to(where)
     model.architecture = architecture  # a checkpoint of an earlier version does not say all of it
-    if given is not None and settings.keep_start:
-        keep_start(model, given.to(where), settings.keep_start)
     if first_stage is not None:
         model.attach(first_stage)
     held = HeldOut.of(model, source, torch.device(where))

@@ -85,12 +85,6 @@ class GeneratorTraining(BaseModel):
     )
     weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights")
-    keep_start: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="fraction of the weights that the training begins with in the finished ones",
-    )
     clip: float = Field(1.0, gt=0, description="gradient norm above which a step is scaled down")
     patience: int = Field(
         5,

@@ -22,30 +22,6 @@ def start_from(model: DiffusionAutoencoder, given: DiffusionAutoencoder) -> int:
     Surroundings and a colour that the given network does not take begin without effect. An attribute is the
     same where its name and classes are, at the same place.
     """
-    fitting, missing = _fitting(model, given)
-    model.load_state_dict(fitting, strict=False)
-    return missing
-
-
-@torch.no_grad()
-def keep_start(model: DiffusionAutoencoder, given: DiffusionAutoencoder, fraction: float) -> None:
-    """Mean of the weights that training made of given ones, and of these by ``fraction``, in place.
-
-    Between a network and what further training makes of it the loss stays low, and some way back it follows
-    labels that the training forgot (WiSE-FT, Wortsman et al. 2022). What :func:`start_from` leaves at random
-    stays as it is trained.
-    """
-    fitting, _ = _fitting(model, given)
-    for name, value in model.state_dict().items():
-        if name in fitting and value.is_floating_point():
-            value.lerp_(fitting[name].to(value), fraction)
-
-
-def _fitting(
-    model: DiffusionAutoencoder, given: DiffusionAutoencoder
-) -> tuple[dict[str, Tensor], int]:
-    """Tensors of the given network in the shapes of the model, with the model's own where an input means
-    something else, and how many of the model it lacks, wholly or in part."""
     was, now = given.architecture, model.architecture
     own, theirs = model.state_dict(), given.state_dict()
     own.pop("regions", None)  # measured after the training
@@ -61,7 +37,8 @@ def _fitting(
                 theirs[name] = _code_inputs(own[name], theirs[name], was, now, changed)
                 incomplete += any(i < len(now.attributes) for i in changed)
     fitting = {k: v for k, v in theirs.items() if k in own and own[k].shape == v.shape}
-    return fitting, len(own) - len(fitting) + incomplete
+    model.load_state_dict(fitting, strict=False)
+    return len(own) - len(fitting) + incomplete
 
 
 def _fitted(own: Tensor, given: Tensor) -> Tensor:
