@@ -64,7 +64,6 @@ PRESETS: dict[str, dict[str, Any]] = {
             "step_size": 0.0,
             "mask_quantile": 0.55,
             "decode_from": "mean",
-            "refine_t0": 100,
         },
     },
 }

@@ -104,7 +104,7 @@ class RepairConfig(Section):
         "of it; or the mean of the noised picture, no noise at all, which draws cleaner",
     )
     refine_t0: int = later(
-        0,
+        100,
         ge=0,
         le=999,
         description="noise level to which what decode_from=mean drew is noised, and denoised once more, for "

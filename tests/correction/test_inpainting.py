@@ -262,7 +262,7 @@ def test_the_mean_colour_is_kept_where_that_is_asked_for(generator: DiffusionAut
     assert (colour_shift(x, kept.pictures(last.x0)) < 0.01).all()
 
 
-MEAN = CONFIG.model_copy(update={"decode_from": "mean"})
+MEAN = CONFIG.model_copy(update={"decode_from": "mean", "refine_t0": 0})
 
 
 def test_without_noise_nothing_of_the_inverted_picture_is_in_the_region(
