@@ -171,9 +171,21 @@ def edit_region(
     """Soft mask (B, 1, s, s) in [0, 1] of what an edit to ``label`` (B, attributes) may change.
 
     Where the change of this picture times the usual change of its class, smoothed, is strong, above its
-    ``quantile``, and one cell around that.
+    ``quantile``, and one cell around that; of this the part that holds the strongest change. What lies apart,
+    as on the hair, turns no label either, and cannot be drawn from what is around it.
     """
     change = local_change(edit, plain) * generator.regions[label[:, 0]][:, None]
     for _ in range(_TOGETHER):
         change = F.avg_pool2d(change, 3, 1, 1, count_include_pad=False)
-    return F.max_pool2d(soft_mask(change, quantile), 3, 1, 1)
+    return _holding(change, F.max_pool2d(soft_mask(change, quantile), 3, 1, 1))
+
+
+def _holding(change: Tensor, region: Tensor) -> Tensor:
+    """The connected part of a region that holds the strongest change; both are (B, 1, s, s)."""
+    inside, part = region > 0, torch.zeros_like(region)
+    part.flatten(1)[torch.arange(len(part)), change.flatten(1).argmax(1)] = 1
+    while True:
+        grown = inside * F.max_pool2d(part, 3, 1, 1)
+        if torch.equal(grown, part):
+            return region * part
+        part = grown
