@@ -171,21 +171,24 @@ def edit_region(
     """Soft mask (B, 1, s, s) in [0, 1] of what an edit to ``label`` (B, attributes) may change.
 
     Where the change of this picture times the usual change of its class, smoothed, is strong, above its
-    ``quantile``, and one cell around that; of this the part that holds the strongest change. What lies apart,
-    as on the hair, turns no label either, and cannot be drawn from what is around it.
+    ``quantile``, and one cell around that; of this the piece where the class usually changes most. What lies
+    apart, as on the hair, turns no label, and cannot be drawn from what is around it.
     """
-    change = local_change(edit, plain) * generator.regions[label[:, 0]][:, None]
+    usual = generator.regions[label[:, 0]][:, None]
+    change = local_change(edit, plain) * usual
     for _ in range(_TOGETHER):
         change = F.avg_pool2d(change, 3, 1, 1, count_include_pad=False)
-    return _holding(change, F.max_pool2d(soft_mask(change, quantile), 3, 1, 1))
+    region = F.max_pool2d(soft_mask(change, quantile), 3, 1, 1)
+    return _piece(region, usual)
 
 
-def _holding(change: Tensor, region: Tensor) -> Tensor:
-    """The connected part of a region that holds the strongest change; both are (B, 1, s, s)."""
-    inside, part = region > 0, torch.zeros_like(region)
-    part.flatten(1)[torch.arange(len(part)), change.flatten(1).argmax(1)] = 1
+def _piece(region: Tensor, usual: Tensor) -> Tensor:
+    """The connected piece of a region that holds its cell of the highest ``usual``; both are (B, 1, s, s)."""
+    inside, piece = (region > 0).to(region), torch.zeros_like(region)
+    begin = (inside * usual).flatten(1).argmax(1)
+    piece.flatten(1)[torch.arange(len(piece)), begin] = 1
     while True:
-        grown = inside * F.max_pool2d(part, 3, 1, 1)
-        if torch.equal(grown, part):
-            return region * part
-        part = grown
+        grown = inside * F.max_pool2d(piece, 3, 1, 1)
+        if torch.equal(grown, piece):
+            return region * piece
+        piece = grown

@@ -138,12 +138,14 @@ def test_a_cell_apart_is_no_part_of_the_region_however_strongly_it_changes() -> 
     assert not got[:, :, :7].any() and bool((got[:, :, 11:, 5:11] == 1).all())
 
 
-def test_what_lies_apart_from_the_strongest_change_is_no_part_of_the_region() -> None:
+def test_what_lies_apart_from_where_the_class_changes_is_no_part_of_the_region() -> None:
     plain, edit = torch.zeros(2, 3, SIZE, SIZE), torch.zeros(2, 3, SIZE, SIZE)
-    edit[:, :, 13:, 3:13] = 1.0  # below
-    edit[:, :, :3, 3:13] = 0.8  # and above, as large and nearly as strong
+    edit[:, :, 13:, 3:13] = 0.8  # below, where the class changes
+    edit[:, :, :3, 3:13] = 1.0  # and above, as large and stronger
     edit[1, :, 3:13, 5:11] = 0.9  # joined by a bridge in the second picture
-    got = edit_region(make(), torch.tensor([[0], [0]]), edit, plain, 0.6)
+    model = make()
+    model.regions[0, 13:] = 1.1
+    got = edit_region(model, torch.tensor([[0], [0]]), edit, plain, 0.6)
     assert not got[0, :, :7].any() and bool((got[0, :, 13:, 5:11] > 0.5).all())
     assert bool((got[1, :, :3, 5:11] > 0).all()) and bool((got[1, :, 13:, 5:11] > 0.5).all())
 
