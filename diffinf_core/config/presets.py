@@ -55,7 +55,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "noise": {"rate": 0.0},
         "generator": {"train": True},
         # A generator on latents changes little at a low noise level; what a strong edit in a region leaves
-        # keeps the person without the objective's help. What it draws of much noise is smeared, of none soft.
+        # keeps the person without the objective's help. What it draws from noise is smeared.
         "repair": {
             "method": "inpaint",
             "t0": 900,

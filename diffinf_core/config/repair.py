@@ -96,19 +96,19 @@ class RepairConfig(Section):
         ge=0,
         lt=1,
         description="fraction of a picture that a masked edit leaves as it is; with method=inpaint before "
-        "the region is widened by a cell",
+        "the region is widened by a cell and small separate pieces are left out",
     )
     decode_from: Literal["inversion", "mean"] = later(
         "inversion",
         description="what method=inpaint decodes the region from: the picture's own noise, which keeps more "
-        "of it; or the mean of the noised picture, no noise at all, which draws cleaner",
+        "of it; or the mean of the noised picture, without noise, which draws cleaner",
     )
     refine_t0: int = later(
         100,
         ge=0,
         le=999,
-        description="noise level to which what decode_from=mean drew is noised, and denoised once more, for "
-        "the detail that a mean lacks; 0: not at all",
+        description="with decode_from=mean: noise level to which the drawn region is noised and denoised "
+        "once more, to add the detail that a mean lacks; 0: off",
     )
     keep_colour: bool = later(
         False,
@@ -148,7 +148,10 @@ class RepairConfig(Section):
     )
     batch_size: int = Field(16, ge=1, le=MOST_BATCH, description="pictures edited at once")
     seed: int = Field(
-        0, ge=0, lt=2**32, description="seed of the noise that determines the class seen"
+        0,
+        ge=0,
+        lt=2**32,
+        description="seed of the noise that determines the class seen, and of that of refine_t0",
     )
 
     @property
@@ -165,6 +168,8 @@ class RepairConfig(Section):
     def _room_for_steps(self) -> RepairConfig:
         if self.steps > self.t0:
             raise ValueError(f"steps {self.steps} cannot exceed t0 {self.t0}.")
+        if self.decode_from == "mean" and self.refine_t0 > self.t0:
+            raise ValueError(f"refine_t0 {self.refine_t0} cannot exceed t0 {self.t0}.")
         if self.method == "inpaint" and self.probe == "always":
             raise ValueError(
                 "probe=always needs method=guided; inpainting compares two decodings of one z_sem."

@@ -37,7 +37,7 @@ _VERSION = re.compile(r"[0-9a-f]{16}")
 _PNG_BEGIN, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _PICTURES = ("edit", "reconstruction")
 #: version of the code that makes edits: raise it when the same settings give another picture or record
-METHOD = 8
+METHOD = 9
 #: files of decoded edits that are kept: one per arm, and those of the set before
 _KEPT = 4
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffinf_core.config import RepairConfig
 from diffinf_core.correction.guidance import (
     GuidedStep,
     Task,
@@ -38,6 +39,8 @@ from diffinf_core.diffusion.schedule import times
 _TOGETHER = 2
 #: DDIM steps, at most, of the second denoising of what is drawn from the mean
 _REFINE_STEPS = 2
+#: the weight, of the heaviest piece's, from which a separate piece belongs to a region
+_PIECE = 0.5
 
 
 def inpaint(task: Task) -> Iterator[GuidedStep]:
@@ -49,8 +52,7 @@ def inpaint(task: Task) -> Iterator[GuidedStep]:
         return
     assert isinstance(generator, DiffusionAutoencoder)
     decode = _redraw if config.decode_from == "mean" else _decode_within
-    refining = min(_REFINE_STEPS, config.refine_t0) if decode is _redraw else 0
-    total = 2 * config.steps + refining
+    total = 2 * config.steps + (_refining(config) if decode is _redraw else 0)
     without_objective = replace(task, config=config.model_copy(update={"step_size": 0.0}))
     for step in guided_decode(without_objective):
         yield replace(step, total=total)
@@ -111,7 +113,9 @@ def _redraw(
     def pictures(x0: Tensor) -> Tensor:
         return task.drawn(within(x0))
 
-    h = step_to(original, torch.zeros_like(original), schedule[-1])
+    x0, h = original, step_to(original, torch.zeros_like(original), schedule[-1])
+    refining = _refining(config)
+    total = config.steps + refining
     for i in reversed(range(config.steps)):
         t = schedule[i + 1]
         guided, _ = generator.guide(h, t, z, label, negative, task.guidance, around)
@@ -120,8 +124,7 @@ def _redraw(
             guided, terms = objective_step(task, guided, t, pictures)
         x0 = within(guided)
         h = step_to(x0, eps_for(h, x0, t), schedule[i])
-        yield GuidedStep(config.steps - i, config.steps, x0, terms, drawn=True)
-    refining = min(_REFINE_STEPS, config.refine_t0)
+        yield GuidedStep(config.steps - i, total, x0, terms, drawn=True)
     if not refining:
         return
     schedule = times(refining, config.refine_t0)
@@ -129,15 +132,20 @@ def _redraw(
     for i in reversed(range(refining)):
         t = schedule[i + 1]
         predicted, _ = generator.predict(h, t, z, label, around)
+        predicted, terms = objective_step(task, predicted, t, pictures)
         x0 = within(predicted)
         h = step_to(x0, eps_for(h, x0, t), schedule[i])
-        done = config.steps + refining - i
-        yield GuidedStep(done, config.steps, x0, terms, drawn=True)
+        yield GuidedStep(total - i, total, x0, terms, drawn=True)
+
+
+def _refining(config: RepairConfig) -> int:
+    """How many steps denoise once more what was drawn from the mean."""
+    return min(_REFINE_STEPS, config.refine_t0)
 
 
 def _noise(task: Task) -> Tensor:
-    """Unit noise (B, C, s, s) that follows from the seed and from each picture, whatever its batch: one noise
-    for all would be a mark by which a classifier tells edits from photographs."""
+    """Unit noise (B, C, s, s) determined by the seed and each picture alone, independent of the batch; shared
+    noise would let a classifier tell edits from photographs."""
     levels = ((task.objective.reference.x + 1) * 127.5).round().to(torch.uint8).cpu()
     drawn = []
     for picture in levels:
@@ -171,24 +179,31 @@ def edit_region(
     """Soft mask (B, 1, s, s) in [0, 1] of what an edit to ``label`` (B, attributes) may change.
 
     Where the change of this picture times the usual change of its class, smoothed, is strong, above its
-    ``quantile``, and one cell around that; of this the piece where the class usually changes most. What lies
-    apart, as on the hair, turns no label, and cannot be drawn from what is around it.
+    ``quantile``, and one cell around that, but for small separate pieces, see :func:`main_pieces`.
     """
     usual = generator.regions[label[:, 0]][:, None]
     change = local_change(edit, plain) * usual
     for _ in range(_TOGETHER):
         change = F.avg_pool2d(change, 3, 1, 1, count_include_pad=False)
-    region = F.max_pool2d(soft_mask(change, quantile), 3, 1, 1)
-    return _piece(region, usual)
+    return main_pieces(F.max_pool2d(soft_mask(change, quantile), 3, 1, 1), usual)
 
 
-def _piece(region: Tensor, usual: Tensor) -> Tensor:
-    """The connected piece of a region that holds its cell of the highest ``usual``; both are (B, 1, s, s)."""
-    inside, piece = (region > 0).to(region), torch.zeros_like(region)
-    begin = (inside * usual).flatten(1).argmax(1)
-    piece.flatten(1)[torch.arange(len(piece)), begin] = 1
-    while True:
-        grown = inside * F.max_pool2d(piece, 3, 1, 1)
-        if torch.equal(grown, piece):
-            return region * piece
-        piece = grown
+def main_pieces(mask: Tensor, usual: Tensor) -> Tensor:
+    """A soft mask (B, 1, s, s) without connected pieces that hold little of what its class usually changes.
+
+    Each piece weighs the sum of mask times ``usual`` (B, 1, s, s); those below :data:`_PIECE` of the heaviest
+    are left out. Separate pieces on the hair, for example, do not change the label, and cannot be drawn from
+    their surroundings.
+    """
+    n = mask[0].numel()
+    cells = torch.arange(1, n + 1, device=mask.device, dtype=torch.float32).view_as(mask[:1])
+    inside = (mask > 0).float()
+    # the highest number of a cell spreads through its piece
+    piece, grown = torch.zeros_like(inside), cells * inside
+    while not torch.equal(grown, piece):
+        piece, grown = grown, F.max_pool2d(grown, 3, 1, 1) * inside
+    which = piece.flatten(1).long()
+    weight = torch.zeros(len(mask), n + 1, device=mask.device)
+    weight.scatter_add_(1, which, (mask * usual).flatten(1).float())
+    kept = weight >= _PIECE * weight[:, 1:].amax(1, keepdim=True)
+    return mask * kept.gather(1, which).view_as(mask)

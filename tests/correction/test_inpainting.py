@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from diffinf_core.config import RepairConfig
 from diffinf_core.correction.colour import colour_shift
 from diffinf_core.correction.guidance import Inversion, Task, changed, guided_decode, invert
-from diffinf_core.correction.inpainting import _noise, edit_region, inpaint
+from diffinf_core.correction.inpainting import _noise, edit_region, inpaint, main_pieces
 from diffinf_core.diffusion.architecture import Architecture, Attribute
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.regions import label_regions
@@ -138,16 +138,29 @@ def test_a_cell_apart_is_no_part_of_the_region_however_strongly_it_changes() -> 
     assert not got[:, :, :7].any() and bool((got[:, :, 11:, 5:11] == 1).all())
 
 
-def test_what_lies_apart_from_where_the_class_changes_is_no_part_of_the_region() -> None:
+def test_separate_pieces_that_hold_little_of_what_the_class_changes_are_left_out() -> None:
     plain, edit = torch.zeros(2, 3, SIZE, SIZE), torch.zeros(2, 3, SIZE, SIZE)
     edit[:, :, 13:, 3:13] = 0.8  # below, where the class changes
     edit[:, :, :3, 3:13] = 1.0  # and above, as large and stronger
     edit[1, :, 3:13, 5:11] = 0.9  # joined by a bridge in the second picture
     model = make()
-    model.regions[0, 13:] = 1.1
+    model.regions[0, :9] = 0.4
     got = edit_region(model, torch.tensor([[0], [0]]), edit, plain, 0.6)
     assert not got[0, :, :7].any() and bool((got[0, :, 13:, 5:11] > 0.5).all())
     assert bool((got[1, :, :3, 5:11] > 0).all()) and bool((got[1, :, 13:, 5:11] > 0.5).all())
+
+
+def test_pieces_of_like_weight_stay_and_are_told_apart_by_their_corners() -> None:
+    mask, usual = torch.zeros(3, 1, 8, 8), torch.ones(3, 1, 8, 8)
+    mask[0, :, 1:3, 1:3] = mask[0, :, 1:3, 5:7] = 0.7  # two eyes
+    mask[0, :, 6, 6] = 0.7  # and a cell
+    mask[1, :, 2, 2] = mask[1, :, 3, 3] = mask[1, :, 4, 4] = 1  # one piece: it hangs by corners
+    got = main_pieces(mask, usual)
+    want = mask.clone()
+    want[0, :, 6, 6] = 0
+    assert torch.equal(got, want)  # of the third picture, where nothing is, nothing
+    usual[0, :, :, 4:] = 0.4
+    assert not main_pieces(mask, usual)[0, :, :, 4:].any()
 
 
 def test_without_a_label_it_is_guided_decoding(generator: DiffusionAutoencoder) -> None:
@@ -347,18 +360,20 @@ def test_a_drawing_from_the_mean_is_noised_and_denoised_within_its_region(
     region = region_of(here)
     outside = (region == 0).expand(-1, 3, -1, -1)
     assert torch.equal(made[-1].x0[outside], here.original[outside])
-    # the last step by hand: what the network predicts of the step before, under the label, unguided
-    t = times(2, 200)[1]
+    # by hand: what the network predicts under the label, unguided, twice
     known = (region == 0).float()
     around = torch.cat([known * here.original, known], 1)
-    first = made[-2].x0
-    noised = abar(200, first).sqrt() * soft.x0
-    noise = (1 - abar(200, first)).sqrt() * _noise(here)
-    h = step_to(first, eps_for(noised + noise, first, 200), t)
-    predicted, _ = generator.predict(h, t, here.inversion.z_sem, here.label, around)
-    torch.testing.assert_close(
-        made[-1].x0, here.original + region * (predicted - here.original), atol=1e-5, rtol=1e-5
-    )
+    x0, schedule = soft.x0, times(2, 200)
+    h = abar(200, x0).sqrt() * x0 + (1 - abar(200, x0)).sqrt() * _noise(here)
+    for i in (1, 0):
+        t = schedule[i + 1]
+        predicted, _ = generator.predict(h, t, here.inversion.z_sem, here.label, around)
+        x0 = here.original + region * (predicted - here.original)
+        h = step_to(x0, eps_for(h, x0, t), schedule[i])
+        torch.testing.assert_close(made[7 - i].x0, x0)
+    # the objective acts there, too
+    pulled = replace(here, config=REFINED.model_copy(update={"step_size": 3.0}))
+    assert all("dark" in step.terms for step in list(inpaint(pulled))[3:])
     # at the lowest level there is one step
     *_, least = inpaint(replace(here, config=MEAN.model_copy(update={"refine_t0": 1})))
     assert least.done == least.total == 7
