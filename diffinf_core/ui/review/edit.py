@@ -86,12 +86,6 @@ def preset(name: str, usual: RepairConfig, shown: Edit | None = None) -> list[fl
     return out
 
 
-def kept_settings(shown: Edit) -> dict[str, Any]:
-    """The settings of a version that another edit takes over, but for the generator, which is the run's."""
-    taken = set(RepairConfig.model_fields) - {"generator", "batch_size"}
-    return {key: value for key, value in shown.settings.items() if key in taken}
-
-
 def _made(known: bool, count: int, of: int) -> str:
     """What an edit that arrived is, the ``count``-th of ``of``."""
     what = "These settings gave a version that is there already." if known else "New version."
@@ -163,7 +157,7 @@ class Editor:
             if now > page_state.halted:
                 page_state.edits.add(now)
         try:
-            overrides = page_state.kept | self._overrides(values)
+            overrides = self._overrides(values)
             with self.session.edit_lane:
                 yield from self._edit(verb, page_state, who, sample, overrides, now)
         except (
@@ -332,7 +326,6 @@ class Editor:
         usual = self.session.repair_settings()
         with page_state.turn:
             anew, page_state.knobs_at = page_state.knobs_at != usual, usual
-            page_state.kept = {} if anew else page_state.kept
         if not anew:
             return [gr.skip()] * len(self.loaded)
         offered = knobs_for(usual)
@@ -354,12 +347,9 @@ class Editor:
                 if page_state.version
                 else None
             )
-            values = list(preset(name, self.session.repair_settings(), shown))
+            return list(preset(name, self.session.repair_settings(), shown))
         except DiffInfError:
             return [gr.skip()] * len(self.knobs)
-        with page_state.turn:
-            page_state.kept = kept_settings(shown) if name == SHOWN and shown is not None else {}
-        return values
 
     def wire(self, page_state: gr.State, showing: gr.Textbox, shown: list[Any]) -> None:
         """``shown`` are the widgets of the pair, of which ``showing`` says which one it is."""

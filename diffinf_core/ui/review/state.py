@@ -96,8 +96,6 @@ class PageState:
     beside: tuple[str, str] = ("", "")
     #: the settings of the run that the sliders of Re-edit were last set for
     knobs_at: RepairConfig | None = None
-    #: the settings, other than those of sliders, of the version that Re-edit starts from; else empty
-    kept: dict[str, Any] = field(default_factory=dict)
     #: whether the reviewer wants scores and predictions hidden until they decided
     blind: bool = False
 

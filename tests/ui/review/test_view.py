@@ -174,31 +174,6 @@ def test_the_panel_follows_the_settings_of_the_run() -> None:
     assert len(editor._set("change less", page_state)) == len(editor.knobs)
 
 
-def test_an_edit_that_starts_from_a_version_takes_its_other_settings_too(edit: Edit) -> None:
-    made = RepairConfig(method="inpaint", decode_from="mean", guidance=7.5, generator=Path("gone"))
-    shown = replace(edit, settings={**made.model_dump(mode="json"), "of_an_earlier_version": 1})
-    asked: list[dict[str, Any]] = []
-    pictures = SimpleNamespace(
-        record=lambda sample, version: shown, versions=lambda sample: [], described=None
-    )
-    repair = SimpleNamespace(edit=lambda sample, overrides: asked.append(overrides) or iter(()))
-    run = SimpleNamespace(
-        pictures=pictures, repair=repair, review=SimpleNamespace(row=lambda sample: {"label": "a"})
-    )
-    session: Any = SimpleNamespace(repair_settings=RepairConfig, run=run)
-    with gr.Blocks():
-        editor = Editor(session, Presenter(session))
-    page_state = PageState(sample="s", version="v")
-    for name, decode_from in ((SHOWN, "mean"), (RUN_DEFAULT, None), (SHOWN, "mean")):
-        values = editor._set(name, page_state)
-        overrides = page_state.kept | editor._overrides(values)
-        list(editor._edit("one", page_state, "", "s", overrides, "1"))
-        assert asked[-1].get("decode_from") == decode_from
-        assert asked[-1]["guidance"] == (7.5 if decode_from else RepairConfig().guidance)
-        assert not {"generator", "of_an_earlier_version"} & set(asked[-1])
-        RepairConfig(**asked[-1])
-
-
 def test_only_settings_with_an_effect_are_offered() -> None:
     """A photograph's edit is made without the objective, so its weights would change nothing."""
     weights = {"w_id", "lambda_struct", "lambda_perc", "w_si"}
