@@ -96,7 +96,7 @@ class RepairConfig(Section):
         ge=0,
         lt=1,
         description="fraction of a picture that a masked edit leaves as it is; with method=inpaint before "
-        "the region is widened by a cell and small separate pieces are left out",
+        "the region is widened by a cell and separate pieces are left out",
     )
     decode_from: Literal["inversion", "mean"] = later(
         "inversion",

@@ -39,8 +39,8 @@ from diffinf_core.diffusion.schedule import times
 _TOGETHER = 2
 #: DDIM steps, at most, of the second denoising of what is drawn from the mean
 _REFINE_STEPS = 2
-#: the weight, of the heaviest piece's, from which a separate piece belongs to a region
-_PIECE = 0.5
+#: how much a class usually changes in a separate piece of a region, at least, of the most in any piece
+_PIECE = 0.75
 
 
 def inpaint(task: Task) -> Iterator[GuidedStep]:
@@ -189,11 +189,11 @@ def edit_region(
 
 
 def main_pieces(mask: Tensor, usual: Tensor) -> Tensor:
-    """A soft mask (B, 1, s, s) without connected pieces that hold little of what its class usually changes.
+    """A soft mask (B, 1, s, s) without connected pieces in which its class usually changes little.
 
-    Each piece weighs the sum of mask times ``usual`` (B, 1, s, s); those below :data:`_PIECE` of the heaviest
-    are left out. Separate pieces on the hair, for example, do not change the label, and cannot be drawn from
-    their surroundings.
+    By the mean of ``usual`` (B, 1, s, s) over a piece, weighted by the mask; pieces below :data:`_PIECE` of
+    the highest are left out. Those on the hair, for example, do not change the label, and cannot be drawn
+    from their surroundings.
     """
     n = mask[0].numel()
     cells = torch.arange(1, n + 1, device=mask.device, dtype=torch.float32).view_as(mask[:1])
@@ -203,7 +203,9 @@ def main_pieces(mask: Tensor, usual: Tensor) -> Tensor:
     while not torch.equal(grown, piece):
         piece, grown = grown, F.max_pool2d(grown, 3, 1, 1) * inside
     which = piece.flatten(1).long()
-    weight = torch.zeros(len(mask), n + 1, device=mask.device)
-    weight.scatter_add_(1, which, (mask * usual).flatten(1).float())
-    kept = weight >= _PIECE * weight[:, 1:].amax(1, keepdim=True)
+    size, total = torch.zeros(2, len(mask), n + 1, device=mask.device)
+    size.scatter_add_(1, which, mask.flatten(1).float())
+    total.scatter_add_(1, which, (mask * usual).flatten(1).float())
+    mean = total / size.clamp_min(1e-6)
+    kept = mean >= _PIECE * mean[:, 1:].amax(1, keepdim=True)
     return mask * kept.gather(1, which).view_as(mask)
