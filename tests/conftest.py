@@ -11,10 +11,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from hypothesis import settings
 
 from diffinf_core.config import RunConfig, make_config
 
 torch.set_num_threads(1)
+# no test is bound to a clock: the machine may be busy
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 TINY = {
     "data": {"demo_faces": 240},

@@ -99,7 +99,7 @@ def test_a_class_absent_from_the_split_is_named(absent: int) -> None:
         evaluate(Y[keep], P[keep])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(4, 60), classes=st.integers(2, 5), seed=st.integers(0, 10_000))
 def test_everything_equals_scikit_learn(n: int, classes: int, seed: int) -> None:
     draw = np.random.default_rng(seed)
@@ -160,7 +160,7 @@ def test_a_calibrated_guesser_has_next_to_no_error() -> None:
     assert expected_calibration_error(y, boast) == pytest.approx(gap)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(n=st.integers(1, 50), seed=st.integers(0, 1000), bins=st.integers(1, 20))
 def test_calibration_error_does_not_depend_on_the_order(n: int, seed: int, bins: int) -> None:
     draw = np.random.default_rng(seed)

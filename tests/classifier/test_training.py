@@ -293,7 +293,7 @@ def test_an_odd_last_picture_does_not_stop_the_training(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- snapshots and rates
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(epochs=st.integers(1, 300), data=st.data())
 def test_snapshots_come_at_regular_intervals_and_the_last_is_the_end(
     epochs: int, data: st.DataObject

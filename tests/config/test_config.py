@@ -109,7 +109,7 @@ def overrides(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(name=st.sampled_from(list(PRESETS)), over=overrides())
 def test_any_valid_values_go_to_yaml_and_back_without_loss(name: str, over: dict[str, Any]) -> None:
     described = described_yaml(make_config(name, over))

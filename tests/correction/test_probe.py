@@ -39,7 +39,7 @@ def test_two_classes_have_the_closed_form() -> None:
     torch.testing.assert_close(probe(weight).towards(z, label, 4.0), wanted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     classes=st.integers(2, 6),

@@ -60,7 +60,7 @@ def test_variants_are_different_valid_and_begin_with_the_settings() -> None:
 scores = st.tuples(*[st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])] * 3)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(scores, min_size=1, max_size=8))
 def test_the_front_is_what_nothing_beats(found: list[tuple[float, float, float]]) -> None:
     edits = [edit(*s) for s in found]

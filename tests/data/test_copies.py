@@ -63,7 +63,7 @@ def test_nothing_is_found_in_nothing() -> None:
 NAMES = [f"{i:02d}" for i in range(40)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), max_size=60),
     st.lists(st.lists(st.sampled_from(NAMES), min_size=2, max_size=9, unique=True), max_size=3),

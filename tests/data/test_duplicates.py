@@ -79,7 +79,7 @@ def test_hashes_do_not_depend_on_how_many_are_taken_at_once(
 # ---------------------------------------------------------------- looking up
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 120), most=st.integers(1, 12))
 def test_every_pair_within_seven_bits_is_found_and_no_other(seed: int, n: int, most: int) -> None:
     draw = np.random.default_rng(seed)

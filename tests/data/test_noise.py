@@ -17,7 +17,7 @@ def labels_of(n: int, classes: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, classes, n)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     n=st.integers(0, 400),
     classes=st.integers(2, 7),

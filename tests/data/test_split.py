@@ -31,7 +31,7 @@ names = st.text(max_size=12)
 shares = st.floats(0.01, 0.49)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(old=st.lists(names, max_size=30), new=st.lists(names, max_size=30), place=st.integers(0, 30))
 def test_new_samples_move_nobody(old: list[str], new: list[str], place: int) -> None:
     config = SplitConfig()
@@ -40,14 +40,14 @@ def test_new_samples_move_nobody(old: list[str], new: list[str], place: int) -> 
     assert both[: len(old[:place])] + both[len(old[:place]) + len(new) :] == before
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(keys=st.lists(st.sampled_from("abcdefgh"), min_size=1), seed=st.integers(0, 2**31))
 def test_a_group_is_never_cut(keys: list[str], seed: int) -> None:
     parts = split_samples(keys, SplitConfig(seed=seed))
     assert len(set(zip(keys, parts, strict=True))) == len(set(keys))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(key=names, val=shares, other=shares, test=shares, more=shares)
 def test_a_changed_share_moves_only_whom_it_must(
     key: str, val: float, other: float, test: float, more: float
@@ -101,7 +101,7 @@ def split(
     return split_rows(labels, given or [""] * len(labels), groups, keys, config)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     sizes=st.lists(st.integers(3, 40), min_size=1, max_size=8),
     val=shares,
@@ -124,7 +124,7 @@ def test_every_class_is_cut_by_the_shares_and_has_a_picture_in_each_part(
             assert counts[part] == whole or (counts[TRAIN] == 1 and counts[part] < whole)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(order=st.permutations(range(24)))
 def test_the_order_of_the_rows_does_not_matter(order: list[int]) -> None:
     labels, keys = ["a", "b", "c"] * 8, [f"{i}.png" for i in range(24)]
@@ -211,7 +211,7 @@ def test_other_names_are_no_splits(name: str) -> None:
 # ---------------------------------------------------------------- groups
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(groups=st.lists(st.integers(0, 12), min_size=1, max_size=60), seed=st.integers(0, 30))
 def test_a_group_of_several_classes_is_never_cut(groups: list[int], seed: int) -> None:
     labels = [f"c{i % 3}" for i in range(len(groups))]

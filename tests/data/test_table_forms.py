@@ -125,7 +125,7 @@ def test_a_bad_line_of_json_is_named(tmp_path: Path, line: str, reason: str) -> 
     assert at == 3 and reason in why
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     width=st.integers(2, 5),
     rows=st.lists(st.integers(1, 7), min_size=1, max_size=12),

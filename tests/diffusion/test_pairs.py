@@ -16,7 +16,7 @@ from diffinf_core.records import DiffInfError
 PEOPLE = ("ann", "ben", "cem", "", "nan")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(PEOPLE), st.integers(-1, 2)), min_size=1, max_size=30))
 def test_the_others_of_a_picture_are_all_of_its_person_with_another_label(
     rows: list[tuple[str, int]],

@@ -30,7 +30,7 @@ def noisy_scores(
     return np.exp(z) / np.exp(z).sum(1, keepdims=True)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**31), st.integers(2, 5), st.integers(1, 3), st.integers(6, 60))
 def test_figures_are_those_of_evaluate(seed: int, classes: int, seeds: int, n: int) -> None:
     rng = np.random.default_rng(seed)

@@ -35,7 +35,7 @@ def sliced(folder: Path, x: np.ndarray, size: int) -> list[Path]:
     return files
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(5, 60),

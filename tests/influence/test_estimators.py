@@ -44,7 +44,7 @@ def test_forgetting_events(margins: list[int], events: int) -> None:
     assert forgetting_events(np.array(margins, float)[:, None]).tolist() == [events]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.integers(-2, 2), min_size=3, max_size=3), min_size=1, max_size=9))
 def test_forgetting_counts_are_what_a_loop_counts(rows: list[list[int]]) -> None:
     margins = np.array(rows, float)

@@ -49,7 +49,7 @@ def compare(layer: nn.Module, x: Tensor, form: Callable[..., Tensor] | None = No
 small = st.integers(1, 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     stride=st.tuples(small, small),
@@ -73,7 +73,7 @@ def test_every_convolution_form_equals_autograd(
         torch.testing.assert_close(form(*flat_convolution(layer, x, g)), want, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kernel=st.integers(1, 5),
     stride=small,
@@ -106,7 +106,7 @@ def test_linear_on_vectors_and_sequences(shape: tuple[int, ...], bias: bool) -> 
     compare(nn.Linear(5, 7, bias=bias), torch.randn(4, *shape).double())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     tokens=st.integers(1, 12),
     rows=st.integers(2, 6),

@@ -45,7 +45,7 @@ def run(copy: Callable[[], Run]) -> Run:
 # ---------------------------------------------------------------- folds
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(n=st.integers(12, 300), folds=st.integers(2, 12), seed=st.integers(0, 2**32))
 def test_folds_are_even_and_decided_by_the_seed(n: int, folds: int, seed: int) -> None:
     found = fold_of(n, folds, seed)

@@ -32,7 +32,7 @@ from tests.influence.runs import with_influence
 # ---------------------------------------------------------------- how many, and who
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(n=st.integers(1, 5000), tenths=st.integers(1, 1000))
 def test_the_count_is_tau_per_cent_rounded_half_up_and_at_least_one(n: int, tenths: int) -> None:
     exact = Fraction(tenths * n, 1000)
@@ -50,7 +50,7 @@ def test_the_count_of_known_cases(n: int, tau: float, count: int) -> None:
     assert high_influence_count(n, tau) == count
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(scores=st.lists(st.integers(-3, 3), min_size=1, max_size=40), tau=st.floats(0.1, 100))
 def test_the_top_goes_by_falling_score_and_ties_by_position(scores: list[int], tau: float) -> None:
     found = top_tau(np.array(scores, float), tau)

@@ -26,7 +26,7 @@ from diffinf_core.report.subgroups import (
 # ---------------------------------------------------------------- intervals
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(n=st.integers(1, 5000), data=st.data())
 def test_wilsons_interval_is_scipys(n: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, n))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
@@ -72,7 +72,6 @@ def test_kappa_of_worked_examples(table: list[list[int]], kappa: float) -> None:
 VALUES = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abcd")), min_size=1)
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_kappa_is_scikit_learns(both: list[tuple[str, str]]) -> None:
     a, b = [x for x, _ in both], [y for _, y in both]
@@ -83,7 +82,6 @@ def test_kappa_is_scikit_learns(both: list[tuple[str, str]]) -> None:
         assert found == pytest.approx(cohen_kappa_score(a, b), abs=1e-9)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from("abc"), max_size=4), max_size=12))
 def test_alpha_is_one_minus_observed_over_expected_disagreement(values: list[list[str]]) -> None:
     """The definition, pair by pair."""

@@ -195,5 +195,5 @@ def machine(new_place: Callable[[], Place]) -> type[RuleBasedStateMachine]:
 def test_any_course_of_a_review(new_place: Callable[[], Place]) -> None:
     run_state_machine_as_test(
         lambda: machine(new_place)(),
-        settings=settings(max_examples=20, stateful_step_count=18, deadline=None),
+        settings=settings(max_examples=20, stateful_step_count=18),
     )

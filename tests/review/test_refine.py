@@ -285,7 +285,7 @@ def of_data_set(data: RefinedDataset, want: dict[int, Standing], given: list[str
     ]
 
 
-@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=20, phases=[Phase.explicit, Phase.generate])
 @given(
     given=st.lists(st.sampled_from(MADE_UP), min_size=1, max_size=4),
     data=st.data(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -112,7 +112,6 @@ def test_flagged_edits_only_propose_nothing() -> None:
     assert rule.why == "No edit that people decided is without a flag."
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_is_where_the_binomial_tails_are_a_fortieth(case: tuple[int, int]) -> None:
     errors, n = case

@@ -74,7 +74,7 @@ def test_names_are_taken_as_the_journal_writes_them(journal: Journal) -> None:
     assert for_reviewer(["s1"], "half ?", 1, journal) == {}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(0, 1), st.sets(st.sampled_from(IDS), max_size=30))
 def test_only_what_was_given_is_due(share: float, samples: set[str]) -> None:
     assert due_second(samples, share) == due_second(IDS, share) & samples

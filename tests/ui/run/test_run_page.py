@@ -86,7 +86,7 @@ def test_what_the_form_shows_reads_back_the_same(form: ConfigForm, preset: str) 
     assert form.read(shown(form, config)) == config
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.floats(0, 20),
     st.integers(1, 500),
