@@ -96,7 +96,7 @@ class RepairConfig(Section):
         ge=0,
         lt=1,
         description="fraction of a picture that a masked edit leaves as it is; with method=inpaint before "
-        "the region is widened by a cell and separate pieces are left out",
+        "the region is widened by a cell and loses some separate pieces",
     )
     decode_from: Literal["inversion", "mean"] = later(
         "inversion",
@@ -168,8 +168,6 @@ class RepairConfig(Section):
     def _room_for_steps(self) -> RepairConfig:
         if self.steps > self.t0:
             raise ValueError(f"steps {self.steps} cannot exceed t0 {self.t0}.")
-        if self.decode_from == "mean" and self.refine_t0 > self.t0:
-            raise ValueError(f"refine_t0 {self.refine_t0} cannot exceed t0 {self.t0}.")
         if self.method == "inpaint" and self.probe == "always":
             raise ValueError(
                 "probe=always needs method=guided; inpainting compares two decodings of one z_sem."

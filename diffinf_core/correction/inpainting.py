@@ -12,11 +12,13 @@ has no detail.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -105,7 +107,6 @@ def _redraw(
     """
     config, original, z = task.config, task.original, task.inversion.z_sem
     around = _surroundings(task, region)
-    schedule = times(config.steps, config.t0)
 
     def within(x0: Tensor) -> Tensor:
         return original + region * (x0 - original)
@@ -113,29 +114,35 @@ def _redraw(
     def pictures(x0: Tensor) -> Tensor:
         return task.drawn(within(x0))
 
-    x0, h = original, step_to(original, torch.zeros_like(original), schedule[-1])
     refining = _refining(config)
     total = config.steps + refining
-    for i in reversed(range(config.steps)):
-        t = schedule[i + 1]
-        guided, _ = generator.guide(h, t, z, label, negative, task.guidance, around)
-        terms: dict[str, Tensor] = {}
-        if i % config.objective_every == 0:
-            guided, terms = objective_step(task, guided, t, pictures)
-        x0 = within(guided)
-        h = step_to(x0, eps_for(h, x0, t), schedule[i])
-        yield GuidedStep(config.steps - i, total, x0, terms, drawn=True)
-    if not refining:
-        return
-    schedule = times(refining, config.refine_t0)
-    h = step_to(x0, _noise(task), schedule[-1])
-    for i in reversed(range(refining)):
-        t = schedule[i + 1]
-        predicted, _ = generator.predict(h, t, z, label, around)
-        predicted, terms = objective_step(task, predicted, t, pictures)
-        x0 = within(predicted)
-        h = step_to(x0, eps_for(h, x0, t), schedule[i])
-        yield GuidedStep(total - i, total, x0, terms, drawn=True)
+
+    def denoised(
+        h: Tensor, schedule: list[int], left: int, predict: Callable[[Tensor, int], Tensor]
+    ) -> Iterator[GuidedStep]:
+        """Steps of h down a schedule, ``left`` of all steps being left after them."""
+        for i in reversed(range(len(schedule) - 1)):
+            t = schedule[i + 1]
+            x0, terms = predict(h, t), dict[str, Tensor]()
+            if i % config.objective_every == 0:
+                x0, terms = objective_step(task, x0, t, pictures)
+            x0 = within(x0)
+            h = step_to(x0, eps_for(h, x0, t), schedule[i])
+            yield GuidedStep(total - left - i, total, x0, terms, drawn=True)
+
+    def guided(h: Tensor, t: int) -> Tensor:
+        return generator.guide(h, t, z, label, negative, task.guidance, around)[0]
+
+    def plain(h: Tensor, t: int) -> Tensor:
+        return generator.predict(h, t, z, label, around)[0]
+
+    schedule = times(config.steps, config.t0)
+    mean = step_to(original, torch.zeros_like(original), schedule[-1])
+    for step in denoised(mean, schedule, refining, guided):
+        yield step
+    if refining:
+        schedule = times(refining, config.refine_t0)
+        yield from denoised(step_to(step.x0, _noise(task), schedule[-1]), schedule, 0, plain)
 
 
 def _refining(config: RepairConfig) -> int:
@@ -179,7 +186,7 @@ def edit_region(
     """Soft mask (B, 1, s, s) in [0, 1] of what an edit to ``label`` (B, attributes) may change.
 
     Where the change of this picture times the usual change of its class, smoothed, is strong, above its
-    ``quantile``, and one cell around that, but for small separate pieces, see :func:`main_pieces`.
+    ``quantile``, and one cell around that, but for some separate pieces, see :func:`main_pieces`.
     """
     usual = generator.regions[label[:, 0]][:, None]
     change = local_change(edit, plain) * usual
@@ -195,17 +202,10 @@ def main_pieces(mask: Tensor, usual: Tensor) -> Tensor:
     the highest are left out. Those on the hair, for example, do not change the label, and cannot be drawn
     from their surroundings.
     """
-    n = mask[0].numel()
-    cells = torch.arange(1, n + 1, device=mask.device, dtype=torch.float32).view_as(mask[:1])
-    inside = (mask > 0).float()
-    # the highest number of a cell spreads through its piece
-    piece, grown = torch.zeros_like(inside), cells * inside
-    while not torch.equal(grown, piece):
-        piece, grown = grown, F.max_pool2d(grown, 3, 1, 1) * inside
-    which = piece.flatten(1).long()
-    size, total = torch.zeros(2, len(mask), n + 1, device=mask.device)
-    size.scatter_add_(1, which, mask.flatten(1).float())
-    total.scatter_add_(1, which, (mask * usual).flatten(1).float())
-    mean = total / size.clamp_min(1e-6)
-    kept = mean >= _PIECE * mean[:, 1:].amax(1, keepdim=True)
-    return mask * kept.gather(1, which).view_as(mask)
+    kept = []
+    for m, u in zip(*(v[:, 0].float().cpu().numpy() for v in (mask, usual)), strict=True):
+        pieces, n = ndimage.label(m > 0, np.ones((3, 3)))
+        size, total = (np.bincount(pieces.flat, of.flat, n + 1) for of in (m, m * u))
+        mean = total / np.maximum(size, 1e-6)
+        kept.append(mean[pieces] >= _PIECE * mean[1:].max(initial=0))
+    return mask * torch.from_numpy(np.stack(kept))[:, None].to(mask.device)
