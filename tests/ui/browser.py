@@ -123,6 +123,20 @@ def eventually(holds: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
+def box_of(element: Any) -> dict[str, float]:
+    """A locator's element on the page, in CSS pixels; one that an answer is just replacing has no box yet."""
+    boxes: list[dict[str, float] | None] = []
+
+    def has_box() -> bool:
+        boxes.append(element.bounding_box())
+        return boxes[-1] is not None
+
+    eventually(has_box)
+    box = boxes[-1]
+    assert box is not None
+    return box
+
+
 def type_in(page: Any, selector: str, value: str) -> None:
     """Type into a field and leave it; what has just been opened may still put its own value back."""
     field = page.locator(selector)

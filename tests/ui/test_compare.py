@@ -15,7 +15,7 @@ from diffinf_core.engine import open_run
 from diffinf_core.ui.compare import markup as compare_markup
 from diffinf_core.ui.compare.page import chosen
 from tests.arms import write_arms
-from tests.ui.browser import SHOTS, Server, open_page
+from tests.ui.browser import SHOTS, Server, box_of, open_page
 
 ARMS = ("noisy", "removal", "repaired")
 
@@ -123,7 +123,7 @@ def test_pictures_that_changed_can_be_turned_over(chromium: Any, server: Server)
     page.wait_for_selector(f"#compare-found :text('{len(lost)} test pictures that noisy')")
     cards = page.locator("#compare-found .di-card")
     assert cards.count() == min(24, len(lost))
-    boxes = [card.bounding_box() for card in cards.all()]
+    boxes = [box_of(card) for card in cards.all()]
     places = {(round(box["x"]), round(box["y"])) for box in boxes}
     assert len(places) == len(boxes), "each card has a place of its own"
     page.close()

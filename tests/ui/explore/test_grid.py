@@ -16,7 +16,7 @@ from diffinf_core.ui.explore.acts import MOST_IN_PLACE, Acts
 from diffinf_core.ui.explore.listing import KEPT, Listings
 from diffinf_core.ui.explore.samples import SamplesPart
 from diffinf_core.ui.session import Session
-from tests.ui.browser import Server, eventually
+from tests.ui.browser import Server, box_of, eventually
 from tests.ui.explore.window import (
     as_grid,
     choose,
@@ -82,7 +82,7 @@ def test_the_grid_scrolls_through_everything_and_holds_only_what_is_seen(
     assert held < len(ids) and windows <= 12
     assert page.locator("#di-cell-0").count() == 0
     assert page.get_attribute(f"#di-cell-{last}", "aria-posinset") == str(len(ids))
-    width = page.locator(f"#di-cell-{last}").bounding_box()["width"]
+    width = box_of(page.locator(f"#di-cell-{last}"))["width"]
     page.locator("#grid-size").press("ArrowRight")
     page.wait_for_function(
         "w => document.querySelector('.di-cell').getBoundingClientRect().width === w + 8", arg=width

@@ -11,7 +11,7 @@ import pytest
 from diffinf_core.config import change
 from diffinf_core.engine import open_run
 from diffinf_core.ui.explore.parts import ROWS
-from tests.ui.browser import SHOTS, Server
+from tests.ui.browser import SHOTS, Server, box_of
 from tests.ui.explore.window import choose, map_ready, opened, selected
 
 browser = pytest.mark.browser
@@ -33,7 +33,7 @@ def test_tau_is_tried_in_the_picture_and_set_in_the_run(chromium, own: Server) -
     page.focus("#tau-range")
     page.keyboard.press("ArrowRight")
     assert page.inner_text("#tau-words").startswith("tau = 20.1 %")
-    box = page.locator(".di-tau-plot").bounding_box()
+    box = box_of(page.locator(".di-tau-plot"))
     page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 90)
     page.mouse.down()
     page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 90, steps=4)

@@ -8,7 +8,7 @@ import pytest
 
 from diffinf_core.engine import OpenRun, View
 from diffinf_core.ui.explore.parts import ROWS
-from tests.ui.browser import Server
+from tests.ui.browser import Server, box_of
 
 
 def opened(chromium, server: Server, **options) -> Iterator[object]:
@@ -68,7 +68,7 @@ def lasso(
 ) -> list[list[float]]:
     """Drag around a part of the map, or across it; its lower left and upper right in coordinates."""
     page.locator(".di-map-plot").scroll_into_view_if_needed()
-    box = page.locator(".di-map-plot .nsewdrag").first.bounding_box()
+    box = box_of(page.locator(".di-map-plot .nsewdrag").first)
     left, top = box["x"] + left * box["width"], box["y"] + 0.2 * box["height"]
     right, bottom = box["x"] + right * box["width"], box["y"] + 0.8 * box["height"]
     if key:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from diffinf_core.engine import open_run
-from tests.ui.browser import Server, eventually, open_page, showing
+from tests.ui.browser import Server, box_of, eventually, open_page, showing
 
 pytestmark = pytest.mark.browser
 
@@ -91,9 +91,9 @@ def test_a_sitting_by_touch(chromium: Any, own: Server) -> None:
     page = chromium.new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page.goto(own.address)
     page.wait_for_selector("#review-pair img", timeout=60_000)
-    box = page.locator("#review-pair .di-edit .di-stack").bounding_box()
+    box = box_of(page.locator("#review-pair .di-edit .di-stack"))
     assert box["width"] >= 320, "as wide as the screen"
-    assert page.locator("#do-accept").bounding_box()["height"] >= 44
+    assert box_of(page.locator("#do-accept"))["height"] >= 44
     for at in range(len(order)):
         action = ("accept", "reject")[at % 2]
         page.locator("#review-pair .di-edit").evaluate("e => e.scrollIntoView()")
