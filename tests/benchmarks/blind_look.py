@@ -35,7 +35,8 @@ from diffinf_core.correction.repairer import Repairer
 from diffinf_core.data.part import to_tensor
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.runs.run import Run
-from tests.benchmarks.photographs import Mislabelled, Pictures, keep, person_picture
+from tests.benchmarks.measures import Pictures
+from tests.benchmarks.photographs import Mislabelled, keep, person_picture
 
 REAL, _ORDER = "real pictures", "order.json"
 _WIDE, _HIGH, _SIDE, _TITLE = 3, 4, 256, 20

@@ -37,15 +37,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import stats
-from torch import Tensor
 
 from diffinf_core.config import RepairConfig
-from diffinf_core.correction.colour import colour_shift
 from diffinf_core.correction.edits import read_edit
 from diffinf_core.correction.face_classes import KnownAges, known_classes
-from diffinf_core.correction.face_judge import FaceJudge, FaceSex, judge_files
-from diffinf_core.correction.published.dlib import SAME_PERSON, DlibIdentity
-from diffinf_core.correction.published.layers import load_published
+from diffinf_core.correction.face_judge import FaceJudge
 from diffinf_core.correction.repair import RepairedPicture, repair
 from diffinf_core.correction.repairer import Repairer
 from diffinf_core.data.part import to_tensor
@@ -55,62 +51,12 @@ from diffinf_core.engine import open_run
 from diffinf_core.influence.stage import ranking
 from diffinf_core.records import Choice, Edit
 from diffinf_core.runs.run import Run
-from diffinf_core.weights.files import load_weights, shipped
-from diffinf_core.weights.lpips import LpipsAlex, perceptual_distance
+from tests.benchmarks.measures import CPU, Figures, Measures, Pictures, Realism, row
 from tests.benchmarks.pages import put
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results" / "photographs.json"
 PAGE = ROOT / "docs" / "photographs.md"
-_BATCH = 16
-_CPU = torch.device("cpu")
-#: (B, S, S, 3)
-Pictures = NDArray[np.uint8]
-Figures = dict[str, NDArray[np.float64]]
-
-
-class Measures:
-    """The networks that look at pairs of original and edit, loaded once."""
-
-    def __init__(self) -> None:
-        self._sex = FaceSex(_CPU)
-        self._who = load_published(DlibIdentity(), judge_files()[0], "recognition.")
-        self._lpips = load_weights(shipped("lpips"), LpipsAlex())
-
-    @torch.no_grad()
-    def pairs(self, originals: Pictures, edits: Pictures) -> Figures:
-        """Figures (B,) of edits beside originals."""
-        parts = [
-            self._some(to_tensor(originals[i : i + _BATCH]), to_tensor(edits[i : i + _BATCH]))
-            for i in range(0, len(edits), _BATCH)
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-    def _some(self, x: Tensor, edit: Tensor) -> Figures:
-        distance = (self._who(x) - self._who(edit)).norm(dim=1)
-        male = [np.array(self._sex.male(p)) > 0.5 for p in (x, edit)]
-        lpips = perceptual_distance(self._lpips(edit), self._lpips(x))
-        return {
-            "same_person": (distance < SAME_PERSON).double().numpy(),
-            "lpips": lpips.double().numpy(),
-            "male": male[0].astype(float),
-            "other_sex": (male[0] != male[1]).astype(float),
-            "colour_shift": colour_shift(x, edit).numpy(),
-        }
-
-
-def row(
-    figures: Figures, judged: NDArray[np.float64], y: NDArray[np.int64], names: Sequence[str]
-) -> dict[str, Any]:
-    """Means over edits judged (B, C) under labels y (B,), and the judge's agreement by class."""
-    agrees = judged.argmax(1) == y
-    by_class = {
-        name: [float(agrees[y == k].mean()), int((y == k).sum())]
-        for k, name in enumerate(names)
-        if (y == k).any()
-    }
-    means = {name: float(values.mean()) for name, values in figures.items() if name != "male"}
-    return {"n": len(y), "judge": float(agrees.mean()), "by_class": by_class, **means}
 
 
 # ---------------------------------------------------------------- a run's own pictures
@@ -127,9 +73,7 @@ class Mislabelled:
 
     @classmethod
     def of(cls, run: Run, most: int | None) -> Mislabelled:
-        truth = open_truth(run, "benchmark").training()
-        assert truth is not None, "no labels were made wrong here"
-        table = ranking(run)
+        truth, table = _truth(run), ranking(run)
         order = np.argsort(table["rank"].to_numpy())
         high = [i for i in order if table["high"].iat[i] and truth[1][i]]
         chosen = np.array(high[:most], np.int64)
@@ -143,6 +87,13 @@ class Mislabelled:
             yield from made
 
 
+def _truth(run: Run) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The right classes of a run's training pictures, and which of their labels are wrong."""
+    truth = open_truth(run, "benchmark").training()
+    assert truth is not None, "no labels were made wrong here"
+    return truth
+
+
 def of_run(
     name: str, folder: Path, settings: Sequence[str], most: int | None, sheet: Path | None
 ) -> None:
@@ -154,6 +105,9 @@ def of_run(
     known = known_classes(train.classes, run.config.judge.classes)
     assert known is not None, "no published network knows these classes"
     judged = repairer.checks._judge
+    right = np.flatnonzero(~_truth(run)[1])
+    realism = Realism(measures, train.images(right), train.labels[right])
+    originals = [realism(x, y), realism(x, chosen.truth)]
     shown = [x]
     for words in settings or [""]:
         changes = dict(pair.split("=", 1) for pair in words.split(",") if pair)
@@ -168,6 +122,7 @@ def of_run(
         found = row(figures, seen, y, train.classes)
         flags = [sorted(e.flags) for e in edits]
         found |= {"seconds": seconds, "unflagged": sum(not f for f in flags) / len(flags)}
+        found["kid"] = [realism(pictures, y), *originals]
         if isinstance(known, KnownAges):
             rank = np.array(known.rank)
             near = np.abs(rank[y] - rank[chosen.truth]) == 1
@@ -212,8 +167,12 @@ def of_people(
     names = ("happy", "neutral", "surprised")
     known = known_classes(names, {})
     assert known is not None
-    judge, y = FaceJudge(known, _CPU), np.array([names.index(label) for label in asked])
+    judge, y = FaceJudge(known, CPU), np.array([names.index(label) for label in asked])
     before, shown = judge.judge(to_tensor(x)), [x]
+    realism = Realism(measures, x, np.array([names.index(label) for label in table["label"]]))
+    who, at = table["identity"].to_numpy(), np.arange(len(table))
+    other = [np.flatnonzero((who == who[i]) & (at != i))[0] for i in at]
+    spread = measures.pairs(x, x[other])["distance"]
     for words in settings or [""]:
         changes = dict(pair.split("=", 1) for pair in words.split(",") if pair)
         made: list[RepairedPicture] = repair(
@@ -226,8 +185,9 @@ def of_people(
         if "sex" in table:
             right = _sees(figures, table["sex"].to_numpy())
             found["other_sex_right"] = _among(right, figures["other_sex"])
-        at = np.arange(len(y))
         found["way"] = float((seen[at, y] > before[at, y]).mean())
+        found["nearer"] = float((figures["distance"] < spread).mean())
+        found["kid"] = [realism(pictures, y), realism(x, y)]
         keep(name, "people", f"{words}{', grey' if grey else ''}", found)
         shown.append(pictures)
         print(words, json.dumps(found), flush=True)
@@ -285,9 +245,9 @@ def arms(name: str, folder: Path) -> None:
     columns = ["arm", "seeds", "value", "sd", "difference", "low", "high"]
     found = json.loads(rows[columns].to_json(orient="records"))
     by = {decision.reviewer.removeprefix("rule: ") for decision in run.review.decisions().values()}
-    for row in found:
-        if row["arm"] == "reviewed":
-            row["arm"] = f"reviewed, {', '.join(by)}"
+    for one in found:
+        if one["arm"] == "reviewed":
+            one["arm"] = f"reviewed, {', '.join(by)}"
     at = f"tau {run.config.influence.tau:g}"
     before = _kept().get(name, {}).get("arms", {}).get(at, [])
     ours = {row["arm"] for row in found}
@@ -338,13 +298,22 @@ def _line(what: str, found: dict[str, Any]) -> str:
     same = f"{found['same_person']:.2f}"
     if near := found.get("same_person_near"):
         same += f" ({near[0]:.2f} of the {near[1]} to the next class)"
+    if nearer := found.get("nearer"):
+        same += f" ({nearer:.2f} nearer than their other photograph)"
     sex = f"{found['other_sex']:.2f}"
     if (right := found.get("other_sex_right")) and right[1] < found["n"]:
         sex += f" ({right[0]:.2f} of the {right[1]} whose sex it sees in the original)"
     return (
         f"| {what} | {found['n']} | {found['judge']:.2f} ({classes}) | {same} | "
-        f"{found['lpips']:.3f} | {sex} | {found['colour_shift']:.1f} |"
+        f"{found['lpips']:.3f} | {sex} | {found['colour_shift']:.1f} | {_kid(found)} |"
     )
+
+
+def _kid(found: dict[str, Any]) -> str:
+    if "kid" not in found:
+        return "-"
+    edits, *originals = (f"{value:.2f}" for value in found["kid"])
+    return f"{edits} ({' / '.join(originals)})"
 
 
 def _arm(found: dict[str, Any]) -> str:
@@ -366,7 +335,7 @@ def tables(kept: dict[str, Any]) -> str:
     """Everything that was kept, as Markdown."""
     head = (
         "| n | judge sees the assigned label | same person | LPIPS-Alex | other sex "
-        "| colour, L\\*a\\*b\\* |"
+        "| colour, L\\*a\\*b\\* | KID |"
     )
     out: list[str] = []
     for name, kinds in kept.items():
@@ -375,7 +344,7 @@ def tables(kept: dict[str, Any]) -> str:
             ("people", "people never seen"),
         ):
             if kind in kinds:
-                out += [f"**{name}**, {title}:", "", f"| settings {head}", "|---" * 7 + "|"]
+                out += [f"**{name}**, {title}:", "", f"| settings {head}", "|---" * 8 + "|"]
                 out += [_line(what, found) for what, found in kinds[kind].items()] + [""]
         for what, found in kinds.get("arms", {}).items():
             out += [f"**{name}**, arms at {what}, accuracy in per cent on the test split:", ""]
