@@ -198,6 +198,8 @@ class Editor:
         now: str,
     ) -> Iterator[list[Any]]:
         if now <= page_state.halted:
+            # Gradio would empty all that a handler which yields nothing was to fill.
+            yield self.presenter.update()
             return
         run, last, said = self.session.run, None, False
         label = str(self.session.run.review.row(sample)["label"])
