@@ -6,7 +6,7 @@ import os
 import runpy
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,41 @@ ARGUMENTS = [
 ]
 #: a browser that has seen the tour
 NO_TOUR = "try { localStorage.setItem('diffinf-tour', 'seen') } catch {}"
+#: counts a page's calls that have no answer yet, but for those of its timers, which never end; see settled
+COUNT_CALLS = r"""(() => {
+  const ask = window.fetch;
+  window.unanswered = 0;
+  const counts = (address, more) => {
+    if (!/\/gradio_api\/(run\/predict|queue\/join)/.test(String(address?.url || address))) return false;
+    const asked = JSON.parse(more.body).fn_index;
+    const called = window.gradio_config.dependencies.find((one) => one.id === asked);
+    return !called.targets.some(([, event]) => event === "tick");
+  };
+  window.fetch = (...given) => {
+    const coming = ask(...given);
+    if (counts(...given)) {
+      window.unanswered += 1;
+      const over = () => { window.unanswered -= 1; };
+      coming.then((answer) => answer.clone().text()).then(over, over);
+    }
+    return coming;
+  };
+})()"""
+#: Gradio makes a call of an event, and draws an answer, without a timer: after a few frames in a row in which
+#: nothing was under way, nothing is left. What the Review page holds back, its own script knows.
+_SETTLED = """() => new Promise((done) => {
+  const ends = (one) => Number.isFinite(one.effect?.getComputedTiming().endTime);
+  const fades = (one) => one.playState === "running" && ends(one);
+  const busy = () => window.unanswered > 0 || window.DiffInf?.free?.() === false
+    || document.getAnimations().some(fades)
+    || [...document.images].some((image) => !image.complete && image.loading !== "lazy");
+  let still = 0;
+  const look = () => {
+    still = busy() ? 0 : still + 1;
+    if (still > 5) done(true); else requestAnimationFrame(look);
+  };
+  look();
+})"""
 
 
 def free_port() -> int:
@@ -35,9 +70,49 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def _serve(run: str, port: int, environment: dict[str, str], more: tuple[str, ...]) -> None:
+class Steps:
+    """How many steps the edits of an app may still take: one is under way for as long as a test wants."""
+
+    def __init__(self) -> None:
+        self._left = FORKS.Semaphore(0)
+
+    def go(self) -> None:
+        """Let edits come to their end, those asked for later, too."""
+        for _ in range(10_000):
+            self._left.release()
+
+    def one(self) -> None:
+        """Let one step more be taken."""
+        self._left.release()
+
+    def stop(self) -> None:
+        """From now on an edit stands still after its next preview."""
+        while self._left.acquire(block=False):
+            pass
+
+    def hold(self) -> None:
+        """In the app: make every edit wait after a preview."""
+        from diffinf_core.engine.repair import Repair
+        from diffinf_core.records import Edit
+
+        edit = Repair._edit
+
+        def held(*given: Any) -> Iterator[Any]:
+            for event in edit(*given):
+                yield event
+                if not isinstance(event, Edit):
+                    self._left.acquire()
+
+        Repair._edit = held  # type: ignore[method-assign]
+
+
+def _serve(
+    run: str, port: int, environment: dict[str, str], more: tuple[str, ...], steps: Steps | None
+) -> None:
     words = ["app.py", "--run", run, "--port", str(port), "--no-token", *more]
     take_place(environment, ROOT, words)
+    if steps is not None:
+        steps.hold()
     runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
 
 
@@ -45,16 +120,20 @@ class Server:
     """The app in a process of its own, so that it can be killed like one."""
 
     def __init__(
-        self, run: Path, environment: dict[str, str] | None = None, more: tuple[str, ...] = ()
+        self,
+        run: Path,
+        environment: dict[str, str] | None = None,
+        more: tuple[str, ...] = (),
+        steps: Steps | None = None,
     ) -> None:
-        self.run, self.port, self.more = run, free_port(), more
+        self.run, self.port, self.more, self.steps = run, free_port(), more, steps
         self.environment = environment or {}
         self.start()
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         environment = {**os.environ, **self.environment}
-        words = (str(self.run), self.port, environment, self.more)
+        words = (str(self.run), self.port, environment, self.more, self.steps)
         self.process = FORKS.Process(target=_serve, args=words)
         self.process.start()
         try:
@@ -115,6 +194,37 @@ def showing(page: Any) -> str:
     return str(page.get_attribute("#review-pair .di-pair", "data-sample"))
 
 
+def settled(page: Any) -> None:
+    """Wait until what was done to the page is answered and drawn, and nothing fades or loads.
+
+    Timers are left out, see :func:`ticked`, and so is what streams: it has an end of its own to wait for.
+    """
+    page.wait_for_function(_SETTLED)
+
+
+def ticked(page: Any, element: str) -> None:
+    """Wait until the timer that updates this element has asked, and its answer is drawn.
+
+    Its second call is the proof: a timer does not ask while an answer is on its way.
+    """
+    number = page.evaluate(
+        """id => {
+          const { components, dependencies } = window.gradio_config;
+          const drawn = components.find((one) => one.props?.elem_id === id).id;
+          const ticks = (one) => one.targets.some(([, event]) => event === "tick");
+          return dependencies.find((one) => ticks(one) && one.outputs.includes(drawn)).id;
+        }""",
+        element,
+    )
+
+    def asks(request: Any) -> bool:
+        return "/run/predict" in request.url and request.post_data_json["fn_index"] == number
+
+    for _ in range(2):
+        with page.expect_request(asks):
+            pass
+
+
 def eventually(holds: Callable[[], bool], seconds: float = 30) -> None:
     """Wait until something is so on the server's side."""
     end = time.monotonic() + seconds
@@ -144,7 +254,7 @@ def type_in(page: Any, selector: str, value: str) -> None:
     def stays() -> bool:
         field.fill(value)
         field.press("Tab")
-        page.wait_for_timeout(500)
+        settled(page)
         return bool(field.input_value() == value)
 
     eventually(stays)

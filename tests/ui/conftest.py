@@ -12,11 +12,11 @@ import pytest
 from diffinf_core.config import change
 from diffinf_core.engine import open_run
 from tests.install_browser import own_chromium, system_chromium
-from tests.ui.browser import ARGUMENTS, NO_TOUR, Server
+from tests.ui.browser import ARGUMENTS, COUNT_CALLS, NO_TOUR, Server, Steps
 
 
 class Browser:
-    """A browser in which every window has seen the tour; ``fresh`` is one that has not."""
+    """A browser in which every window has seen the tour and counts its calls; ``fresh`` is one without."""
 
     def __init__(self, fresh: Any) -> None:
         self.fresh = fresh
@@ -25,12 +25,14 @@ class Browser:
         """A window with storage of its own."""
         page = self.fresh.new_page(**options)
         page.add_init_script(NO_TOUR)
+        page.add_init_script(COUNT_CALLS)
         return page
 
     def new_context(self, **options: Any) -> Any:
         """The same for windows that share storage."""
         context = self.fresh.new_context(**options)
         context.add_init_script(NO_TOUR)
+        context.add_init_script(COUNT_CALLS)
         return context
 
 
@@ -73,6 +75,19 @@ def server(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     run = tmp_path_factory.mktemp("app") / "run"
     shutil.copytree(finished_run, run)
     with Server(run) as server:
+        yield server
+
+
+@pytest.fixture
+def steps() -> Steps:
+    """Of the edits of ``held``; none at first."""
+    return Steps()
+
+
+@pytest.fixture
+def held(run_copy: Path, steps: Steps) -> Iterator[Server]:
+    """The same as ``own``, with edits that stand still after a preview until the test lets them go on."""
+    with Server(run_copy, steps=steps) as server:
         yield server
 
 

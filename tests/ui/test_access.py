@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from diffinf_core.engine import open_run
-from tests.ui.browser import Server, eventually, open_page, showing
+from tests.ui.browser import Server, eventually, open_page, settled, showing
 
 pytestmark = pytest.mark.browser
 PAGES = ("Review", "Run", "Explore", "Compare", "Export")
@@ -40,13 +40,8 @@ def test_no_page_has_serious_findings(
         page.set_viewport_size({"width": 1440, "height": 844})  # narrow, a menu holds the last tabs
         page.get_by_role("tab", name=name, exact=True).click()
         page.set_viewport_size({"width": width, "height": 844})
-        wrong: dict[str, list[str]] = {}
-        for _ in range(3):  # what is still being filled is fainter
-            page.wait_for_timeout(1500)
-            wrong = serious(page)
-            if not wrong:
-                break
-        found |= {f"{name}: {rule}": nodes for rule, nodes in wrong.items()}
+        settled(page)  # what is still being filled is fainter
+        found |= {f"{name}: {rule}": nodes for rule, nodes in serious(page).items()}
     page.close()
     assert not found, "\n".join(f"{k}\n    " + "\n    ".join(v[:4]) for k, v in found.items())
 
@@ -103,7 +98,7 @@ def test_the_decision_is_two_keys_away_and_pages_have_headings(
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
     assert levels[0] == 1 and all(b - a <= 1 for a, b in itertools.pairwise(levels))
     page.get_by_role("tab", name="Compare", exact=True).click()  # an event that is not quiet
-    page.wait_for_timeout(1500)
+    settled(page)
     said = page.evaluate("[...document.querySelectorAll('[role=status]')].map(e => e.textContent)")
     assert not [text for text in said if "common." in text]
     page.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from diffinf_core.engine import open_run
-from tests.ui.browser import SHOTS, Server, open_page, place
+from tests.ui.browser import SHOTS, Server, open_page, place, settled
 
 pytestmark = pytest.mark.browser
 
@@ -24,7 +24,7 @@ def test_every_page_at_two_widths_light_and_dark(chromium, server: Server) -> No
             page.set_viewport_size({"width": width, "height": 950})
             for name in ("Review", "Run", "Explore", "Compare", "Export"):
                 page.get_by_role("tab", name=name).click()
-                page.wait_for_timeout(1000)
+                settled(page)
                 page.screenshot(path=SHOTS / f"{name.lower()}-{width}-{scheme}.png", full_page=True)
                 wide = page.evaluate("document.documentElement.scrollWidth")
                 assert wide <= width, f"{name} is {wide} px wide at {width}"
@@ -41,7 +41,7 @@ def test_another_page_and_back_is_the_same_pair(chromium, server: Server) -> Non
     page.get_by_role("tab", name="Explore").click()
     page.wait_for_selector("#explore-table tbody tr")
     page.get_by_role("tab", name="Review", exact=True).click()
-    page.wait_for_timeout(2000)
+    settled(page)
     assert place(page) == here
     page.close()
 

@@ -15,7 +15,7 @@ from diffinf_core.engine import open_run
 from diffinf_core.ui.compare import markup as compare_markup
 from diffinf_core.ui.compare.page import chosen
 from tests.arms import write_arms
-from tests.ui.browser import SHOTS, Server, box_of, open_page
+from tests.ui.browser import SHOTS, Server, box_of, open_page, settled
 
 ARMS = ("noisy", "removal", "repaired")
 
@@ -100,7 +100,7 @@ def test_every_part_at_two_widths_light_and_dark(chromium: Any, server: Server) 
         for name, holds in parts.items():
             page.get_by_role("tab", name=name, exact=True).click()
             page.locator(holds).first.wait_for()
-            page.wait_for_timeout(500)
+            settled(page)
             page.screenshot(
                 path=SHOTS / f"compare-{name.lower()}-{width}-{scheme}.png", full_page=True
             )

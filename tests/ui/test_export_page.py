@@ -12,7 +12,7 @@ import pytest
 
 from diffinf_core.engine import open_run, read_export
 from diffinf_core.ui.export.page import earlier_words, preview
-from tests.ui.browser import Server, open_page
+from tests.ui.browser import Server, open_page, ticked
 
 
 def test_the_preview_names_what_becomes_of_undecided_pictures() -> None:
@@ -132,7 +132,7 @@ def test_what_a_button_said_stays(chromium: Any, server: Server) -> None:
     page.get_by_role("tab", name="Export", exact=True).click()
     page.click("#export-cancel")  # before the page's clock ticks for the first time
     page.wait_for_selector("#export-message :text('No export is running')")
-    page.wait_for_timeout(2500)
+    ticked(page, "export-message")
     assert "No export is running" in page.inner_text("#export-message")
     page.close()
 

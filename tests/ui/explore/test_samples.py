@@ -6,7 +6,7 @@ import pytest
 
 from diffinf_core.engine import View, open_run
 from diffinf_core.ui.explore.parts import ROWS
-from tests.ui.browser import Server
+from tests.ui.browser import Server, settled
 from tests.ui.explore.window import choose, expected, files, selected, wait_files
 
 browser = pytest.mark.browser
@@ -54,6 +54,34 @@ def test_the_table_is_paged_sorted_and_filtered_on_the_server(page, server: Serv
     wait_files(page, found)
     page.fill("#table-text textarea, #table-text input", "no such file")
     page.wait_for_selector("#explore-table :text('No sample fits')")
+
+
+@browser
+def test_a_late_answer_to_a_filter_does_not_replace_that_to_a_later_one(
+    page, server: Server
+) -> None:
+    engine = open_run(server.run)
+    asked = []
+
+    def handle(route) -> None:
+        if label in route.request.post_data_json["data"]:
+            asked.append(route)
+            if len(asked) == 1:
+                return  # until the other filter is set
+        route.continue_()
+
+    label = engine.training.classes[1]
+    page.route("**/gradio_api/run/predict*", handle)
+    with page.expect_request(lambda request: label in (request.post_data or "")):
+        choose(page, "table-label", label)
+    choose(page, "table-high", "high-influence")
+    page.evaluate("() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 0))")
+    if len(asked) > 1:  # then its answer comes before the first
+        asked[1].request.response().finished()
+    asked[0].continue_()
+    settled(page)
+    assert files(page) == expected(engine, View(label=label, high=True))
+    assert len(asked) == 2, "a choice is one question"
 
 
 @browser

@@ -11,7 +11,7 @@ import pytest
 from diffinf_core.config import change
 from diffinf_core.engine import open_run
 from diffinf_core.ui.explore.parts import ROWS
-from tests.ui.browser import SHOTS, Server, box_of
+from tests.ui.browser import SHOTS, Server, box_of, settled
 from tests.ui.explore.window import choose, map_ready, opened, selected
 
 browser = pytest.mark.browser
@@ -133,7 +133,7 @@ def test_before_the_ranking_every_part_says_what_to_do(chromium, tmp_path: Path)
         page = chromium.new_page()
         page.goto(f"http://127.0.0.1:{server.port}/")
         page.wait_for_selector("#run-start", timeout=60_000)
-        page.wait_for_timeout(500)
+        settled(page)
         page.get_by_role("tab", name="Explore").click()
         start = "Not ranked yet: start the run on the Run page"
         page.wait_for_selector(f"#explore-empty :text('{start}')", timeout=20_000)
@@ -163,7 +163,7 @@ def test_every_part_at_two_widths_light_and_dark(chromium, server: Server) -> No
             for name, wait in ready.items():
                 page.get_by_role("tab", name=name).click()
                 wait(page)
-                page.wait_for_timeout(700)
+                settled(page)
                 file = f"explore-{name.lower()}-{width}-{scheme}.png"
                 page.screenshot(path=SHOTS / file, full_page=True)
                 wide = page.evaluate("document.documentElement.scrollWidth")

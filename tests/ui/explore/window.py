@@ -8,7 +8,7 @@ import pytest
 
 from diffinf_core.engine import OpenRun, View
 from diffinf_core.ui.explore.parts import ROWS
-from tests.ui.browser import Server, box_of
+from tests.ui.browser import Server, box_of, settled
 
 
 def opened(chromium, server: Server, **options) -> Iterator[object]:
@@ -19,7 +19,7 @@ def opened(chromium, server: Server, **options) -> Iterator[object]:
     page.on("pageerror", lambda error: pytest.fail(f"page error: {error}"))
     page.goto(f"http://127.0.0.1:{server.port}/?__theme={scheme}")
     page.wait_for_selector("#review-pair img, #run-start", timeout=60_000)
-    page.wait_for_timeout(500)
+    settled(page)
     page.get_by_role("tab", name="Explore").click()
     page.wait_for_selector("#explore-table tbody tr", timeout=60_000)
     yield page

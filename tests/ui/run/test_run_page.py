@@ -22,7 +22,16 @@ from diffinf_core.ui.run.form import FIXED, ConfigForm
 from diffinf_core.ui.run.new import presets_of, where
 from diffinf_core.ui.run.page import RunPage
 from diffinf_core.ui.session import Session
-from tests.ui.browser import NO_TOUR, SHOTS, Server, eventually, open_page, type_in
+from tests.ui.browser import (
+    NO_TOUR,
+    SHOTS,
+    Server,
+    eventually,
+    open_page,
+    settled,
+    ticked,
+    type_in,
+)
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +273,7 @@ def test_the_form_and_the_yaml_follow_each_other_and_save(chromium: Any, server:
     type_in(page, "#set-retrain-seeds input", "0")
     page.wait_for_selector("#form-message :text('retrain.seeds')")
     page.click("#form-save")
-    page.wait_for_timeout(500)
+    settled(page)
     assert open_run(server.run).config.retrain.seeds == 1
     type_in(page, "#set-retrain-seeds input", "2")
     page.wait_for_function(
@@ -353,7 +362,8 @@ def test_a_new_run_from_a_folder(chromium: Any, tmp_path: Path) -> None:
         page.on("pageerror", lambda error: pytest.fail(f"page error: {error}"))
         page.goto(server.address + "?__theme=dark")
         page.wait_for_selector("#new-create", timeout=60_000)
-        page.wait_for_timeout(1500)
+        settled(page)
+        ticked(page, "run-stages")  # nor does what the page asks by itself make a run
         assert not page.locator("#run-start").is_visible() and not root.exists()
         for name in ("Review", "Explore", "Compare", "Export"):
             page.get_by_role("tab", name=name, exact=True).click()

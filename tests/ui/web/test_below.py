@@ -13,7 +13,7 @@ from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.ui.app import serve
 from diffinf_core.ui.web.below import checked_root
-from tests.ui.browser import NO_TOUR, Server, eventually, showing
+from tests.ui.browser import Server, eventually, settled, showing
 from tests.ui.web.proxy import ROOT, Proxy
 
 
@@ -76,7 +76,6 @@ def test_the_token_leads_to_the_page_below_the_path(run_copy: Path) -> None:
 def test_a_page_a_picture_and_a_decision_below_the_path(chromium: Any, run_copy: Path) -> None:
     with Server(run_copy, more=("--root-path", ROOT)) as server, Proxy(server.port) as proxy:
         page = chromium.new_page(viewport={"width": 1440, "height": 950})
-        page.add_init_script(NO_TOUR)
         page.on("pageerror", lambda error: pytest.fail(f"page error: {error}"))
         page.goto(proxy.address)
         page.wait_for_selector("#review-pair img", timeout=60_000)
@@ -84,7 +83,7 @@ def test_a_page_a_picture_and_a_decision_below_the_path(chromium: Any, run_copy:
             "[...document.querySelectorAll('#review-pair img')].every(i => i.complete && i.naturalWidth)"
         )
         sample = showing(page)
-        page.wait_for_timeout(1000)
+        settled(page)  # a key is ignored while the pictures are not those of the pair
         page.keyboard.press("k")
         eventually(lambda: sample in open_run(run_copy).review.decisions())
         assert open_run(run_copy).review.decisions()[sample].action == "keep"
