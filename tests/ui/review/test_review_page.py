@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from diffinf_core.engine import open_run
+from diffinf_core.engine import OpenRun, open_run
 from tests.ui.browser import (
     Server,
+    Steps,
     eventually,
     open_page,
     place,
+    settled,
     showing,
+    type_in,
     wait_place,
 )
 
@@ -91,7 +94,7 @@ def test_a_digit_relabels_to_the_class_of_that_number(chromium: Any, own: Server
     wait_place(page, "2 of ")
     assert engine.review.decisions()[sample].new_label == train.classes[other]
     page.keyboard.press("9")  # no such class
-    page.wait_for_timeout(500)
+    settled(page)
     assert len(engine.review.decisions()) == 1 and place(page).startswith("2 of")
     page.close()
 
@@ -203,9 +206,18 @@ def test_the_tour_comes_once_and_by_its_button(chromium: Any, server: Server) ->
         page.wait_for_selector(f"dialog[open] :text('{step} of 5')")
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog", state="detached")
+    # the page looks for this name, and shows the tour at once or never
+    page.add_init_script(
+        """window.lookedFor = [];
+        const look = Storage.prototype.getItem;
+        Storage.prototype.getItem = function (name) {
+          lookedFor.push(name);
+          return look.call(this, name);
+        };"""
+    )
     page.reload()
     page.wait_for_selector("#review-pair img")
-    page.wait_for_timeout(1500)
+    page.wait_for_function("lookedFor.includes('diffinf-tour')")
     assert page.locator("dialog[open]").count() == 0
     page.click("#show-tour")
     page.wait_for_selector("dialog[open] :text('1 of 5')")
@@ -240,12 +252,12 @@ def test_keys_and_clicks_that_come_at_once_are_taken_in_their_order(
     page.keyboard.press("End")
     page.dblclick("#do-keep")
     wait_place(page, "3 of ")
-    page.wait_for_timeout(500)
+    settled(page)
     assert place(page).startswith("3 of") and len(engine.review.decisions()) == 2
     assert page.locator(".di-cut").input_value() == "100", "knob and cut stay together"
     press("ArrowRight", "ArrowLeft", "ArrowLeft")
     wait_place(page, "2 of ")
-    page.wait_for_timeout(500)
+    settled(page)
     assert showing(page) == second
     page.close()
 
@@ -256,17 +268,18 @@ def _open_editor(page: Any) -> None:
 
 
 def _slide(page: Any, knob: str, value: str) -> None:
-    field = page.locator(f"#knob-{knob} input[type=number]")
+    type_in(page, f"#knob-{knob} input[type=number]", value)
     there = page.locator(f"#knob-{knob} input[type=range]")
+    assert float(there.input_value()) == float(value)
 
-    def typed() -> bool:  # a page that has just been opened may still put its own value back
-        field.fill(value)
-        field.press("Tab")
-        page.wait_for_timeout(500)
-        return bool(float(there.input_value()) == float(value))
 
-    eventually(typed)
-    page.wait_for_timeout(1500)  # until the page has told itself
+def _lane_free(page: Any, engine: OpenRun) -> None:
+    """Wait until every edit that was asked for is over: one of the pair on screen waits for them all."""
+    sample = showing(page)
+    made = len(engine.pictures.versions(sample))
+    _slide(page, "steps", "2")
+    page.click("#do-reedit")
+    eventually(lambda: len(engine.pictures.versions(sample)) == made + 1, 90)
 
 
 def test_re_edit_streams_keeps_versions_and_they_can_be_chosen(chromium: Any, own: Server) -> None:
@@ -305,9 +318,9 @@ def test_trying_several_keeps_each_and_proposes_one(chromium: Any, own: Server) 
     page.close()
 
 
-def test_a_cancelled_edit_leaves_no_version(chromium: Any, own: Server) -> None:
-    engine = open_run(own.run)
-    page = open_page(chromium, own)
+def test_a_cancelled_edit_leaves_no_version(chromium: Any, held: Server, steps: Steps) -> None:
+    engine = open_run(held.run)
+    page = open_page(chromium, held)
     sample = showing(page)
     _open_editor(page)
     _slide(page, "steps", "50")
@@ -317,29 +330,30 @@ def test_a_cancelled_edit_leaves_no_version(chromium: Any, own: Server) -> None:
     page.wait_for_selector("#review-message :text('Nothing was changed')")
     page.click("#reedit-cancel")
     page.wait_for_selector("#review-message :text('Nothing is being edited')")
-    page.wait_for_timeout(1500)
-    assert len(engine.pictures.versions(sample)) == 1
     page.click("#do-reedit")
+    steps.one()  # after which the first is over, and the second stands still
     page.wait_for_selector("#review-pair :text('editing, step')", timeout=60_000)
     page.click("#do-accept")
     page.wait_for_selector("#review-message :text('not finished')")
     assert engine.review.decisions() == {}, "what is shown is no version yet"
     page.click("#reedit-cancel")
-    page.wait_for_timeout(1500)
-    page.keyboard.press("k")  # the lane is free, and so is the page
+    page.wait_for_selector("#review-message :text('Nothing was changed')")
+    page.keyboard.press("k")
     wait_place(page, "2 of ")
+    steps.go()
+    _lane_free(page, engine)
+    assert len(engine.pictures.versions(sample)) == 1
     page.close()
 
 
 def test_moving_on_while_an_edit_streams_keeps_keys_on_the_pair_on_screen(
-    chromium: Any, own: Server
+    chromium: Any, held: Server, steps: Steps
 ) -> None:
-    engine = open_run(own.run)
-    page = open_page(chromium, own)
+    engine = open_run(held.run)
+    page = open_page(chromium, held)
     _open_editor(page)
     first = showing(page)
     _slide(page, "w_id", "2.5")
-    _slide(page, "steps", "20")
     page.click("#do-reedit")
     page.click("#go-next")
     wait_place(page, "2 of")
@@ -348,35 +362,38 @@ def test_moving_on_while_an_edit_streams_keeps_keys_on_the_pair_on_screen(
     page.click("#do-reject")  # a decision does not wait for the edit
     eventually(lambda: second in engine.review.decisions(), 5)
     assert len(engine.pictures.versions(first)) == 1, "the edit should still be running"
+    steps.go()
     eventually(lambda: len(engine.pictures.versions(first)) == 2, 90)
-    page.wait_for_timeout(1500)
+    page.wait_for_selector("#review-message :text('is ready')")  # the last that it draws
+    settled(page)
     assert place(page).startswith("3 of"), "the finished edit must not bring its pair back"
     page.close()
 
 
 def test_edits_of_several_pairs_wait_for_each_other_and_cancel_ends_all(
-    chromium: Any, own: Server
+    chromium: Any, held: Server, steps: Steps
 ) -> None:
-    engine = open_run(own.run)
-    page = open_page(chromium, own)
+    engine = open_run(held.run)
+    page = open_page(chromium, held)
     _open_editor(page)
     _slide(page, "w_id", "2.5")
     order = list(engine.queue["id"])
+    steps.go()
     for at in (1, 2):
         page.click("#do-reedit")
         page.keyboard.press("ArrowRight")
         wait_place(page, f"{at + 1} of")
     eventually(lambda: [len(engine.pictures.versions(s)) for s in order[:3]] == [2, 2, 1], 90)
-    _slide(page, "steps", "50")  # nine edits of fifty steps: longer than this page needs
+    steps.stop()
     for at, button in ((3, "#do-several"), (4, "#do-reedit")):
         page.click(button)
         page.keyboard.press("ArrowRight")
         wait_place(page, f"{at + 1} of")
     page.click("#reedit-cancel")
     page.wait_for_selector("#review-message :text('Cancelled 2 edits')")
-    made = len(engine.pictures.versions(order[2]))
-    page.wait_for_timeout(3000)
-    assert [len(engine.pictures.versions(s)) for s in order[2:4]] == [made, 1]
+    steps.go()
+    _lane_free(page, engine)
+    assert [len(engine.pictures.versions(s)) for s in order[2:4]] == [1, 1]
     page.close()
 
 
