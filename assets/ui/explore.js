@@ -81,11 +81,18 @@ window.diExplore = (() => {
   const mode = (name) => {
     document.getElementById("explore-lists")?.classList.toggle("di-as-grid", name === "grid");
   };
+  const again = () => document.getElementById("explore-again").click();
+  /* Gradio says twice that something was chosen from a list: one answer is enough. */
+  let due = 0;
+  const filtered = () => {
+    clearTimeout(due);
+    due = setTimeout(again, 0);
+  };
   /* What was drawn around on the map becomes the list, where that is a grid. */
   const only = () => {
     const box = document.querySelector("#table-only input");
     if (!box.checked) box.click();
-    else document.getElementById("explore-again").click();
+    else again();
   };
   const drawn = () => {
     if (chosen.size && document.querySelector("#explore-lists.di-as-grid")) only();
@@ -95,6 +102,7 @@ window.diExplore = (() => {
     table,
     unpack,
     mode,
+    filtered,
     drawn,
     /* The selection as a grid, whatever is shown now. */
     asGrid: () => {

@@ -143,9 +143,11 @@ class SamplesPart:
 
     def _wire(self, handed: gr.Textbox) -> None:
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "js": WITH_PICKED}
-        for listen in self.filters.changes():
-            listen(self._first_page, self.given, self.shown, **quick)
-        self.again.click(self._first_page, self.given, self.shown, **quick)
+        # one event for all filters, so that an answer that comes late cannot replace that to a later filter
+        gr.on(self.filters.changes(), None, None, None, js="() => window.diExplore.filtered()")
+        self.again.click(
+            self._first_page, self.given, self.shown, trigger_mode="always_last", **quick
+        )
         self.grid.html.select(self._page, self.given, self.shown, **quick)
         self.mode.change(None, [self.mode], None, js="(name) => window.diExplore.mode(name)")
         self.pager.wire(self._page, self.given, self.shown, WITH_PICKED)
