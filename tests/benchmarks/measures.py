@@ -79,7 +79,9 @@ class Realism:
     def __init__(self, measures: Measures, pictures: Pictures, y: NDArray[np.int64]) -> None:
         self._measures, self._y = measures, y
         real = measures.shapes(pictures)
-        self._mean, self._sd = real.mean(0), real.std(0) + 1e-6
+        sd = real.std(0)
+        # a unit that hardly ever answers to real pictures would outweigh all others
+        self._mean, self._sd = real.mean(0), np.maximum(sd, np.median(sd) / 10)
         self._real = (real - self._mean) / self._sd
 
     def __call__(self, pictures: Pictures, y: NDArray[np.int64]) -> float:
