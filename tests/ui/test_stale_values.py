@@ -42,8 +42,8 @@ def test_a_tag_that_nothing_has_any_more_leaves_the_filter(session: Session, pag
     assert "value" not in page.send(opened)["table-tag"], (
         "what was chosen meanwhile would be undone"
     )
-    (labelled,) = page.functions("table-label", "input")
-    assert "no samples" in page.send(labelled, table_tag="foo")["table-count"]
+    (filtered,) = page.functions("explore-again", "click")
+    assert "no samples" in page.send(filtered, table_tag="foo")["table-count"]
 
 
 def test_a_tag_that_is_exported_and_gone_is_all_samples_again(
@@ -77,8 +77,8 @@ def test_what_is_no_subgroup_is_refused(group: Any) -> None:
 def test_a_page_that_is_not_there_does_not_stop_a_filter(page: Calls, typed: Any) -> None:
     (opened,) = page.functions("explore", "select")
     page.send(opened)  # from here on the server knows how many pages there are
-    (labelled,) = page.functions("table-label", "input")
-    assert page.send(labelled, table_page=typed)["table-page"]["value"] == 1
+    (filtered,) = page.functions("explore-again", "click")
+    assert page.send(filtered, table_page=typed)["table-page"]["value"] == 1
     (turned,) = page.functions("table-page", "submit")
     assert page.send(turned, table_page=typed)["table-page"]["value"] >= 1
 
