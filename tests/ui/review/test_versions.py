@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from diffinf_core.engine import open_run
-from tests.ui.browser import Server, Steps, eventually, open_page, showing, wait_place
+from tests.ui.browser import Server, Steps, eventually, open_page, showing, type_in, wait_place
 
 pytestmark = pytest.mark.browser
 
@@ -68,6 +68,7 @@ def test_an_edit_that_goes_on_is_seen_from_other_pairs(
     page = open_page(chromium, held)
     first = showing(page)
     page.click("#reedit-tab")
+    type_in(page, "#knob-steps input[type=number]", "50")  # more than it is let take here
     page.click("#do-several")
     page.wait_for_selector("#review-pair .di-edit figcaption:text('editing, step')")
     page.keyboard.press("Escape")
