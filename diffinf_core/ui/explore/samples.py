@@ -143,8 +143,9 @@ class SamplesPart:
 
     def _wire(self, handed: gr.Textbox) -> None:
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "js": WITH_PICKED}
-        # one event for all filters, so that an answer that comes late cannot replace that to a later filter
-        gr.on(self.filters.changes(), None, None, None, js="() => window.diExplore.filtered()")
+        # one event asks for all, so that an answer that comes late cannot replace that to a later filter
+        ask: dict[str, Any] = {"fn": None, "js": "() => window.diExplore.filtered()"}
+        gr.on(self.filters.changes(), **ask)
         self.again.click(
             self._first_page, self.given, self.shown, trigger_mode="always_last", **quick
         )
@@ -162,7 +163,7 @@ class SamplesPart:
             return [*now, *self._page(*given, stay=False)]
 
         opened = self.views.wire(self.filters, self.map.method, self.mode)
-        opened.then(self._first_page, self.given, self.shown, **quick)
+        opened.then(**ask)
         opened.then(self.map.shown, [self.map.method], self.map.outputs, queue=False)
         order = [self.filters.sort, self.filters.descending]
         self.table.select(sorted_, self.given, [*order, *self.shown], **quick)
