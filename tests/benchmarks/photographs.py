@@ -298,7 +298,7 @@ def _line(what: str, found: dict[str, Any]) -> str:
     same = f"{found['same_person']:.2f}"
     if near := found.get("same_person_near"):
         same += f" ({near[0]:.2f} of the {near[1]} to the next class)"
-    if nearer := found.get("nearer"):
+    if (nearer := found.get("nearer")) is not None:
         same += f" ({nearer:.2f} nearer than their other photograph)"
     sex = f"{found['other_sex']:.2f}"
     if (right := found.get("other_sex_right")) and right[1] < found["n"]:
