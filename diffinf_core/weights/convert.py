@@ -31,7 +31,7 @@ def _depthwise(array: NDArray[np.float32]) -> NDArray[np.float32]:
     return array.transpose(2, 3, 0, 1)
 
 
-def _mapped(arrays: Arrays, rules: list[tuple[str, str]], prefix: str) -> Arrays:
+def mapped(arrays: Arrays, rules: list[tuple[str, str]], prefix: str) -> Arrays:
     """Arrays of a TensorFlow.js network under our names, kernels turned."""
     separable = {n.rsplit("/", 1)[0] for n in arrays if n.endswith("depthwise_filter")}
     out = {}
@@ -53,7 +53,7 @@ def _mapped(arrays: Arrays, rules: list[tuple[str, str]], prefix: str) -> Arrays
     return out
 
 
-_EXPRESSION = [(r"^dense(\d)/conv(\d)$", r"dense.\1.conv.\2")]
+TENSORS_OF_EXPRESSION = [(r"^dense(\d)/conv(\d)$", r"dense.\1.conv.\2")]
 _AGE = [
     (r"^entry_flow/conv_in$", "stem"),
     (r"^entry_flow/reduction_block_", "blocks."),
@@ -95,8 +95,8 @@ def _face_api(archive: Path) -> Arrays:
     found = list(members(archive, files).values())
     expression, age, recognition = (read_tfjs(*found[i : i + 2]) for i in (0, 2, 4))
     return (
-        _mapped(expression, _EXPRESSION, "expression")
-        | _mapped(age, _AGE, "age_gender")
+        mapped(expression, TENSORS_OF_EXPRESSION, "expression")
+        | mapped(age, _AGE, "age_gender")
         | _recognition(recognition)
     )
 

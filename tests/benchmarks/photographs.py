@@ -52,6 +52,7 @@ from diffinf_core.influence.stage import ranking
 from diffinf_core.records import Choice, Edit
 from diffinf_core.runs.run import Run
 from tests.benchmarks.measures import CPU, Figures, Measures, Pictures, Realism, row
+from tests.benchmarks.outside import Outside
 from tests.benchmarks.pages import put
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +96,12 @@ def _truth(run: Run) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 
 def of_run(
-    name: str, folder: Path, settings: Sequence[str], most: int | None, sheet: Path | None
+    name: str,
+    folder: Path,
+    settings: Sequence[str],
+    most: int | None,
+    sheet: Path | None,
+    recogniser: Path | None,
 ) -> None:
     """Repair and judge under each of some settings."""
     run = Run.open(folder)
@@ -108,6 +114,9 @@ def of_run(
     right = np.flatnonzero(~_truth(run)[1])
     realism = Realism(measures, train.images(right), train.labels[right])
     originals = [realism(x, y), realism(x, chosen.truth)]
+    column = run.config.data.group_column
+    who = train.table[column].to_numpy(str)[right] if column in train.table else None
+    outside = Outside(recogniser, train.images(right), who) if recogniser else None
     shown = [x]
     for words in settings or [""]:
         changes = dict(pair.split("=", 1) for pair in words.split(",") if pair)
@@ -123,6 +132,7 @@ def of_run(
         flags = [sorted(e.flags) for e in edits]
         found |= {"seconds": seconds, "unflagged": sum(not f for f in flags) / len(flags)}
         found["kid"] = [realism(pictures, y), *originals]
+        found |= outside(x, pictures) if outside else {}
         if isinstance(known, KnownAges):
             rank = np.array(known.rank)
             near = np.abs(rank[y] - rank[chosen.truth]) == 1
@@ -157,6 +167,7 @@ def of_people(
     settings: Sequence[str],
     grey: bool,
     sheet: Path | None,
+    recogniser: Path | None,
 ) -> None:
     """Ask for the other expression of people with two pictures each."""
     model, measures = load_autoencoder(generator), Measures()
@@ -173,6 +184,8 @@ def of_people(
     who, at = table["identity"].to_numpy(), np.arange(len(table))
     other = [np.flatnonzero((who == who[i]) & (at != i))[0] for i in at]
     spread = measures.pairs(x, x[other])["distance"]
+    outside = Outside(recogniser, x, who.astype(str)) if recogniser else None
+    turned = outside(x, x[other])["pose"] if outside else None
     for words in settings or [""]:
         changes = dict(pair.split("=", 1) for pair in words.split(",") if pair)
         made: list[RepairedPicture] = repair(
@@ -188,6 +201,8 @@ def of_people(
         found["way"] = float((seen[at, y] > before[at, y]).mean())
         found["nearer"] = float((figures["distance"] < spread).mean())
         found["kid"] = [realism(pictures, y), realism(x, y)]
+        if outside:
+            found |= outside(x, pictures) | {"pose_other": turned}
         keep(name, "people", f"{words}{', grey' if grey else ''}", found)
         shown.append(pictures)
         print(words, json.dumps(found), flush=True)
@@ -296,6 +311,8 @@ def keep(name: str, kind: str, what: str, found: Any) -> None:
 def _line(what: str, found: dict[str, Any]) -> str:
     classes = ", ".join(f"{name} {value:.2f}" for name, (value, _) in found["by_class"].items())
     same = f"{found['same_person']:.2f}"
+    if (second := found.get("same_person_second")) is not None:
+        same += f", {second:.2f} to the second network"
     if near := found.get("same_person_near"):
         same += f" ({near[0]:.2f} of the {near[1]} to the next class)"
     if (nearer := found.get("nearer")) is not None:
@@ -305,8 +322,15 @@ def _line(what: str, found: dict[str, Any]) -> str:
         sex += f" ({right[0]:.2f} of the {right[1]} whose sex it sees in the original)"
     return (
         f"| {what} | {found['n']} | {found['judge']:.2f} ({classes}) | {same} | "
-        f"{found['lpips']:.3f} | {sex} | {found['colour_shift']:.1f} | {_kid(found)} |"
+        f"{found['lpips']:.3f} | {sex} | {found['colour_shift']:.1f} | {_pose(found)} | {_kid(found)} |"
     )
+
+
+def _pose(found: dict[str, Any]) -> str:
+    if "pose" not in found:
+        return "-"
+    other = found.get("pose_other")
+    return f"{found['pose']:.1f}" + (f" ({other:.1f})" if other is not None else "")
 
 
 def _kid(found: dict[str, Any]) -> str:
@@ -335,7 +359,7 @@ def tables(kept: dict[str, Any]) -> str:
     """Everything that was kept, as Markdown."""
     head = (
         "| n | judge sees the assigned label | same person | LPIPS-Alex | other sex "
-        "| colour, L\\*a\\*b\\* | KID |"
+        "| colour, L\\*a\\*b\\* | pose, % | KID |"
     )
     out: list[str] = []
     for name, kinds in kept.items():
@@ -344,7 +368,7 @@ def tables(kept: dict[str, Any]) -> str:
             ("people", "people never seen"),
         ):
             if kind in kinds:
-                out += [f"**{name}**, {title}:", "", f"| settings {head}", "|---" * 8 + "|"]
+                out += [f"**{name}**, {title}:", "", f"| settings {head}", "|---" * 9 + "|"]
                 out += [_line(what, found) for what, found in kinds[kind].items()] + [""]
         for what, found in kinds.get("arms", {}).items():
             out += [f"**{name}**, arms at {what}, accuracy in per cent on the test split:", ""]
@@ -377,12 +401,21 @@ def main() -> None:
     for one in (of_edits, of_others):
         one.add_argument("--set", action="append", default=[], help="k=v,k=v; repeatable")
         one.add_argument("--sheet", type=Path)
+        one.add_argument("--recogniser", type=Path, help="weights of a MobileFaceNet")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.verb == "edits":
-        of_run(given.name, given.place, given.set, given.most, given.sheet)
+        of_run(given.name, given.place, given.set, given.most, given.sheet, given.recogniser)
     elif given.verb == "people":
-        of_people(given.name, given.place, given.folder, given.set, given.grey, given.sheet)
+        of_people(
+            given.name,
+            given.place,
+            given.folder,
+            given.set,
+            given.grey,
+            given.sheet,
+            given.recogniser,
+        )
     elif given.verb == "review":
         review(given.name, given.place)
     elif given.verb == "arms":
