@@ -16,6 +16,12 @@ TERMS = {
     "lambda_perc": "weight of the perceptual and pixel distance: higher keeps the look",
     "w_si": "weight of the influence term: higher makes the edit less influential",
     "guidance": "strength of classifier-free guidance towards the label; 0 asks for no label",
+    "covariate_guidance": "strength of guidance towards the picture's own covariates, such as the sex, which "
+    "an edit keeps: higher changes fewer of them, and turns fewer labels",
+    "decode_from": "what the region is decoded from: mean draws the typical one, cleaner; inversion, the "
+    "picture's own noise, keeps more of the person",
+    "refine_t0": "with decode_from mean: noise level at which what was drawn gets its detail; 0 leaves it "
+    "soft",
     "mask_quantile": "fraction of the picture outside of the region that an edit changes, before that is "
     "widened a little: higher changes less",
     "t0": "noise level, of 0 to 999, that the original is inverted to: higher allows larger changes",

@@ -258,3 +258,9 @@ def type_in(page: Any, selector: str, value: str) -> None:
         return bool(field.input_value() == value)
 
     eventually(stays)
+
+
+def choose(page: Any, control: str, option: str) -> None:
+    """Choose an option of a dropdown."""
+    page.click(f"#{control} input")
+    page.click(f'li[role=option][aria-label="{option}"]')

@@ -4,86 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from diffinf_core.config import RepairConfig
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.ui import markup
-from diffinf_core.ui.inputs import LenientDropdown, LenientSlider
 from diffinf_core.ui.review import view
+from diffinf_core.ui.review.knobs import Controls, Usual
 from diffinf_core.ui.review.presenter import Presenter, asking, enter
 from diffinf_core.ui.review.state import EDITING, DisplayedPair, PageState
 from diffinf_core.ui.session import Session
-
-
-@dataclass(frozen=True)
-class _Knob:
-    """A setting of the repair as a slider."""
-
-    key: str
-    name: str
-    low: float
-    high: float
-    step: float
-
-
-_KNOBS = (
-    _Knob("w_id", "w_id: same person", 0, 10, 0.1),
-    _Knob("lambda_struct", "lambda_struct: same layout", 0, 5, 0.1),
-    _Knob("lambda_perc", "lambda_perc: same look", 0, 5, 0.1),
-    _Knob("w_si", "w_si: less influential", 0, 5, 0.1),
-    _Knob("guidance", "guidance: towards the label", 0, 12, 0.1),
-    _Knob("mask_quantile", "mask_quantile: left as it is", 0, 0.95, 0.01),
-    _Knob("t0", "t0: noise level", 100, 950, 50),
-    _Knob("steps", "steps: finer, slower", 2, 50, 1),
-)
-_WHOLE = {"t0", "steps"}
-#: sliders of the objective
-_WEIGHTS = {"w_id", "lambda_struct", "lambda_perc", "w_si"}
-RUN_DEFAULT = "run default"
-SHOWN = "displayed version"
-#: factors on the run's own settings
-_PRESETS: dict[str, dict[str, float]] = {
-    RUN_DEFAULT: {},
-    "keep more of the person": {"w_id": 2, "guidance": 0.8, "t0": 0.75, "mask_quantile": 1.2},
-    "reach the label": {"guidance": 1.5, "t0": 1.25, "mask_quantile": 0.8},
-    "change less": {"lambda_perc": 2, "guidance": 0.8, "t0": 0.6, "mask_quantile": 1.4},
-    "less influence": {"w_si": 3},
-    "finer steps": {"steps": 2},
-}
-
-
-def knobs_for(usual: RepairConfig) -> tuple[_Knob, ...]:
-    """The sliders of settings that have an effect on edits by a run's method."""
-    return tuple(
-        knob
-        for knob in _KNOBS
-        if (usual.weighted or knob.key not in _WEIGHTS)
-        and (usual.masked or knob.key != "mask_quantile")
-    )
-
-
-def presets_for(usual: RepairConfig) -> list[str]:
-    """The names of the presets that move one of these sliders, and of the run's own settings."""
-    keys = {knob.key for knob in knobs_for(usual)}
-    return [name for name, factors in _PRESETS.items() if not factors or keys & set(factors)]
-
-
-def preset(name: str, usual: RepairConfig, shown: Edit | None = None) -> list[float]:
-    """Values of all sliders, in their order, within their ranges."""
-    factors = _PRESETS.get(name, {})
-    out = []
-    for knob in _KNOBS:
-        value = float(getattr(usual, knob.key))
-        if name == SHOWN and shown is not None:
-            value = float(shown.settings.get(knob.key, value))
-        value = min(max(value * factors.get(knob.key, 1), knob.low), max(knob.high, value))
-        out.append(float(round(value)) if knob.key in _WHOLE else round(value, 3))
-    return out
 
 
 def _made(known: bool, count: int, of: int) -> str:
@@ -107,29 +40,8 @@ class Editor:
 
     def __init__(self, session: Session, presenter: Presenter) -> None:
         self.session, self.presenter = session, presenter
-        usual = session.repair_settings()
         gr.HTML('<h3 class="di-unseen">Edit again with other weights</h3>')
-        offered = knobs_for(usual)
-        self.preset = LenientDropdown(
-            [*presets_for(usual), SHOWN],
-            value=RUN_DEFAULT,
-            label="Start from",
-            elem_id="reedit-preset",
-        )
-        self.knobs = []
-        for knob, value in zip(_KNOBS, preset(RUN_DEFAULT, usual), strict=True):
-            low, high = min(knob.low, value), max(knob.high, value)
-            self.knobs.append(
-                LenientSlider(
-                    low,
-                    high,
-                    value,
-                    step=knob.step,
-                    label=knob.name,
-                    visible=knob in offered,
-                    elem_id=f"knob-{knob.key}",
-                )
-            )
+        self.controls = Controls(self._usual())
         with gr.Row(elem_classes="di-buttons"):
             self.go = gr.Button("Re-edit", size="sm", variant="primary", elem_id="do-reedit")
             self.several = gr.Button("Try several", size="sm", elem_id="do-several")
@@ -143,7 +55,7 @@ class Editor:
         page_state: PageState,
         showing: str,
         now: str,
-        *values: float,
+        *values: Any,
     ) -> Iterator[list[Any]]:
         """Stream previews, then the new version, of the pair that the browser showed when it was asked.
 
@@ -157,7 +69,7 @@ class Editor:
             if now > page_state.halted:
                 page_state.edits.add(now)
         try:
-            overrides = self._overrides(values)
+            overrides = Controls.overrides(self._usual(), values)
             with self.session.edit_lane:
                 yield from self._edit(verb, page_state, who, sample, overrides, now)
         except (
@@ -177,16 +89,10 @@ class Editor:
                 page_state.edits.discard(now)
                 page_state.ended = max(now, page_state.ended)
 
-    def _overrides(self, values: Sequence[float | None]) -> dict[str, Any]:
-        """The settings that the sliders show, of those that have an effect."""
-        offered, out = knobs_for(self.session.repair_settings()), {}
-        for knob, value in zip(_KNOBS, values, strict=True):
-            if knob not in offered:
-                continue
-            if value is None:
-                raise DiffInfError(f"{knob.key} is empty; give a number.")
-            out[knob.key] = int(value) if knob.key in _WHOLE else value
-        return out
+    def _usual(self) -> Usual:
+        """What the run edits with."""
+        kept = self.session.exists and bool(self.session.run.config.generator.covariates)
+        return Usual(self.session.repair_settings(), kept)
 
     def _edit(
         self,
@@ -319,28 +225,16 @@ class Editor:
     @property
     def loaded(self) -> list[Any]:
         """What :meth:`load` fills."""
-        return [self.preset, *self.knobs]
+        return self.controls.filled
 
     def load(self, _request: gr.Request, page_state: PageState) -> list[Any]:
-        """The sliders with an effect under the run's settings, set to these where the page has others."""
+        """The controls with an effect under the run's settings, set to these where the page has others."""
         with contextlib.suppress(DiffInfError):  # the page says so where the pair would be
             self.session.follow()
-        usual = self.session.repair_settings()
+        usual = self._usual()
         with page_state.turn:
             anew, page_state.knobs_at = page_state.knobs_at != usual, usual
-        if not anew:
-            return [gr.skip()] * len(self.loaded)
-        offered = knobs_for(usual)
-        sliders = [
-            gr.update(
-                visible=knob in offered,
-                value=value,
-                minimum=min(knob.low, value),
-                maximum=max(knob.high, value),
-            )
-            for knob, value in zip(_KNOBS, preset(RUN_DEFAULT, usual), strict=True)
-        ]
-        return [gr.update(choices=[*presets_for(usual), SHOWN], value=RUN_DEFAULT), *sliders]
+        return self.controls.loaded(usual) if anew else [gr.skip()] * len(self.loaded)
 
     def _set(self, name: str, page_state: PageState) -> list[Any]:
         try:
@@ -349,13 +243,14 @@ class Editor:
                 if page_state.version
                 else None
             )
-            return list(preset(name, self.session.repair_settings(), shown))
+            return self.controls.start(self._usual(), name, shown)
         except DiffInfError:
-            return [gr.skip()] * len(self.knobs)
+            return [gr.skip()] * len(self.controls.started)
 
     def wire(self, page_state: gr.State, showing: gr.Textbox, shown: list[Any]) -> None:
         """``shown`` are the widgets of the pair, of which ``showing`` says which one it is."""
-        self.preset.input(self._set, [self.preset, page_state], self.knobs, queue=False)
+        chosen = self.controls.preset
+        chosen.input(self._set, [chosen, page_state], self.controls.started, queue=False)
         asked: list[Any] = [page_state, showing, self.now]
         quick: dict[str, Any] = {
             "queue": False,
@@ -369,7 +264,7 @@ class Editor:
                 page_state_: PageState,
                 showing_: str,
                 now: str,
-                *values: float,
+                *values: Any,
                 verb: str = verb,
             ) -> Iterator[list[Any]]:
                 yield from self._run(verb, request, page_state_, showing_, now, *values)
@@ -377,7 +272,7 @@ class Editor:
             trigger.click(self._waiting, asked, shown, js=_WHEN.format("asked"), **quick)
             trigger.click(
                 edited,
-                [*asked, *self.knobs],
+                [*asked, *self.controls.all],
                 shown,
                 concurrency_id="device",
                 concurrency_limit=1,

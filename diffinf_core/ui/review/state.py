@@ -9,9 +9,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from diffinf_core.config import RepairConfig
 from diffinf_core.records import MODES
 from diffinf_core.ui.filters import Filter
+from diffinf_core.ui.review.knobs import Usual
 
 #: where the server restarted under an open page, or has forgotten it
 UNKNOWN = "The server no longer knows this page, as after a restart; reload it to have its filters in force."
@@ -94,8 +94,8 @@ class PageState:
     turn: Turn = field(default_factory=Turn)
     #: (sample, version) that is compared with the version on the screen
     beside: tuple[str, str] = ("", "")
-    #: the settings of the run that the sliders of Re-edit were last set for
-    knobs_at: RepairConfig | None = None
+    #: the settings of the run that the controls of Re-edit were last set for
+    knobs_at: Usual | None = None
     #: whether the reviewer wants scores and predictions hidden until they decided
     blind: bool = False
 

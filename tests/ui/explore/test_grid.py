@@ -16,10 +16,9 @@ from diffinf_core.ui.explore.acts import MOST_IN_PLACE, Acts
 from diffinf_core.ui.explore.listing import KEPT, Listings
 from diffinf_core.ui.explore.samples import SamplesPart
 from diffinf_core.ui.session import Session
-from tests.ui.browser import Server, box_of, eventually
+from tests.ui.browser import Server, box_of, choose, eventually
 from tests.ui.explore.window import (
     as_grid,
-    choose,
     lasso,
     map_ready,
     opened,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from diffinf_core.engine import View, open_run
-from tests.ui.browser import Server
+from tests.ui.browser import Server, choose
 from tests.ui.explore.test_grid import order, wait_cells
-from tests.ui.explore.window import as_grid, choose, opened, wait_files
+from tests.ui.explore.window import as_grid, opened, wait_files
 
 pytestmark = pytest.mark.browser
 

@@ -6,8 +6,8 @@ import pytest
 
 from diffinf_core.engine import View, open_run
 from diffinf_core.ui.explore.parts import ROWS
-from tests.ui.browser import Server, settled
-from tests.ui.explore.window import choose, expected, files, selected, wait_files
+from tests.ui.browser import Server, choose, settled
+from tests.ui.explore.window import expected, files, selected, wait_files
 
 browser = pytest.mark.browser
 

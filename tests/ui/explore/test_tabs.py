@@ -11,8 +11,8 @@ import pytest
 from diffinf_core.config import change
 from diffinf_core.engine import open_run
 from diffinf_core.ui.explore.parts import ROWS
-from tests.ui.browser import SHOTS, Server, box_of, settled
-from tests.ui.explore.window import choose, map_ready, opened, selected
+from tests.ui.browser import SHOTS, Server, box_of, choose, settled
+from tests.ui.explore.window import map_ready, opened, selected
 
 browser = pytest.mark.browser
 

@@ -12,9 +12,9 @@ import pytest
 from diffinf_core.engine import LEAST_LOOKED, Unseen, View, open_run
 from diffinf_core.ui.explore.unseen import UnseenPart, unseen_words
 from diffinf_core.ui.session import Session
-from tests.ui.browser import Server
+from tests.ui.browser import Server, choose
 from tests.ui.explore.test_grid import order
-from tests.ui.explore.window import choose, opened
+from tests.ui.explore.window import opened
 
 browser = pytest.mark.browser
 

@@ -54,11 +54,6 @@ def selected(page) -> int:
     return int(page.inner_text("[data-di-count]").replace(",", ""))
 
 
-def choose(page, control: str, option: str) -> None:
-    page.click(f"#{control} input")
-    page.click(f'li[role=option][aria-label="{option}"]')
-
-
 def map_ready(page) -> None:
     page.wait_for_selector(".di-map[data-ready] .main-svg", timeout=60_000)
 

@@ -14,6 +14,7 @@ from diffinf_core.config import change
 from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run
+from diffinf_core.ui.review.knobs import KNOBS
 from diffinf_core.ui.review.page import Page
 from diffinf_core.ui.review.presenter import Presenter
 from diffinf_core.ui.review.state import DisplayedPair, PageState
@@ -21,9 +22,17 @@ from tests.ui.pages import skips
 from tests.ui.review.window import Window
 
 
+def asked(page: Page, **other: float | None) -> list[Any]:
+    """What the controls of the panel send, with other numbers on some sliders."""
+    sliders = [
+        other.get(knob.key, float(slider.value))
+        for knob, slider in zip(KNOBS, page.editor.controls.sliders, strict=True)
+    ]
+    return ["{}", "inversion", *sliders]
+
+
 def edits(page: Page, window: Window, now: str) -> Any:
-    values = [float(knob.value) for knob in page.editor.knobs]
-    values[0] += 1  # w_id; as it was, the run's own edit would be the answer
+    values = asked(page, w_id=5.0)  # as it was, the run's own edit would be the answer
     page.editor._waiting(window.page_state, window.showing, now)
     return page.editor._run("one", window.request, window.page_state, window.showing, now, *values)
 
@@ -64,7 +73,7 @@ def test_cancel_ends_what_runs_and_what_waits_but_not_what_is_asked_after(page: 
 
 def test_an_edit_that_is_faster_than_the_word_that_it_waits_is_over(page: Page) -> None:
     window = Window(page)
-    values = [float(knob.value) for knob in page.editor.knobs]
+    values = asked(page)
     given = (window.request, window.page_state, window.showing, "0001")
     for answer in page.editor._run("one", *given, *values):
         window.take(answer)
@@ -209,7 +218,7 @@ def test_networks_that_cannot_be_loaded_leave_nothing_under_way(
 
     monkeypatch.setitem(page.session.run.repair.__dict__, "tries", tries)
     window = Window(page)
-    values = [float(knob.value) for knob in page.editor.knobs]
+    values = asked(page)
     given = (window.request, window.page_state, window.showing, "0001", *values)
     for answer in page.editor._run("several", *given):
         window.take(answer)
@@ -233,9 +242,8 @@ def test_a_slider_beyond_its_ends_is_refused_in_a_sentence(
     page: Page, typed: float | None, reason: str
 ) -> None:
     window = Window(page)
-    knobs = page.editor.knobs
-    values = [typed if knob.elem_id == "knob-t0" else float(knob.value) for knob in knobs]
-    assert all(knob.preprocess(99999.0) == 99999.0 for knob in knobs)
+    values = asked(page, t0=typed)
+    assert all(s.preprocess(99999.0) == 99999.0 for s in page.editor.controls.sliders)
     page.editor._waiting(window.page_state, window.showing, "0001")
     given: Any = (window.request, window.page_state, window.showing, "0001", *values)
     for answer in page.editor._run("one", *given):
@@ -258,5 +266,5 @@ def test_the_class_that_was_chosen_stays_while_the_pair_does(page: Page) -> None
 def test_sliders_show_settings_that_another_program_stored(page: Page, run_copy: Path) -> None:
     Run.prepare(run_copy, change(open_run(run_copy).config, {"repair": {"w_id": 7.5}})).store()
     answer = page.editor.load(SimpleNamespace(), PageState())  # before the pair was asked for
-    place = [knob.elem_id for knob in page.editor.knobs].index("knob-w_id")
-    assert answer[1 + place]["value"] == 7.5
+    sliders = dict(zip([knob.key for knob in KNOBS], answer[-len(KNOBS) :], strict=True))
+    assert sliders["w_id"]["value"] == 7.5

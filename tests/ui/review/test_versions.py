@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from diffinf_core.engine import open_run
-from tests.ui.browser import Server, Steps, eventually, open_page, showing, type_in, wait_place
+from tests.ui.browser import (
+    Server,
+    Steps,
+    choose,
+    eventually,
+    open_page,
+    showing,
+    type_in,
+    wait_place,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -90,4 +99,30 @@ def test_an_edit_that_goes_on_is_seen_from_other_pairs(
     steps.go()
     eventually(lambda: page.locator("#review-running .di-running").count() == 0)
     assert len(run.pictures.versions(first)) == 1
+    page.close()
+
+
+def test_a_displayed_version_is_made_again_with_all_of_its_settings(
+    chromium: Any, own: Server
+) -> None:
+    run = open_run(own.run)
+    sample = str(run.queue["id"].iloc[0])
+    for _ in run.repair.edit(sample, {"guide_from": "seen", "guidance": 4.0}):
+        pass
+    second = run.pictures.versions(sample)[1]
+    page = open_page(chromium, own)
+    page.click("#reedit-tab")
+    page.click(f"#versions [data-version='{second}']")
+    page.wait_for_selector(f"#review-pair .di-edit img[src*='{second}']")
+    choose(page, "reedit-preset", "displayed version")
+    page.wait_for_selector("#reedit-told :text('guide_from seen')")
+    type_in(page, "#knob-steps input[type=number]", "5")
+    page.click("#do-reedit")
+    eventually(lambda: len(run.pictures.versions(sample)) == 3)
+    before, after = (
+        run.pictures.record(sample, v).settings for v in run.pictures.versions(sample)[1:]
+    )
+    assert {k for k in before if before[k] != after[k]} == {"steps"}
+    choose(page, "reedit-preset", "run default")
+    page.wait_for_selector("#reedit-told :text('guide_from seen')", state="detached")
     page.close()

@@ -5,30 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
-import gradio as gr
 import numpy as np
 import pandas as pd
 import pytest
 
-from diffinf_core.config import RepairConfig, make_config
 from diffinf_core.engine import open_run
 from diffinf_core.records import Edit
 from diffinf_core.ui import markup, scores
 from diffinf_core.ui.review import view
-from diffinf_core.ui.review.edit import (
-    _KNOBS,
-    RUN_DEFAULT,
-    SHOWN,
-    Editor,
-    knobs_for,
-    preset,
-    presets_for,
-)
-from diffinf_core.ui.review.presenter import Presenter
-from diffinf_core.ui.review.state import PageState
 
 
 @pytest.fixture(scope="module")
@@ -131,57 +116,3 @@ def test_probabilities_name_the_key_of_each_other_class(edit: Edit) -> None:
     html = scores.probabilities(edit, ["happy", "neutral", "surprised", "sad"])
     assert re.findall(r"<kbd[^>]*>(\d)</kbd>", html) == ["1", "3", "4"], "neutral is its label"
     assert html.count("di-assigned") == 1
-
-
-def usual_of(name: str, **over: Any) -> RepairConfig:
-    data = {"path": "faces", "labels": "labels.csv"} if name == "photographs" else {}
-    return make_config(name, {"data": data, "repair": over}).repair
-
-
-@pytest.mark.parametrize("source", ["demo", "photographs"])
-def test_presets_start_from_the_run_and_stay_in_range(source: str, edit: Edit) -> None:
-    usual = usual_of(source)
-    keys = [k.key for k in _KNOBS]
-    assert preset(RUN_DEFAULT, usual) == [float(getattr(usual, key)) for key in keys]
-    names = [name for name in presets_for(usual) if name != RUN_DEFAULT]
-    assert len(names) == (5 if source == "demo" else 4)
-    for name in names:
-        values = preset(name, usual)
-        assert values != preset(RUN_DEFAULT, usual)
-        RepairConfig(**dict(zip(keys, values, strict=True)))
-    shown = replace(edit, settings={**edit.settings, "guidance": 7.5, "t0": 300})
-    values = dict(zip(keys, preset(SHOWN, usual, shown), strict=True))
-    assert values["guidance"] == 7.5 and values["t0"] == 300
-
-
-def test_the_panel_follows_the_settings_of_the_run() -> None:
-    """A run that was made while the page was open has its own sliders, at its own settings."""
-    session: Any = SimpleNamespace(
-        usual=RepairConfig(), repair_settings=lambda: session.usual, follow=lambda: None
-    )
-    page_state, request = PageState(), SimpleNamespace()
-    with gr.Blocks():
-        editor = Editor(session, Presenter(session))
-    visible = [knob.visible for knob in editor.knobs]
-    assert visible == [k in knobs_for(session.usual) for k in _KNOBS]
-    assert editor.load(cast("Any", request), page_state)[0]["value"] == RUN_DEFAULT
-    assert editor.load(cast("Any", request), page_state) == [gr.skip()] * len(editor.loaded)
-    session.usual = usual_of("photographs")
-    chosen, *sliders = editor.load(cast("Any", request), page_state)
-    assert chosen["choices"] == [*presets_for(session.usual), SHOWN]
-    assert [s["visible"] for s in sliders] == [k in knobs_for(session.usual) for k in _KNOBS]
-    assert [s["value"] for s in sliders] == preset(RUN_DEFAULT, session.usual)
-    assert len(editor._set("change less", page_state)) == len(editor.knobs)
-
-
-def test_only_settings_with_an_effect_are_offered() -> None:
-    """A photograph's edit is made without the objective, so its weights would change nothing."""
-    weights = {"w_id", "lambda_struct", "lambda_perc", "w_si"}
-    demo, photographs = (
-        {k.key for k in knobs_for(usual_of(name))} for name in ("demo", "photographs")
-    )
-    assert weights < demo and "mask_quantile" not in demo
-    assert not weights & photographs and {"guidance", "mask_quantile", "t0", "steps"} == photographs
-    weighted = usual_of("photographs", step_size=0.4)
-    assert weights < {k.key for k in knobs_for(weighted)}
-    assert "less influence" not in presets_for(usual_of("photographs"))
