@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from diffinf_core.config import change
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.ui.app import build
 from diffinf_core.ui.explore.filters import Filters
@@ -133,3 +134,31 @@ def test_after_a_restart_filters_and_figures_answer(session: Session, page: Call
     assert page.send(compared, disagree_first="self_influence", disagree_second="mean_loss")
     (looked,) = page.functions("unseen-preview", "click")
     assert "1 or more" in page.send(looked, unseen_count=0)["unseen-words"]
+
+
+def test_after_a_restart_settings_that_changed_elsewhere_are_not_overwritten(
+    session: Session, page: Calls
+) -> None:
+    (taken_back,) = page.functions("form-undo", "click")
+    filled = page.send(taken_back)
+    known = {"settings_base": filled["settings-base"], "run_config": filled["run-config"]}
+    session.configure(change(session.stored(), {"influence": {"tau": 20}}))
+    page.forget()
+    (saved,) = page.functions("run-save", "click")
+    answer = page.send(saved, **known)
+    assert "changed elsewhere" in answer["form-message"] and session.stored().influence.tau == 20
+    filled = page.send(taken_back)
+    yaml = filled["run-config"].replace("tau: 20", "tau: 30")
+    page.forget()
+    answer = page.send(saved, settings_base=filled["settings-base"], run_config=yaml)
+    assert "Saved" in answer["form-message"] and session.stored().influence.tau == 30
+
+
+def test_after_a_restart_the_open_part_of_explore_is_filled(page: Calls) -> None:
+    (opened,) = page.functions("explore", "select")
+    (part,) = page.functions("groups", "select")
+    inner = page.send(part)["explore-inner"]
+    page.forget()
+    answer = page.send(opened, explore_inner=inner)
+    assert "<table" in str(answer["groups-tables"])
+    assert "<table" not in str(page.send(opened)["groups-tables"]), "another part is open"

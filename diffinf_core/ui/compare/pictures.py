@@ -30,7 +30,7 @@ class PicturesPart:
         with gr.Row(elem_classes="di-buttons"):
             self.earlier = gr.Button("Earlier", size="sm", elem_id="compare-earlier")
             self.later = gr.Button("Later", size="sm", elem_id="compare-later")
-        self.page = gr.State(0)
+        self.page = gr.Number(0, precision=0, visible="hidden", elem_id="compare-page")
         self._listed = [self.page, self.list, self.earlier, self.later]
         self.outputs = [self.direction, self.steady, *self._listed]
 

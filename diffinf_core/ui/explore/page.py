@@ -42,7 +42,7 @@ def build(session: Session, page: gr.Tab) -> None:
     )
     bar = Selection(session)
     picked, handed, acts = bar.picked, bar.handed, bar.acts
-    inner = gr.State("samples")
+    inner = gr.Textbox("samples", visible="hidden", elem_id="explore-inner")
     with gr.Tabs(elem_id="explore-parts"):
         with gr.Tab("Samples", id="samples") as samples_tab:
             samples = SamplesPart(session, picked, handed, acts.listed)

@@ -10,6 +10,7 @@ import gradio as gr
 
 from diffinf_core.config import PRESETS, RunConfig, change, from_yaml, make_config, to_yaml
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs.files import digest
 from diffinf_core.ui import markup
 from diffinf_core.ui.run.form import FIXED, ConfigForm
 from diffinf_core.ui.run.new import CLOSED, NewRun, where
@@ -18,6 +19,10 @@ from diffinf_core.ui.updates import QUIET, Updates
 
 #: stands for the stored settings where they could not be read
 _UNREAD = "?"
+
+
+def _stamp(yaml: str) -> str:
+    return digest(yaml.strip())
 
 
 class Settings:
@@ -37,8 +42,9 @@ class Settings:
                     self.form = ConfigForm()
                 with gr.Tab("Expert (YAML)"):
                     self._yaml()
-        #: the stored configuration that the form was filled from, as YAML
-        self.base = gr.State("")
+        #: stamp of the stored configuration that the form was filled from; the browser keeps it, so that
+        #: it is known after a restart of the server, too
+        self.base = gr.Textbox("", visible="hidden", elem_id="settings-base")
         #: another text each time the form has to be filled anew
         self.stale = gr.State("")
         self.shown = [self.text, self.message, *self.form.inputs]
@@ -72,22 +78,22 @@ class Settings:
         controls = self.form.show(values or config.model_dump(mode="json"), closed)
         return {self.text: to_yaml(config), self.message: note, **controls}
 
-    def stored(self) -> str:
-        """The configuration on disk: another page, window or command may have changed it."""
-        return to_yaml(self.session.stored()).strip() if self.session.exists else ""
+    def stamp(self) -> str:
+        """Of the configuration on disk: another page, window or command may have changed it."""
+        return _stamp(to_yaml(self.session.stored())) if self.session.exists else ""
 
     def reload(self) -> Updates:
         """What is stored, or the first preset where there is no run yet."""
         try:
             if self.session.exists:
-                return {**self.filled_with(self.session.stored()), self.base: self.stored()}
+                return {**self.filled_with(self.session.stored()), self.base: self.stamp()}
             return {**self.filled_with(*self.new.filled("demo", "demo", "")), self.base: ""}
         except DiffInfError as error:
             return {**self._complaint(error), self.base: _UNREAD}
 
     def changed(self, base: str, yaml: str) -> bool:
         """Whether the form has changes of its own that are not saved."""
-        return bool(base) and yaml.strip() != base
+        return bool(base) and _stamp(yaml) != base
 
     def _complaint(self, error: DiffInfError) -> Updates:
         return {self.message: markup.notice(str(error), "error")}
@@ -115,7 +121,7 @@ class Settings:
 
     def _store(self, base: str, config: Callable[[], RunConfig]) -> Updates:
         try:
-            if base and base != self.stored():
+            if base and base != self.stamp():
                 raise DiffInfError(
                     "The settings were changed elsewhere since this form was filled, as by another tau "
                     "on the Explore page; take changes back to see them, and change again."
@@ -124,7 +130,7 @@ class Settings:
         except DiffInfError as error:
             return self._complaint(error)
         saved = markup.notice("Saved. Start the run to redo what depends on it.")
-        return {**self.filled_with(self.session.run.config, note=saved), self.base: self.stored()}
+        return {**self.filled_with(self.session.run.config, note=saved), self.base: self.stamp()}
 
     def _save_form(self, base: str, *values: Any) -> Updates:
         return self._store(base, lambda: self.form.read(values))
@@ -132,7 +138,7 @@ class Settings:
     def _take_back(self) -> Updates:
         note = markup.notice("As saved.")
         try:
-            return {**self.filled_with(self.session.stored(), note=note), self.base: self.stored()}
+            return {**self.filled_with(self.session.stored(), note=note), self.base: self.stamp()}
         except DiffInfError as error:
             return self._complaint(error)
 
@@ -158,7 +164,7 @@ class Settings:
         again = f"{time.monotonic_ns()}"  # what was stored before may be stored again
         try:
             self.session.follow()
-            now = self.stored()
+            now = self.stamp()
         except DiffInfError:
             return again  # which says what is wrong
         outdated = base and now != base and (base == _UNREAD or not self.changed(base, yaml))
