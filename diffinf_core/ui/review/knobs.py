@@ -32,7 +32,7 @@ KNOBS = (
     Knob("lambda_perc", "lambda_perc: same look", 0, 5, 0.1),
     Knob("w_si", "w_si: less influential", 0, 5, 0.1),
     Knob("guidance", "guidance: towards the label", 0, 12, 0.1),
-    Knob("covariate_guidance", "covariate_guidance: towards what stays", 0, 6, 0.1),
+    Knob("covariate_guidance", "covariate_guidance: what stays", 0, 6, 0.1),
     Knob("mask_quantile", "mask_quantile: left as it is", 0, 0.95, 0.01),
     Knob("refine_t0", "refine_t0: detail of what is drawn", 0, 400, 25),
     Knob("t0", "t0: noise level", 100, 950, 50),
@@ -124,19 +124,22 @@ class Controls:
     """The widgets, :attr:`all` in the order in which :meth:`overrides` takes their values."""
 
     def __init__(self, usual: Usual) -> None:
-        self.preset = LenientDropdown(
-            [*usual.presets(), SHOWN],
-            value=RUN_DEFAULT,
-            label="Start from",
-            elem_id="reedit-preset",
-        )
-        self.decode_from = LenientDropdown(
-            ["mean", "inversion"],
-            value=usual.repair.decode_from,
-            label="decode_from: drawn anew, or from the picture's own noise",
-            visible=usual.decodes_anew,
-            elem_id="reedit-decode-from",
-        )
+        with gr.Row():
+            self.preset = LenientDropdown(
+                [*usual.presets(), SHOWN],
+                value=RUN_DEFAULT,
+                label="Start from",
+                elem_id="reedit-preset",
+                min_width=120,
+            )
+            self.decode_from = LenientDropdown(
+                ["mean", "inversion"],
+                value=usual.repair.decode_from,
+                label="decode_from",
+                visible=usual.decodes_anew,
+                elem_id="reedit-decode-from",
+                min_width=120,
+            )
         self.beside = gr.Textbox("{}", visible="hidden", elem_id="reedit-beside")
         self.told = gr.HTML("", elem_id="reedit-told")
         self.sliders = []
