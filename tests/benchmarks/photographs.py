@@ -308,7 +308,7 @@ def keep(name: str, kind: str, what: str, found: Any) -> None:
     RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
 
 
-def _line(what: str, found: dict[str, Any]) -> str:
+def _line(what: str, found: dict[str, Any], posed: bool) -> str:
     classes = ", ".join(f"{name} {value:.2f}" for name, (value, _) in found["by_class"].items())
     same = f"{found['same_person']:.2f}"
     if (second := found.get("same_person_second")) is not None:
@@ -322,7 +322,8 @@ def _line(what: str, found: dict[str, Any]) -> str:
         sex += f" ({right[0]:.2f} of the {right[1]} whose sex it sees in the original)"
     return (
         f"| {what} | {found['n']} | {found['judge']:.2f} ({classes}) | {same} | "
-        f"{found['lpips']:.3f} | {sex} | {found['colour_shift']:.1f} | {_pose(found)} | {_kid(found)} |"
+        f"{found['lpips']:.3f} | {sex} | {found['colour_shift']:.1f} | {_kid(found)} |"
+        + (f" {_pose(found)} |" if posed else "")
     )
 
 
@@ -359,7 +360,7 @@ def tables(kept: dict[str, Any]) -> str:
     """Everything that was kept, as Markdown."""
     head = (
         "| n | judge sees the assigned label | same person | LPIPS-Alex | other sex "
-        "| colour, L\\*a\\*b\\* | pose, % | KID |"
+        "| colour, L\\*a\\*b\\* | KID |"
     )
     out: list[str] = []
     for name, kinds in kept.items():
@@ -367,9 +368,12 @@ def tables(kept: dict[str, Any]) -> str:
             ("edits", "wrong labels in the top tau %"),
             ("people", "people never seen"),
         ):
-            if kind in kinds:
-                out += [f"**{name}**, {title}:", "", f"| settings {head}", "|---" * 9 + "|"]
-                out += [_line(what, found) for what, found in kinds[kind].items()] + [""]
+            if rows := kinds.get(kind):
+                posed = any("pose" in found for found in rows.values())
+                last = " pose, % |" if posed else ""
+                out += [f"**{name}**, {title}:", "", f"| settings {head}{last}"]
+                out += ["|---" * (8 + posed) + "|"]
+                out += [_line(what, found, posed) for what, found in rows.items()] + [""]
         for what, found in kinds.get("arms", {}).items():
             out += [f"**{name}**, arms at {what}, accuracy in per cent on the test split:", ""]
             out += ["| arm | seeds | accuracy | less removal, 95 % interval |", "|---|---|---|---|"]
