@@ -30,7 +30,7 @@ from diffinf_core.config import ClassifierConfig
 from diffinf_core.data.noise import add_inclusive_noise
 from diffinf_core.influence.self_influence import self_influence
 from tests.baselines.blobs import blob_task
-from tests.baselines.test_losses import P, Y, gradient, logits, near, two_logits
+from tests.baselines.formulas import P, Y, gradient, logits, near, two_logits
 
 
 def fitted(

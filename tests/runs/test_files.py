@@ -1,4 +1,4 @@
-"""A run's folder: files appear whole or not at all, stages are found by content, one at work."""
+"""Files and folders appear whole or not at all, and hold what was written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffinf_core.config import RunConfig, make_config
+from diffinf_core.config import RunConfig
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs import writer
 from diffinf_core.runs.files import (
@@ -39,34 +39,9 @@ from diffinf_core.runs.files import (
     write_tensors,
     write_text,
 )
-from diffinf_core.runs.run import CONFIG_FILE, Run, StageFolder
+from diffinf_core.runs.run import Run
 from diffinf_core.runs.writer import ABANDONED, host_token
-
-ROOT = Path(__file__).parents[2]
-
-
-def child(code: str, *words: object) -> subprocess.Popen[str]:
-    """Another process that can import the package."""
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, words)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def names_in(folder: Path) -> list[str]:
-    """Everything in a folder, hidden files too."""
-    return sorted(p.name for p in folder.iterdir())
-
-
-def sentence(error: pytest.ExceptionInfo[DiffInfError]) -> str:
-    """The message, which is one line that ends."""
-    text = str(error.value)
-    assert text.endswith(".") and "\n" not in text
-    return text
-
+from tests.runs.children import child, names_in, sentence
 
 # ---------------------------------------------------------------- atomic files
 
@@ -294,175 +269,6 @@ def test_a_file_in_the_way_of_a_folder_stays(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         publish_folder(tmp_path / "out", lambda folder: None)
     assert (tmp_path / "out").read_text() == "mine" and names_in(tmp_path) == ["out"]
-
-
-def test_a_stage_is_found_again_by_its_configuration_and_by_nothing_else(tmp_path: Path) -> None:
-    run = Run.prepare(tmp_path / "run", make_config()).store()
-    first = run.stage("rank", {"tau": 10, "rule": "all"}, "before")
-    assert not first.done and first.figures == {}
-    write_text(first / "x.txt", "x")
-    assert not first.done, "files alone do not finish a stage"
-    first.finish({"n": 3})
-    again = Run.open(tmp_path / "run").stage("rank", {"rule": "all", "tau": 10}, "before")
-    assert again.done and again.figures == {"n": 3} and again.key == first.key
-    assert (again / "x.txt").read_text() == "x"
-    others = [
-        run.stage("rank", {"tau": 11, "rule": "all"}, "before"),
-        run.stage("rank", {"tau": 10, "rule": "all"}, "other"),
-        run.stage("other", {"tau": 10, "rule": "all"}, "before"),
-    ]
-    assert len({first.path, *(s.path for s in others)}) == 4
-    assert not any(s.done for s in others)
-    assert first.path.parent == run.root / "stages" and first.path.name == f"rank-{first.key}"
-
-
-def test_a_damaged_mark_of_a_finished_stage_is_one_sentence(tmp_path: Path) -> None:
-    stage = StageFolder(tmp_path, "k")
-    (tmp_path / "done.json").write_text('{"n":')
-    with pytest.raises(DiffInfError) as error:
-        _ = stage.figures
-    assert "done.json" in sentence(error)
-
-
-# ---------------------------------------------------------------- a run
-
-
-def test_a_run_keeps_its_configuration(tmp_path: Path) -> None:
-    config = make_config("demo", {"influence": {"tau": 12}})
-    Run.prepare(tmp_path / "new" / "run", config).store()
-    assert Run.open(tmp_path / "new" / "run").config == config
-
-
-@pytest.mark.parametrize(
-    "section,key,old,new",
-    [("data", "seed", 7, 8), ("split", "val_share", 0.1, 0.3), ("noise", "rate", 0.2, 0.4)],
-)
-def test_a_run_refuses_another_data_set_and_says_what_differs(
-    tmp_path: Path, section: str, key: str, old: object, new: object
-) -> None:
-    run = Run.prepare(tmp_path, make_config()).store()
-    other = make_config("demo", {section: {key: new}})
-    Run.prepare(tmp_path, other)  # nothing is read yet, so these are taken
-    run.stage("data", "read").finish()
-    before = (tmp_path / CONFIG_FILE).read_text()
-    with pytest.raises(DiffInfError) as error:
-        Run.prepare(tmp_path, other).store()
-    text = sentence(error)
-    assert f"{section}.{key}" in text and repr(old) in text and repr(new) in text
-    assert (tmp_path / CONFIG_FILE).read_text() == before
-
-
-def test_a_run_takes_over_any_other_change(tmp_path: Path) -> None:
-    Run.prepare(tmp_path, make_config()).store()
-    changed = make_config("demo", {"influence": {"tau": 33}})
-    Run.prepare(tmp_path, changed).store()
-    assert Run.open(tmp_path).config == changed
-
-
-def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("mine")
-    for config in (None, make_config()):
-        with pytest.raises(DiffInfError, match="not a run folder") as error:
-            (Run.open(tmp_path) if config is None else Run.prepare(tmp_path, config))
-        assert str(tmp_path) in sentence(error)
-    with pytest.raises(DiffInfError, match="is a file"):
-        Run.prepare(tmp_path / "thesis.txt", make_config()).store()
-    assert names_in(tmp_path) == ["thesis.txt"]
-
-
-def test_hidden_files_do_not_make_a_folder_used(tmp_path: Path) -> None:
-    (tmp_path / ".DS_Store").write_text("")
-    assert Run.prepare(tmp_path, make_config()).store().root == tmp_path
-
-
-def test_a_damaged_configuration_is_one_sentence_with_the_file(tmp_path: Path) -> None:
-    (tmp_path / CONFIG_FILE).write_text("noise: {rate: 7}\n")
-    with pytest.raises(DiffInfError) as error:
-        Run.open(tmp_path)
-    assert str(tmp_path / CONFIG_FILE) in sentence(error)
-
-
-# ---------------------------------------------------------------- the lock
-
-_HOLD = """
-import sys, time
-from pathlib import Path
-from diffinf_core.config import RunConfig
-from diffinf_core.config.presets import make_config
-from diffinf_core.runs.run import Run
-with Run(Path(sys.argv[1]), make_config()).lock():
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-@pytest.fixture
-def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the lock of ``tmp_path``."""
-    process = child(_HOLD, tmp_path)
-    assert process.stdout is not None and process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
-
-
-def test_the_lock_keeps_a_second_process_out_until_the_first_is_killed(
-    tmp_path: Path, holder: subprocess.Popen[str]
-) -> None:
-    run = Run(tmp_path, make_config())
-    with pytest.raises(DiffInfError, match="Another process") as error, run.lock():
-        pass
-    assert str(tmp_path) in sentence(error)
-    holder.kill()
-    holder.wait()
-    with run.lock():
-        pass
-
-
-def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
-    run = Run(tmp_path / "new", make_config())
-    with pytest.raises(ZeroDivisionError), run.lock():
-        _ = 1 / 0
-    with run.lock(), pytest.raises(DiffInfError), run.lock():
-        pass
-
-
-_RENDER = """
-import multiprocessing, sys
-from pathlib import Path
-from diffinf_core.config import RunConfig
-from diffinf_core.config.presets import make_config
-from diffinf_core.data.rendered.demo import write_demo_faces
-from diffinf_core.runs.run import Run
-root = Path(sys.argv[1])
-with Run(root, make_config()).lock():
-    for event in write_demo_faces(root / "faces", 5000, 0, 32, workers=2):
-        print(*[p.pid for p in multiprocessing.active_children()], flush=True)
-"""
-
-
-def test_a_run_killed_while_rendering_can_be_started_again(tmp_path: Path) -> None:
-    process = child(_RENDER, tmp_path)
-    assert process.stdout is not None
-    workers = [int(pid) for pid in process.stdout.readline().split()]
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    assert workers
-    try:
-        for _ in range(12):
-            try:
-                with Run(tmp_path, make_config()).lock():
-                    return
-            except DiffInfError:
-                time.sleep(0.25)
-        pytest.fail("the lock is still held after three seconds")
-    finally:
-        for pid in workers:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
 
 
 def test_what_a_killed_writer_left_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
