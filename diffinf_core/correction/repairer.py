@@ -81,6 +81,11 @@ def _unfinished(weights: Path) -> bool:
     return weights.with_suffix(".ckpt").exists() and not weights.with_suffix(".json").exists()
 
 
+#: settings that do not tell versions of an edit apart: of the machine, of the search for settings, and the
+#: generator, of which the weights do
+NOT_OF_A_VERSION = frozenset({"batch_size", "generator", "tries", "strength", "reached"})
+
+
 def find_generator(run: Run) -> Path | None:
     """The generator of a run: configured, else trained in the run's folder, else the demo's; None: there is
     none. :class:`DiffInfError` where the configured one does not exist."""
@@ -174,7 +179,7 @@ class Repairer:
 
     def version(self, position: int, config: RepairConfig) -> str:
         """The content address of an edit."""
-        settings = config.provenance({"batch_size", "generator", "tries", "strength", "reached"})
+        settings = config.provenance(set(NOT_OF_A_VERSION))
         picture = self.train.images([position]).tobytes()
         perceptors = perceptors_key(self.run, config)
         return digest(picture, int(self.train.labels[position]), settings, perceptors, self.key)

@@ -13,6 +13,8 @@ from diffinf_core.config import RepairConfig
 from diffinf_core.correction.quality import JUDGE_AGREES
 from diffinf_core.records import Edit
 
+#: the most that RepairConfig takes
+_MOST_GUIDANCE, _MOST_W_SI = 12.0, 20.0
 #: factors on guidance, t0, the probe's margin and the region's quantile; the unchanged settings come first
 _GUIDANCE, _T0, _MARGIN, _MASK = (0.8, 1.4), (0.75, 1.25), (0.5, 2.0), (0.8, 1.2)
 _MOST_T0 = 950
@@ -51,7 +53,9 @@ def variants(
     if config.use_label and probed:
         changes += [{"probe_margin": min(50.0, config.probe_margin * f)} for f in _MARGIN]
     if config.use_label and conditioned:
-        changes += [{"guidance": round(config.guidance * f, 3)} for f in _GUIDANCE]
+        changes += [
+            {"guidance": min(_MOST_GUIDANCE, round(config.guidance * f, 3))} for f in _GUIDANCE
+        ]
         other = "seen" if config.guide_from == "unknown" else "unknown"
         changes.append({"guide_from": other})
     for factor in _T0:
@@ -63,7 +67,7 @@ def variants(
         other = "mean" if config.decode_from == "inversion" else "inversion"
         changes.append({"decode_from": other})
     if config.weighted:
-        changes.append({"w_si": min(20.0, config.w_si * 3 or 1.0)})
+        changes.append({"w_si": min(_MOST_W_SI, config.w_si * 3 or 1.0)})
     out: list[RepairConfig] = []
     for change in changes:
         made = config.model_copy(update=change)

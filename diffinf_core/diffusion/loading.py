@@ -163,6 +163,19 @@ def _architecture_of(path: Path) -> AnyArchitecture:
         raise DiffInfError(f"The card of {path}: {explain(error)}") from error
 
 
+def keeps_covariates(path: Path) -> bool:
+    """Whether the card of a generator's weights names attributes that an edit keeps; no weights are read.
+
+    Raises :class:`DiffInfError` for a missing or damaged card.
+    """
+    if path.suffix != ".safetensors":
+        return False
+    architecture = _architecture_of(path)
+    return isinstance(architecture, Architecture) and any(
+        attribute.covariate for attribute in architecture.attributes
+    )
+
+
 def weights_file(path: Path) -> Path:
     """The file of a generator's weights, there or not: a folder stands for the one that training left."""
     return path / WEIGHTS if path.is_dir() else path

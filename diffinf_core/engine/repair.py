@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from diffinf_core.config import RepairConfig, explain
 from diffinf_core.correction.editing import Preview
 from diffinf_core.correction.edits import versions_of
-from diffinf_core.correction.repairer import Repairer
+from diffinf_core.correction.repairer import Repairer, find_generator
 from diffinf_core.correction.search import propose
 from diffinf_core.correction.usual import flagged, load_flagged, usual_of
+from diffinf_core.diffusion.loading import keeps_covariates
 from diffinf_core.engine.tables import Tables
 from diffinf_core.records import DiffInfError, Edit
 
@@ -53,6 +54,12 @@ class Repair:
     def tries(self, overrides: Mapping[str, Any] | None = None) -> int:
         """How many settings :meth:`best_of` tries."""
         return len(self._repairer.variants(self._settings(overrides)))
+
+    @property
+    def keeps_covariates(self) -> bool:
+        """Whether edits can be guided towards covariates; False while there is no generator."""
+        found = find_generator(self._tables.folder)
+        return found is not None and keeps_covariates(found)
 
     @cached_property
     def _repairer(self) -> Repairer:

@@ -16,8 +16,8 @@ TERMS = {
     "lambda_perc": "weight of the perceptual and pixel distance: higher keeps the look",
     "w_si": "weight of the influence term: higher makes the edit less influential",
     "guidance": "strength of classifier-free guidance towards the label; 0 asks for no label",
-    "covariate_guidance": "strength of guidance towards the picture's own covariates, such as the sex, which "
-    "an edit keeps: higher changes fewer of them, and turns fewer labels",
+    "covariate_guidance": "strength of guidance towards the picture's own covariates, such as sex, which an "
+    "edit keeps: higher changes fewer of them, and turns fewer labels",
     "decode_from": "what the region is decoded from: mean draws the typical one, cleaner; inversion, the "
     "picture's own noise, keeps more of the person",
     "refine_t0": "with decode_from mean: noise level at which what was drawn gets its detail; 0 leaves it "

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from diffinf_core.config import RepairConfig
 from diffinf_core.records import Edit
 
 #: settings that do not change what an edit looks like, or not in a way worth naming
 _SILENT = {"batch_size", "generator", "tries", "reached", "precision", "seed"}
+
+
+def settings_of(edit: Edit) -> dict[str, object]:
+    """All settings of an edit: one that came after it was made has its default, which changes nothing."""
+    return {**RepairConfig().model_dump(mode="json"), **edit.settings}
 
 
 def settings_apart(*settings: Mapping[str, object]) -> list[str]:
@@ -24,5 +30,6 @@ def setting(value: object) -> str:
 
 def differs(edit: Edit, usual: dict[str, object]) -> str:
     """What sets a version's settings apart from the run's own."""
-    apart = [key for key in settings_apart(edit.settings, usual) if key in edit.settings]
-    return ", ".join(f"{key} {setting(edit.settings[key])}" for key in apart) or "as configured"
+    settings = settings_of(edit)
+    apart = [key for key in settings_apart(settings, usual) if key in usual]
+    return ", ".join(f"{key} {setting(settings[key])}" for key in apart) or "as configured"

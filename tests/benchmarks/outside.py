@@ -29,7 +29,7 @@ from tests.benchmarks.outside_identity import MobileFaceNet, warp
 
 Pictures = NDArray[np.uint8]
 _BATCH = 32
-#: of pictures of two people, how many may pass for one person
+#: fraction of the pairs of strangers that may pass for one person
 _FALSE_MATCHES = 0.001
 _MODEL = "package/model/face_landmark_68_model"
 #: of 68 landmarks: both eyes, the tip of the nose, the corners of the mouth
@@ -106,7 +106,8 @@ class Outside:
         self._least = threshold(self._vectors(known), who)
 
     def __call__(self, originals: Pictures, edits: Pictures) -> dict[str, float]:
-        """How many edits are the same person, and how far the nose moves in the mean, see :func:`pose`."""
+        """Of edits (N, S, S, 3) beside their originals: the fraction that is the same person, and how far the
+        nose moves in the mean, in per cent of the distance of the eyes, see :func:`pose`."""
         a, b = (self._vectors(pictures) for pictures in (originals, edits))
         before, after = (
             pose(five(self._of(self._landmarks, pictures))) for pictures in (originals, edits)

@@ -16,8 +16,9 @@ takes pictures of people whom the generator has never seen, with a smiling and a
 asks for the other. ``review`` decides on each pair by a rule, in place of a person: *unflagged* accepts the
 edits without a flag and drops the other pictures, *suggested* follows what Review suggests. ``report`` keeps
 the arms of a run that was made on another machine, of which only the report is at hand. The judges are the
-published networks of ``diffinf weights fetch``. Only figures are kept, never a picture; ``--sheet`` writes
-one to look at, elsewhere.
+published networks of ``diffinf weights fetch``; ``--recogniser`` gives the weights of a MobileFaceNet, which
+says who is the same person as well, and adds the pose (:mod:`tests.benchmarks.outside`). Only figures are
+kept, never a picture; ``--sheet`` writes one to look at, elsewhere.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def of_run(
     realism = Realism(measures, train.images(right), train.labels[right])
     originals = [realism(x, y), realism(x, chosen.truth)]
     column = run.config.data.group_column
-    who = train.table[column].to_numpy(str)[right] if column in train.table else None
+    who = _people(train.table[column])[right] if column in train.table else None
     outside = Outside(recogniser, train.images(right), who) if recogniser else None
     shown = [x]
     for words in settings or [""]:
@@ -145,6 +146,12 @@ def of_run(
         print(words, json.dumps(found), flush=True)
     if sheet:
         _sheet(sheet, shown)
+
+
+def _people(column: pd.Series) -> NDArray[np.str_]:
+    """Who is in each picture (N,); one of whom that is not known is of somebody else."""
+    alone = [f"picture {i}" for i in range(len(column))]
+    return np.where(column.isna() | (column == ""), alone, column.astype(str))
 
 
 def _sees(figures: Figures, sex: NDArray[np.str_]) -> NDArray[np.bool_]:

@@ -39,7 +39,13 @@ def edit(judge: float, same: float, far: float, **over: Any) -> Edit:
 
 
 def test_variants_are_different_valid_and_begin_with_the_settings() -> None:
-    for config in (RepairConfig(), RepairConfig(use_label=False), RepairConfig(t0=8, w_si=20)):
+    for config in (
+        RepairConfig(),
+        RepairConfig(use_label=False),
+        RepairConfig(t0=8, w_si=20),
+        RepairConfig(guidance=12),
+        RepairConfig(method="inpaint", guidance=9, mask_quantile=0.95, t0=999),
+    ):
         made = variants(config)
         assert made[0] == config and len(made) >= 3
         assert len({m.model_dump_json() for m in made}) == len(made)

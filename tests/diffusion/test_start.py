@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 
 from diffinf_core.diffusion.architecture import Architecture, Attribute, LatentSpace
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
+from diffinf_core.diffusion.loading import keeps_covariates
 from diffinf_core.diffusion.start import start_from
+from diffinf_core.records import DiffInfError
+from diffinf_core.runs.files import write_json
 
 CHANNELS = 4
 USUAL = Architecture(
@@ -75,3 +81,16 @@ def test_a_training_begins_with_what_means_the_same_under_other_labels() -> None
         assert torch.equal(mine, new)
     assert torch.equal(model.unet.code[0].weight[:, 19:], fresh.unet.code[0].weight[:, 19:])
     assert torch.equal(model.unet.code[0].weight[:, :19], given.unet.code[0].weight[:, :19])
+
+
+def test_the_card_says_whether_covariates_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "generator.safetensors"
+    for architecture in (USUAL, USUAL.model_copy(update={"attributes": USUAL.attributes[:1]})):
+        write_json(
+            file.with_suffix(".json"), {"architecture": architecture.model_dump(mode="json")}
+        )
+        assert keeps_covariates(file) == (len(architecture.attributes) == 2)
+    assert not keeps_covariates(tmp_path / "published.ckpt")
+    file.with_suffix(".json").write_text("{}")
+    with pytest.raises(DiffInfError, match="does not describe"):
+        keeps_covariates(file)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from diffinf_core.config import change
+from diffinf_core.config import change, to_yaml
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.ui.app import build
 from diffinf_core.ui.explore.filters import Filters
@@ -162,3 +164,45 @@ def test_after_a_restart_the_open_part_of_explore_is_filled(page: Calls) -> None
     answer = page.send(opened, explore_inner=inner)
     assert "<table" in str(answer["groups-tables"])
     assert "<table" not in str(page.send(opened)["groups-tables"]), "another part is open"
+
+
+def test_settings_of_a_run_that_was_made_since_are_not_overwritten_unseen(
+    session: Session, page: Calls
+) -> None:
+    """The page was opened before there was a run, and the server began anew after it was made."""
+    (saved,) = page.functions("run-save", "click")
+    yaml = to_yaml(change(session.stored(), {"influence": {"tau": 40}}))
+    answer = page.send(saved, settings_base="", run_config=yaml)
+    assert "changed elsewhere" in answer["form-message"] and session.stored().influence.tau != 40
+
+
+def test_after_a_restart_a_displayed_version_is_known(session: Session, page: Calls) -> None:
+    sample = str(session.run.queue["id"].iloc[0])
+    for _ in session.run.repair.edit(sample, {"guide_from": "seen", "guidance": 4.0}):
+        pass
+    second = session.run.pictures.versions(sample)[1]
+    (chosen,) = page.functions("reedit-preset", "input")
+    given = {"reedit_preset": "displayed version"}
+    answer = page.send(chosen, review_showing=f"{sample} {second} 0 decide open", **given)
+    assert answer["knob-guidance"]["value"] == 4 and "guide_from seen" in answer["reedit-note"]
+    answer = page.send(chosen, review_showing=f"{sample} editing 0 decide open", **given)
+    assert answer["reedit-preset"] == "run default" and "No version" in answer["reedit-note"]
+
+
+def test_after_a_restart_the_next_page_of_pictures_is_the_next(
+    session: Session, page: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare = session.run.compare
+    ids = session.run.training.ids.tolist()
+    rows_ = pd.DataFrame({"id": ids})
+    monkeypatch.setattr(type(compare), "changed", lambda *_: rows_)
+    monkeypatch.setattr(type(compare), "test_pictures", lambda *_: [])
+    monkeypatch.setattr(
+        type(compare), "comparison", lambda _: SimpleNamespace(measured=SimpleNamespace(seeds=1))
+    )
+    monkeypatch.setattr("diffinf_core.ui.compare.markup.cards", lambda *_: "")
+    asked = {"compare_arm": "a", "compare_against": "b", "compare_direction": "gained"}
+    (later,) = page.functions("compare-later", "click")
+    assert "Page 2" in page.send(later, compare_page=0, **asked)["compare-found"]
+    page.forget()
+    assert "Page 3" in page.send(later, compare_page=1, **asked)["compare-found"]

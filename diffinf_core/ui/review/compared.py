@@ -7,7 +7,7 @@ from html import escape
 
 from diffinf_core.records import Edit
 from diffinf_core.ui import scores
-from diffinf_core.ui.settings_text import setting, settings_apart
+from diffinf_core.ui.settings_text import setting, settings_apart, settings_of
 
 _BETTER = ' <span class="di-mark di-better">better</span>'
 
@@ -38,7 +38,7 @@ def table(
         )
     flagged = "".join(f"<td>{escape(', '.join(e.flags) or 'none')}</td>" for _, e in versions)
     rows.append(f'<tr><th scope="row">flags</th><td></td>{flagged}</tr>')
-    settings = [{**usual, **edit.settings} for _, edit in versions]
+    settings = [settings_of(edit) for _, edit in versions]
     for key in settings_apart(*settings):
         cells = [setting(each.get(key)) for each in settings]
         rows.append(

@@ -13,7 +13,7 @@ import gradio as gr
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.ui import markup
 from diffinf_core.ui.review import view
-from diffinf_core.ui.review.knobs import Controls, Usual
+from diffinf_core.ui.review.knobs import SHOWN, Controls, RunDefaults
 from diffinf_core.ui.review.presenter import Presenter, asking, enter
 from diffinf_core.ui.review.state import EDITING, DisplayedPair, PageState
 from diffinf_core.ui.session import Session
@@ -41,7 +41,7 @@ class Editor:
     def __init__(self, session: Session, presenter: Presenter) -> None:
         self.session, self.presenter = session, presenter
         gr.HTML('<h3 class="di-unseen">Edit again with other weights</h3>')
-        self.controls = Controls(self._usual())
+        self.controls = Controls(self._defaults())
         with gr.Row(elem_classes="di-buttons"):
             self.go = gr.Button("Re-edit", size="sm", variant="primary", elem_id="do-reedit")
             self.several = gr.Button("Try several", size="sm", elem_id="do-several")
@@ -69,7 +69,7 @@ class Editor:
             if now > page_state.halted:
                 page_state.edits.add(now)
         try:
-            overrides = Controls.overrides(self._usual(), values)
+            overrides = Controls.overrides(self._defaults(), values)
             with self.session.edit_lane:
                 yield from self._edit(verb, page_state, who, sample, overrides, now)
         except (
@@ -89,10 +89,13 @@ class Editor:
                 page_state.edits.discard(now)
                 page_state.ended = max(now, page_state.ended)
 
-    def _usual(self) -> Usual:
+    def _defaults(self) -> RunDefaults:
         """What the run edits with."""
-        kept = self.session.exists and bool(self.session.run.config.generator.covariates)
-        return Usual(self.session.repair_settings(), kept)
+        covariates = False
+        if self.session.exists:
+            with contextlib.suppress(DiffInfError):  # an edit says what is wrong with the generator
+                covariates = self.session.run.repair.keeps_covariates
+        return RunDefaults(self.session.repair_settings(), covariates)
 
     def _edit(
         self,
@@ -231,26 +234,28 @@ class Editor:
         """The controls with an effect under the run's settings, set to these where the page has others."""
         with contextlib.suppress(DiffInfError):  # the page says so where the pair would be
             self.session.follow()
-        usual = self._usual()
+        defaults = self._defaults()
         with page_state.turn:
-            anew, page_state.knobs_at = page_state.knobs_at != usual, usual
-        return self.controls.loaded(usual) if anew else [gr.skip()] * len(self.loaded)
+            anew, page_state.knobs_at = page_state.knobs_at != defaults, defaults
+        return self.controls.loaded(defaults) if anew else [gr.skip()] * len(self.loaded)
 
-    def _set(self, name: str, page_state: PageState) -> list[Any]:
-        try:
-            shown = (
-                self.session.run.pictures.record(page_state.sample, page_state.version)
-                if page_state.version
-                else None
-            )
-            return self.controls.start(self._usual(), name, shown)
-        except DiffInfError:
-            return [gr.skip()] * len(self.controls.started)
+    def _set(self, preset: str, showing: str) -> list[Any]:
+        """The controls where a preset starts, or the version that the browser shows."""
+        pair, pictures = DisplayedPair.read(showing), self.session.run.pictures
+        version, name = None, ""
+        if preset == SHOWN:
+            with contextlib.suppress(
+                DiffInfError
+            ):  # none, an edit that is under way, or one that is gone
+                version = pictures.record(pair.sample, pair.version)
+                number = pictures.versions(pair.sample).index(pair.version) + 1
+                name = f"version {number} of {pictures.described(pair.sample)['file']}"
+        return self.controls.start(self._defaults(), preset, version, name)
 
     def wire(self, page_state: gr.State, showing: gr.Textbox, shown: list[Any]) -> None:
         """``shown`` are the widgets of the pair, of which ``showing`` says which one it is."""
         chosen = self.controls.preset
-        chosen.input(self._set, [chosen, page_state], self.controls.started, queue=False)
+        chosen.input(self._set, [chosen, showing], self.controls.filled, queue=False)
         asked: list[Any] = [page_state, showing, self.now]
         quick: dict[str, Any] = {
             "queue": False,

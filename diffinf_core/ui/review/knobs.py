@@ -1,4 +1,4 @@
-"""The settings of a re-edit: sliders, what the region is decoded from, and what a version had beside them."""
+"""The settings of a re-edit: those with a control, and those that a version has besides."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any
 import gradio as gr
 
 from diffinf_core.config import RepairConfig
+from diffinf_core.correction.repairer import NOT_OF_A_VERSION
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.ui.inputs import LenientDropdown, LenientSlider
+from diffinf_core.ui.settings_text import setting, settings_apart, settings_of
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,6 @@ KNOBS = (
 _WHOLE = {"t0", "steps", "refine_t0"}
 #: sliders of the objective
 _WEIGHTS = {"w_id", "lambda_struct", "lambda_perc", "w_si"}
-#: settings of the machine or of the run, which a version is not made again with
-_NOT_OF_A_VERSION = {"generator", "batch_size", "precision"}
 RUN_DEFAULT = "run default"
 SHOWN = "displayed version"
 #: factors on the run's own settings
@@ -57,8 +57,8 @@ _PRESETS: dict[str, dict[str, float]] = {
 
 
 @dataclass(frozen=True)
-class Usual:
-    """The settings that a run edits with, and whether its generator was trained to keep columns."""
+class RunDefaults:
+    """The settings that a run edits with, and whether its generator was trained to keep covariates."""
 
     repair: RepairConfig
     covariates: bool = False
@@ -68,65 +68,50 @@ class Usual:
         """The sliders of settings that have an effect on edits by the run's method."""
         shown = {
             "mask_quantile": self.repair.masked,
-            "refine_t0": self.decodes_anew,
-            "covariate_guidance": self.covariates or self.repair.covariate_guidance > 0,
+            "refine_t0": self.inpaints,
+            "covariate_guidance": self.covariates,
             **dict.fromkeys(_WEIGHTS, self.repair.weighted),
         }
         return tuple(knob for knob in KNOBS if shown.get(knob.key, True))
 
     @property
-    def decodes_anew(self) -> bool:
-        """Whether there is a region, which can be decoded from the inversion or the mean."""
+    def inpaints(self) -> bool:
+        """Whether a region is drawn anew, from the inversion or the mean."""
         return self.repair.method == "inpaint"
 
     @property
-    def offered(self) -> set[str]:
-        """The settings that can be chosen."""
+    def controlled(self) -> set[str]:
+        """The settings that have a control."""
         keys = {knob.key for knob in self.knobs}
-        return keys | {"decode_from"} if self.decodes_anew else keys
+        return keys | {"decode_from"} if self.inpaints else keys
+
+    @property
+    def uncontrolled(self) -> set[str]:
+        """The other settings of a version."""
+        return set(RepairConfig.model_fields) - self.controlled - NOT_OF_A_VERSION
 
     def presets(self) -> list[str]:
         """The names of the presets that move one of these sliders, and of the run's own settings."""
         keys = {knob.key for knob in self.knobs}
         return [name for name, factors in _PRESETS.items() if not factors or keys & set(factors)]
 
-    def values(self, name: str, shown: Edit | None = None) -> list[float]:
-        """Values of all sliders under a preset, in their order, within their ranges."""
-        factors = _PRESETS.get(name, {})
-        out = []
+    def settings(self, preset: str = RUN_DEFAULT) -> dict[str, Any]:
+        """All settings under a preset, which stays within the sliders' ranges."""
+        out = self.repair.model_dump(mode="json")
         for knob in KNOBS:
-            value = float(getattr(self.repair, knob.key))
-            if name == SHOWN and shown is not None:
-                value = float(shown.settings.get(knob.key, value))
-            value = min(max(value * factors.get(knob.key, 1), knob.low), max(knob.high, value))
-            out.append(float(round(value)) if knob.key in _WHOLE else round(value, 3))
+            if factor := _PRESETS.get(preset, {}).get(knob.key):
+                value = min(max(out[knob.key] * factor, knob.low), max(knob.high, out[knob.key]))
+                out[knob.key] = round(value) if knob.key in _WHOLE else round(value, 3)
         return out
-
-    def decoded_from(self, name: str, shown: Edit | None = None) -> str:
-        """What a preset decodes the region from."""
-        usual = self.repair.decode_from
-        return (
-            str(shown.settings.get("decode_from", usual)) if name == SHOWN and shown else str(usual)
-        )
-
-    def beside(self, shown: Edit) -> dict[str, Any]:
-        """The settings of a version that are not the run's and that no control shows."""
-        usual = self.repair.model_dump(mode="json")
-        hidden = set(usual) - self.offered - _NOT_OF_A_VERSION
-        return {
-            key: shown.settings[key]
-            for key in usual
-            if key in hidden and shown.settings.get(key, usual[key]) != usual[key]
-        }
 
 
 class Controls:
     """The widgets, :attr:`all` in the order in which :meth:`overrides` takes their values."""
 
-    def __init__(self, usual: Usual) -> None:
+    def __init__(self, defaults: RunDefaults) -> None:
         with gr.Row():
             self.preset = LenientDropdown(
-                [*usual.presets(), SHOWN],
+                [*defaults.presets(), SHOWN],
                 value=RUN_DEFAULT,
                 label="Start from",
                 elem_id="reedit-preset",
@@ -134,85 +119,82 @@ class Controls:
             )
             self.decode_from = LenientDropdown(
                 ["mean", "inversion"],
-                value=usual.repair.decode_from,
+                value=defaults.repair.decode_from,
                 label="decode_from",
-                visible=usual.decodes_anew,
+                visible=defaults.inpaints,
                 elem_id="reedit-decode-from",
                 min_width=120,
             )
-        self.beside = gr.Textbox("{}", visible="hidden", elem_id="reedit-beside")
-        self.told = gr.HTML("", elem_id="reedit-told")
-        self.sliders = []
-        for knob, value in zip(KNOBS, usual.values(RUN_DEFAULT), strict=True):
-            low, high = min(knob.low, value), max(knob.high, value)
-            self.sliders.append(
-                LenientSlider(
-                    low,
-                    high,
-                    value,
-                    step=knob.step,
-                    label=knob.name,
-                    visible=knob in usual.knobs,
-                    elem_id=f"knob-{knob.key}",
-                )
+        #: the settings of a version that have no control, as JSON; the browser keeps it
+        self.uncontrolled = gr.Textbox("{}", visible="hidden", elem_id="reedit-uncontrolled")
+        self.note = gr.HTML("", elem_id="reedit-note")
+        self.sliders = [
+            LenientSlider(
+                **_track(knob, getattr(defaults.repair, knob.key)),
+                step=knob.step,
+                label=knob.name,
+                visible=knob in defaults.knobs,
+                elem_id=f"knob-{knob.key}",
             )
+            for knob in KNOBS
+        ]
 
     @property
     def all(self) -> list[Any]:
         """What an edit is asked for with."""
-        return [self.beside, self.decode_from, *self.sliders]
+        return [self.uncontrolled, self.decode_from, *self.sliders]
 
     @property
     def filled(self) -> list[Any]:
-        """What :meth:`loaded` fills."""
-        return [self.preset, self.told, *self.all]
+        """What :meth:`loaded` and :meth:`start` fill."""
+        return [self.preset, self.note, *self.all]
 
-    @property
-    def started(self) -> list[Any]:
-        """What :meth:`start` fills."""
-        return [self.told, *self.all]
-
-    def loaded(self, usual: Usual) -> list[Any]:
+    def loaded(self, defaults: RunDefaults) -> list[Any]:
         """The controls with an effect under a run's settings, set to these."""
-        sliders = [
-            gr.update(
-                visible=knob in usual.knobs,
-                value=value,
-                minimum=min(knob.low, value),
-                maximum=max(knob.high, value),
+        _, note, uncontrolled, _, *sliders = self.start(defaults, RUN_DEFAULT)
+        source = gr.update(visible=defaults.inpaints, value=defaults.repair.decode_from)
+        chosen = gr.update(choices=[*defaults.presets(), SHOWN], value=RUN_DEFAULT)
+        for knob, slider in zip(KNOBS, sliders, strict=True):
+            slider["visible"] = knob in defaults.knobs
+        return [chosen, note, uncontrolled, source, *sliders]
+
+    @staticmethod
+    def start(
+        defaults: RunDefaults, preset: str, version: Edit | None = None, name: str = ""
+    ) -> list[Any]:
+        """Where a preset starts; with :data:`SHOWN` it is a ``version``, which the note calls ``name``.
+
+        Where that is None, the run's settings, with a note that says so.
+        """
+        usual, uncontrolled, note = defaults.settings(preset), {}, ""
+        settings = usual
+        if preset == SHOWN and version is None:
+            preset, note = (
+                RUN_DEFAULT,
+                _note("No version is displayed; these are the run's settings."),
             )
-            for knob, value in zip(KNOBS, usual.values(RUN_DEFAULT), strict=True)
-        ]
-        source = gr.update(visible=usual.decodes_anew, value=usual.repair.decode_from)
-        chosen = gr.update(choices=[*usual.presets(), SHOWN], value=RUN_DEFAULT)
-        return [chosen, "", "{}", source, *sliders]
+        elif preset == SHOWN and version is not None:
+            settings = settings_of(version)
+            uncontrolled = {key: settings[key] for key in sorted(defaults.uncontrolled)}
+            apart = [key for key in settings_apart(usual, settings) if key in uncontrolled]
+            listed = ", ".join(f"{key} {setting(settings[key])}" for key in apart)
+            note = _note(f"Also taken from {name}: {listed}.") if apart else ""
+        sliders = [gr.update(**_track(knob, settings[knob.key])) for knob in KNOBS]
+        return [preset, note, json.dumps(uncontrolled), settings["decode_from"], *sliders]
 
     @staticmethod
-    def start(usual: Usual, name: str, shown: Edit | None) -> list[Any]:
-        """Where a preset, or a version, starts."""
-        beside = usual.beside(shown) if name == SHOWN and shown is not None else {}
-        listed = ", ".join(f"{key} {value}" for key, value in beside.items())
-        told = f'<p class="di-hint">As displayed, too: {escape(listed)}.</p>' if beside else ""
-        return [
-            told,
-            json.dumps(beside),
-            usual.decoded_from(name, shown),
-            *usual.values(name, shown),
-        ]
-
-    @staticmethod
-    def overrides(usual: Usual, values: Sequence[Any]) -> dict[str, Any]:
-        """The settings that the controls show, of those that have an effect.
+    def overrides(defaults: RunDefaults, values: Sequence[Any]) -> dict[str, Any]:
+        """The settings of an edit that is asked for, of those that have an effect.
 
         Raises :class:`DiffInfError` for a slider without a number.
         """
-        beside, source, *sliders = values
-        hidden = set(RepairConfig.model_fields) - usual.offered - _NOT_OF_A_VERSION
-        out = {key: value for key, value in _read(beside).items() if key in hidden}
-        if usual.decodes_anew:
+        uncontrolled, source, *sliders = values
+        allowed = defaults.uncontrolled
+        out = {key: value for key, value in _read(uncontrolled).items() if key in allowed}
+        if defaults.inpaints:
             out["decode_from"] = source
         for knob, value in zip(KNOBS, sliders, strict=True):
-            if knob not in usual.knobs:
+            if knob not in defaults.knobs:
                 continue
             if value is None:
                 raise DiffInfError(f"{knob.key} is empty; give a number.")
@@ -220,14 +202,27 @@ class Controls:
         return out
 
 
-def _read(beside: str) -> dict[str, Any]:
-    """The settings beside the controls, as the browser sends them back."""
+def _track(knob: Knob, value: float) -> dict[str, Any]:
+    """A slider at a value, which its ends include."""
+    return {
+        "minimum": min(knob.low, value),
+        "maximum": max(knob.high, value),
+        "value": float(value),
+    }
+
+
+def _note(text: str) -> str:
+    return f'<p class="di-hint">{escape(text)}</p>'
+
+
+def _read(uncontrolled: str) -> dict[str, Any]:
+    """The settings without a control, as the browser sends them back."""
     try:
-        found = json.loads(beside)
+        found = json.loads(uncontrolled)
     except ValueError:
         found = None
     if not isinstance(found, dict):
         raise DiffInfError(
-            "the settings beside the sliders cannot be read; choose Start from again."
+            "the settings of the version cannot be read; choose an entry of Start from again."
         )
     return found

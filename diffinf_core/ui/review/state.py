@@ -11,7 +11,7 @@ from typing import Any
 
 from diffinf_core.records import MODES
 from diffinf_core.ui.filters import Filter
-from diffinf_core.ui.review.knobs import Usual
+from diffinf_core.ui.review.knobs import RunDefaults
 
 #: where the server restarted under an open page, or has forgotten it
 UNKNOWN = "The server no longer knows this page, as after a restart; reload it to have its filters in force."
@@ -95,7 +95,7 @@ class PageState:
     #: (sample, version) that is compared with the version on the screen
     beside: tuple[str, str] = ("", "")
     #: the settings of the run that the controls of Re-edit were last set for
-    knobs_at: Usual | None = None
+    knobs_at: RunDefaults | None = None
     #: whether the reviewer wants scores and predictions hidden until they decided
     blind: bool = False
 

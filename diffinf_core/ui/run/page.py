@@ -36,8 +36,9 @@ class RunPage:
         with gr.Accordion("Log", open=False):
             self.log = gr.Textbox(show_label=False, lines=8, max_lines=8, elem_id="run-log")
         self.settings = Settings(session, self.new)
-        #: whether there were a run and its data when the page last looked
-        self.seen = gr.State("")
+        #: whether there were a run and its data when the page last looked; the browser keeps it, as a
+        #: restart of the server is no news of a run
+        self.seen = gr.Textbox("", visible="hidden", elem_id="run-seen")
         self.panels = [
             self.new.panel,
             self.existing,

@@ -121,7 +121,7 @@ class Settings:
 
     def _store(self, base: str, config: Callable[[], RunConfig]) -> Updates:
         try:
-            if base and base != self.stamp():
+            if self.session.exists and base != self.stamp():
                 raise DiffInfError(
                     "The settings were changed elsewhere since this form was filled, as by another tau "
                     "on the Explore page; take changes back to see them, and change again."

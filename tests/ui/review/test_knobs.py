@@ -14,9 +14,10 @@ from diffinf_core.config import RepairConfig, make_config
 from diffinf_core.engine import open_run
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.ui.review.edit import Editor
-from diffinf_core.ui.review.knobs import KNOBS, RUN_DEFAULT, SHOWN, Controls, Usual
+from diffinf_core.ui.review.knobs import KNOBS, RUN_DEFAULT, SHOWN, Controls, RunDefaults
 from diffinf_core.ui.review.presenter import Presenter
 from diffinf_core.ui.review.state import PageState
+from diffinf_core.ui.settings_text import differs
 
 
 @pytest.fixture(scope="module")
@@ -26,131 +27,161 @@ def edit(finished_run: Path) -> Edit:
     return engine.pictures.record(str(row["id"]), str(row["version"]))
 
 
-def usual_of(name: str, covariates: bool = False, **over: Any) -> Usual:
-    data = {"path": "faces", "labels": "labels.csv"} if name == "photographs" else {}
-    return Usual(make_config(name, {"data": data, "repair": over}).repair, covariates)
+def defaults_of(preset: str, covariates: bool = False, **over: Any) -> RunDefaults:
+    data = {"path": "faces", "labels": "labels.csv"} if preset == "photographs" else {}
+    return RunDefaults(make_config(preset, {"data": data, "repair": over}).repair, covariates)
 
 
-def started(usual: Usual, name: str, shown: Edit | None) -> tuple[str, list[Any]]:
-    """What is said, and the controls' values."""
-    told, *values = Controls.start(usual, name, shown)
-    return told, values
+def whole(defaults: RunDefaults) -> dict[str, Any]:
+    return defaults.repair.model_dump(mode="json")
+
+
+def started(
+    defaults: RunDefaults, preset: str, version: Edit | None = None
+) -> tuple[str, list[Any]]:
+    """The note, and what the controls then send."""
+    _, note, uncontrolled, source, *sliders = Controls.start(defaults, preset, version, "version 2")
+    return note, [uncontrolled, source, *(slider["value"] for slider in sliders)]
+
+
+def again(defaults: RunDefaults, version: Edit) -> dict[str, Any]:
+    """The settings that a version is edited again with."""
+    asked = Controls.overrides(defaults, started(defaults, SHOWN, version)[1])
+    return RepairConfig(**{**whole(defaults), **asked}).model_dump(mode="json")
 
 
 @pytest.mark.parametrize("source", ["demo", "photographs"])
-def test_presets_start_from_the_run_and_stay_in_range(source: str, edit: Edit) -> None:
-    usual = usual_of(source)
-    keys = [k.key for k in KNOBS]
-    assert usual.values(RUN_DEFAULT) == [float(getattr(usual.repair, key)) for key in keys]
-    names = [name for name in usual.presets() if name != RUN_DEFAULT]
+def test_presets_start_from_the_run_and_stay_in_range(source: str) -> None:
+    defaults = defaults_of(source)
+    assert defaults.settings() == whole(defaults)
+    names = [name for name in defaults.presets() if name != RUN_DEFAULT]
     assert len(names) == (5 if source == "demo" else 4)
+    knobs = {knob.key: knob for knob in KNOBS}
     for name in names:
-        values = usual.values(name)
-        assert values != usual.values(RUN_DEFAULT)
-        RepairConfig(**dict(zip(keys, values, strict=True)))
-    shown = replace(edit, settings={**edit.settings, "guidance": 7.5, "t0": 300})
-    values = dict(zip(keys, usual.values(SHOWN, shown), strict=True))
-    assert values["guidance"] == 7.5 and values["t0"] == 300
+        settings = defaults.settings(name)
+        apart = {key for key in settings if settings[key] != defaults.settings()[key]}
+        assert apart and apart <= set(knobs)
+        assert all(knobs[key].low <= settings[key] <= knobs[key].high for key in apart)
+        RepairConfig(**settings)
 
 
+@pytest.mark.parametrize("over", [{}, {"t0": 60, "steps": 1, "guidance": 1.2345, "w_si": 8.0}])
 @pytest.mark.parametrize("source", ["demo", "photographs"])
-def test_the_run_is_asked_for_what_the_run_edits_with(source: str) -> None:
-    usual = usual_of(source)
-    asked = Controls.overrides(usual, started(usual, RUN_DEFAULT, None)[1])
-    whole = usual.repair.model_dump(mode="json")
-    assert set(asked) == usual.offered
-    assert {**whole, **asked} == whole
+def test_the_run_is_asked_for_what_the_run_edits_with(source: str, over: dict[str, Any]) -> None:
+    defaults = defaults_of(source, **over)
+    asked = Controls.overrides(defaults, started(defaults, RUN_DEFAULT)[1])
+    assert set(asked) == defaults.controlled
+    assert {**whole(defaults), **asked} == whole(defaults)
 
 
 @pytest.mark.parametrize(
     "source,changed",
     [
         ("demo", {"guide_from": "seen", "keep_colour": True, "w_id": 2.5}),
+        ("demo", {"precision": "float32", "seed": 3, "t0": 60, "steps": 1, "w_si": 6.0}),
         ("photographs", {"decode_from": "inversion", "without_code": 0.5, "refine_t0": 0}),
+        ("photographs", {"method": "guided", "transfer": "masked", "guidance": 12.0}),
     ],
 )
-def test_a_version_is_made_again_with_all_of_its_settings(
+def test_a_version_is_edited_again_with_all_of_its_settings(
     source: str, changed: dict[str, Any], edit: Edit
 ) -> None:
-    usual = usual_of(source)
-    whole = usual.repair.model_dump(mode="json")
-    made = {**whole, **changed, "batch_size": 3}
-    told, values = started(usual, SHOWN, replace(edit, settings=made))
-    asked = Controls.overrides(usual, values)
-    assert {**whole, **asked} == {**whole, **changed}, "the batch size is not of a version"
-    unseen = set(changed) - usual.offered
-    assert all(key in told for key in unseen) and unseen
-    assert not any(key in told for key in set(changed) & usual.offered)
+    defaults = defaults_of(source)
+    others = {"batch_size": 3, "generator": "other.safetensors", "tries": "all"}
+    version = replace(edit, settings={**whole(defaults), **changed, **others})
+    assert again(defaults, version) == {**whole(defaults), **changed}
 
 
-def test_an_older_version_lacks_settings_and_is_one_of_the_run_there(edit: Edit) -> None:
-    usual = usual_of("photographs")
-    told, values = started(usual, SHOWN, replace(edit, settings={"guidance": 3.0}))
-    whole = usual.repair.model_dump(mode="json")
-    assert {**whole, **Controls.overrides(usual, values)} == {**whole, "guidance": 3.0}
-    assert not told
+def test_the_note_names_what_has_no_control_and_where_it_is_from(edit: Edit) -> None:
+    defaults = defaults_of("demo")
+    changed = {"guide_from": "seen", "keep_colour": True, "w_id": 2.5, "tries": "all"}
+    version = replace(edit, settings={**whole(defaults), **changed})
+    note, _ = started(defaults, SHOWN, version)
+    assert "Also taken from version 2: guide_from seen, keep_colour True." in note
+    assert not started(defaults, SHOWN, replace(edit, settings=whole(defaults)))[0]
+
+
+def test_what_came_after_a_version_was_made_has_its_default(edit: Edit) -> None:
+    """It was decoded from the inversion before there was another way."""
+    defaults = defaults_of("photographs")
+    older = {k: v for k, v in whole(defaults).items() if k not in ("decode_from", "refine_t0")}
+    version = replace(edit, settings=older)
+    assert again(defaults, version) == {**whole(defaults), "decode_from": "inversion"}
+    assert "decode_from inversion" in differs(version, whole(defaults))
+
+
+def test_a_version_keeps_its_settings_when_those_of_the_run_change(edit: Edit) -> None:
+    before, after = defaults_of("demo"), defaults_of("demo", keep_colour=True)
+    version = replace(edit, settings=whole(before))
+    asked = Controls.overrides(after, started(before, SHOWN, version)[1])
+    assert {**whole(after), **asked} == whole(before)
+
+
+def test_where_no_version_is_displayed_the_run_s_settings_are_shown_and_named() -> None:
+    defaults = defaults_of("demo")
+    preset, note, uncontrolled, *_ = Controls.start(defaults, SHOWN)
+    assert preset == RUN_DEFAULT and "No version is displayed" in note and uncontrolled == "{}"
+    asked = Controls.overrides(defaults, started(defaults, SHOWN)[1])
+    assert {**whole(defaults), **asked} == whole(defaults)
 
 
 def test_another_start_forgets_what_a_version_had(edit: Edit) -> None:
-    usual = usual_of("demo")
-    shown = replace(edit, settings={**usual.repair.model_dump(mode="json"), "guide_from": "seen"})
-    assert "guide_from" in started(usual, SHOWN, shown)[0]
-    told, values = started(usual, RUN_DEFAULT, shown)
-    assert not told and "guide_from" not in Controls.overrides(usual, values)
+    defaults = defaults_of("demo")
+    version = replace(edit, settings={**whole(defaults), "guide_from": "seen"})
+    assert again(defaults, version)["guide_from"] == "seen"
+    note, values = started(defaults, RUN_DEFAULT, version)
+    assert not note and "guide_from" not in Controls.overrides(defaults, values)
 
 
-def test_settings_beside_the_controls_that_are_no_settings_are_refused_or_left_out() -> None:
-    usual = usual_of("demo")
-    _, values = started(usual, RUN_DEFAULT, None)
+def test_settings_without_a_control_that_are_none_are_refused_or_left_out() -> None:
+    defaults = defaults_of("demo")
+    _, values = started(defaults, RUN_DEFAULT)
     for broken in ("", "[]", "{"):
         with pytest.raises(DiffInfError, match="Start from"):
-            Controls.overrides(usual, [broken, *values[1:]])
+            Controls.overrides(defaults, [broken, *values[1:]])
     foreign = '{"generator": "/etc/passwd", "w_id": 20, "nonsense": 1}'
-    asked = Controls.overrides(usual, [foreign, *values[1:]])
-    assert asked == Controls.overrides(usual, values)
+    asked = Controls.overrides(defaults, [foreign, *values[1:]])
+    assert asked == Controls.overrides(defaults, values)
 
 
 def test_the_panel_follows_the_settings_of_the_run() -> None:
     """A run that was made while the page was open has its own controls, at its own settings."""
+    generator = SimpleNamespace(keeps_covariates=False)
     session: Any = SimpleNamespace(
-        usual=RepairConfig(),
+        repair=RepairConfig(),
         exists=True,
-        run=SimpleNamespace(config=make_config("demo")),
-        repair_settings=lambda: session.usual,
+        run=SimpleNamespace(repair=generator),
+        repair_settings=lambda: session.repair,
         follow=lambda: None,
     )
     page_state, request = PageState(), cast("Any", SimpleNamespace())
     with gr.Blocks():
         editor = Editor(session, Presenter(session))
-    usual, controls = Usual(session.usual), editor.controls
-    assert [slider.visible for slider in controls.sliders] == [k in usual.knobs for k in KNOBS]
+    defaults, controls = RunDefaults(session.repair), editor.controls
+    assert [slider.visible for slider in controls.sliders] == [k in defaults.knobs for k in KNOBS]
     assert not controls.decode_from.visible
     assert editor.load(request, page_state)[0]["value"] == RUN_DEFAULT
     assert editor.load(request, page_state) == [gr.skip()] * len(editor.loaded)
-    session.usual = usual_of("photographs").repair
-    usual = Usual(session.usual)
-    chosen, told, beside, source, *sliders = editor.load(request, page_state)
-    assert chosen["choices"] == [*usual.presets(), SHOWN] and (told, beside) == ("", "{}")
+    session.repair = defaults_of("photographs").repair
+    defaults = RunDefaults(session.repair)
+    chosen, note, uncontrolled, source, *sliders = editor.load(request, page_state)
+    assert chosen["choices"] == [*defaults.presets(), SHOWN] and (note, uncontrolled) == ("", "{}")
     assert source["visible"] and source["value"] == "mean"
-    assert [s["visible"] for s in sliders] == [k in usual.knobs for k in KNOBS]
-    assert [s["value"] for s in sliders] == usual.values(RUN_DEFAULT)
-    session.run.config = make_config(
-        "photographs",
-        {"data": {"path": "faces", "labels": "l.csv"}, "generator": {"covariates": ["sex"]}},
-    )
+    assert [s["visible"] for s in sliders] == [k in defaults.knobs for k in KNOBS]
+    assert [s["value"] for s in sliders] == [defaults.settings()[k.key] for k in KNOBS]
+    generator.keeps_covariates = True
     _, _, _, _, *sliders = editor.load(request, page_state)
     shown = {k.key for k, s in zip(KNOBS, sliders, strict=True) if s["visible"]}
     assert "covariate_guidance" in shown
-    assert len(editor._set("change less", page_state)) == len(controls.started)
 
 
 def test_only_settings_with_an_effect_are_offered() -> None:
     """A photograph's edit is made without the objective, so its weights would change nothing."""
     weights = {"w_id", "lambda_struct", "lambda_perc", "w_si"}
-    demo, photographs = (usual_of(name).offered for name in ("demo", "photographs"))
+    demo, photographs = (defaults_of(name).controlled for name in ("demo", "photographs"))
     assert demo == weights | {"guidance", "t0", "steps"}
     of_a_region = {"mask_quantile", "decode_from", "refine_t0"}
     assert photographs == of_a_region | {"guidance", "t0", "steps"}
-    assert usual_of("photographs", True).offered - photographs == {"covariate_guidance"}
-    assert weights < usual_of("photographs", step_size=0.4).offered
-    assert "less influence" not in usual_of("photographs").presets()
+    assert defaults_of("photographs", True).controlled - photographs == {"covariate_guidance"}
+    assert weights < defaults_of("photographs", step_size=0.4).controlled
+    assert "less influence" not in defaults_of("photographs").presets()

@@ -115,7 +115,7 @@ def test_a_displayed_version_is_made_again_with_all_of_its_settings(
     page.click(f"#versions [data-version='{second}']")
     page.wait_for_selector(f"#review-pair .di-edit img[src*='{second}']")
     choose(page, "reedit-preset", "displayed version")
-    page.wait_for_selector("#reedit-told :text('guide_from seen')")
+    page.wait_for_selector("#reedit-note :text('guide_from seen')")
     type_in(page, "#knob-steps input[type=number]", "5")
     page.click("#do-reedit")
     eventually(lambda: len(run.pictures.versions(sample)) == 3)
@@ -124,5 +124,5 @@ def test_a_displayed_version_is_made_again_with_all_of_its_settings(
     )
     assert {k for k in before if before[k] != after[k]} == {"steps"}
     choose(page, "reedit-preset", "run default")
-    page.wait_for_selector("#reedit-told :text('guide_from seen')", state="detached")
+    page.wait_for_selector("#reedit-note :text('guide_from seen')", state="detached")
     page.close()
