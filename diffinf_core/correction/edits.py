@@ -12,7 +12,9 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ from diffinf_core.runs.files import (
     publish_folder,
     read_json,
     remedy,
+    write_file,
     write_json,
     write_png,
 )
@@ -75,6 +78,30 @@ def check_version(folder: Path) -> str:
     except DiffInfError as error:
         return str(error).rstrip(".")
     return "" if len(shapes) == 1 else "its pictures have different sizes"
+
+
+def put_back_whole(damaged: Path, made: Path) -> None:
+    """Give a version that was made again those files of the damaged one that are whole.
+
+    Made on another processor, or beside other pictures, a picture may differ by a level from what somebody
+    accepted.
+    """
+    files = []
+    with suppress(DiffInfError):
+        edit = read_record(damaged)
+        if (edit.sample, edit.version) == (made.parent.name, made.name):
+            files.append("edit.json")
+    for what in _PICTURES:
+        with suppress(DiffInfError):
+            before, after = (read_picture(folder / f"{what}.png") for folder in (damaged, made))
+            if before.shape == after.shape:
+                files.append(f"{what}.png")
+    for name in files:
+        write_file(made / name, partial(_copy, damaged / name))
+
+
+def _copy(source: Path, out: BinaryIO) -> None:
+    out.write(source.read_bytes())
 
 
 def read_edit(run: Run, sample: str, version: str, what: str = "edit") -> NDArray[np.uint8]:

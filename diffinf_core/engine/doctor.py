@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diffinf_core.config import from_file
-from diffinf_core.correction.edits import check_version, read_record
+from diffinf_core.correction.edits import check_version, put_back_whole, read_record
 from diffinf_core.correction.stage import REPAIR
 from diffinf_core.data.lineage import FOLDER as ROUNDS
 from diffinf_core.data.overlay import map_array
@@ -217,18 +217,23 @@ def _made_anew(
     reached: list[str],
 ) -> Iterator[Progress]:
     """Compute what was removed; a version that is not made again comes back as it was."""
+    asked = found.damaged or any(chosen is not None for chosen in settings.values())
+    reached = reached if asked else []
     try:
-        if reached and (found.damaged or any(s is not None for s in settings.values())):
-            yield from compute(run, reached[-1])
+        if reached:
+            yield from compute(run, REPAIR.name if REPAIR.name in reached else reached[-1])
         yield from _edited_again(run, settings)
     finally:
         for folder in settings:
             if not (aside := _aside(folder)).exists():
                 continue
             if folder.exists():
+                put_back_whole(aside, folder)
                 shutil.rmtree(aside)
             else:
                 aside.rename(folder)
+    if reached:  # what follows from the edits, once those are as they will stay
+        yield from compute(run, reached[-1])
 
 
 def _aside(folder: Path) -> Path:

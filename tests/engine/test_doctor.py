@@ -16,6 +16,7 @@ from diffinf_core.config import change
 from diffinf_core.engine import open_run
 from diffinf_core.engine.doctor import diagnose, mend
 from diffinf_core.records import DiffInfError
+from diffinf_core.runs.files import write_png
 from diffinf_core.runs.run import Run
 
 
@@ -131,6 +132,8 @@ def test_an_accepted_version_of_earlier_settings_is_never_removed(run_copy: Path
     row = opened.queue.iloc[0]
     opened.review.decide(row["id"], "accept", "ann", version=row["version"])
     folder = run_copy / "edits" / row["id"] / row["version"]
+    elsewhere = opened.pictures.edit(row["id"], row["version"]) ^ 1  # another processor's last bit
+    write_png(folder / "edit.png", elsewhere)
     picture = (folder / "edit.png").read_bytes()
     run = Run.prepare(run_copy, change(opened.config, {"repair": {"w_id": 3.0}}))
     open_run(run_copy, run.config).compute().result()

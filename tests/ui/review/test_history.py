@@ -29,7 +29,7 @@ def test_a_decision_is_revised_from_the_history(chromium: Any, own: Server) -> N
     eventually(lambda: run.review.decisions()[order[1]].action == "accept")
     page.wait_for_function("s => location.search.includes(s)", arg=order[3])
     assert showing(page) == order[3], "and on where one was"
-    assert past.all_inner_texts() == ["accepted", "rejected", "kept"]
+    eventually(lambda: past.all_inner_texts() == ["accepted", "rejected", "kept"])
     page.keyboard.press("u")
     page.wait_for_function("s => location.search.includes(s)", arg=order[1])
     eventually(lambda: past.all_inner_texts() == ["rejected", "dropped", "kept"])
