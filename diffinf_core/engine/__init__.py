@@ -4,6 +4,7 @@ A stage takes the run folder and yields progress; it holds no live object across
 plan can be driven by a thread, a process or a cluster.
 """
 
+from diffinf_core.correction.repairer import NOT_OF_A_VERSION
 from diffinf_core.data.check import Checked
 from diffinf_core.data.show import encoded, heat
 from diffinf_core.data.sources import named_source
@@ -38,6 +39,7 @@ __all__ = [
     "FORMATS",
     "LEAST_LOOKED",
     "MAPS",
+    "NOT_OF_A_VERSION",
     "SPLITS",
     "STAGES",
     "STATES",

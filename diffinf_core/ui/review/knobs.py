@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from diffinf_core.config import RepairConfig
-from diffinf_core.correction.repairer import NOT_OF_A_VERSION
+from diffinf_core.engine import NOT_OF_A_VERSION
 from diffinf_core.records import DiffInfError, Edit
 from diffinf_core.ui.inputs import LenientDropdown, LenientSlider
 from diffinf_core.ui.settings_text import setting, settings_apart, settings_of
