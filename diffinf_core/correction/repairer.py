@@ -69,6 +69,10 @@ SEEN_WEIGHT = 60.0
 #: edits that are written to the disk at once
 _STORING = 16
 
+#: settings that do not tell versions of an edit apart: of the machine, of the search for settings, and the
+#: generator, of which the weights do
+NOT_OF_A_VERSION = frozenset({"batch_size", "generator", "tries", "strength", "reached"})
+
 
 def own_generators(run: Run) -> list[Path]:
     """Where a generator trained for a run lies."""
@@ -79,11 +83,6 @@ def own_generators(run: Run) -> list[Path]:
 def _unfinished(weights: Path) -> bool:
     """Whether the training that wrote these was killed before it wrote their card, and can go on."""
     return weights.with_suffix(".ckpt").exists() and not weights.with_suffix(".json").exists()
-
-
-#: settings that do not tell versions of an edit apart: of the machine, of the search for settings, and the
-#: generator, of which the weights do
-NOT_OF_A_VERSION = frozenset({"batch_size", "generator", "tries", "strength", "reached"})
 
 
 def find_generator(run: Run) -> Path | None:
@@ -179,7 +178,7 @@ class Repairer:
 
     def version(self, position: int, config: RepairConfig) -> str:
         """The content address of an edit."""
-        settings = config.provenance(set(NOT_OF_A_VERSION))
+        settings = config.provenance(NOT_OF_A_VERSION)
         picture = self.train.images([position]).tobytes()
         perceptors = perceptors_key(self.run, config)
         return digest(picture, int(self.train.labels[position]), settings, perceptors, self.key)

@@ -13,8 +13,6 @@ from diffinf_core.config import RepairConfig
 from diffinf_core.correction.quality import JUDGE_AGREES
 from diffinf_core.records import Edit
 
-#: the most that RepairConfig takes
-_MOST_GUIDANCE, _MOST_W_SI = 12.0, 20.0
 #: factors on guidance, t0, the probe's margin and the region's quantile; the unchanged settings come first
 _GUIDANCE, _T0, _MARGIN, _MASK = (0.8, 1.4), (0.75, 1.25), (0.5, 2.0), (0.8, 1.2)
 _MOST_T0 = 950
@@ -51,10 +49,12 @@ def variants(
     """
     changes: list[dict[str, object]] = [{}]
     if config.use_label and probed:
-        changes += [{"probe_margin": min(50.0, config.probe_margin * f)} for f in _MARGIN]
+        changes += [
+            {"probe_margin": _at_most("probe_margin", config.probe_margin * f)} for f in _MARGIN
+        ]
     if config.use_label and conditioned:
         changes += [
-            {"guidance": min(_MOST_GUIDANCE, round(config.guidance * f, 3))} for f in _GUIDANCE
+            {"guidance": _at_most("guidance", round(config.guidance * f, 3))} for f in _GUIDANCE
         ]
         other = "seen" if config.guide_from == "unknown" else "unknown"
         changes.append({"guide_from": other})
@@ -67,13 +67,19 @@ def variants(
         other = "mean" if config.decode_from == "inversion" else "inversion"
         changes.append({"decode_from": other})
     if config.weighted:
-        changes.append({"w_si": min(_MOST_W_SI, config.w_si * 3 or 1.0)})
+        changes.append({"w_si": _at_most("w_si", config.w_si * 3 or 1.0)})
     out: list[RepairConfig] = []
     for change in changes:
         made = config.model_copy(update=change)
         if made not in out:
             out.append(made)
     return out
+
+
+def _at_most(key: str, value: float) -> float:
+    """A value of a setting, cut to the most that the setting takes: a copy is not validated."""
+    limits = RepairConfig.model_fields[key].metadata
+    return min(value, *(limit.le for limit in limits if hasattr(limit, "le")))
 
 
 def objectives(edit: Edit, classes: Sequence[str]) -> tuple[float, float, float]:

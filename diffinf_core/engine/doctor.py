@@ -217,11 +217,13 @@ def _made_anew(
     reached: list[str],
 ) -> Iterator[Progress]:
     """Compute what was removed; a version that is not made again comes back as it was."""
-    asked = found.damaged or any(chosen is not None for chosen in settings.values())
-    reached = reached if asked else []
+    removed = found.damaged or any(chosen is not None for chosen in settings.values())
+    # what follows from the edits waits until those are as they will stay
+    edits = [name for name in reached if name == REPAIR.name]
     try:
-        if reached:
-            yield from compute(run, REPAIR.name if REPAIR.name in reached else reached[-1])
+        if removed:
+            for name in edits or reached[-1:]:
+                yield from compute(run, name)
         yield from _edited_again(run, settings)
     finally:
         for folder in settings:
@@ -232,7 +234,7 @@ def _made_anew(
                 shutil.rmtree(aside)
             else:
                 aside.rename(folder)
-    if reached:  # what follows from the edits, once those are as they will stay
+    if removed and edits and reached[-1] != REPAIR.name:
         yield from compute(run, reached[-1])
 
 

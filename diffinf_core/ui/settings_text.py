@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from diffinf_core.config import RepairConfig
+from diffinf_core.engine import NOT_OF_A_VERSION
 from diffinf_core.records import Edit
 
 #: settings that do not change what an edit looks like, or not in a way worth naming
-_SILENT = {"batch_size", "generator", "tries", "reached", "precision", "seed"}
+_SILENT = NOT_OF_A_VERSION | {"precision", "seed"}
 
 
 def settings_of(edit: Edit) -> dict[str, object]:

@@ -25,9 +25,9 @@ from diffinf_core.weights.download import download
 from diffinf_core.weights.formats import members, read_tfjs
 from diffinf_core.weights.packages import archive_url
 from diffinf_core.weights.pretrained import PRETRAINED
+from tests.benchmarks.measures import Pictures
 from tests.benchmarks.outside_identity import MobileFaceNet, warp
 
-Pictures = NDArray[np.uint8]
 _BATCH = 32
 #: fraction of the pairs of strangers that may pass for one person
 _FALSE_MATCHES = 0.001

@@ -244,9 +244,8 @@ class Editor:
         pair, pictures = DisplayedPair.read(showing), self.session.run.pictures
         version, name = None, ""
         if preset == SHOWN:
-            with contextlib.suppress(
-                DiffInfError
-            ):  # none, an edit that is under way, or one that is gone
+            # there may be none, or it is under way or gone
+            with contextlib.suppress(DiffInfError):
                 version = pictures.record(pair.sample, pair.version)
                 number = pictures.versions(pair.sample).index(pair.version) + 1
                 name = f"version {number} of {pictures.described(pair.sample)['file']}"

@@ -166,13 +166,11 @@ class Controls:
 
         Where that is None, the run's settings, with a note that says so.
         """
-        usual, uncontrolled, note = defaults.settings(preset), {}, ""
-        settings = usual
+        uncontrolled, note = {}, ""
+        settings = usual = defaults.settings(preset)
         if preset == SHOWN and version is None:
-            preset, note = (
-                RUN_DEFAULT,
-                _note("No version is displayed; these are the run's settings."),
-            )
+            preset = RUN_DEFAULT
+            note = _note("No version is displayed; these are the run's settings.")
         elif preset == SHOWN and version is not None:
             settings = settings_of(version)
             uncontrolled = {key: settings[key] for key in sorted(defaults.uncontrolled)}
