@@ -126,6 +126,13 @@ def run(
             "Repeatable."
         ),
     ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of further pictures of the same kind, without labels, from which a generator that "
+            "the run trains learns to draw, as generator.unlabelled."
+        ),
+    ] = None,
     without_decisions: WithoutDecisions = False,
     settings: Settings = None,
 ) -> None:
@@ -138,6 +145,7 @@ def run(
         "data.label_column": label_column,
         "data.split_column": split_column,
         "generator.covariates": covariate or None,
+        "generator.unlabelled": None if unlabelled is None else str(unlabelled),
     }
     settings = with_options(settings, options)
     source = source_settings(data) if data is not None else {}

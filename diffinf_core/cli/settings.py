@@ -31,7 +31,12 @@ SplitColumn = Annotated[
 
 
 #: settings that hold a path
-_PATHS = (("data", "features"), ("repair", "generator"), ("generator", "first_stage"))
+_PATHS = (
+    ("data", "features"),
+    ("repair", "generator"),
+    ("generator", "first_stage"),
+    ("generator", "unlabelled"),
+)
 
 
 def with_full_paths(over: dict[str, Any]) -> dict[str, Any]:

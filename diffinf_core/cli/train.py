@@ -79,6 +79,13 @@ def train_generator(
             "default: estimated.",
         ),
     ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of further pictures of the same kind, without labels, to learn to draw from. With "
+            "--first-stage."
+        ),
+    ] = None,
     scenes: Annotated[
         int, typer.Option(min=64, help="Rendered scenes, four pictures each.")
     ] = 10000,
@@ -101,9 +108,9 @@ def train_generator(
     from diffinf_core.engine import train_generator as work
 
     latent = covariate or trust is not None or not colour or first_stage_minutes is not None
-    if first_stage is None and latent:
+    if first_stage is None and (latent or unlabelled is not None):
         raise DiffInfError(
-            "--covariate, --trust, --no-colour and --first-stage-minutes need --first-stage."
+            "--covariate, --trust, --no-colour, --first-stage-minutes and --unlabelled need --first-stage."
         )
     changes = {
         "steps": steps,
@@ -136,6 +143,7 @@ def train_generator(
             colour=colour,
             trust=trust,
             first_stage_minutes=first_stage_minutes,
+            unlabelled=unlabelled,
         )
     )
 

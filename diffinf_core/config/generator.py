@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from diffinf_core.config.section import Section, later
@@ -37,6 +39,11 @@ class GeneratorConfig(Section):
         True,
         description="compute out-of-fold self-confidence first, to rank the labels by it as well; trains "
         "influence.folds classifiers",
+    )
+    unlabelled: Path | None = later(
+        None,
+        description="folder of further pictures of the same kind, without labels, to learn to draw from; "
+        "covariates are taken from its labels.csv, if it has one",
     )
     training: dict[str, bool | int | float | str] = Field(
         {}, description="other settings of the training, as those of train-generator"

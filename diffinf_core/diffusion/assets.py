@@ -23,7 +23,7 @@ from diffinf_core.diffusion.card import card_text
 from diffinf_core.diffusion.figures import reconstruction_figures
 from diffinf_core.diffusion.first_stage import FirstStage
 from diffinf_core.diffusion.loading import load_autoencoder, weights_file
-from diffinf_core.diffusion.monitor import HeldOut
+from diffinf_core.diffusion.monitor import HeldOut, Judge, edit_figures
 from diffinf_core.diffusion.processes import main_process, main_process_first
 from diffinf_core.diffusion.regions import label_regions
 from diffinf_core.diffusion.settings import GeneratorTraining
@@ -66,6 +66,7 @@ def train_and_publish(
     command: str,
     start: Path | None,
     first_stage: FirstStage | None = None,
+    judge: Judge | None = None,
 ) -> Iterator[Progress]:
     """Train, resuming what a kill left in ``out``, and write generator.safetensors with its card there."""
     out.mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,7 @@ def train_and_publish(
             "command": card_of(weights_file(start)).get("command", "unknown"),
         }
     events = train_generator(
-        source, architecture, settings, checkpoint, None, given, about, first_stage
+        source, architecture, settings, checkpoint, None, given, about, first_stage, judge
     )
     for event in events:
         if event.done % settings.checkpoint_every == 0:
@@ -99,7 +100,7 @@ def train_and_publish(
     model.architecture = architecture  # a checkpoint of an earlier version does not say all of it
     if first_stage is not None:
         model.attach(first_stage)
-    held = HeldOut.of(model, source, torch.device(where))
+    held = HeldOut.of(model, source, torch.device(where), judge)
     steps = int(read_tensors(checkpoint)["step"])
     yield Progress("train-generator", steps, steps, "measuring reconstruction")
     if architecture.inpaints and architecture.attributes:
@@ -122,6 +123,7 @@ def train_and_publish(
         "figures": {
             "held_out": len(held.x),
             **reconstruction_figures(model, held.x),
+            **edit_figures(model, held),
         },
     }
     save_weights(out / "generator.safetensors", model, card)

@@ -29,6 +29,19 @@ class Conditions:
     covariates: NDArray[np.int64]
     people: NDArray[np.str_] | None = None
 
+    def followed_by(self, covariates: NDArray[np.int64]) -> Conditions:
+        """The same before M pictures of nobody in particular, without labels, of which only ``covariates``
+        (M, K) are known."""
+        m = len(covariates)
+        people = self.people
+        if people is not None:
+            people = np.concatenate([people, [f"further {i}" for i in range(m)]])
+        return Conditions(
+            np.concatenate([self.labels, np.full(m, -1)]),
+            np.concatenate([self.covariates, covariates]),
+            people,
+        )
+
 
 def find_pairs(given: Conditions, used: NDArray[np.int64]) -> Pairs:
     """The pairs among the pictures of rows ``used``; :class:`DiffInfError` where there are none."""
@@ -54,7 +67,9 @@ class LatentSource:
     label is taken for a part of it. The others are uniform. A label is dropped in :data:`LABEL_DROPOUT` of
     a batch and each covariate in :data:`COVARIATE_DROPOUT`, so that the generator also knows what to do
     without them. For a fraction ``pairs`` of the pictures whose person is there under another label, the
-    code is that of such a picture, and the label is given: the code cannot tell it.
+    code is that of such a picture, and the label is given: the code cannot tell it. Further pictures, which
+    stand in ``latents`` after the run's own ``pictures``, are drawn in at most :data:`MOST_FURTHER` of the
+    uniform draws, and none is held out.
     """
 
     paired = False
@@ -72,11 +87,14 @@ class LatentSource:
         self._latents, self._pictures, self._given = latents, pictures, conditions
         self._colour = colour
         self._held = held_rows(len(latents.values))
-        self._used = np.setdiff1d(np.arange(len(latents.values)), self._held)
+        self._used = np.setdiff1d(np.arange(len(latents)), self._held)
         if not len(self._used):
             self._used = self._held
         used = self._used
-        self._chance = _chances(conditions.labels[used], conditions.covariates[used], balance)
+        further = used >= len(latents.values)
+        self._chance = _chances(
+            conditions.labels[used], conditions.covariates[used], balance, further
+        )
         self._cumulated = np.cumsum(self._chance)
         self._pair_fraction = pairs
         self._pairs = find_pairs(conditions, used) if pairs else None
@@ -88,20 +106,20 @@ class LatentSource:
         """A training batch, random by ``rng`` alone."""
         places = np.searchsorted(self._cumulated, rng.random(size) * self._cumulated[-1], "right")
         rows = np.sort(self._used[places])
-        copy = rng.integers(0, self._latents.values.shape[1], size)
-        values = self._latents.values[rows, copy]
+        copy = rng.integers(0, self._latents.copies, size)
+        values, colours = self._latents.read(rows, copy)
         label = self._labels(rows)
         shown = label[:, 0].copy()
         label[rng.random(size) < self.LABEL_DROPOUT, 0] = -1
         dropped = rng.random((size, label.shape[1] - 1)) < self.COVARIATE_DROPOUT
         label[:, 1:][dropped] = -1
-        colour = self._latents.colours[rows, copy] if self._colour else None
+        colour = colours if self._colour else None
         source = values
         if self._pairs is not None:
             chosen = (rng.random(size) < self._pair_fraction) & (self._pairs.count[rows] > 0)
             others = self._pairs.other(rows[chosen], rng.random(size)[chosen])
             source = values.copy()
-            source[chosen] = self._latents.values[others, copy[chosen]]
+            source[chosen] = self._latents.read(others, copy[chosen])[0]
             label[chosen, 0] = self._given.labels[rows[chosen]]
             shown[chosen] = self._given.labels[others]
         return Batch(values, source, label, colour=colour, shown=shown)
@@ -141,14 +159,23 @@ class LatentSource:
 #: how much more often than in the data a rare combination is drawn within its class, at most, lest it be
 #: memorised
 _MOST_OVERSAMPLING = 10.0
+#: fraction of the uniform draws that further pictures get at most, however many there are
+MOST_FURTHER = 0.65
 
 
 def _chances(
-    labels: NDArray[np.int64], covariates: NDArray[np.int64], balance: float
+    labels: NDArray[np.int64],
+    covariates: NDArray[np.int64],
+    balance: float,
+    further: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """The probability (N,) of drawing each picture."""
+    """The probability (N,) of drawing each picture; ``further`` (N,) are those that are not the run's own."""
     known = labels >= 0
     uniform = np.full(len(labels), 1 / len(labels))
+    if further.mean() > MOST_FURTHER:
+        uniform = np.where(
+            further, MOST_FURTHER / further.sum(), (1 - MOST_FURTHER) / (~further).sum()
+        )
     if not balance or not known.any():
         return uniform
     counts = np.bincount(labels[known])

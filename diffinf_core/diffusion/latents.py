@@ -41,6 +41,33 @@ class Latents:
     space: LatentSpace
     #: whether no pixel of any picture has a colour
     grey: bool = False
+    #: those of further pictures, which stand after these; normalised as these are
+    more: Latents | None = None
+
+    def __len__(self) -> int:
+        return len(self.values) + (0 if self.more is None else len(self.more))
+
+    @property
+    def copies(self) -> int:
+        """K, how many copies there are of each picture."""
+        return int(self.values.shape[1])
+
+    def read(
+        self, rows: NDArray[np.int64], copy: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+        """Latents (B, C, s, s) and colours (B, 3) of some copies (B,) of pictures at ``rows`` (B,)."""
+        if self.more is None:
+            return self.values[rows, copy], self.colours[rows, copy]
+        own = rows < len(self.values)
+        values = np.empty((len(rows), *self.values.shape[2:]), self.values.dtype)
+        colours = np.empty((len(rows), COLOUR), self.colours.dtype)
+        values[own], colours[own] = (
+            self.values[rows[own], copy[own]],
+            self.colours[rows[own], copy[own]],
+        )
+        beyond = rows[~own] - len(self.values)
+        values[~own], colours[~own] = self.more.read(beyond, copy[~own])
+        return values, colours
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,19 @@ from torch.nn import functional as F
 
 from diffinf_core.data.part import to_image
 from diffinf_core.diffusion import sampling
+from diffinf_core.diffusion.architecture import Attribute
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.figures import reconstruction_figures
 from diffinf_core.diffusion.schedule import abar
 from diffinf_core.diffusion.sources import Source
 from diffinf_core.runs.files import write_png, write_table, write_text
+from diffinf_core.weights.files import load_weights, shipped
+from diffinf_core.weights.lpips import LpipsAlex, perceptual_distance
 
 #: pictures of a grid, and of the held-out figures
 SHOWN, MEASURED = 8, 24
+#: pictures that are edited to each class, for how many show it
+EDITED = 16
 #: steps between rows of the curve
 _ROW_EVERY = 50
 _STEPS, _T0, _GUIDANCE = 8, 600, 2.0
@@ -35,8 +40,14 @@ _CURVES = (
     ("validation", "held out, v-prediction"),
     ("plain", "plain decoder, L1"),
     ("adversary", "label guessed from z_sem, cross-entropy"),
+    ("turned", "held-out edits that show the class asked for"),
+    ("edit_lpips", "held-out edits, LPIPS to the original"),
     ("reconstruction_l1", "reconstruction, L1 of 255"),
 )
+
+
+#: class probabilities (B, C) of pictures (B, 3, S, S) in [-1, 1]
+Judge = Callable[[Tensor], Tensor]
 
 
 class Curve:
@@ -115,19 +126,29 @@ class StepLog:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Pictures (N, 3, S, S) that a training does not see, their x_0, and their covariates (N, attributes)."""
+    """Pictures (N, 3, S, S) that a training does not see, their x_0, and their covariates (N, attributes).
+
+    ``judge`` knows the classes of the first attribute that is no covariate.
+    """
 
     x: Tensor
     x0: Tensor
     conditions: Tensor | None = None
+    judge: Judge | None = None
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: DiffusionAutoencoder, source: Source, device: torch.device) -> HeldOut:
+    def of(
+        cls,
+        model: DiffusionAutoencoder,
+        source: Source,
+        device: torch.device,
+        judge: Judge | None = None,
+    ) -> HeldOut:
         """The held-out pictures of a source, encoded once where the model works on latents."""
         x, conditions = source.held_out().to(device), source.held_conditions()
         x0 = x if model.on_pixels else torch.cat([model.latent(part) for part in x.split(16)])
-        return cls(x, x0, None if conditions is None else conditions.to(device))
+        return cls(x, x0, None if conditions is None else conditions.to(device), judge)
 
     def labels(self, attributes: int, attribute: int | None = None, k: int = -1) -> Tensor | None:
         """Covariates and, where asked for, class ``k`` of an attribute; None where there is neither."""
@@ -144,7 +165,7 @@ class HeldOut:
     def first(self, count: int) -> HeldOut:
         """The first pictures alone."""
         conditions = None if self.conditions is None else self.conditions[:count]
-        return HeldOut(self.x[:count], self.x0[:count], conditions)
+        return HeldOut(self.x[:count], self.x0[:count], conditions, self.judge)
 
 
 @torch.no_grad()
@@ -174,6 +195,59 @@ def held_out_figures(model: DiffusionAutoencoder, held: HeldOut, seed: int) -> d
         "validation": validation_loss(model, held, seed),
         "reconstruction_l1": figures["reconstruction_l1"],
         "reconstruction_ssim": figures["reconstruction_ssim"],
+        **edit_figures(model, held),
+    }
+
+
+def _edits(
+    model: DiffusionAutoencoder, held: HeldOut, x_T: Tensor, z: Tensor
+) -> Iterator[tuple[Attribute, int, Tensor]]:
+    """x_0 of held-out pictures, decoded with guidance under each class of each attribute to edit."""
+    t0, guidance = _editing(model)
+    attributes = model.architecture.attributes
+    plain = held.labels(len(attributes))
+    for i, attribute in enumerate(attributes):
+        for k in range(0 if attribute.covariate else len(attribute.classes)):
+            label = held.labels(len(attributes), i, k)
+            predictor = model.predictor(z, label, guidance, plain)
+            yield attribute, k, sampling.decode(predictor, x_T, _STEPS, t0)
+
+
+def _editing(model: DiffusionAutoencoder) -> tuple[int, float]:
+    """t0 and guidance of edits while training."""
+    return (_T0, _GUIDANCE) if model.on_pixels else (_T0_LATENT, _GUIDANCE_LATENT)
+
+
+@torch.no_grad()
+def edit_figures(model: DiffusionAutoencoder, held: HeldOut) -> dict[str, float]:
+    """Of held-out pictures edited to each class, the fraction in which the judge sees it, and the mean
+    LPIPS-Alex to the original; nothing without a judge.
+
+    A training that goes on for too long learns the few pictures of a small class by heart: the held-out loss
+    falls, and so does the first of these figures.
+    """
+    judge = held.judge
+    if judge is None:
+        return {}
+    held = held.first(EDITED)
+    z = model.encode(held.x, held.x0)
+    plain = held.labels(len(model.architecture.attributes))
+    x_T = model.invert(held.x0, z, _STEPS, _editing(model)[0], plain)
+    lpips = load_weights(shipped("lpips"), LpipsAlex()).to(held.x.device)
+    reference = lpips(held.x)
+    turned, distances, first = list[Tensor](), list[Tensor](), None
+    for attribute, k, x0 in _edits(model, held, x_T, z):
+        first = first or attribute.name
+        if attribute.name != first:
+            break
+        pictures = model.pixels(x0).clamp(-1, 1)
+        turned.append(judge(pictures).argmax(1) == k)
+        distances.append(perceptual_distance(lpips(pictures), reference))
+    if not turned:
+        return {}
+    return {
+        "turned": float(torch.cat(turned).float().mean()),
+        "edit_lpips": float(torch.cat(distances).mean()),
     }
 
 
@@ -183,10 +257,9 @@ def grid(model: DiffusionAutoencoder, held: HeldOut, seed: int) -> np.ndarray:
     one row for each class of each attribute that the original is edited to."""
     held = held.first(SHOWN)
     x, x0 = held.x, held.x0
-    t0, guidance = (_T0, _GUIDANCE) if model.on_pixels else (_T0_LATENT, _GUIDANCE_LATENT)
+    t0, _ = _editing(model)
     z = model.encode(x, x0)
-    attributes = model.architecture.attributes
-    plain = held.labels(len(attributes))
+    plain = held.labels(len(model.architecture.attributes))
     x_T = model.invert(x0, z, _STEPS, t0, plain)
     rng = torch.Generator().manual_seed(seed)
     noise = torch.randn(x0.shape, generator=rng).to(x.device)
@@ -194,14 +267,7 @@ def grid(model: DiffusionAutoencoder, held: HeldOut, seed: int) -> np.ndarray:
         model.decode(x_T, z, _STEPS, t0, plain),
         model.decode(noise, z, 2 * _STEPS, None, plain),
     ]
-    for i, attribute in enumerate(attributes):
-        if attribute.covariate:
-            continue
-        for k in range(len(attribute.classes)):
-            label = held.labels(len(attributes), i, k)
-            made.append(
-                sampling.decode(model.predictor(z, label, guidance, plain), x_T, _STEPS, t0)
-            )
+    made += [edit for _, _, edit in _edits(model, held, x_T, z)]
     rows = [x, *(model.pixels(row) for row in made)]
     pictures = [np.concatenate(list(to_image(row)), 1) for row in rows]
     return np.concatenate(pictures, 0)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
+from torch import Tensor
 
+from diffinf_core.classifier.stage import load_snapshot
 from diffinf_core.classifier.training import device
 from diffinf_core.config import explain
 from diffinf_core.data.ingest import DATA
-from diffinf_core.data.part import Part, open_training
+from diffinf_core.data.part import Part, open_training, to_image, to_tensor
 from diffinf_core.diffusion.architecture import Architecture, Attribute, LatentSpace
 from diffinf_core.diffusion.assets import (
     command_line,
@@ -24,6 +27,7 @@ from diffinf_core.diffusion.assets import (
     refuse_finished,
     train_and_publish,
 )
+from diffinf_core.diffusion.autoencoder import grey
 from diffinf_core.diffusion.conditions import Trust, covariate, covariate_indices, trusted
 from diffinf_core.diffusion.first_stage import (
     BESIDE,
@@ -34,6 +38,7 @@ from diffinf_core.diffusion.first_stage import (
 from diffinf_core.diffusion.latent_source import Conditions, LatentSource, find_pairs
 from diffinf_core.diffusion.latents import VERSION, encode_latents, open_latents
 from diffinf_core.diffusion.loading import load_autoencoder
+from diffinf_core.diffusion.monitor import Judge
 from diffinf_core.diffusion.own_first_stage import (
     CHECKPOINT,
     OWN,
@@ -46,6 +51,8 @@ from diffinf_core.diffusion.processes import main_process, main_process_first
 from diffinf_core.diffusion.settings import ON_LATENTS, GeneratorTraining
 from diffinf_core.diffusion.sources import PictureSource
 from diffinf_core.diffusion.speed import measured_precision
+from diffinf_core.diffusion.unlabelled import UnlabelledFolder, unlabelled_files
+from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import digest, read_json, write_json
 from diffinf_core.runs.run import Run
@@ -109,7 +116,8 @@ class LatentOptions:
     ``first_stage`` is a name, a path, "own" for one that is trained on the run's pictures for
     ``first_stage_minutes`` (None: what suits the device), or "auto": a published one, and "own" where
     none is at hand. ``covariates`` are columns that an edit keeps, as it does the coarse ``colour``;
-    ``trust`` is the fraction of the labels of each class to train on, None: estimated.
+    ``trust`` is the fraction of the labels of each class to train on, None: estimated. ``unlabelled`` is a
+    folder of further pictures of the same kind, to learn to draw from.
     """
 
     first_stage: str = "auto"
@@ -117,12 +125,16 @@ class LatentOptions:
     colour: bool = True
     trust: float | None = None
     first_stage_minutes: float | None = None
+    unlabelled: Path | None = None
 
 
 def refuse_untrainable(given: dict[str, Any], options: LatentOptions) -> None:
     """Before anything is computed: :class:`DiffInfError` where the files of the first stage are missing or
-    cannot be read, and for a setting that does not exist or is out of range."""
+    cannot be read, where a folder of unlabelled pictures has none, and for a setting that does not exist or
+    is out of range."""
     make_settings({**ON_LATENTS, **given}, None)
+    if options.unlabelled is not None:
+        unlabelled_files(options.unlabelled)
     if (where := _published(options)) is not None:
         with scratch_folder() as scratch:
             import_first_stage(where, Path(scratch))
@@ -173,6 +185,9 @@ def train_under_lock(
         find_pairs(conditions, np.arange(len(train)))
     target = out or run.root / "generator"
     refuse_finished(target)
+    further = None if options.unlabelled is None else UnlabelledFolder(run, options.unlabelled)
+    if further is not None:
+        yield from main_process_first(further.read())
     pictures = digest(DATA.key(run), train.ids.tolist())
     yield from main_process_first(_first_stage(options, target, train, settings, pictures))
     stage = load_first_stage(target / BESIDE, device())
@@ -180,12 +195,21 @@ def train_under_lock(
     if device().type == "cpu":
         settings = settings.model_copy(update={"precision": precision})
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    key = (DATA.key(run), stage.sha256, settings.copies, precision)
-    folder = run.stage("latents", VERSION, *key)
+    made = stage.sha256, settings.copies, precision
+    folder = run.stage("latents", VERSION, DATA.key(run), *made)
     yield from main_process_first(
         encode_latents(folder, stage, train.images, len(train), train.size, settings.copies, kind)
     )
     latents = open_latents(folder)
+    if further is not None:
+        more = further.open(columns)
+        folder = run.stage("latents", VERSION, further.key, latents.grey, *made)
+        read = _in_grey(more.images) if latents.grey else more.images
+        yield from main_process_first(
+            encode_latents(folder, stage, read, len(more), train.size, settings.copies, kind)
+        )
+        latents = replace(latents, more=open_latents(folder))
+        conditions = conditions.followed_by(more.covariates)
     source = LatentSource(
         latents, train, conditions, options.colour, settings.balance, settings.pairs
     )
@@ -205,12 +229,18 @@ def train_under_lock(
         "ids": digest(train.ids.tolist()),
         "trusted labels": _trust_text(trust, train),
     }
+    if further is not None:
+        data["unlabelled"] = {"key": further.key, **further.figures()}
     kind_of = "grey training pictures" if latents.grey else "training pictures"
-    note = f"{len(source)} of {len(train)} {kind_of}, {len(train) - len(source)} held out; "
+    own = len(source) if further is None else len(source) - further.figures()["n"]
+    note = f"{own} of {len(train)} {kind_of}, {len(train) - own} held out; "
+    if further is not None:
+        figures = further.figures()
+        note += f"{figures['n']} unlabelled ones, {figures['left_out']} left out that the run has; "
     yield Progress("data", 1, 1, f"{note}trusted labels: {_trust_text(trust, train)}")
     command = command_line(_begin(options), given, start, width)
     yield from train_and_publish(
-        source, architecture, settings, target, data, command, start, stage
+        source, architecture, settings, target, data, command, start, stage, _judge(run)
     )
     if main_process():
         (target / _PRECISION).unlink(missing_ok=True)
@@ -265,6 +295,26 @@ def _first_stage(
     yield from train_first_stage(PictureSource(train), target, training, pictures)
 
 
+def _judge(run: Run) -> Judge:
+    """The mean of the run's checkpoints from before they learn wrong labels by heart.
+
+    They were trained on the labels that are in question, so they compare one step of a training with another,
+    and do not say how good its edits are.
+    """
+    nets = [load_snapshot(run, epoch)[0].to(device()).eval() for epoch in checkpoint_epochs(run)]
+
+    @torch.no_grad()
+    def probabilities(x: Tensor) -> Tensor:
+        return torch.stack([net(x).float().softmax(1) for net in nets]).mean(0)
+
+    return probabilities
+
+
+def _in_grey(read: Callable[[NDArray[np.int64]], NDArray[np.uint8]]) -> Callable[..., Any]:
+    """The same pictures without their colours."""
+    return lambda positions: to_image(grey(to_tensor(read(positions))))
+
+
 def _trust_text(trust: Trust, train: Part) -> str:
     """How many labels of each class are trained on, for the card."""
     kept = np.bincount(train.labels[trust.trusted], minlength=len(train.classes))
@@ -280,4 +330,5 @@ def _begin(options: LatentOptions) -> str:
         out += f" --first-stage-minutes {options.first_stage_minutes:g}"
     out += "".join(f" --covariate {name}" for name in options.covariates)
     out += "" if options.colour else " --no-colour"
+    out += "" if options.unlabelled is None else f" --unlabelled {options.unlabelled.name}"
     return out + ("" if options.trust is None else f" --trust {options.trust:g}")

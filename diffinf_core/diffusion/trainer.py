@@ -32,7 +32,14 @@ from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
 from diffinf_core.diffusion.first_stage import FirstStage
 from diffinf_core.diffusion.label_free import LabelAdversary
 from diffinf_core.diffusion.loss import GeneratorLoss
-from diffinf_core.diffusion.monitor import Curve, HeldOut, StepLog, held_out_figures, write_grid
+from diffinf_core.diffusion.monitor import (
+    Curve,
+    HeldOut,
+    Judge,
+    StepLog,
+    held_out_figures,
+    write_grid,
+)
 from diffinf_core.diffusion.processes import make_accelerator
 from diffinf_core.diffusion.rate import RateSchedule
 from diffinf_core.diffusion.settings import FREE, GeneratorTraining, with_current_names
@@ -52,10 +59,12 @@ def train_generator(
     start: DiffusionAutoencoder | None = None,
     about: dict[str, Any] | None = None,
     first_stage: FirstStage | None = None,
+    judge: Judge | None = None,
 ) -> Iterator[Progress]:
     """Train; the averaged weights are read afterwards with :func:`averaged_weights`.
 
-    ``first_stage`` is the one whose latents ``source`` gives, for held-out figures and grids.
+    ``first_stage`` is the one whose latents ``source`` gives, for held-out figures and grids; ``judge`` tells
+    how many held-out edits show their class.
 
     Writes ``checkpoint``, and beside it ``curve.csv``, ``curve.html`` and ``grids/``. ``start`` are
     initial weights, ``about`` describes the data. Resumes from ``checkpoint`` where it exists; on a CPU a
@@ -64,7 +73,7 @@ def train_generator(
     configuration or other data, and where the loss is not finite any more.
     """
     trainer = _Trainer(
-        source, architecture, config, checkpoint, device, start, about or {}, first_stage
+        source, architecture, config, checkpoint, device, start, about or {}, first_stage, judge
     )
     accelerator, schedule = trainer.accelerator, trainer.schedule
     images_per_step = config.batch_size * config.accumulate * accelerator.num_processes
@@ -123,6 +132,7 @@ class _Trainer:
         start: DiffusionAutoencoder | None,
         about: dict[str, Any],
         first_stage: FirstStage | None,
+        judge: Judge | None,
     ) -> None:
         self.config, self.checkpoint = config, checkpoint
         self.accelerator = make_accelerator(config, device)
@@ -143,7 +153,7 @@ class _Trainer:
         self.done = 0
         #: what the progress says beside the numbers
         self.note = ""
-        self._build(source, architecture, start, first_stage)
+        self._build(source, architecture, start, first_stage, judge)
         self._seconds = 0.0
         self._restore_and_prepare()
         self._began = time.perf_counter()
@@ -154,6 +164,7 @@ class _Trainer:
         architecture: Architecture,
         start: DiffusionAutoencoder | None,
         first_stage: FirstStage | None,
+        judge: Judge | None,
     ) -> None:
         """Fresh or given weights, their average, the optimiser and the held-out pictures."""
         torch.manual_seed(self.config.seed)
@@ -185,7 +196,7 @@ class _Trainer:
             self._ema.attach(first_stage)
         self._held_out = None
         if self.accelerator.is_main_process:
-            self._held_out = HeldOut.of(self._ema, source, device)
+            self._held_out = HeldOut.of(self._ema, source, device, judge)
 
     def _restore_and_prepare(self) -> None:
         """Take up the checkpoint, if there is one, and hand everything to Accelerate."""

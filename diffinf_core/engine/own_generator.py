@@ -79,7 +79,9 @@ def trained(run: Run) -> bool | None:
 
 def _options(config: RunConfig) -> LatentOptions:
     c = config.generator
-    return LatentOptions(c.first_stage, c.covariates, c.colour, c.trust, c.first_stage_minutes)
+    return LatentOptions(
+        c.first_stage, c.covariates, c.colour, c.trust, c.first_stage_minutes, c.unlabelled
+    )
 
 
 def _settings(

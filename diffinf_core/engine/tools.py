@@ -27,25 +27,31 @@ def train_generator(
     colour: bool = True,
     trust: float | None = None,
     first_stage_minutes: float | None = None,
+    unlabelled: str | Path | None = None,
 ) -> Iterator[Progress]:
     """Train a generator on a run's training split, on a folder of pictures, or on rendered scenes.
 
     With a ``first_stage`` it works on its latents instead of on pixels, for a run's pictures: then an edit
     keeps the columns ``covariates`` and the coarse ``colour``, and ``trust`` is the
-    fraction of labels used of each class; the first stage "own" is trained for ``first_stage_minutes``.
+    fraction of labels used of each class; the first stage "own" is trained for ``first_stage_minutes``;
+    ``unlabelled`` is a folder of further pictures of the same kind.
     """
     from diffinf_core.diffusion.assets import train_on_pictures, train_on_run, train_on_scenes
     from diffinf_core.diffusion.on_latents import LatentOptions, train_on_latents
 
     if run_root is not None and pictures is not None:
         raise DiffInfError("Give a run or a folder of pictures, not both.")
+    if unlabelled is not None and first_stage is None:
+        raise DiffInfError("Unlabelled pictures are for a training on latents: give a first stage.")
     target, weights = _path(out), _path(start)
     if run_root is not None:
         opened = Run.open(Path(run_root))
         if first_stage is None:
             yield from train_on_run(opened, settings, target, weights, width)
         else:
-            options = LatentOptions(first_stage, covariates, colour, trust, first_stage_minutes)
+            options = LatentOptions(
+                first_stage, covariates, colour, trust, first_stage_minutes, _path(unlabelled)
+            )
             yield from train_on_latents(opened, settings, target, weights, width, options)
     elif first_stage is not None:
         raise DiffInfError("Training on latents needs a run: give --run.")

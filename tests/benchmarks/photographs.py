@@ -381,6 +381,12 @@ def tables(kept: dict[str, Any]) -> str:
                 out += [f"**{name}**, {title}:", "", f"| settings {head}{last}"]
                 out += ["|---" * (8 + posed) + "|"]
                 out += [_line(what, found, posed) for what, found in rows.items()] + [""]
+        if errors := kinds.get("held out"):
+            out += [f"**{name}**, squared error of v on photographs of the validation split:", ""]
+            out += ["| generator | n | error |", "|---" * 3 + "|"]
+            out += [
+                f"| {what} | {of['n']} | {of['error']:.3f} |" for what, of in errors.items()
+            ] + [""]
         for what, found in kinds.get("arms", {}).items():
             out += [f"**{name}**, arms at {what}, accuracy in per cent on the test split:", ""]
             out += ["| arm | seeds | accuracy | less removal, 95 % interval |", "|---|---|---|---|"]

@@ -1,0 +1,141 @@
+"""Further pictures without labels, from which a generator learns to draw.
+
+A few thousand pictures are memorised by a long training; more of the same kind put that off, and need nobody
+to label them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from diffinf_core.data.alike import SLICE, grey_thumbnails, near_duplicates
+from diffinf_core.data.copies import scratch_thumbnails, thumbnails_of
+from diffinf_core.data.decode import Pixels
+from diffinf_core.data.ingest import DATA
+from diffinf_core.data.overlay import map_array
+from diffinf_core.data.part import run_pictures
+from diffinf_core.data.pictures import Framing, decode_all, stats_of
+from diffinf_core.data.table import read_table, table_path
+from diffinf_core.data.walk import walk
+from diffinf_core.diffusion.architecture import Attribute
+from diffinf_core.diffusion.conditions import covariate_indices
+from diffinf_core.records import DiffInfError, Progress
+from diffinf_core.runs.files import digest, read_array, write_array
+from diffinf_core.runs.run import Run, StageFolder
+
+#: version of this stage: raise it when the same folder gives other pictures
+_VERSION = 1
+_IMAGES, _KEPT, _STAGE = "images.npy", "kept.npy", "unlabelled"
+#: column of the table, if there is one, that names the files
+_FILE = "file"
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Pictures (M, S, S, 3) uint8 at ``rows`` (M,) of the mapped ``pictures``; their covariates (M, K), -1
+    where they are not known."""
+
+    pictures: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    covariates: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def images(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pictures (B, S, S, 3) at positions."""
+        return np.array(self.pictures[self.rows[positions]])
+
+
+def unlabelled_files(root: Path) -> list[str]:
+    """The names of the pictures below a folder; :class:`DiffInfError` where there are none."""
+    if not root.is_dir():
+        raise DiffInfError(f"The folder of unlabelled pictures {root} does not exist.")
+    files = walk(root).pictures
+    if not files:
+        raise DiffInfError(f"The folder of unlabelled pictures {root} holds no pictures.")
+    return files
+
+
+class UnlabelledFolder:
+    """The pictures below a folder, decoded once into a stage of the run, which must be locked.
+
+    They are framed as the run's own; those that look like a picture of the run, in whatever split, are left
+    out. Raises :class:`DiffInfError` where there is no such folder, or no picture in it.
+    """
+
+    def __init__(self, run: Run, root: Path) -> None:
+        self._run, self._root, self._files = run, root, unlabelled_files(root)
+
+    @property
+    def _stage(self) -> StageFolder:
+        data = self._run.config.data
+        how = [data.image_size, data.align, data.one_face, data.bit_depth]
+        files = digest(self._files, stats_of(self._root, self._files))
+        return self._run.stage(_STAGE, _VERSION, DATA.key(self._run), how, files)
+
+    @property
+    def key(self) -> str:
+        """What the pictures are told from others by."""
+        return self._stage.key
+
+    def read(self) -> Iterator[Progress]:
+        """Decode the pictures, and find those that the run has, unless that is done."""
+        stage, data = self._stage, self._run.config.data
+        if stage.done:
+            return
+        for event in decode_all(
+            self._root,
+            self._files,
+            stage.path,
+            data.image_size,
+            remedy="remove it or repair it",
+            pixels=Pixels(data.bit_depth or 16, data.max_megapixels),
+            framing=Framing(data.one_face) if data.align else None,
+        ):
+            yield Progress(_STAGE, event.done, event.total, "reading unlabelled pictures")
+        own, further = run_pictures(self._run), map_array(stage / _IMAGES)
+        grey = scratch_thumbnails(len(own) + len(further))
+        for start in range(0, len(own), SLICE):
+            rows = np.arange(start, min(start + SLICE, len(own)))
+            grey[rows] = grey_thumbnails(own.read(rows))
+        grey[len(own) :] = thumbnails_of(further)
+        pairs = pd.DataFrame({"first": [], "second": []})
+        for done, total, found in near_duplicates(grey):
+            pairs = found
+            yield Progress(_STAGE, done, total, "comparing them with the run's pictures")
+        first, second = (pairs[name].to_numpy(np.int64) for name in ("first", "second"))
+        copies = second[(first < len(own)) & (second >= len(own))] - len(own)
+        kept = np.setdiff1d(np.arange(len(self._files)), copies)
+        if not len(kept):
+            raise DiffInfError(f"The run has all of the pictures in {self._root} already.")
+        write_array(stage / _KEPT, kept)
+        stage.finish({"n": len(kept), "left_out": len(self._files) - len(kept)})
+
+    def open(self, columns: Sequence[Attribute]) -> Unlabelled:
+        """What :meth:`read` wrote, with the covariates that a ``labels.csv`` in the folder tells.
+
+        Raises :class:`DiffInfError` for a table that cannot be read.
+        """
+        stage = self._stage
+        rows = read_array(stage / _KEPT)
+        table = pd.DataFrame({_FILE: self._files}).iloc[rows].reset_index(drop=True)
+        where = table_path(self._root, "labels.csv")
+        if columns and where.exists():
+            told = read_table(where).rows
+            if _FILE in told:
+                names = [_FILE, *(c.name for c in columns if c.name in told)]
+                once = told[names].drop_duplicates(_FILE)
+                table = table.merge(once, how="left", on=_FILE).fillna("")
+        return Unlabelled(map_array(stage / _IMAGES), rows, covariate_indices(table, columns))
+
+    def figures(self) -> dict[str, int]:
+        """How many pictures are used and how many left out, as ``n`` and ``left_out``."""
+        figures = self._stage.figures
+        return {name: int(figures[name]) for name in ("n", "left_out")}

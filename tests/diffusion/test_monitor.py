@@ -1,0 +1,71 @@
+"""How many edits show their class while a generator trains."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffinf_core.diffusion.architecture import Architecture, Attribute
+from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
+from diffinf_core.diffusion.monitor import EDITED, HeldOut, edit_figures
+
+CLASSES = ("dark", "light", "grey")
+
+
+class _Shades(DiffusionAutoencoder):
+    """Draws one shade for each class, and half of the original's for none."""
+
+    SHADES = torch.tensor([-0.6, 0.6, 0.0])
+
+    def predict(
+        self,
+        x_t: Tensor,
+        t: int | Tensor,
+        z_sem: Tensor,
+        label: Tensor | None = None,
+        surroundings: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        assert label is not None
+        shade = torch.where(label[:, 0] < 0, 0.1, self.SHADES[label[:, 0]])
+        x0 = shade[:, None, None, None].expand_as(x_t)
+        return x0, torch.zeros_like(x0)
+
+
+def _model() -> _Shades:
+    attributes = (
+        Attribute(name="light", classes=("a", "b"), covariate=True),
+        Attribute(name="shade", classes=CLASSES),
+    )
+    torch.manual_seed(0)
+    return _Shades(
+        Architecture(
+            image_size=64, z_dim=8, widths=(8, 8), embed=8, encoder_width=8,
+            attributes=attributes[::-1],
+        )
+    ).eval()  # fmt: skip
+
+
+def _judge(x: Tensor) -> Tensor:
+    """Sees what is darker than -0.3 as dark, and all else as light."""
+    dark = (x.mean((1, 2, 3)) < -0.3).float()
+    return torch.stack([dark, 1 - dark, torch.zeros_like(dark)], 1)
+
+
+def test_the_edits_of_each_class_are_counted_that_show_it() -> None:
+    torch.manual_seed(1)
+    x = torch.rand(EDITED + 4, 3, 64, 64) - 0.5
+    conditions = torch.tensor([[-1, 0]]).repeat(len(x), 1)
+    found = edit_figures(_model(), HeldOut(x, x, conditions, _judge))
+    # dark and light are drawn as asked, grey is taken for light
+    assert found["turned"] == pytest.approx(2 / 3)
+    assert found["edit_lpips"] > 0.1
+
+
+def test_without_a_judge_or_labels_nothing_is_counted() -> None:
+    x = torch.zeros(3, 3, 64, 64)
+    assert edit_figures(_model(), HeldOut(x, x, torch.full((3, 2), -1))) == {}
+    bare = DiffusionAutoencoder(
+        Architecture(image_size=64, z_dim=8, widths=(8, 8), embed=8, encoder_width=8)
+    )
+    assert edit_figures(bare.eval(), HeldOut(x, x, None, _judge)) == {}
