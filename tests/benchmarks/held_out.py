@@ -3,7 +3,7 @@
     python -m tests.benchmarks.held_out NAME RUN GENERATOR [GENERATOR ...]
 
 Each under its own normalisation of the latents, with the pictures' covariates and without labels. Kept
-beside the other figures of photographs, of which ``python -m tests.benchmarks.photographs`` writes the tables.
+beside the other figures of photographs; ``python -m tests.benchmarks.photographs`` writes the tables.
 """
 
 from __future__ import annotations
