@@ -23,7 +23,7 @@ from diffinf_core.diffusion.card import card_text
 from diffinf_core.diffusion.figures import reconstruction_figures
 from diffinf_core.diffusion.first_stage import FirstStage
 from diffinf_core.diffusion.loading import load_autoencoder, weights_file
-from diffinf_core.diffusion.monitor import HeldOut, Judge, edit_figures
+from diffinf_core.diffusion.monitor import Curve, HeldOut, Judge, edit_figures, faded
 from diffinf_core.diffusion.processes import main_process, main_process_first
 from diffinf_core.diffusion.regions import label_regions
 from diffinf_core.diffusion.settings import GeneratorTraining
@@ -111,6 +111,10 @@ def train_and_publish(
             model.regions.copy_(so_far)
             yield Progress("train-generator", steps, steps, f"{note}: {seen}")
         model.precision = None
+    edits = edit_figures(model, held)
+    minutes = (spent + time.perf_counter() - began) / 60
+    if edits and (note := faded(Curve(out, steps).rows, edits["turned"], steps, minutes)):
+        yield Progress("train-generator", steps, steps, note)
     card = {
         "network": "DiffusionAutoencoder",
         "architecture": architecture.model_dump(mode="json"),
@@ -123,7 +127,7 @@ def train_and_publish(
         "figures": {
             "held_out": len(held.x),
             **reconstruction_figures(model, held.x),
-            **edit_figures(model, held),
+            **edits,
         },
     }
     save_weights(out / "generator.safetensors", model, card)

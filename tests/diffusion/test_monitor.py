@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffinf_core.diffusion.architecture import Architecture, Attribute
 from diffinf_core.diffusion.autoencoder import DiffusionAutoencoder
-from diffinf_core.diffusion.monitor import EDITED, HeldOut, edit_figures
+from diffinf_core.diffusion.monitor import EDITED, HeldOut, edit_figures, faded
 
 CLASSES = ("dark", "light", "grey")
 
@@ -69,3 +69,17 @@ def test_without_a_judge_or_labels_nothing_is_counted() -> None:
         Architecture(image_size=64, z_dim=8, widths=(8, 8), embed=8, encoder_width=8)
     )
     assert edit_figures(bare.eval(), HeldOut(x, x, None, _judge)) == {}
+
+
+def test_a_training_in_which_the_labels_fade_is_told_of() -> None:
+    nan = float("nan")
+    rows = [
+        {"step": 50, "turned": nan},
+        {"step": 1000, "turned": 0.9},
+        {"step": 2000, "turned": 0.7},
+        {"step": 2050},
+    ]
+    note = faded(rows, 0.6, 4000, 8.0)
+    assert "60% of the held-out edits" in note and "90% did after 1,000 steps" in note
+    assert "about 2 minutes" in note
+    assert faded(rows, 0.8, 4000, 8.0) == "" and faded(rows[:1], 0.0, 4000, 8.0) == ""
