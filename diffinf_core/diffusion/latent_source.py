@@ -167,12 +167,12 @@ def _chances(
     labels: NDArray[np.int64],
     covariates: NDArray[np.int64],
     balance: float,
-    further: NDArray[np.bool_],
+    further: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
     """The probability (N,) of drawing each picture; ``further`` (N,) are those that are not the run's own."""
     known = labels >= 0
     uniform = np.full(len(labels), 1 / len(labels))
-    if further.mean() > MOST_FURTHER:
+    if further is not None and further.mean() > MOST_FURTHER:
         uniform = np.where(
             further, MOST_FURTHER / further.sum(), (1 - MOST_FURTHER) / (~further).sum()
         )
