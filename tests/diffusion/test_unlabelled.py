@@ -9,14 +9,21 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from diffinf_core.cli.settings import with_full_paths
+from diffinf_core.config import RunConfig
 from diffinf_core.data.part import open_training, run_pictures
 from diffinf_core.diffusion.architecture import LatentSpace
 from diffinf_core.diffusion.conditions import covariate
 from diffinf_core.diffusion.latent_source import MOST_FURTHER, Conditions, LatentSource
 from diffinf_core.diffusion.latents import Latents
-from diffinf_core.diffusion.on_latents import LatentOptions, train_on_latents
+from diffinf_core.diffusion.on_latents import (
+    LatentOptions,
+    refuse_untrainable,
+    train_on_latents,
+)
 from diffinf_core.diffusion.unlabelled import UnlabelledFolder
 from diffinf_core.engine import train_generator
+from diffinf_core.engine.own_generator import _options
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import read_json
 from diffinf_core.runs.run import Run
@@ -186,3 +193,21 @@ def test_they_have_no_label_and_their_own_covariates_and_none_is_held_out() -> N
     assert set(batch.label[rows >= 40, 1]) == {-1, 1} and set(batch.label[rows < 40, 1]) == {-1, 0}
     assert set(range(40, 70)) <= set(rows)
     assert len(source.held_out()) + len(source) == 70
+
+
+# ---------------------------------------------------------------- the way for a run that trains by itself
+
+
+def test_a_run_s_settings_name_the_folder_which_is_looked_into_before_anything_is_computed(
+    further: Path, tmp_path: Path
+) -> None:
+    config = RunConfig.model_validate({"generator": {"unlabelled": str(further)}})
+    assert _options(config).unlabelled == further
+    options = LatentOptions(str(write_first_stage(tmp_path / "networks")), unlabelled=further)
+    refuse_untrainable(QUICK, options)
+    for picture in further.rglob("*.png"):
+        picture.unlink()
+    with pytest.raises(DiffInfError, match="holds no pictures"):
+        refuse_untrainable(QUICK, options)
+    over = with_full_paths({"generator": {"unlabelled": "some"}})
+    assert Path(over["generator"]["unlabelled"]).is_absolute()
