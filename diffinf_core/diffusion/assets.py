@@ -23,7 +23,7 @@ from diffinf_core.diffusion.card import card_text
 from diffinf_core.diffusion.figures import reconstruction_figures
 from diffinf_core.diffusion.first_stage import FirstStage
 from diffinf_core.diffusion.loading import load_autoencoder, weights_file
-from diffinf_core.diffusion.monitor import Curve, HeldOut, Judge, edit_figures, faded
+from diffinf_core.diffusion.monitor import EDITED, Curve, HeldOut, Judge, edit_figures, faded
 from diffinf_core.diffusion.processes import main_process, main_process_first
 from diffinf_core.diffusion.regions import label_regions
 from diffinf_core.diffusion.settings import GeneratorTraining
@@ -101,7 +101,10 @@ def train_and_publish(
     if first_stage is not None:
         model.attach(first_stage)
     held = HeldOut.of(model, source, torch.device(where), judge)
-    steps = int(read_tensors(checkpoint)["step"])
+    steps, minutes = (
+        int(read_tensors(checkpoint)["step"]),
+        (spent + time.perf_counter() - began) / 60,
+    )
     yield Progress("train-generator", steps, steps, "measuring reconstruction")
     if architecture.inpaints and architecture.attributes:
         note = f"measuring where each label shows in {len(held.x)} pictures"
@@ -112,8 +115,11 @@ def train_and_publish(
             yield Progress("train-generator", steps, steps, f"{note}: {seen}")
         model.precision = None
     edits = edit_figures(model, held)
-    minutes = (spent + time.perf_counter() - began) / 60
-    if edits and (note := faded(Curve(out, steps).rows, edits["turned"], steps, minutes)):
+    if (
+        edits
+        and len(held.x) >= EDITED
+        and (note := faded(Curve(out, steps).rows, edits["turned"], steps, minutes))
+    ):
         yield Progress("train-generator", steps, steps, note)
     card = {
         "network": "DiffusionAutoencoder",

@@ -88,8 +88,8 @@ class LatentSource:
         self._colour = colour
         self._held = held_rows(len(latents.values))
         self._used = np.setdiff1d(np.arange(len(latents)), self._held)
-        if not len(self._used):
-            self._used = self._held
+        if not (self._used < len(latents.values)).any():
+            self._used = np.arange(len(latents))
         used = self._used
         further = used >= len(latents.values)
         self._chance = _chances(

@@ -210,10 +210,11 @@ def faded(rows: Sequence[Mapping[Any, float]], last: float, steps: int, minutes:
     if best - last < _FADED:
         return ""
     shorter = minutes * step / steps
+    much = f"{shorter:,.0f}" if shorter >= 10 else f"{shorter:.2g}"
     return (
         f"{last:.0%} of the held-out edits show the class asked for, and {best:.0%} did after "
-        f"{step:,.0f} steps: the classes with few trusted labels may be memorised; a training of about "
-        f"{shorter:.2g} minutes, or more pictures by --unlabelled, may turn more labels"
+        f"{step:,.0f} steps: classes with few trusted labels may be memorised, and a training of about "
+        f"{much} minutes may turn more of them"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -51,7 +52,7 @@ from diffinf_core.diffusion.processes import main_process, main_process_first
 from diffinf_core.diffusion.settings import ON_LATENTS, GeneratorTraining
 from diffinf_core.diffusion.sources import PictureSource
 from diffinf_core.diffusion.speed import measured_precision
-from diffinf_core.diffusion.unlabelled import UnlabelledFolder, unlabelled_files
+from diffinf_core.diffusion.unlabelled import Unlabelled, UnlabelledFolder, unlabelled_files
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import digest, read_json, write_json
@@ -201,6 +202,7 @@ def train_under_lock(
         encode_latents(folder, stage, train.images, len(train), train.size, settings.copies, kind)
     )
     latents = open_latents(folder)
+    more = None
     if further is not None:
         more = further.open(columns)
         folder = run.stage("latents", VERSION, further.key, latents.grey, *made)
@@ -223,20 +225,19 @@ def train_under_lock(
             "grey": latents.grey,
         }
     )
-    data = {
+    own = len(source) if more is None else len(source) - len(more)
+    data: dict[str, Any] = {
         "kind": "training split of a run, assigned labels; validation and test left out",
-        "pictures": len(source),
+        "pictures": own,
         "ids": digest(train.ids.tolist()),
         "trusted labels": _trust_text(trust, train),
     }
-    if further is not None:
-        data["unlabelled"] = {"key": further.key, **further.figures()}
     kind_of = "grey training pictures" if latents.grey else "training pictures"
-    own = len(source) if further is None else len(source) - further.figures()["n"]
     note = f"{own} of {len(train)} {kind_of}, {len(train) - own} held out; "
-    if further is not None:
-        figures = further.figures()
-        note += f"{figures['n']} unlabelled ones, {figures['left_out']} left out that the run has; "
+    if further is not None and more is not None:
+        told = digest(more.covariates.tolist())
+        data["unlabelled"] = {"key": further.key, "covariates": told, **further.figures()}
+        note += _unlabelled_text(more, further)
     yield Progress("data", 1, 1, f"{note}trusted labels: {_trust_text(trust, train)}")
     command = command_line(_begin(options), given, start, width)
     yield from train_and_publish(
@@ -295,13 +296,29 @@ def _first_stage(
     yield from train_first_stage(PictureSource(train), target, training, pictures)
 
 
-def _judge(run: Run) -> Judge:
+def _unlabelled_text(more: Unlabelled, further: UnlabelledFolder) -> str:
+    """How many unlabelled pictures are drawn, what is known of them, and how many are left out."""
+    figures = further.figures()
+    out = f"{len(more)} unlabelled ones"
+    if more.covariates.shape[1]:
+        out += f", {int((more.covariates >= 0).any(1).sum())} of them with covariates"
+    out += f"; left out are {figures['known']} that the run has"
+    return f"{out} and {figures['bad']} that cannot be read; "
+
+
+def _judge(run: Run) -> Judge | None:
     """The mean of the run's checkpoints from before they learn wrong labels by heart.
 
     They were trained on the labels that are in question, so they compare one step of a training with another,
-    and do not say how good its edits are.
+    and do not say how good its edits are. None in processes that report nothing, and without checkpoints.
     """
-    nets = [load_snapshot(run, epoch)[0].to(device()).eval() for epoch in checkpoint_epochs(run)]
+    if not main_process():
+        return None
+    try:
+        epochs = checkpoint_epochs(run)
+        nets = [load_snapshot(run, epoch)[0].to(device()).eval() for epoch in epochs]
+    except DiffInfError:  # a training does without
+        return None
 
     @torch.no_grad()
     def probabilities(x: Tensor) -> Tensor:
@@ -330,5 +347,9 @@ def _begin(options: LatentOptions) -> str:
         out += f" --first-stage-minutes {options.first_stage_minutes:g}"
     out += "".join(f" --covariate {name}" for name in options.covariates)
     out += "" if options.colour else " --no-colour"
-    out += "" if options.unlabelled is None else f" --unlabelled {options.unlabelled.name}"
+    out += (
+        ""
+        if options.unlabelled is None
+        else f" --unlabelled {shlex.quote(options.unlabelled.resolve().name)}"
+    )
     return out + ("" if options.trust is None else f" --trust {options.trust:g}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from diffinf_core.diffusion.architecture import Attribute
 from diffinf_core.diffusion.conditions import covariate_indices
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import digest, read_array, write_array
+from diffinf_core.runs.pages import drop_pages
 from diffinf_core.runs.run import Run, StageFolder
 
 #: version of this stage: raise it when the same folder gives other pictures
@@ -50,7 +52,9 @@ class Unlabelled:
 
     def images(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pictures (B, S, S, 3) at positions."""
-        return np.array(self.pictures[self.rows[positions]])
+        out = np.array(self.pictures[self.rows[positions]])
+        drop_pages(self.pictures)
+        return out
 
 
 def unlabelled_files(root: Path) -> list[str]:
@@ -66,17 +70,47 @@ def unlabelled_files(root: Path) -> list[str]:
 class UnlabelledFolder:
     """The pictures below a folder, decoded once into a stage of the run, which must be locked.
 
-    They are framed as the run's own; those that look like a picture of the run, in whatever split, are left
-    out. Raises :class:`DiffInfError` where there is no such folder, or no picture in it.
+    They are framed and read as the run's own. Left out, and counted, are files that cannot be read or framed,
+    and pictures that look like one of the run's, in whatever split, among the 100,000 most alike pairs; what
+    lies in the run's folder is passed over. Raises :class:`DiffInfError` where there is no such folder, no
+    picture in it, or a table that cannot be used.
     """
 
     def __init__(self, run: Run, root: Path) -> None:
-        self._run, self._root, self._files = run, root, unlabelled_files(root)
+        self._run, self._root = run, root
+        own = run.root.resolve()
+        self._files = [
+            name
+            for name in unlabelled_files(root)
+            if not (root / name).resolve().is_relative_to(own)
+        ]
+        if not self._files:
+            raise DiffInfError(f"The folder of unlabelled pictures {root} holds no pictures.")
+        self._told = self._table()
 
-    @property
+    def _table(self) -> pd.DataFrame | None:
+        """The rows of ``labels.csv`` in the folder, one for each file; None without one."""
+        where = table_path(self._root, "labels.csv")
+        if not where.exists():
+            return None
+        told = read_table(where).rows
+        if _FILE not in told:
+            raise DiffInfError(
+                f"{where} has no column {_FILE!r}; add it, or move the table away: then the covariates of "
+                "the unlabelled pictures are unknown."
+            )
+        # rows that contradict each other say nothing
+        return told.drop_duplicates().drop_duplicates(_FILE, keep=False)
+
+    @cached_property
+    def _pixels(self) -> Pixels:
+        depth = int(DATA.folder(self._run).figures.get("bit_depth") or 16)
+        return Pixels(depth, self._run.config.data.max_megapixels)
+
+    @cached_property
     def _stage(self) -> StageFolder:
         data = self._run.config.data
-        how = [data.image_size, data.align, data.one_face, data.bit_depth]
+        how = [data.image_size, data.align, data.one_face, self._pixels.depth]
         files = digest(self._files, stats_of(self._root, self._files))
         return self._run.stage(_STAGE, _VERSION, DATA.key(self._run), how, files)
 
@@ -90,16 +124,15 @@ class UnlabelledFolder:
         stage, data = self._stage, self._run.config.data
         if stage.done:
             return
-        for event in decode_all(
+        decoded = yield from decode_all(
             self._root,
             self._files,
             stage.path,
             data.image_size,
-            remedy="remove it or repair it",
-            pixels=Pixels(data.bit_depth or 16, data.max_megapixels),
+            pixels=self._pixels,
+            skip_bad=True,
             framing=Framing(data.one_face) if data.align else None,
-        ):
-            yield Progress(_STAGE, event.done, event.total, "reading unlabelled pictures")
+        )
         own, further = run_pictures(self._run), map_array(stage / _IMAGES)
         grey = scratch_thumbnails(len(own) + len(further))
         for start in range(0, len(own), SLICE):
@@ -111,31 +144,33 @@ class UnlabelledFolder:
             pairs = found
             yield Progress(_STAGE, done, total, "comparing them with the run's pictures")
         first, second = (pairs[name].to_numpy(np.int64) for name in ("first", "second"))
-        copies = second[(first < len(own)) & (second >= len(own))] - len(own)
-        kept = np.setdiff1d(np.arange(len(self._files)), copies)
+        copies = np.unique(second[(first < len(own)) & (second >= len(own))]) - len(own)
+        bad = np.array(sorted(decoded.bad), np.int64)
+        copies = np.setdiff1d(copies, bad)
+        kept = np.setdiff1d(np.arange(len(self._files)), np.union1d(copies, bad))
         if not len(kept):
-            raise DiffInfError(f"The run has all of the pictures in {self._root} already.")
+            reason = (
+                f", such as {self._files[bad[0]]}: {decoded.bad[int(bad[0])]}" if len(bad) else ""
+            )
+            raise DiffInfError(
+                f"None of the pictures in {self._root} can be used: the run has {len(copies)} of them, and "
+                f"{len(bad)} cannot be read{reason}."
+            )
         write_array(stage / _KEPT, kept)
-        stage.finish({"n": len(kept), "left_out": len(self._files) - len(kept)})
+        stage.finish({"n": len(kept), "known": len(copies), "bad": len(bad)})
 
     def open(self, columns: Sequence[Attribute]) -> Unlabelled:
-        """What :meth:`read` wrote, with the covariates that a ``labels.csv`` in the folder tells.
-
-        Raises :class:`DiffInfError` for a table that cannot be read.
-        """
+        """What :meth:`read` wrote, with the covariates that a table in the folder gives."""
         stage = self._stage
         rows = read_array(stage / _KEPT)
         table = pd.DataFrame({_FILE: self._files}).iloc[rows].reset_index(drop=True)
-        where = table_path(self._root, "labels.csv")
-        if columns and where.exists():
-            told = read_table(where).rows
-            if _FILE in told:
-                names = [_FILE, *(c.name for c in columns if c.name in told)]
-                once = told[names].drop_duplicates(_FILE)
-                table = table.merge(once, how="left", on=_FILE).fillna("")
+        if self._told is not None:
+            names = [c.name for c in columns if c.name in self._told and c.name != _FILE]
+            table = table.merge(self._told[[_FILE, *names]], how="left", on=_FILE).fillna("")
         return Unlabelled(map_array(stage / _IMAGES), rows, covariate_indices(table, columns))
 
     def figures(self) -> dict[str, int]:
-        """How many pictures are used and how many left out, as ``n`` and ``left_out``."""
+        """How many pictures are used, as ``n``, how many the run has (``known``) and how many cannot be
+        read (``bad``)."""
         figures = self._stage.figures
-        return {name: int(figures[name]) for name in ("n", "left_out")}
+        return {name: int(figures[name]) for name in ("n", "known", "bad")}

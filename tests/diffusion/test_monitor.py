@@ -81,5 +81,5 @@ def test_a_training_in_which_the_labels_fade_is_told_of() -> None:
     ]
     note = faded(rows, 0.6, 4000, 8.0)
     assert "60% of the held-out edits" in note and "90% did after 1,000 steps" in note
-    assert "about 2 minutes" in note
+    assert "about 2 minutes" in note and "about 1,000 minutes" in faded(rows, 0.6, 4000, 4000.0)
     assert faded(rows, 0.8, 4000, 8.0) == "" and faded(rows[:1], 0.0, 4000, 8.0) == ""

@@ -67,7 +67,7 @@ def test_pictures_that_the_run_has_are_left_out_whatever_their_split(
         # another file and another size, but the same picture
         picture.resize((200, 200)).save(further / f"copy{i}.jpg", quality=80)
     found = _read(run, further)
-    assert found.figures() == {"n": 12, "left_out": 3}
+    assert found.figures() == {"n": 12, "known": 3, "bad": 0}
     opened = found.open(())
     assert len(opened) == 12 and opened.covariates.shape == (12, 0)
     seen = opened.images(np.array([11, 0]))
@@ -79,12 +79,16 @@ def test_pictures_that_the_run_has_are_left_out_whatever_their_split(
 def test_covariates_come_from_a_table_in_the_folder(run_copy: Path, further: Path) -> None:
     run = Run.open(run_copy)
     column = covariate(open_training(run).table, "skin")
-    found = _read(run, further)
-    assert (found.open((column,)).covariates == -1).all()
-    lines = ["file,skin", f"00.png,{column.classes[1]}", "03.png,", f"b/11.png,{column.classes[0]}"]
-    (further / "labels.csv").write_text("\n".join([*lines, "05.png,unheard of"]) + "\n")
-    told = found.open((column,)).covariates[:, 0]
+    assert (_read(run, further).open((column,)).covariates == -1).all()
+    one, other = column.classes[:2]
+    lines = ["file,skin", f"00.png,{other}", f"00.png,{other}", "03.png,", f"b/11.png,{one}"]
+    lines += ["05.png,unheard of", f"06.png,{one}", f"06.png,{other}"]
+    (further / "labels.csv").write_text("\n".join(lines) + "\n")
+    told = _read(run, further).open((column,)).covariates[:, 0]
     assert told.tolist() == [1, *[-1] * 10, 0]
+    (further / "labels.csv").write_text("name,skin\n00.png,light\n")
+    with pytest.raises(DiffInfError, match="no column 'file'"):
+        UnlabelledFolder(run, further)
 
 
 def test_what_was_read_is_kept_and_another_folder_is_read_anew(
@@ -108,10 +112,12 @@ def test_a_folder_without_new_pictures_is_named(run_copy: Path, tmp_path: Path) 
         UnlabelledFolder(run, empty)
     picture = run_pictures(run).read([0])[0]
     Image.fromarray(picture).save(empty / "known.png")
-    with pytest.raises(DiffInfError, match="has all of the pictures"):
+    with pytest.raises(DiffInfError, match="the run has 1 of them, and 0 cannot be read"):
         _read(run, empty)
     (empty / "known.png").write_bytes(b"no picture")
-    with pytest.raises(DiffInfError, match=r"known.png.*remove it or repair it"):
+    with pytest.raises(
+        DiffInfError, match=r"has 0 of them, and 1 cannot be read, such as known.png"
+    ):
         _read(run, empty)
 
 
@@ -122,6 +128,8 @@ def test_a_training_with_unlabelled_pictures_says_so_and_resumes(
     options = LatentOptions(
         str(write_first_stage(tmp_path / "networks")), ("skin",), unlabelled=further
     )
+    (further / "zz.jpg").write_bytes(b"no picture")
+    skin = covariate(open_training(run).table, "skin")
     given = {**QUICK, "checkpoint_every": 1}
     work = train_on_latents(run, given, None, None, 0.25, options)
     notes = []
@@ -130,7 +138,13 @@ def test_a_training_with_unlabelled_pictures_says_so_and_resumes(
         if event.stage == "train-generator" and event.done == 1:
             break
     work.close()
-    assert any("12 unlabelled ones, 0 left out" in note for note in notes)
+    told = "12 unlabelled ones, 0 of them with covariates; left out are 0 that the run has and 1"
+    assert any(told in note for note in notes)
+    (further / "labels.csv").write_text(f"file,skin\n00.png,{skin.classes[0]}\n")
+    with pytest.raises(DiffInfError, match="for other data"):
+        for _ in train_on_latents(run, given, None, None, 0.25, options):
+            pass
+    (further / "labels.csv").unlink()
     for _ in train_on_latents(run, given, None, None, 0.25, options):
         pass
     card = read_json(run_copy / "generator" / "generator.json")
