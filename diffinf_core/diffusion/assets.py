@@ -101,10 +101,8 @@ def train_and_publish(
     if first_stage is not None:
         model.attach(first_stage)
     held = HeldOut.of(model, source, torch.device(where), judge)
-    steps, minutes = (
-        int(read_tensors(checkpoint)["step"]),
-        (spent + time.perf_counter() - began) / 60,
-    )
+    steps = int(read_tensors(checkpoint)["step"])
+    minutes = (spent + time.perf_counter() - began) / 60
     yield Progress("train-generator", steps, steps, "measuring reconstruction")
     if architecture.inpaints and architecture.attributes:
         note = f"measuring where each label shows in {len(held.x)} pictures"
@@ -115,11 +113,8 @@ def train_and_publish(
             yield Progress("train-generator", steps, steps, f"{note}: {seen}")
         model.precision = None
     edits = edit_figures(model, held)
-    if (
-        edits
-        and len(held.x) >= EDITED
-        and (note := faded(Curve(out, steps).rows, edits["turned"], steps, minutes))
-    ):
+    enough = edits and len(held.x) >= EDITED
+    if enough and (note := faded(Curve(out, steps).rows, edits["turned"], steps, minutes)):
         yield Progress("train-generator", steps, steps, note)
     card = {
         "network": "DiffusionAutoencoder",

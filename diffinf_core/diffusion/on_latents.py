@@ -235,8 +235,8 @@ def train_under_lock(
     kind_of = "grey training pictures" if latents.grey else "training pictures"
     note = f"{own} of {len(train)} {kind_of}, {len(train) - own} held out; "
     if further is not None and more is not None:
-        told = digest(more.covariates.tolist())
-        data["unlabelled"] = {"key": further.key, "covariates": told, **further.figures()}
+        known = digest(more.covariates.tolist())
+        data["unlabelled"] = {"key": further.key, "covariates": known, **further.figures()}
         note += _unlabelled_text(more, further)
     yield Progress("data", 1, 1, f"{note}trusted labels: {_trust_text(trust, train)}")
     command = command_line(_begin(options), given, start, width)
@@ -347,9 +347,6 @@ def _begin(options: LatentOptions) -> str:
         out += f" --first-stage-minutes {options.first_stage_minutes:g}"
     out += "".join(f" --covariate {name}" for name in options.covariates)
     out += "" if options.colour else " --no-colour"
-    out += (
-        ""
-        if options.unlabelled is None
-        else f" --unlabelled {shlex.quote(options.unlabelled.resolve().name)}"
-    )
+    if options.unlabelled is not None:
+        out += f" --unlabelled {shlex.quote(options.unlabelled.resolve().name)}"
     return out + ("" if options.trust is None else f" --trust {options.trust:g}")

@@ -86,21 +86,21 @@ class UnlabelledFolder:
         ]
         if not self._files:
             raise DiffInfError(f"The folder of unlabelled pictures {root} holds no pictures.")
-        self._told = self._table()
+        self._rows = self._table()
 
     def _table(self) -> pd.DataFrame | None:
         """The rows of ``labels.csv`` in the folder, one for each file; None without one."""
         where = table_path(self._root, "labels.csv")
         if not where.exists():
             return None
-        told = read_table(where).rows
-        if _FILE not in told:
+        rows = read_table(where).rows
+        if _FILE not in rows:
             raise DiffInfError(
                 f"{where} has no column {_FILE!r}; add it, or move the table away: then the covariates of "
                 "the unlabelled pictures are unknown."
             )
         # rows that contradict each other say nothing
-        return told.drop_duplicates().drop_duplicates(_FILE, keep=False)
+        return rows.drop_duplicates().drop_duplicates(_FILE, keep=False)
 
     @cached_property
     def _pixels(self) -> Pixels:
@@ -116,7 +116,7 @@ class UnlabelledFolder:
 
     @property
     def key(self) -> str:
-        """What the pictures are told from others by."""
+        """What identifies the pictures and how they were read."""
         return self._stage.key
 
     def read(self) -> Iterator[Progress]:
@@ -164,9 +164,9 @@ class UnlabelledFolder:
         stage = self._stage
         rows = read_array(stage / _KEPT)
         table = pd.DataFrame({_FILE: self._files}).iloc[rows].reset_index(drop=True)
-        if self._told is not None:
-            names = [c.name for c in columns if c.name in self._told and c.name != _FILE]
-            table = table.merge(self._told[[_FILE, *names]], how="left", on=_FILE).fillna("")
+        if self._rows is not None:
+            names = [c.name for c in columns if c.name in self._rows and c.name != _FILE]
+            table = table.merge(self._rows[[_FILE, *names]], how="left", on=_FILE).fillna("")
         return Unlabelled(map_array(stage / _IMAGES), rows, covariate_indices(table, columns))
 
     def figures(self) -> dict[str, int]:

@@ -34,11 +34,11 @@ def error(run: Run, generator: DiffusionAutoencoder) -> tuple[float, int]:
     x = part.tensors(rows)
     x0 = torch.cat([generator.latent(some) for some in x.split(16)])
     attributes = generator.architecture.attributes
-    told = covariate_indices(part.table.iloc[rows], attributes)
+    known = covariate_indices(part.table.iloc[rows], attributes)
     for i, attribute in enumerate(attributes):
         if not attribute.covariate:
-            told[:, i] = -1
-    return validation_loss(generator, HeldOut(x, x0, torch.from_numpy(told)), 0), len(rows)
+            known[:, i] = -1
+    return validation_loss(generator, HeldOut(x, x0, torch.from_numpy(known)), 0), len(rows)
 
 
 def main() -> None:

@@ -13,37 +13,27 @@ from diffinf_core.diffusion.monitor import EDITED, HeldOut, edit_figures, faded
 CLASSES = ("dark", "light", "grey")
 
 
-class _Shades(DiffusionAutoencoder):
-    """Draws one shade for each class, and half of the original's for none."""
-
-    SHADES = torch.tensor([-0.6, 0.6, 0.0])
-
-    def predict(
-        self,
-        x_t: Tensor,
-        t: int | Tensor,
-        z_sem: Tensor,
-        label: Tensor | None = None,
-        surroundings: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        assert label is not None
-        shade = torch.where(label[:, 0] < 0, 0.1, self.SHADES[label[:, 0]])
-        x0 = shade[:, None, None, None].expand_as(x_t)
-        return x0, torch.zeros_like(x0)
+#: what is drawn for each class; for none 0.1
+SHADES = torch.tensor([-0.6, 0.6, 0.0])
 
 
-def _model() -> _Shades:
-    attributes = (
-        Attribute(name="light", classes=("a", "b"), covariate=True),
-        Attribute(name="shade", classes=CLASSES),
-    )
-    torch.manual_seed(0)
-    return _Shades(
+def _drawn(x_t: Tensor, t: int, z: Tensor, label: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+    shade = torch.where(label[:, 0] < 0, 0.1, SHADES[label[:, 0]])
+    return shade[:, None, None, None].expand_as(x_t), torch.zeros_like(x_t)
+
+
+def _model(monkeypatch: pytest.MonkeyPatch) -> DiffusionAutoencoder:
+    """Draws one shade for each class."""
+    shade = Attribute(name="shade", classes=CLASSES)
+    light = Attribute(name="light", classes=("a", "b"), covariate=True)
+    model = DiffusionAutoencoder(
         Architecture(
             image_size=64, z_dim=8, widths=(8, 8), embed=8, encoder_width=8,
-            attributes=attributes[::-1],
+            attributes=(shade, light),
         )
-    ).eval()  # fmt: skip
+    )  # fmt: skip
+    monkeypatch.setattr(model, "predict", _drawn)
+    return model.eval()
 
 
 def _judge(x: Tensor) -> Tensor:
@@ -52,26 +42,26 @@ def _judge(x: Tensor) -> Tensor:
     return torch.stack([dark, 1 - dark, torch.zeros_like(dark)], 1)
 
 
-def test_the_edits_of_each_class_are_counted_that_show_it() -> None:
+def test_the_edits_of_each_class_are_counted_that_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
     x = torch.rand(EDITED + 4, 3, 64, 64) - 0.5
     conditions = torch.tensor([[-1, 0]]).repeat(len(x), 1)
-    found = edit_figures(_model(), HeldOut(x, x, conditions, _judge))
+    found = edit_figures(_model(monkeypatch), HeldOut(x, x, conditions, _judge))
     # dark and light are drawn as asked, grey is taken for light
     assert found["turned"] == pytest.approx(2 / 3)
     assert found["edit_lpips"] > 0.1
 
 
-def test_without_a_judge_or_labels_nothing_is_counted() -> None:
+def test_without_a_judge_or_labels_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.zeros(3, 3, 64, 64)
-    assert edit_figures(_model(), HeldOut(x, x, torch.full((3, 2), -1))) == {}
+    assert edit_figures(_model(monkeypatch), HeldOut(x, x, torch.full((3, 2), -1))) == {}
     bare = DiffusionAutoencoder(
         Architecture(image_size=64, z_dim=8, widths=(8, 8), embed=8, encoder_width=8)
     )
     assert edit_figures(bare.eval(), HeldOut(x, x, None, _judge)) == {}
 
 
-def test_a_training_in_which_the_labels_fade_is_told_of() -> None:
+def test_a_training_in_which_the_labels_fade_is_named() -> None:
     nan = float("nan")
     rows = [
         {"step": 50, "turned": nan},

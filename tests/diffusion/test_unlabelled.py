@@ -84,8 +84,8 @@ def test_covariates_come_from_a_table_in_the_folder(run_copy: Path, further: Pat
     lines = ["file,skin", f"00.png,{other}", f"00.png,{other}", "03.png,", f"b/11.png,{one}"]
     lines += ["05.png,unheard of", f"06.png,{one}", f"06.png,{other}"]
     (further / "labels.csv").write_text("\n".join(lines) + "\n")
-    told = _read(run, further).open((column,)).covariates[:, 0]
-    assert told.tolist() == [1, *[-1] * 10, 0]
+    given = _read(run, further).open((column,)).covariates[:, 0]
+    assert given.tolist() == [1, *[-1] * 10, 0]
     (further / "labels.csv").write_text("name,skin\n00.png,light\n")
     with pytest.raises(DiffInfError, match="no column 'file'"):
         UnlabelledFolder(run, further)
@@ -138,8 +138,8 @@ def test_a_training_with_unlabelled_pictures_says_so_and_resumes(
         if event.stage == "train-generator" and event.done == 1:
             break
     work.close()
-    told = "12 unlabelled ones, 0 of them with covariates; left out are 0 that the run has and 1"
-    assert any(told in note for note in notes)
+    want = "12 unlabelled ones, 0 of them with covariates; left out are 0 that the run has and 1"
+    assert any(want in note for note in notes)
     (further / "labels.csv").write_text(f"file,skin\n00.png,{skin.classes[0]}\n")
     with pytest.raises(DiffInfError, match="for other data"):
         for _ in train_on_latents(run, given, None, None, 0.25, options):
