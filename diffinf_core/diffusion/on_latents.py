@@ -52,7 +52,12 @@ from diffinf_core.diffusion.processes import main_process, main_process_first
 from diffinf_core.diffusion.settings import ON_LATENTS, GeneratorTraining
 from diffinf_core.diffusion.sources import PictureSource
 from diffinf_core.diffusion.speed import measured_precision
-from diffinf_core.diffusion.unlabelled import Unlabelled, UnlabelledFolder, unlabelled_files
+from diffinf_core.diffusion.unlabelled import (
+    Unlabelled,
+    UnlabelledFolder,
+    unlabelled_files,
+    unlabelled_table,
+)
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import digest, read_json, write_json
@@ -136,6 +141,7 @@ def refuse_untrainable(given: dict[str, Any], options: LatentOptions) -> None:
     make_settings({**ON_LATENTS, **given}, None)
     if options.unlabelled is not None:
         unlabelled_files(options.unlabelled)
+        unlabelled_table(options.unlabelled)
     if (where := _published(options)) is not None:
         with scratch_folder() as scratch:
             import_first_stage(where, Path(scratch))

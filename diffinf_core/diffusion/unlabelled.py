@@ -67,6 +67,24 @@ def unlabelled_files(root: Path) -> list[str]:
     return files
 
 
+def unlabelled_table(root: Path) -> pd.DataFrame | None:
+    """The rows of ``labels.csv`` in a folder, one for each file; None without one.
+
+    Raises :class:`DiffInfError` for a table that cannot be read or names no files.
+    """
+    where = table_path(root, "labels.csv")
+    if not where.exists():
+        return None
+    rows = read_table(where).rows
+    if _FILE not in rows:
+        raise DiffInfError(
+            f"{where} has no column {_FILE!r}; add it, or move the table away: then the covariates of the "
+            "unlabelled pictures are unknown."
+        )
+    # rows that contradict each other say nothing
+    return rows.drop_duplicates().drop_duplicates(_FILE, keep=False)
+
+
 class UnlabelledFolder:
     """The pictures below a folder, decoded once into a stage of the run, which must be locked.
 
@@ -86,21 +104,7 @@ class UnlabelledFolder:
         ]
         if not self._files:
             raise DiffInfError(f"The folder of unlabelled pictures {root} holds no pictures.")
-        self._rows = self._table()
-
-    def _table(self) -> pd.DataFrame | None:
-        """The rows of ``labels.csv`` in the folder, one for each file; None without one."""
-        where = table_path(self._root, "labels.csv")
-        if not where.exists():
-            return None
-        rows = read_table(where).rows
-        if _FILE not in rows:
-            raise DiffInfError(
-                f"{where} has no column {_FILE!r}; add it, or move the table away: then the covariates of "
-                "the unlabelled pictures are unknown."
-            )
-        # rows that contradict each other say nothing
-        return rows.drop_duplicates().drop_duplicates(_FILE, keep=False)
+        self._rows = unlabelled_table(root)
 
     @cached_property
     def _pixels(self) -> Pixels:

@@ -219,6 +219,9 @@ def test_a_run_s_settings_name_the_folder_which_is_looked_into_before_anything_i
     assert _options(config).unlabelled == further
     options = LatentOptions(str(write_first_stage(tmp_path / "networks")), unlabelled=further)
     refuse_untrainable(QUICK, options)
+    (further / "labels.csv").write_text("name,skin\n00.png,light\n")
+    with pytest.raises(DiffInfError, match="no column 'file'"):
+        refuse_untrainable(QUICK, options)
     for picture in further.rglob("*.png"):
         picture.unlink()
     with pytest.raises(DiffInfError, match="holds no pictures"):
