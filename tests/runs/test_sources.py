@@ -103,7 +103,7 @@ def test_every_module_that_computes_results_counts_for_a_stage() -> None:
         "diffusion/latents.py", "diffusion/on_latents.py", "diffusion/card.py", "diffusion/copies.py",
         "diffusion/speed.py", "diffusion/start.py",
         "diffusion/loss.py", "diffusion/processes.py", "diffusion/rate.py", "diffusion/settings.py",
-        "diffusion/trainer.py",
+        "diffusion/trainer.py", "diffusion/unlabelled.py",
         "correction/repair.py", "influence/arrays.py", "influence/labels.py", "influence/predict.py",
         "influence/self_influence.py",
     }  # fmt: skip
