@@ -37,8 +37,7 @@ class GeneratorConfig(Section):
     )
     confidence: bool = later(
         True,
-        description="compute out-of-fold self-confidence first, to rank the labels by it as well; trains "
-        "influence.folds classifiers",
+        description="compute feature_confidence first, and trust labels by it in place of the losses",
     )
     unlabelled: Path | None = later(
         None,

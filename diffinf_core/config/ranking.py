@@ -36,7 +36,7 @@ class ClassifierConfig(Section):
 #: scores that every ranked run has
 SIGNALS = ("self_influence", "last_layer", "mean_loss", "aum", "el2n", "forgetting")
 #: scores that cost more than the ranking itself and are computed when asked for
-ON_REQUEST = ("self_confidence", "inverse_curvature")
+ON_REQUEST = ("self_confidence", "feature_confidence", "inverse_curvature")
 #: the score that ranks planted errors best
 AUTO = "auto"
 
@@ -75,7 +75,9 @@ class InfluenceConfig(Section):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 is faster on a GPU and 1 to 6 % off"
     )
-    folds: int = Field(5, ge=2, le=1000, description="folds of self_confidence")
+    folds: int = Field(
+        5, ge=2, le=1000, description="folds of self_confidence and feature_confidence"
+    )
     damping: float = Field(
         0.1,
         gt=0,

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from diffinf_core.data.part import Part
 from diffinf_core.diffusion.architecture import Attribute
 from diffinf_core.influence.confidence import out_of_fold
+from diffinf_core.influence.feature_confidence import feature_probabilities
 from diffinf_core.influence.stage import read_scores
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.run import Run
 
-#: what trust is taken from, together where both are known: wrong labels keep a high loss while right ones are
-#: learnt, and stay improbable to networks that did not train on them
-TRUST_SCORES = ("mean_loss", "self_confidence")
+#: what trust is taken from: the first of these that are all known, together. Frozen features tell best; the
+#: rank of the loss beside them only makes it worse
+TRUST_SCORES = (("feature_confidence",), ("mean_loss", "self_confidence"), ("mean_loss",))
 #: groups of a covariate
 FEWEST, MOST = 2, 20
 #: pictures of a group of the covariates from which on its labels are ranked and counted by themselves
@@ -50,7 +51,9 @@ def right_fractions(
     counts = np.bincount(labels, minlength=len(train.classes))
     if run.config.noise.rate:
         return symmetric_right(counts, run.config.noise.rate)
-    probabilities = out_of_fold(run)
+    probabilities = feature_probabilities(run)
+    if probabilities is None:
+        probabilities = out_of_fold(run)
     if probabilities is None:
         return np.full(len(counts), _USUAL_RIGHT)
     from cleanlab.count import estimate_joint
@@ -72,17 +75,22 @@ def symmetric_right(counts: NDArray[np.int64], rate: float) -> NDArray[np.float6
 
 
 def trusted(
-    run: Run, train: Part, fraction: float | None, columns: Sequence[Attribute] = ()
+    run: Run,
+    train: Part,
+    fraction: float | None,
+    columns: Sequence[Attribute] = (),
+    table: pd.DataFrame | None = None,
 ) -> Trust:
     """Train on the least suspicious labels of each class: on ``fraction`` of each, or, with None, on
     somewhat fewer than :func:`right_fractions`, as no score ranks every wrong label behind every right one.
 
     The labels of each large group of the covariates ``columns`` are ranked and counted by themselves: a
     ranking suspects what is rare, so that the generator would never see that combination under its label, and
-    among what is rare more labels are wrong. Raises :class:`DiffInfError` for a run that is not ranked.
+    among what is rare more labels are wrong. ``table`` are the scores to go by, by default all that the run
+    has. Raises :class:`DiffInfError` for a run that is not ranked.
     """
-    table = read_scores(run)
-    scores = [name for name in TRUST_SCORES if name in table]
+    table = read_scores(run) if table is None else table
+    scores = next(names for names in TRUST_SCORES if set(names) <= set(table))
     groups = _pools(covariate_indices(train.table, columns))
     large = [g for g in groups if _stands_alone(train.labels[g], len(train.classes))]
     suspicion, kept = np.zeros(len(train)), np.full(len(train), fraction or 0.0)

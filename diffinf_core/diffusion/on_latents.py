@@ -59,6 +59,8 @@ from diffinf_core.diffusion.unlabelled import (
     unlabelled_table,
 )
 from diffinf_core.influence.checkpoints import checkpoint_epochs
+from diffinf_core.influence.confidence import check_folds
+from diffinf_core.influence.feature_confidence import FEATURE_CONFIDENCE
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import digest, read_json, write_json
 from diffinf_core.runs.run import Run
@@ -123,7 +125,8 @@ class LatentOptions:
     ``first_stage_minutes`` (None: what suits the device), or "auto": a published one, and "own" where
     none is at hand. ``covariates`` are columns that an edit keeps, as it does the coarse ``colour``;
     ``trust`` is the fraction of the labels of each class to train on, None: estimated. ``unlabelled`` is a
-    folder of further pictures of the same kind, to learn to draw from.
+    folder of further pictures of the same kind, to learn to draw from. ``confidence``: whether labels are
+    trusted by the score ``feature_confidence``, which is computed where it is missing.
     """
 
     first_stage: str = "auto"
@@ -132,6 +135,7 @@ class LatentOptions:
     trust: float | None = None
     first_stage_minutes: float | None = None
     unlabelled: Path | None = None
+    confidence: bool = True
 
 
 def refuse_untrainable(given: dict[str, Any], options: LatentOptions) -> None:
@@ -185,10 +189,8 @@ def train_under_lock(
     settings = make_settings({**ON_LATENTS, **given}, start)
     train = open_training(run)
     columns = tuple(covariate(train.table, column) for column in options.covariates)
-    trust = trusted(run, train, options.trust, columns)
-    labels = np.where(trust.trusted, train.labels, -1)
-    conditions = Conditions(labels, covariate_indices(train.table, columns), train.groups)
-    if settings.pairs:
+    conditions = Conditions(train.labels, covariate_indices(train.table, columns), train.groups)
+    if settings.pairs:  # if not even all labels give any, the trusted ones do not
         find_pairs(conditions, np.arange(len(train)))
     target = out or run.root / "generator"
     refuse_finished(target)
@@ -197,6 +199,10 @@ def train_under_lock(
         yield from main_process_first(further.read())
     pictures = digest(DATA.key(run), train.ids.tolist())
     yield from main_process_first(_first_stage(options, target, train, settings, pictures))
+    if options.confidence and not (target / "generator.ckpt").exists():
+        yield from main_process_first(_confidence(run))
+    trust = trusted(run, train, options.trust, columns)
+    conditions = replace(conditions, labels=np.where(trust.trusted, train.labels, -1))
     stage = load_first_stage(target / BESIDE, device())
     precision = read_json(target / _PRECISION)["precision"]
     if device().type == "cpu":
@@ -251,6 +257,17 @@ def train_under_lock(
     )
     if main_process():
         (target / _PRECISION).unlink(missing_ok=True)
+
+
+def _confidence(run: Run) -> Iterator[Progress]:
+    """The score that tells best which labels to trust, where it can be had."""
+    try:
+        check_folds(run)
+    except DiffInfError as error:
+        yield Progress("trust", 0, 1, f"labels are trusted by their losses: {error}")
+        return
+    for event in FEATURE_CONFIDENCE.compute(run, quiet=True):
+        yield replace(event, stage="trust")
 
 
 def _first_stage(

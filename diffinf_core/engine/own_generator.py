@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,7 +21,6 @@ from diffinf_core.diffusion.on_latents import (
     train_under_lock,
 )
 from diffinf_core.diffusion.settings import BY_DEVICE
-from diffinf_core.influence.confidence import CONFIDENCE, check_folds
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import read_json, write_json
 from diffinf_core.runs.run import Run
@@ -80,7 +78,13 @@ def trained(run: Run) -> bool | None:
 def _options(config: RunConfig) -> LatentOptions:
     c = config.generator
     return LatentOptions(
-        c.first_stage, c.covariates, c.colour, c.trust, c.first_stage_minutes, c.unlabelled
+        c.first_stage,
+        c.covariates,
+        c.colour,
+        c.trust,
+        c.first_stage_minutes,
+        c.unlabelled,
+        c.confidence,
     )
 
 
@@ -143,19 +147,6 @@ def _check_covariates(run: Run) -> Iterator[Progress]:
     yield from ()
 
 
-def _confidence(run: Run) -> Iterator[Progress]:
-    """The score that tells better than the loss alone which labels to trust, where it can be had."""
-    if not run.config.generator.confidence:
-        return
-    try:
-        check_folds(run)
-    except DiffInfError as error:
-        yield Progress(TRAINING, 0, 1, f"labels are trusted by their mean loss alone: {error}")
-        return
-    for event in CONFIDENCE.compute(run, quiet=True):
-        yield replace(event, stage=TRAINING)
-
-
 def _train(run: Run) -> Iterator[Progress]:
     run.store()
     began, folder = time.perf_counter(), run.root / "generator"
@@ -167,8 +158,6 @@ def _train(run: Run) -> Iterator[Progress]:
     given = _settings(run.config, begun["device"], usual)
     budget = f" for about {given['minutes']:g} minutes" if "minutes" in given else ""
     note = f"training on the trusted labels{budget}; {folder / 'curve.html'} shows how it goes"
-    if not (folder / "generator.ckpt").exists():
-        yield from _confidence(run)
     yield Progress(TRAINING, 0, 1, note)
     yield from train_under_lock(run, given, None, None, 1.0, _options(run.config))
     file.unlink()

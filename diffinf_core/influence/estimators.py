@@ -84,6 +84,14 @@ ESTIMATORS: dict[str, Estimator] = {
             "one training per fold",
         ),
         Estimator(
+            "feature_confidence",
+            "out-of-fold confidence from frozen features",
+            "one minus the probability that a linear classifier of AlexNet's features, fitted without the "
+            "sample, gives its label",
+            "confident learning on pretrained features, Northcutt et al. 2021 (cleanlab)",
+            "a pass of AlexNet and some linear fits",
+        ),
+        Estimator(
             "inverse_curvature",
             "inverse-curvature self-influence",
             "gradient times damped inverse curvature times gradient, last checkpoint (EK-FAC)",

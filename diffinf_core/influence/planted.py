@@ -32,6 +32,7 @@ from diffinf_core.data.part import Part, open_training
 from diffinf_core.influence.checkpoints import checkpoint_epochs, last_useful_epoch, training_curve
 from diffinf_core.influence.confidence import out_of_fold
 from diffinf_core.influence.estimators import logged_scores
+from diffinf_core.influence.feature_confidence import feature_probabilities
 from diffinf_core.influence.planting import Planting, count_wrong, plant
 from diffinf_core.influence.precision import PlantedErrors
 from diffinf_core.influence.scoring import GRADIENTS, score_gradients
@@ -169,18 +170,19 @@ def _finished(run: Run) -> StageFolder:
 def planted_errors(run: Run) -> PlantedErrors:
     """What planted errors showed of every score but ``inverse_curvature``.
 
-    Of ``self_confidence`` where its folds are trained: those predict samples that they have not seen, so
-    the labels of these can change afterwards.
+    Of ``self_confidence`` and ``feature_confidence`` where they are computed: their folds predict samples
+    that they have not seen, so the labels of these can change afterwards.
 
     Raises :class:`DiffInfError` where no errors are planted yet.
     """
     stage, train = _finished(run), open_training(run)
     planting = _read(stage, train)
     found = _errors(stage, stage.figures, train, planting)
-    probabilities = out_of_fold(run)
-    if probabilities is not None:
-        confidence = probabilities[np.arange(len(train)), planting.labels]
-        found.scores["self_confidence"] = 1 - confidence
+    folds = {"self_confidence": out_of_fold, "feature_confidence": feature_probabilities}
+    for name, read in folds.items():
+        probabilities = read(run)
+        if probabilities is not None:
+            found.scores[name] = 1 - probabilities[np.arange(len(train)), planting.labels]
     return found
 
 

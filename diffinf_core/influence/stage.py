@@ -12,6 +12,7 @@ from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.confidence import CONFIDENCE
 from diffinf_core.influence.curvature_score import CURVATURE
 from diffinf_core.influence.estimators import rank_table, score_of
+from diffinf_core.influence.feature_confidence import FEATURE_CONFIDENCE
 from diffinf_core.influence.planted import PLANTED, best_score, signals_of
 from diffinf_core.influence.scoring import GRADIENTS
 from diffinf_core.records import DiffInfError
@@ -58,8 +59,8 @@ def run_influence(run: Run) -> Work:
 
 def request(name: str) -> Stage:
     """The stage of a score that is computed only when asked for, or of the planted errors."""
-    known = {"self_confidence": CONFIDENCE, "inverse_curvature": CURVATURE, PLANTED.name: PLANTED}
-    return known[name]
+    known = (CONFIDENCE, FEATURE_CONFIDENCE, CURVATURE, PLANTED)
+    return {stage.name: stage for stage in known}[name]
 
 
 #: all scores; tau and the estimator only read from it
@@ -69,7 +70,7 @@ INFLUENCE = Stage(
     "rank the training pictures",
     inputs=(CLASSIFIER,),
     steps=(GRADIENTS,),
-    optional=(CONFIDENCE, CURVATURE, PLANTED),
+    optional=(CONFIDENCE, FEATURE_CONFIDENCE, CURVATURE, PLANTED),
     settings=lambda run: [
         {
             "rule": run.config.influence.checkpoint_rule,

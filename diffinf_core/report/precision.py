@@ -12,6 +12,7 @@ import numpy as np
 from diffinf_core.config import estimator_names
 from diffinf_core.influence.confidence import CONFIDENCE
 from diffinf_core.influence.estimators import high_influence_count
+from diffinf_core.influence.feature_confidence import FEATURE_CONFIDENCE
 from diffinf_core.influence.planted import PLANTED, planted_errors
 from diffinf_core.influence.precision import GRID, LEVEL, Estimate
 from diffinf_core.influence.stage import INFLUENCE, estimator_of, ranking, ranking_key
@@ -78,7 +79,8 @@ def reviewed_figures(run: Run, decisions: Mapping[str, Decision]) -> dict[str, A
 def precision_key(run: Run, decisions: Mapping[str, Decision]) -> str:
     """What :func:`precision_figures` depends on."""
     said = sorted(judgements(decisions).items())
-    folds = CONFIDENCE.done(run)  # its score joins the others once it is there
+    # their scores join the others once they are there
+    folds = [CONFIDENCE.done(run), FEATURE_CONFIDENCE.done(run)]
     return digest(ranking_key(run), PLANTED.key(run), PLANTED.done(run), folds, said)
 
 

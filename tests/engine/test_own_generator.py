@@ -99,7 +99,7 @@ def test_one_command_trains_the_generator_between_judge_and_repair_and_only_once
     }
     assert not list(folder.glob("*.ckpt")) and not (folder / "device.json").exists()
     assert "Kept fixed in an edit: skin, coarse colour" in (folder / "generator.md").read_text()
-    assert "lowest mean_loss and self_confidence" in (folder / "generator.md").read_text()
+    assert "lowest feature_confidence, the others" in (folder / "generator.md").read_text()
     versions = read_json(REPAIR.folder(run.folder) / "versions.json")
     sample, version = next(iter(versions.items()))
     edit = load_edit(run.folder, sample, version)
@@ -116,7 +116,7 @@ def test_labels_are_trusted_by_the_loss_alone_where_the_other_score_is_not_wante
     # so many folds that one of them holds all of a class
     config = change(run.config, {"generator": over, "influence": {"folds": 1000}})
     events = until_repair(open_run(run.folder.root, config).compute())
-    said = [e.note for e in events if "labels are trusted by their mean loss alone: " in e.note]
+    said = [e.note for e in events if "labels are trusted by their losses: " in e.note]
     assert bool(said) == (not over)
     card = (run.folder.root / "generator" / "generator.md").read_text()
     assert "lowest mean_loss, the others" in card

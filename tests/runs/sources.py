@@ -86,9 +86,11 @@ def files_of(stage: Stage) -> list[Path]:
     These are the stages whose versions are in its key. Optional ones may not be: what is reached by another
     way than through them counts.
     """
-    cut = frozenset(module_of(other).__name__ for other in _optional(stage))
+    inside = [stage, *_in_key(stage)]
+    optional = [other for part in inside for other in _optional(part)]
+    cut = frozenset(module_of(other).__name__ for other in optional)
     own = reached(module_of(stage).__name__, cut)
-    others = [reached(module_of(other).__name__) for other in _in_key(stage)]
+    others = [reached(module_of(other).__name__, cut) for other in inside[1:]]
     return sorted({*own.difference(*others), Path(str(module_of(stage).__file__))})
 
 

@@ -69,9 +69,13 @@ def test_the_sources_of_a_stage_are_what_its_inputs_do_not_stand_for() -> None:
     [
         (
             "data/part.py",
-            {"classifier", "judge", "duplicates", "quality", "identity_features", "arm-noisy"},
+            {"classifier", "judge", "duplicates", "quality", "identity_features", "arm-noisy"}
+            | {"feature_confidence"},
         ),
-        ("classifier/training.py", {"classifier", "judge", "identity_features", "arm-noisy"}),
+        (
+            "classifier/training.py",
+            {"classifier", "judge", "identity_features", "arm-noisy", "feature_confidence"},
+        ),
         ("influence/gradients.py", {"gradients", "inverse_curvature"}),
         ("review/refine.py", {"arm-noisy", "retrain", "ablation"}),
         ("diffusion/sampling.py", {"repair", "identity_features"}),

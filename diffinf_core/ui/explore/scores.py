@@ -39,6 +39,7 @@ def advice(influence: dict[str, Any], auto: bool = False) -> str:
         "self_influence": f" over {len(epochs)} checkpoints, epochs {epochs[0]} to {epochs[-1]}",
         "last_layer": f" over {len(epochs)} checkpoints, epochs {epochs[0]} to {epochs[-1]}",
         "self_confidence": f", each fold trained to epoch {epochs[-1]}",
+        "feature_confidence": "",
         "inverse_curvature": f" at the checkpoint of epoch {epochs[-1]}",
     }.get(used, f", epochs 1 to {epochs[-1]}")
     why = f", {title_of(AUTO)}" if auto else ""
