@@ -62,6 +62,7 @@ def measure(run: Run, columns: list[str]) -> dict[str, Any]:
     }
     return {
         "n": len(train),
+        "side": train.size,
         "rate": run.config.noise.rate,
         "scores": scores,
         "trust": trust,
@@ -74,7 +75,7 @@ def tables(found: dict[str, Any]) -> str:
     out: list[str] = []
     for name, of in found.items():
         out += [
-            f"**{name}**: {of['n']} training pictures of 128 pixels, {of['rate']:.0%} wrong, one run.",
+            f"**{name}**: {of['n']} training pictures of {of['side']} pixels, {of['rate']:.0%} wrong, one run.",
             "",
             f"| score | AP | P@{_TAU:g} % | AUROC |",
             "|---|---|---|---|",
