@@ -75,7 +75,8 @@ def tables(found: dict[str, Any]) -> str:
     out: list[str] = []
     for name, of in found.items():
         out += [
-            f"**{name}**: {of['n']} training pictures of {of['side']} pixels, {of['rate']:.0%} wrong, one run.",
+            f"**{name}**: {of['n']} training pictures of {of['side']} pixels, {of['rate']:.0%} wrong, one "
+            "run.",
             "",
             f"| score | AP | P@{_TAU:g} % | AUROC |",
             "|---|---|---|---|",
