@@ -35,23 +35,32 @@ class Trust:
     """Which training labels (N,) a generator is trained on, and by the ranks of which scores."""
 
     trusted: NDArray[np.bool_]
-    score: str
+    scores: tuple[str, ...]
+
+    @property
+    def score(self) -> str:
+        """The scores in words."""
+        return " and ".join(self.scores)
 
 
 def right_fractions(
-    run: Run, train: Part, rows: NDArray[np.int64] | None = None
+    run: Run,
+    train: Part,
+    rows: NDArray[np.int64] | None = None,
+    scores: Sequence[str] = TRUST_SCORES[0],
 ) -> NDArray[np.float64]:
     """The estimated fraction (C,) of right labels among those assigned to each class, in all or some rows.
 
     By the rate of labels made wrong on purpose, else by confident learning from out-of-fold probabilities
-    where the run has them (Northcutt et al., JAIR 2021), else 0.9.
+    where the run has them (Northcutt et al., JAIR 2021), else 0.9. Those of the frozen features go before,
+    where they are among the ``scores`` to go by.
     """
     rows = np.arange(len(train)) if rows is None else rows
     labels = train.labels[rows]
     counts = np.bincount(labels, minlength=len(train.classes))
     if run.config.noise.rate:
         return symmetric_right(counts, run.config.noise.rate)
-    probabilities = feature_probabilities(run)
+    probabilities = feature_probabilities(run) if "feature_confidence" in scores else None
     if probabilities is None:
         probabilities = out_of_fold(run)
     if probabilities is None:
@@ -79,24 +88,29 @@ def trusted(
     train: Part,
     fraction: float | None,
     columns: Sequence[Attribute] = (),
-    table: pd.DataFrame | None = None,
+    among: Sequence[tuple[str, ...]] = TRUST_SCORES,
 ) -> Trust:
     """Train on the least suspicious labels of each class: on ``fraction`` of each, or, with None, on
     somewhat fewer than :func:`right_fractions`, as no score ranks every wrong label behind every right one.
 
     The labels of each large group of the covariates ``columns`` are ranked and counted by themselves: a
     ranking suspects what is rare, so that the generator would never see that combination under its label, and
-    among what is rare more labels are wrong. ``table`` are the scores to go by, by default all that the run
-    has. Raises :class:`DiffInfError` for a run that is not ranked.
+    among what is rare more labels are wrong. The first scores ``among`` these that are all known are taken.
+    Raises :class:`DiffInfError` for a run that is not ranked, or has none of them.
     """
-    table = read_scores(run) if table is None else table
-    scores = next(names for names in TRUST_SCORES if set(names) <= set(table))
+    table = read_scores(run)
+    scores = next((names for names in among if set(names) <= set(table)), None)
+    if scores is None:
+        raise DiffInfError(
+            f"Labels are to be trusted by {' and '.join(among[0])}, which is not there; 'diffinf rank "
+            f"{run.root} --by {among[0][0]}' computes it."
+        )
     groups = _pools(covariate_indices(train.table, columns))
     large = [g for g in groups if _stands_alone(train.labels[g], len(train.classes))]
     suspicion, kept = np.zeros(len(train)), np.full(len(train), fraction or 0.0)
     for group in (np.arange(len(train)), *large):
         if fraction is None:
-            right = right_fractions(run, train, group)[train.labels[group]]
+            right = right_fractions(run, train, group, scores)[train.labels[group]]
             kept[group] = right * (1 + right) / 2
         for pool in _pools(train.labels[group, None]):
             rows = group[pool]
@@ -106,7 +120,7 @@ def trusted(
     out = suspicion < kept - 1e-9
     for rows in _pools(train.labels[:, None]):
         out[rows[np.argmin(suspicion[rows])]] = True
-    return Trust(out, " and ".join(scores))
+    return Trust(out, scores)
 
 
 def _stands_alone(labels: NDArray[np.int64], classes: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +29,13 @@ from diffinf_core.diffusion.assets import (
     train_and_publish,
 )
 from diffinf_core.diffusion.autoencoder import grey
-from diffinf_core.diffusion.conditions import Trust, covariate, covariate_indices, trusted
+from diffinf_core.diffusion.conditions import (
+    TRUST_SCORES,
+    Trust,
+    covariate,
+    covariate_indices,
+    trusted,
+)
 from diffinf_core.diffusion.first_stage import (
     BESIDE,
     find_first_stage,
@@ -61,6 +67,7 @@ from diffinf_core.diffusion.unlabelled import (
 from diffinf_core.influence.checkpoints import checkpoint_epochs
 from diffinf_core.influence.confidence import check_folds
 from diffinf_core.influence.feature_confidence import FEATURE_CONFIDENCE
+from diffinf_core.influence.stage import read_scores
 from diffinf_core.records import DiffInfError, Progress
 from diffinf_core.runs.files import digest, read_json, write_json
 from diffinf_core.runs.run import Run
@@ -70,6 +77,8 @@ from diffinf_core.runs.seal import under_seal
 #: beside the training state: what the networks compute in, measured once for a training, and for how long it
 #: trains a first stage, if it does, which depends on the device that it begins on
 _PRECISION, _OWN_BUDGET = "precision.json", "first_stage_minutes"
+#: beside it: the scores that its labels are trusted by
+_TRUST = "trust.json"
 #: how long a first stage of one's own is trained, by device
 _OWN_MINUTES = {"cpu": 8.0, "cuda": 1.0}
 
@@ -194,15 +203,25 @@ def train_under_lock(
         find_pairs(conditions, np.arange(len(train)))
     target = out or run.root / "generator"
     refuse_finished(target)
+    read_scores(run)  # before anything is computed for a run that is not ranked
     further = None if options.unlabelled is None else UnlabelledFolder(run, options.unlabelled)
     if further is not None:
         yield from main_process_first(further.read())
     pictures = digest(DATA.key(run), train.ids.tolist())
     yield from main_process_first(_first_stage(options, target, train, settings, pictures))
-    if options.confidence and not (target / "generator.ckpt").exists():
+    among: Sequence[tuple[str, ...]] = TRUST_SCORES if options.confidence else TRUST_SCORES[1:]
+    begun = (target / "generator.ckpt").exists()
+    if begun:  # whichever scores have come since
+        file = target / _TRUST
+        among = [tuple(read_json(file)["scores"])] if file.exists() else TRUST_SCORES[1:]
+    elif options.confidence:
         yield from main_process_first(_confidence(run))
-    trust = trusted(run, train, options.trust, columns)
+    trust = trusted(run, train, options.trust, columns, among)
+    if main_process() and not begun:
+        write_json(target / _TRUST, {"scores": list(trust.scores)})
     conditions = replace(conditions, labels=np.where(trust.trusted, train.labels, -1))
+    if settings.pairs:
+        find_pairs(conditions, np.arange(len(train)))
     stage = load_first_stage(target / BESIDE, device())
     precision = read_json(target / _PRECISION)["precision"]
     if device().type == "cpu":
@@ -256,7 +275,8 @@ def train_under_lock(
         source, architecture, settings, target, data, command, start, stage, _judge(run)
     )
     if main_process():
-        (target / _PRECISION).unlink(missing_ok=True)
+        for name in (_PRECISION, _TRUST):
+            (target / name).unlink(missing_ok=True)
 
 
 def _confidence(run: Run) -> Iterator[Progress]:

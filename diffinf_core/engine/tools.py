@@ -50,7 +50,13 @@ def train_generator(
             yield from train_on_run(opened, settings, target, weights, width)
         else:
             options = LatentOptions(
-                first_stage, covariates, colour, trust, first_stage_minutes, _path(unlabelled)
+                first_stage,
+                covariates,
+                colour,
+                trust,
+                first_stage_minutes,
+                _path(unlabelled),
+                opened.config.generator.confidence,
             )
             yield from train_on_latents(opened, settings, target, weights, width, options)
     elif first_stage is not None:

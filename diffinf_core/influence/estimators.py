@@ -85,7 +85,7 @@ ESTIMATORS: dict[str, Estimator] = {
         ),
         Estimator(
             "feature_confidence",
-            "out-of-fold confidence from frozen features",
+            "frozen-feature confidence",
             "one minus the probability that a linear classifier of AlexNet's features, fitted without the "
             "sample, gives its label",
             "confident learning on pretrained features, Northcutt et al. 2021 (cleanlab)",

@@ -40,9 +40,9 @@ _SIDE = 224
 _LAYER, _CHANNELS, _GRID = 3, 256, 7
 #: principal components that are kept, and pictures that they are fitted to
 _COMPONENTS, _FITTED_AXES = 256, 2048
-#: pictures that a linear classifier is fitted to at most, in each fold
-_FITTED = 50_000
-#: C of the logistic regression from stiff to soft: the one of least log loss on the folds left out is taken
+#: pictures that a linear classifier is fitted to at most, in each fold, and of a class at least, if there are
+_FITTED, _FEWEST = 50_000, 500
+#: C of the logistic regression from stiff to soft, until the log loss on the folds left out rises
 _STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1, 1.0)
 _MOST_STEPS = 1000
 _BATCH = 64
@@ -119,7 +119,7 @@ def _fitted_axes(stage: StageFolder, train: Part, seed: int) -> FrozenFeatures:
     network.mean = seen.mean(0)
     centred = seen - network.mean
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.random.default_generator.manual_seed(seed)
         axes = torch.pca_lowrank(centred, network.axes.shape[1], center=False, niter=3)[2]
     network.axes = axes / (centred @ axes).std(0).mean().clamp_min(1e-12)
     write_tensors(file, {"mean": network.mean, "axes": network.axes})
@@ -130,13 +130,17 @@ def _choose_strength(
     run: Run, stage: StageFolder, train: Part
 ) -> Generator[Progress, None, tuple[float, NDArray[np.float64]]]:
     """C and its out-of-fold probabilities (N, C): softer until the log loss rises."""
+    c = run.config.influence
+    fold = train.folds(c.folds, c.seed)
     best: tuple[float, float, NDArray[np.float64]] | None = None
     for i, strength in enumerate(_STRENGTHS):
-        file = stage / f"strength-{i}.npy"
-        if not file.exists():
-            yield Progress("influence", i, len(_STRENGTHS), f"{_NOTE}, C = {strength:g}")
-            write_array(file, _out_of_fold(run, stage, train, strength))
-        probabilities = read_array(file)
+        probabilities = np.zeros((len(train), len(train.classes)))
+        for k in range(c.folds):
+            file = stage / f"strength-{i}-fold-{k}.npy"
+            if not file.exists():
+                yield Progress("influence", k, c.folds, f"{_NOTE}, C = {strength:g}")
+                write_array(file, _predicted(stage, train, fold, k, strength, c.seed))
+            probabilities[fold == k] = read_array(file)
         loss = _log_loss(probabilities, train.labels)
         if best is not None and loss >= best[0]:
             break
@@ -145,25 +149,36 @@ def _choose_strength(
     return best[1], best[2]
 
 
-def _out_of_fold(run: Run, stage: StageFolder, train: Part, strength: float) -> NDArray[np.float64]:
-    """Class probabilities (N, C), each by a classifier that was fitted without the picture's fold."""
-    c, n = run.config.influence, len(train)
-    fold = train.folds(c.folds, c.seed)
-    out = np.zeros((n, len(train.classes)))
-    for k in range(c.folds):
-        outside = np.flatnonzero(fold != k)
-        if len(outside) > _FITTED:
-            outside = np.sort(np.random.default_rng(c.seed).permutation(outside)[:_FITTED])
-        model = LogisticRegression(C=strength, max_iter=_MOST_STEPS)
-        features = np.concatenate([x[np.isin(rows, outside)] for rows, x in _slices(stage, n)])
-        with warnings.catch_warnings():  # nearly converged is good enough, and the same every time
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(features, train.labels[outside])
-        for rows, x in _slices(stage, n):
-            inside = fold[rows] == k
-            if inside.any():
-                out[np.ix_(rows[inside], model.classes_)] = model.predict_proba(x[inside])
+def _predicted(
+    stage: StageFolder, train: Part, fold: NDArray[np.int64], k: int, strength: float, seed: int
+) -> NDArray[np.float64]:
+    """Class probabilities (n, C) of the pictures of fold k, by a classifier that was fitted without them."""
+    outside = _some_of_each_class(train.labels, np.flatnonzero(fold != k), seed)
+    model = LogisticRegression(C=strength, max_iter=_MOST_STEPS)
+    n = len(train)
+    features = np.concatenate([x[np.isin(rows, outside)] for rows, x in _slices(stage, n)])
+    with warnings.catch_warnings():  # nearly converged is good enough, and the same every time
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(features, train.labels[outside])
+    parts = [x[fold[rows] == k] for rows, x in _slices(stage, n)]
+    out = np.zeros((int((fold == k).sum()), len(train.classes)))
+    out[:, model.classes_] = np.concatenate([model.predict_proba(x) for x in parts if len(x)])
     return out
+
+
+def _some_of_each_class(
+    labels: NDArray[np.int64], rows: NDArray[np.int64], seed: int
+) -> NDArray[np.int64]:
+    """Rows in order, at most about :data:`_FITTED` of them: the same fraction of each class, and of a rare
+    one all or :data:`_FEWEST`."""
+    if len(rows) <= _FITTED:
+        return rows
+    rows = np.random.default_rng(seed).permutation(rows)
+    kept = []
+    for k in np.unique(labels[rows]):
+        own = rows[labels[rows] == k]
+        kept.append(own[: max(_FEWEST, round(len(own) * _FITTED / len(rows)))])
+    return np.sort(np.concatenate(kept))
 
 
 def _slices(stage: StageFolder, n: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:

@@ -19,7 +19,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from diffinf_core.config import ON_REQUEST, SIGNALS
 from diffinf_core.data.part import open_training
 from diffinf_core.data.truth import open_truth
-from diffinf_core.diffusion.conditions import covariate, trusted
+from diffinf_core.diffusion.conditions import TRUST_SCORES, covariate, trusted
 from diffinf_core.influence.estimators import top_tau
 from diffinf_core.influence.stage import read_scores, request
 from diffinf_core.records import DiffInfError
@@ -50,8 +50,8 @@ def measure(run: Run, columns: list[str]) -> dict[str, Any]:
     }
     kept = tuple(covariate(train.table, column) for column in columns)
     trust = {}
-    for left_out in ([], ["feature_confidence"]):
-        found = trusted(run, train, None, kept, table.drop(columns=left_out))
+    for among in (TRUST_SCORES, TRUST_SCORES[1:]):
+        found = trusted(run, train, None, kept, among)
         trust[found.score] = {
             name: [int((found.trusted & of).sum()), int((found.trusted & of & wrong).sum())]
             for name, of in ((c, train.labels == k) for k, c in enumerate(train.classes))

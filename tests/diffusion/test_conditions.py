@@ -82,6 +82,9 @@ def test_trust_takes_the_best_scores_and_each_group_of_a_covariate_alike(
     with monkeypatch.context() as patch:
         patch.setattr(conditions, "read_scores", lambda run: featured)
         best = trusted(run, train, 0.5)
+        assert trusted(run, train, 0.5, (), conditions.TRUST_SCORES[1:]).score == both.score
+        with pytest.raises(DiffInfError, match="--by aum' computes it"):
+            trusted(run, train, 0.5, (), [("aum",)])
     assert best.score == "feature_confidence"
     kept, left = (
         featured["feature_confidence"][first & of] for of in (best.trusted, ~best.trusted)

@@ -15,6 +15,7 @@ from diffinf_core.diffusion.first_stage import BESIDE
 from diffinf_core.diffusion.loading import load_autoencoder
 from diffinf_core.diffusion.on_latents import LatentOptions, train_on_latents
 from diffinf_core.engine import open_run
+from diffinf_core.influence.feature_confidence import FEATURE_CONFIDENCE
 from diffinf_core.records import DiffInfError
 from diffinf_core.runs.files import file_digest, read_json
 from diffinf_core.runs.run import Run
@@ -39,6 +40,7 @@ def test_a_run_trains_on_latents_and_repairs_with_what_it_trained(
     assert any("trusted labels" in note and "count as unknown" in note for note in notes)
     out = run_copy / "generator"
     assert not (out / "generator.ckpt").exists() and not (out / "precision.json").exists()
+    assert not (out / "trust.json").exists()
     card = read_json(out / "generator.json")
     space = card["architecture"]["latent"]
     assert space["first_stage"] == file_digest(out / BESIDE) and len(space["mean"]) == 4
@@ -103,10 +105,10 @@ def test_minutes_for_a_first_stage_that_is_not_trained_are_named(
     assert "first_stage_minutes has no effect" in first.note
 
 
-def test_a_killed_training_on_latents_resumes_with_the_precision_it_began_with(
+def test_a_killed_training_on_latents_resumes_with_the_precision_and_the_scores_it_began_with(
     run_copy: Path, networks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, options = Run.open(run_copy), LatentOptions(str(networks))
+    run, options = Run.open(run_copy), LatentOptions(str(networks), confidence=False)
     given = {**QUICK, "checkpoint_every": 1}
     where = "diffinf_core.diffusion.on_latents.measured_precision"
     monkeypatch.setattr(where, lambda stage, x: "bfloat16")
@@ -116,10 +118,13 @@ def test_a_killed_training_on_latents_resumes_with_the_precision_it_began_with(
             break
     work.close()
     monkeypatch.setattr(where, lambda stage, x: "float32")
+    for _ in FEATURE_CONFIDENCE.compute(run):  # which a new training would go by
+        pass
     for _ in train_on_latents(run, given, None, None, 0.25, options):
         pass
     card = read_json(run_copy / "generator" / "generator.json")
     assert card["training"]["precision"] == "bfloat16" and card["steps_made"] == 2
+    assert "lowest mean_loss, the others" in (run_copy / "generator" / "generator.md").read_text()
     rows = pd.read_csv(run_copy / "generator" / "curve.csv")
     assert "adversary" in rows and rows["adversary"].notna().any()
     assert not load_autoencoder(run_copy / "generator" / "generator.safetensors").on_pixels

@@ -67,10 +67,11 @@ def test_a_fold_does_not_know_its_own_labels(copy: Callable[[str], Run]) -> None
     write_array(folder / "slice-00000000.npy", features_by(network, train))
     strength = FEATURE_CONFIDENCE.folder(run).figures["strength"]
     train.labels[first] = (train.labels[first] + 1) % 3
-    after = feature_confidence._out_of_fold(other, folder, train, strength)
+    fold = train.folds(run.config.influence.folds, run.config.influence.seed)
+    after = [feature_confidence._predicted(folder, train, fold, k, strength, 0) for k in (0, 1)]
     assert before is not None
-    np.testing.assert_allclose(after[first], before[first], atol=1e-6)
-    assert np.abs(after[~first] - before[~first]).max() > 0.01
+    np.testing.assert_allclose(after[0], before[first], atol=1e-6)
+    assert np.abs(after[1] - before[fold == 1]).max() > 0.01
 
 
 def features_by(network: Any, train: Any) -> NDArray[np.float32]:
@@ -155,9 +156,20 @@ def test_however_often_it_is_stopped_it_ends_the_same(copy: Callable[[str], Run]
     np.testing.assert_array_equal(*scores)
 
 
-def test_few_pictures_are_fitted_of_many(
+def test_few_pictures_are_fitted_of_many_and_enough_of_a_rare_class(
     copy: Callable[[str], Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(feature_confidence, "_FITTED", 40)
+    monkeypatch.setattr(feature_confidence, "_FITTED_AXES", 30)
+    monkeypatch.setattr(feature_confidence, "_FEWEST", 5)
+    labels = np.repeat([0, 1, 2, 3], [100, 60, 8, 2])
+    rows = np.arange(len(labels))[1:]
+    some = feature_confidence._some_of_each_class(labels, rows, 0)
+    assert (np.diff(some) > 0).all() and set(some) <= set(rows)
+    assert np.bincount(labels[some]).tolist() == [round(99 * 40 / 169), round(60 * 40 / 169), 5, 2]
+    assert (
+        feature_confidence._some_of_each_class(labels, rows[:40], 0).tolist() == rows[:40].tolist()
+    )
     fitted = []
     fit = feature_confidence.LogisticRegression.fit
 
@@ -165,11 +177,9 @@ def test_few_pictures_are_fitted_of_many(
         fitted.append(x.shape)
         return fit(self, x, y)
 
-    monkeypatch.setattr(feature_confidence, "_FITTED", 40)
-    monkeypatch.setattr(feature_confidence, "_FITTED_AXES", 30)
     monkeypatch.setattr(feature_confidence.LogisticRegression, "fit", counting)
     run = computed(copy("run"))
-    assert set(fitted) == {(40, 30)}
+    assert {shape[1] for shape in fitted} == {30} and max(shape[0] for shape in fitted) <= 42
     assert feature_probabilities(run) is not None
 
 
