@@ -95,7 +95,9 @@ def table(name: str, rows: list[dict[str, Any]]) -> list[str]:
             v for rate in rates for v in values(rate, "early", score, "average_precision")
         )
 
-    for score in sorted([*ESTIMATORS, *COMBINED], key=best):
+    # a score that came later is not in results of before
+    measured = set.intersection(*(set(r["rules"]["early"]["quality"]) for r in rows))
+    for score in sorted(measured.intersection([*ESTIMATORS, *COMBINED]), key=best):
         cells = [
             _mean(values(rate, "early", score, key))
             for rate in rates
