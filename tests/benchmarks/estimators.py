@@ -97,7 +97,7 @@ def table(name: str, rows: list[dict[str, Any]]) -> list[str]:
 
     # a score that came later is not in results of before
     measured = set.intersection(*(set(r["rules"]["early"]["quality"]) for r in rows))
-    for score in sorted(measured.intersection([*ESTIMATORS, *COMBINED]), key=best):
+    for score in sorted((s for s in (*ESTIMATORS, *COMBINED) if s in measured), key=best):
         cells = [
             _mean(values(rate, "early", score, key))
             for rate in rates
